@@ -1,0 +1,201 @@
+"""A trained protector on disk: weights, manifest, digests. Nothing in it is ever unpickled.
+
+An artifact is a folder::
+
+    model.safetensors   the weights
+    manifest.json       configuration, what it was trained for and against, what it cost, the measured front,
+                        licence and attribution, and the sha256 of every other file
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from langchain_vpp.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from langchain_vpp.engines import Engine
+    from langchain_vpp.protector import Protector
+
+_WEIGHTS = "model.safetensors"
+_MANIFEST = "manifest.json"
+_MAX_MANIFEST_BYTES = 4 * 2**20
+
+
+class FrontPoint(BaseModel):
+    """One measured point of the privacy-utility front."""
+
+    model_config = ConfigDict(frozen=True)
+
+    level: float = Field(ge=0, le=1)
+    leak: float
+    """What an attacker recovers, 0 at the chance floor and 1 on originals, mean over the private attributes."""
+    utility: float
+    """What the chat model still answers, 0 at the chance floor and 1 on originals, mean over the tasks."""
+
+
+class Manifest(BaseModel):
+    """What an artifact says of itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    protector: dict[str, Any]
+    """A :class:`~langchain_vpp.protector.ProtectorConfig` in JSON."""
+    private_attributes: dict[str, tuple[str, ...]]
+    """Private attributes that it was trained to hide, with their classes."""
+    questions: tuple[str, ...]
+    """Task questions that it was trained to keep answerable."""
+    trained_against: str
+    """The chat model that answered, as ``provider:name`` or a class name."""
+    access: Literal["logprobs", "labels"]
+    queries: int = Field(ge=0)
+    """Paid queries that training used."""
+    cost_usd: float | None = None
+    steps: int = Field(ge=0)
+    seed: int
+    data_digest: str
+    """sha256 of the data set's ``data.jsonl``."""
+    front: tuple[FrontPoint, ...] = ()
+    front_measured_by: str = ""
+    """Who the attacker behind ``front`` was, on which split."""
+    presets: dict[str, float] = {}
+    licence: str = ""
+    attribution: str = ""
+    created_with: str
+    """Our version."""
+    files: dict[str, str] = {}
+    """sha256, in hex, of every other file of the artifact."""
+
+
+def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str:
+    """Write an artifact, the manifest last and each file atomically, and return its digest.
+
+    Args:
+        folder: Created if missing. Files of an earlier artifact in it are replaced.
+        protector: The trained network; its configuration replaces ``manifest.protector``.
+        manifest: Everything but ``protector`` and ``files``, which are filled in here.
+
+    Raises:
+        ArtifactError: If the folder can't be written.
+    """
+    from safetensors.torch import save  # noqa: PLC0415  loads torch
+
+    weights = save({name: tensor.contiguous() for name, tensor in protector.state_dict().items()})
+    complete = manifest.model_copy(
+        update={
+            "protector": protector.config.model_dump(mode="json"),
+            "files": {_WEIGHTS: hashlib.sha256(weights).hexdigest()},
+        }
+    )
+    text = json.dumps(complete.model_dump(mode="json"), indent=2, sort_keys=True).encode() + b"\n"
+    failure = ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A reader in between sees the old manifest with the new weights and refuses: never a silent mixture.
+        _replace(folder / _WEIGHTS, weights)
+        _replace(folder / _MANIFEST, text)
+    except OSError as error:
+        failure = error.strerror or type(error).__name__
+    if failure:
+        raise ArtifactError(f"the artifact was not written to {folder}: {failure}. Choose a folder that can be written.")
+    return hashlib.sha256(text).hexdigest()
+
+
+def read_manifest(folder: Path) -> tuple[Manifest, str]:
+    """Read a manifest and the artifact's digest (the sha256 of the manifest, which holds those of the other files).
+
+    Raises:
+        ArtifactError: If it is missing, malformed or of a format that this version does not know.
+    """
+    text = _read(folder, _MANIFEST, limit=_MAX_MANIFEST_BYTES)
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "not JSON"
+        reason = f"{where}: {error.errors()[0]['msg']}"
+    else:
+        return manifest, hashlib.sha256(text).hexdigest()
+    raise ArtifactError(f"{folder / _MANIFEST} is not a manifest of format 1 ({reason}). Nothing was loaded.")
+
+
+def load_protector(folder: Path) -> tuple[Protector, Manifest, str]:
+    """Load the network, its manifest and the artifact's digest, after checking every file's sha256.
+
+    Raises:
+        ArtifactError: If a file is missing, was changed since it was written, or does not fit the configuration.
+    """
+    manifest, digest = read_manifest(folder)
+    if set(manifest.files) != {_WEIGHTS}:
+        raise ArtifactError(f"{folder / _MANIFEST} must list exactly {_WEIGHTS}. Nothing was loaded.")
+    weights = _read(folder, _WEIGHTS)
+    if hashlib.sha256(weights).hexdigest() != manifest.files[_WEIGHTS]:
+        raise ArtifactError(
+            f"{folder / _WEIGHTS} is not the file that the manifest describes (sha256 differs). "
+            "Nothing was loaded. Get the artifact again from where it was trained."
+        )
+    from safetensors import SafetensorError  # noqa: PLC0415
+    from safetensors.torch import load  # noqa: PLC0415
+
+    from langchain_vpp.protector import Protector, ProtectorConfig  # noqa: PLC0415
+
+    try:
+        protector = Protector(ProtectorConfig.model_validate(manifest.protector))
+        protector.load_state_dict(load(weights))
+    except (ValidationError, SafetensorError, RuntimeError) as error:
+        reason = type(error).__name__
+    else:
+        return protector.eval(), manifest, digest
+    raise ArtifactError(f"the weights in {folder} don't fit its configuration ({reason}). Nothing was loaded.")
+
+
+def load_engine(source: str | os.PathLike[str]) -> Engine:
+    """Load what :meth:`ImageProtector.from_pretrained` runs.
+
+    Args:
+        source: Folder of an artifact.
+
+    Raises:
+        ArtifactError: See :func:`load_protector`; also if ``source`` is no folder.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        raise ArtifactError(
+            f"there is no artifact folder {re.sub(r'[^ -~]', '?', str(folder))[:200]!r}. "
+            "Train one with `vpp train` or `vpp demo`, or use a classical engine."
+        )
+    from langchain_vpp.engines import TorchEngine  # noqa: PLC0415
+
+    protector, _, digest = load_protector(folder)
+    return TorchEngine(protector, digest=digest)
+
+
+def _read(folder: Path, name: str, *, limit: int = 2**30) -> bytes:
+    path = folder / name
+    try:
+        if path.stat().st_size <= limit:
+            return path.read_bytes()
+        failure = "too large"
+    except OSError as error:
+        failure = error.strerror or type(error).__name__
+    raise ArtifactError(f"{path} could not be read: {failure}. Nothing was loaded.")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write so that a crash leaves either the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,62 @@
+"""The exceptions and warnings that we raise.
+
+::
+
+    Exception
+    └── VPPError
+        ├── ProtectionError      nothing was sent: unknown content, undecodable or remote image, engine output
+        │                        (also a ValueError and a LangChainException)
+        ├── ArtifactError        an artifact is missing, altered or of another format
+        └── TrainingError
+            ├── BudgetExhaustedError   the paid queries or the money are spent; the run can be resumed
+            ├── LedgerError            the record of paid queries can't be read or written
+            ├── OracleError            the chat model failed; the run can be resumed
+            └── DataError              a data set can't be used as it is
+
+    UserWarning
+    └── TraceLeakWarning         an outer run has already recorded what we were about to protect
+
+A message says what was not done and what to do about it. It never carries content (pixels, text, URLs), and an
+exception that carries content is never chained to ours: raise ours outside the ``except`` block, so that neither
+``__cause__`` nor ``__context__`` holds it.
+"""
+
+from __future__ import annotations
+
+from langchain_core.exceptions import LangChainException
+
+
+class VPPError(Exception):
+    """Base of everything that we raise on purpose."""
+
+
+class ProtectionError(VPPError, LangChainException, ValueError):
+    """Content could not be protected, so nothing was sent."""
+
+
+class ArtifactError(VPPError):
+    """A trained protector on disk can't be trusted or used."""
+
+
+class TrainingError(VPPError):
+    """Training or measuring stopped."""
+
+
+class BudgetExhaustedError(TrainingError):
+    """The next query would exceed the budget; nothing beyond it was spent."""
+
+
+class LedgerError(TrainingError):
+    """The ledger can't be opened, read or written."""
+
+
+class OracleError(TrainingError):
+    """The chat model could not be reached or refused; answers that had arrived are in the ledger."""
+
+
+class DataError(TrainingError):
+    """A data set is empty, malformed or unfit for training."""
+
+
+class TraceLeakWarning(UserWarning):
+    """An enclosing run with handlers has seen the unprotected input."""

@@ -1,0 +1,163 @@
+"""The learned protector: images and a privacy level in, protected images out."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+_STRIDE = 4
+"""Space-to-depth factor; with the one downsampling below it, sides must be multiples of ``2 * _STRIDE``."""
+
+
+class ProtectorConfig(BaseModel):
+    """What shapes a :class:`Protector`; stored in the manifest, so it must stay readable by later versions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: Literal["s2d"] = "s2d"
+    width: int = Field(48, ge=8, le=256)
+    """Channels at a quarter of the resolution; twice as many at an eighth."""
+    blocks: tuple[int, int, int] = (2, 4, 2)
+    """Residual blocks before, inside and after the coarse stage."""
+    working_resolution: int = Field(384, ge=32, le=1024)
+    """Longest side in pixels at which the network works. No detail above it survives, whatever the weights."""
+    level_knots: tuple[float, ...] = (0.0, 1.0)
+    """The network's level at equally spaced user levels 0 ... 1 (ascending; linear in between)."""
+
+
+class Protector(nn.Module):
+    """The image map :math:`P_\\theta(x, \\lambda)`, one network for the whole front.
+
+    Space-to-depth by 4, residual 3x3 convolutions at 1/4 and 1/8 of the resolution, each modulated by the level
+    (FiLM), and pixel-shuffle back to a full image
+
+    .. math:: P(x, \\lambda) = m \\odot x + (1 - m) \\odot r
+
+    with a recoloured image :math:`r` and a keep mask :math:`m` that reaches exactly 0 and 1. ``x`` is the image *at the
+    working resolution*: no residual of the full-resolution original exists for the mask to let through. There is no
+    batch normalisation, so one image gives the same result alone and in a batch.
+
+    Example:
+        >>> protector = Protector(ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=32))
+        >>> protector(torch.rand(2, 3, 32, 24), torch.tensor([0.0, 1.0])).shape
+        torch.Size([2, 3, 32, 24])
+    """
+
+    def __init__(self, config: ProtectorConfig) -> None:
+        super().__init__()
+        self.config = config
+        fine, coarse = config.width, 2 * config.width
+        before, inside, after = config.blocks
+        self.level = _LevelEmbedding(coarse)
+        self.stem = nn.Conv2d(3 * _STRIDE**2, fine, 3, padding=1)
+        self.before = nn.ModuleList(_Block(fine, coarse) for _ in range(before))
+        self.down = nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
+        self.inside = nn.ModuleList(_Block(coarse, coarse) for _ in range(inside))
+        self.up = nn.Conv2d(coarse, 4 * fine, 1)
+        self.after = nn.ModuleList(_Block(fine, coarse) for _ in range(after))
+        self.head = nn.Conv2d(fine, 4 * _STRIDE**2, 3, padding=1)
+        # Start next to the identity: the mask keeps almost everything, the recoloured image is grey.
+        nn.init.normal_(self.head.weight, std=1e-3)
+        with torch.no_grad():
+            assert self.head.bias is not None
+            self.head.bias.zero_()
+            self.head.bias[3 * _STRIDE**2 :] = 2.5
+
+    def forward(self, images: Tensor, level: Tensor) -> Tensor:
+        """Protect images.
+
+        Args:
+            images: RGB in [0, 1], shape ``[B, 3, H, W]``; ``H`` and ``W`` are multiples of 8.
+            level: User levels in [0, 1], shape ``[B]``: 0 most useful, 1 most private.
+
+        Returns:
+            Protected images in [0, 1], shape ``[B, 3, H, W]``.
+
+        Raises:
+            ValueError: If a side is not a multiple of 8 or the level has another shape.
+        """
+        if images.shape[-1] % (2 * _STRIDE) or images.shape[-2] % (2 * _STRIDE):
+            raise ValueError(f"sides must be multiples of {2 * _STRIDE}, got {tuple(images.shape[-2:])}")
+        if level.shape != images.shape[:1]:
+            raise ValueError(f"one level per image expected, got {tuple(level.shape)} for {images.shape[0]} images")
+        return self.at_network_level(images, self.calibrated(level))
+
+    def calibrated(self, level: Tensor) -> Tensor:
+        """Map user levels to the network's own, piecewise linearly through ``config.level_knots``."""
+        knots = level.new_tensor(self.config.level_knots)
+        position = level.clamp(0, 1) * (len(knots) - 1)
+        left = position.floor().long().clamp(max=len(knots) - 2)
+        return torch.lerp(knots[left], knots[left + 1], position - left)
+
+    def at_network_level(self, images: Tensor, level: Tensor) -> Tensor:
+        """Protect at uncalibrated levels, as training does; shapes and ranges as in :meth:`forward`."""
+        condition = self.level(level)
+        x = torch.relu(self.stem(nn.functional.pixel_unshuffle(images * 2 - 1, _STRIDE)))
+        for block in self.before:
+            x = block(x, condition)
+        y = torch.relu(self.down(x))
+        for block in self.inside:
+            y = block(y, condition)
+        x = x + nn.functional.pixel_shuffle(self.up(y), 2)
+        for block in self.after:
+            x = block(x, condition)
+        colour, keep = self.head(torch.relu(x)).split([3 * _STRIDE**2, _STRIDE**2], dim=1)
+        recoloured = torch.sigmoid(nn.functional.pixel_shuffle(colour, _STRIDE))
+        # A stretched sigmoid: it still has a gradient near its ends, and reaches them exactly, so nothing shines through.
+        mask = (1.1 * torch.sigmoid(nn.functional.pixel_shuffle(keep, _STRIDE)) - 0.05).clamp(0, 1)
+        return mask * images + (1 - mask) * recoloured
+
+
+class _LevelEmbedding(nn.Module):
+    """The level as Fourier features through a small perceptron."""
+
+    frequencies: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", math.pi * torch.arange(1.0, 5.0), persistent=False)
+        self.layers = nn.Sequential(nn.Linear(5, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU())
+
+    def forward(self, level: Tensor) -> Tensor:
+        features = torch.cat([level[:, None], torch.cos(level[:, None] * self.frequencies)], dim=1)
+        result: Tensor = self.layers(features)
+        return result
+
+
+class _Block(nn.Module):
+    """Two 3x3 convolutions with FiLM in between; the last starts at zero, so that a new block is the identity."""
+
+    def __init__(self, channels: int, condition: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.film = nn.Linear(condition, 2 * channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        scale, shift = self.film(condition)[:, :, None, None].chunk(2, dim=1)
+        hidden = torch.relu(self.first(torch.relu(x)) * (1 + scale) + shift)
+        result: Tensor = x + self.second(hidden)
+        return result
+
+
+def working_size(width: int, height: int, working_resolution: int) -> tuple[int, int]:
+    """Size at which an image is protected: the longest side bounded, both sides rounded to multiples of 8.
+
+    Example:
+        >>> working_size(4000, 3000, 384)
+        (384, 288)
+        >>> working_size(64, 64, 384)
+        (64, 64)
+    """
+    scale = min(1.0, working_resolution / max(width, height))
+    multiple = 2 * _STRIDE
+    return (
+        max(multiple, round(width * scale / multiple) * multiple),
+        max(multiple, round(height * scale / multiple) * multiple),
+    )
