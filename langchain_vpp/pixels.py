@@ -1,9 +1,9 @@
 """Bytes to picture and back: decode, orient, strip, bound, encode. Pillow only.
 
-The header is read before any pixel: format, size and number of frames are judged first, so a decompression bomb
-costs nothing. What comes out of :func:`decode_image` is built from pixels alone, so no EXIF, ICC profile, comment,
-thumbnail or hidden colour under a transparent pixel can travel on. No global Pillow setting is read or changed:
-both functions may run in several threads.
+The header is read before any pixel: format, size and number of frames are judged first, so a bomb is cheap.
+What comes out of :func:`decode_image` is built from pixels alone: no EXIF, ICC profile, comment, thumbnail or
+hidden colour under a transparent pixel can travel on. No global Pillow setting is read or changed, so both
+functions may run in several threads.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, max_side: int | N
             is registered as Pillow's opener.
         max_pixels: Bound on width x height, judged from the header. Pillow's own bound of 178,956,970 stays.
         max_side: How many pixels of the longest side the caller needs. A JPEG may then be decoded at 1/2, 1/4
-            or 1/8 scale, which is several times cheaper; the result is never smaller than ``max_side`` (unless
-            the file is), and often larger. Other formats come at full size.
+            or 1/8 scale, which is several times cheaper; the result is never smaller than ``max_side``
+            (unless the file is), and often larger. Other formats come at full size.
 
     Returns:
         A new image in mode ``RGB`` with an empty ``info``.
