@@ -1,0 +1,52 @@
+"""Learned visual privacy protection for LangChain chat models: the provider never sees the original picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from langchain_vpp.chat_model import protect, protected_class
+    from langchain_vpp.errors import ArtifactError, ProtectionError, TraceLeakWarning, VPPError
+    from langchain_vpp.ingress import ProtectedRunnable
+    from langchain_vpp.protection import ImageProtector
+    from langchain_vpp.tools import protect_tool
+
+__all__ = [
+    "ArtifactError",
+    "ImageProtector",
+    "ProtectedRunnable",
+    "ProtectionError",
+    "TraceLeakWarning",
+    "VPPError",
+    "protect",
+    "protect_tool",
+    "protected_class",
+]
+
+_HOMES = {
+    "ArtifactError": "errors",
+    "ImageProtector": "protection",
+    "ProtectedRunnable": "ingress",
+    "ProtectionError": "errors",
+    "TraceLeakWarning": "errors",
+    "VPPError": "errors",
+    "protect": "chat_model",
+    "protect_tool": "tools",
+    "protected_class": "chat_model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use, so that importing the package costs nothing."""
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    from importlib import import_module  # noqa: PLC0415
+
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

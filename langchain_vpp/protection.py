@@ -1,0 +1,605 @@
+"""The one path from messages to protected messages: what :class:`ImageProtector` does, in this order.
+
+Collect every source of pixels in every message (``blocks``), and refuse what isn't known; get each picture's bytes
+(fetch, resolve a sealed handle, rasterize); decode, protect, encode; rebuild the messages. Nothing acts on messages
+that were walked only in part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import math
+import re
+import secrets
+import threading
+import time
+import warnings
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
+
+from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
+from langchain_core.runnables.config import ensure_config, run_in_executor
+from PIL import Image
+
+from langchain_vpp.blocks import ContentPolicy, PixelSource, coerce_messages, plan_messages
+from langchain_vpp.errors import ProtectionError, TraceLeakWarning
+from langchain_vpp.pixels import decode_image, encode_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from langchain_core.callbacks import Callbacks
+    from langchain_core.language_models import LanguageModelInput
+    from langchain_core.messages import BaseMessage
+    from langchain_core.runnables import RunnableConfig
+    from langchain_core.stores import ByteStore
+
+    from langchain_vpp.engines import Engine
+
+_T = TypeVar("_T")
+
+LEVEL_KEY: Final = "vpp_level"
+"""The key of ``config["configurable"]`` that asks for a level for one request."""
+
+_HANDLE: Final = re.compile(r"\Avpp://([0-9a-f]{64})\Z")
+_STORE_PREFIX: Final = "vpp-"
+# Each entry is a digest and a few numbers. An entry that is pushed out costs a second protection, never a leak.
+_REMEMBERED_OUTPUTS: Final = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class SentImage:
+    """What a receipt says of one protected picture.
+
+    Attributes:
+        sha256: Digest, in hex, of the encoded bytes that were sent.
+        level: The level at which it was protected.
+        milliseconds: The time it took to decode, protect and encode it, when that was done.
+        original_sha256: Digest of the original file, only if the protector was told to keep it: it identifies the
+            picture to anyone who has it.
+    """
+
+    sha256: str
+    level: float
+    milliseconds: float
+    original_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What left: every picture of one request, and what protected it."""
+
+    images: tuple[SentImage, ...]
+    engine: str
+    artifact: str | None
+
+    def as_metadata(self) -> dict[str, Any]:
+        """The value of ``response_metadata["vpp"]``: plain JSON."""
+        images = []
+        for sent in self.images:
+            entry: dict[str, Any] = {"sha256": sent.sha256, "level": sent.level, "ms": sent.milliseconds}
+            if sent.original_sha256 is not None:
+                entry["original_sha256"] = sent.original_sha256
+            images.append(entry)
+        return {"images": images, "engine": self.engine, "artifact": self.artifact}
+
+
+class Admission(NamedTuple):
+    """Messages that may leave, and the receipt for them."""
+
+    messages: list[BaseMessage]
+    receipt: Receipt
+
+
+class _Output(NamedTuple):
+    encoded: bytes
+    sent: SentImage
+
+
+class _Memo:
+    """Least recently used protected pictures, bounded by the bytes that they take."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._entries: OrderedDict[tuple[bytes, float], tuple[_Output, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[bytes, float]) -> tuple[_Output, ...] | None:
+        with self._lock:
+            outputs = self._entries.get(key)
+            if outputs is not None:
+                self._entries.move_to_end(key)
+            return outputs
+
+    def put(self, key: tuple[bytes, float], outputs: tuple[_Output, ...]) -> tuple[_Output, ...]:
+        """Keep ``outputs``, unless another thread was faster: then its outputs, so that all callers agree."""
+        size = sum(len(output.encoded) for output in outputs)
+        with self._lock:
+            if key in self._entries:
+                return self._entries[key]
+            if size > self._max_bytes:
+                return outputs
+            self._entries[key] = outputs
+            self._bytes += size
+            while self._bytes > self._max_bytes:
+                _, dropped = self._entries.popitem(last=False)
+                self._bytes -= sum(len(output.encoded) for output in dropped)
+            return outputs
+
+
+class _Produced:
+    """Digests of what this protector has put out, so that its own pictures are known again."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[str, dict[float, SentImage]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, outputs: tuple[_Output, ...]) -> None:
+        with self._lock:
+            for output in outputs:
+                self._entries.setdefault(output.sent.sha256, {})[output.sent.level] = output.sent
+                self._entries.move_to_end(output.sent.sha256)
+            while len(self._entries) > _REMEMBERED_OUTPUTS:
+                self._entries.popitem(last=False)
+
+    def find(self, sha256: str, level: float, *, at_least: float) -> SentImage | None:
+        """The record of a picture of ours that is private enough: the one at ``level``, else the strongest."""
+        with self._lock:
+            levels = self._entries.get(sha256)
+            if levels is None or max(levels) < at_least:
+                return None
+            self._entries.move_to_end(sha256)
+            return levels[level] if level in levels else levels[max(levels)]
+
+
+class ImageProtector:
+    """Protects every picture in messages, or refuses the messages.
+
+    Thread-safe, and immutable once built. The same picture at the same level gives the same bytes. A picture that
+    this very object has put out passes unchanged, unless a stronger level is asked for by name.
+
+    ``protector | model`` is ``protect(model, protector)``.
+
+    Args:
+        engine: What changes the pixels; see :class:`~langchain_vpp.engines.Engine`.
+        level: 0 (most useful) to 1 (most private), for requests that name none.
+        min_level: What a request can't go below; a lower request is raised to it. In [0, 1].
+        fetch: ``url -> bytes`` for remote pictures with ``on_remote_url="fetch"``. Default: our own fetcher, which
+            refuses private addresses.
+        on_unsupported: What to do with content that can't be protected: refuse the request, or put a note in the
+            place of the content. Nothing ever passes.
+        on_remote_url: Refuse remote pictures, or fetch and protect them.
+        on_document: Refuse PDF documents, or turn each page into a protected picture (extra ``documents``).
+        on_upstream_trace: What to do when an enclosing run with handlers has already recorded the original.
+        store: Where sealed originals are kept; needed for :meth:`seal` and for ``vpp://`` handles.
+        memo_bytes: Bound on the protected pictures that are kept for the next turn of a conversation.
+        receipt_original_digest: Whether receipts name the originals' digests too. They identify the pictures.
+
+    Raises:
+        ValueError: If a level is not in [0, 1], ``level < min_level``, or an option is unknown.
+        TypeError: If ``engine`` has no ``protect``.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_artifact",
+        "_engine",
+        "_engine_name",
+        "_fetch",
+        "_level",
+        "_memo",
+        "_min_level",
+        "_on_upstream_trace",
+        "_policy",
+        "_produced",
+        "_receipt_original_digest",
+        "_seal_key",
+        "_store",
+    )
+
+    _artifact: str | None
+    _engine: Engine
+    _engine_name: str
+    _fetch: Callable[[str], bytes] | None
+    _level: float
+    _memo: _Memo
+    _min_level: float
+    _on_upstream_trace: Literal["warn", "raise", "ignore"]
+    _policy: ContentPolicy
+    _produced: _Produced
+    _receipt_original_digest: bool
+    _seal_key: bytes
+    _store: ByteStore | None
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        level: float = 0.5,
+        min_level: float = 0.0,
+        fetch: Callable[[str], bytes] | None = None,
+        on_unsupported: Literal["raise", "drop"] = "raise",
+        on_remote_url: Literal["raise", "fetch"] = "raise",
+        on_document: Literal["raise", "rasterize"] = "raise",
+        on_upstream_trace: Literal["warn", "raise", "ignore"] = "warn",
+        store: ByteStore | None = None,
+        memo_bytes: int = 64 * 2**20,
+        receipt_original_digest: bool = False,
+    ) -> None:
+        if not callable(getattr(engine, "protect", None)):
+            msg = "engine must have a method protect(image, level)"
+            raise TypeError(msg)
+        choices: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+            ("on_unsupported", on_unsupported, ("raise", "drop")),
+            ("on_remote_url", on_remote_url, ("raise", "fetch")),
+            ("on_document", on_document, ("raise", "rasterize")),
+            ("on_upstream_trace", on_upstream_trace, ("warn", "raise", "ignore")),
+        )
+        for option, value, allowed in choices:
+            if value not in allowed:
+                msg = f"{option} must be one of {', '.join(allowed)}"
+                raise ValueError(msg)
+        if memo_bytes < 0:
+            msg = "memo_bytes must not be negative"
+            raise ValueError(msg)
+        name = getattr(engine, "name", None)
+        digest = getattr(engine, "digest", None)
+        settings: dict[str, Any] = {
+            "_engine": engine,
+            "_engine_name": name if isinstance(name, str) else type(engine).__name__,
+            "_artifact": digest if isinstance(digest, str) else None,
+            "_level": _checked_level(level),
+            "_min_level": _checked_level(min_level),
+            "_fetch": fetch,
+            "_policy": ContentPolicy(
+                on_unsupported=on_unsupported, on_remote_url=on_remote_url, on_document=on_document
+            ),
+            "_on_upstream_trace": on_upstream_trace,
+            "_store": store,
+            "_receipt_original_digest": receipt_original_digest,
+            "_memo": _Memo(memo_bytes),
+            "_produced": _Produced(),
+            "_seal_key": secrets.token_bytes(32),
+        }
+        if settings["_level"] < settings["_min_level"]:
+            msg = "level must not be below min_level"
+            raise ValueError(msg)
+        for slot, value in settings.items():
+            object.__setattr__(self, slot, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        msg = "An ImageProtector can't be changed; build another one"
+        raise AttributeError(msg)
+
+    __delattr__ = __setattr__  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return (
+            f"ImageProtector(engine={self._engine_name!r}, level={self._level}, min_level={self._min_level})"
+        )
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        msg = "An ImageProtector can't be pickled; build one in each process"
+        raise TypeError(msg)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, *, level: float = 0.5, **options: Any) -> ImageProtector:
+        """Load a trained protector.
+
+        Args:
+            source: The folder of an artifact, or ``"default"`` for the one that we ship.
+            level: As in the constructor.
+            **options: The constructor's other options.
+
+        Raises:
+            ArtifactError: If the artifact is missing, altered or of another format.
+        """
+        from langchain_vpp.artifact import load_engine  # noqa: PLC0415  loads torch
+
+        return cls(load_engine(source), level=level, **options)
+
+    def __or__(self, other: Any) -> Any:
+        """Protect what stands to the right: a chat model, or any other Runnable, function or mapping."""
+        from langchain_core.runnables.base import coerce_to_runnable  # noqa: PLC0415
+
+        from langchain_vpp.chat_model import protect  # noqa: PLC0415  it imports this module
+
+        return protect(coerce_to_runnable(other), self)
+
+    def __ror__(self, other: Any) -> Any:
+        msg = (
+            "A protector can't stand inside a chain: the run of the chain would record the original picture. "
+            "Protect the model (prompt | protect(model, protector)), or the whole chain (protect(chain, protector))."
+        )
+        raise TypeError(msg)
+
+    def protect_messages(
+        self, messages: LanguageModelInput, *, level: float | None = None
+    ) -> list[BaseMessage]:
+        """Return new messages in which every picture is protected. The input is not changed.
+
+        Args:
+            messages: Whatever a chat model takes: text, messages, message-likes, a prompt value.
+            level: In [0, 1]; ``min_level`` is the floor. Default: the protector's level.
+
+        Raises:
+            ProtectionError: If anything in the messages can't be protected.
+        """
+        return self.admit(messages, level=level).messages
+
+    async def aprotect_messages(
+        self, messages: LanguageModelInput, *, level: float | None = None
+    ) -> list[BaseMessage]:
+        """As :meth:`protect_messages`; the work is done in a thread, so the event loop is never held up."""
+        return (await self.aadmit(messages, level=level)).messages
+
+    def protect_image(
+        self, image: Image.Image | bytes | str | Path, level: float | None = None
+    ) -> Image.Image:
+        """Protect one picture.
+
+        Args:
+            image: A picture, the bytes of an encoded one, or a file.
+            level: In [0, 1]; ``min_level`` is the floor. Default: the protector's level.
+
+        Returns:
+            A new upright RGB image of the size of the upright original, without metadata.
+
+        Raises:
+            ProtectionError: If the picture can't be read, decoded or protected.
+        """
+        return self._run_engine(decode_image(_image_bytes(image)), self._effective(level))
+
+    def seal(self, image: Image.Image | bytes | str | Path) -> dict[str, str]:
+        """Put an original away, and return a content block with a handle in its place.
+
+        The handle is a keyed digest: it tells nothing about the picture to whoever doesn't have the store. It is
+        resolved, and the picture protected, where the messages enter a protected model. Prompts, traces and
+        checkpoints then hold no pixels at all.
+
+        Args:
+            image: A picture, the bytes of an encoded one, or a file.
+
+        Returns:
+            ``{"type": "image", "url": "vpp://<64 hex digits>"}``.
+
+        Raises:
+            ProtectionError: If there is no store, it fails, or the picture can't be decoded.
+        """
+        store = self._store
+        if store is None:
+            msg = "There is no store for sealed pictures. Build the protector with ImageProtector(..., store=...)."
+            raise ProtectionError(msg)
+        data = _image_bytes(image)
+        decode_image(data)
+        handle = hmac.new(self._seal_key, data, hashlib.sha256).hexdigest()
+        _call_foreign("store", lambda: store.mset([(_STORE_PREFIX + handle, data)]))
+        return {"type": "image", "url": f"vpp://{handle}"}
+
+    async def aseal(self, image: Image.Image | bytes | str | Path) -> dict[str, str]:
+        """As :meth:`seal`, in a thread."""
+        return await run_in_executor(None, self.seal, image)
+
+    def admit(
+        self, messages: LanguageModelInput, *, level: float | None = None, callbacks: Callbacks = None
+    ) -> Admission:
+        """What every protected entry point calls: protect, and look for enclosing runs that saw the original.
+
+        Args:
+            messages: As in :meth:`protect_messages`.
+            level: The level that this request names, or None.
+            callbacks: The callbacks of the request's config.
+
+        Raises:
+            ProtectionError: If anything can't be protected, or an enclosing run with handlers has recorded an
+                original and ``on_upstream_trace="raise"``.
+        """
+        admission, exposed = self._admit(messages, level)
+        self._check_upstream(callbacks, exposed=exposed)
+        return admission
+
+    async def aadmit(
+        self, messages: LanguageModelInput, *, level: float | None = None, callbacks: Callbacks = None
+    ) -> Admission:
+        """As :meth:`admit`; the work is done in a thread."""
+        admission, exposed = await run_in_executor(None, self._admit, messages, level)
+        self._check_upstream(callbacks, exposed=exposed)
+        return admission
+
+    def _admit(self, messages: LanguageModelInput, level: float | None) -> tuple[Admission, bool]:
+        plan = plan_messages(coerce_messages(messages), self._policy)
+        exposed = False
+        replacements: list[list[bytes]] = []
+        sent: list[SentImage] = []
+        effective = self._effective(level)
+        for source in plan.sources:
+            if source.data is not None:
+                digest = hashlib.sha256(source.data).hexdigest()
+                own = self._produced.find(
+                    digest, effective, at_least=self._min_level if level is None else effective
+                )
+                if own is not None:
+                    replacements.append([source.data])
+                    sent.append(own)
+                    continue
+            exposed = exposed or source.kind != "sealed"
+            outputs = self._protect_source(source, effective)
+            replacements.append([output.encoded for output in outputs])
+            sent.extend(output.sent for output in outputs)
+        receipt = Receipt(tuple(sent), self._engine_name, self._artifact)
+        return Admission(plan.rebuild(replacements), receipt), exposed
+
+    def _protect_source(self, source: PixelSource, level: float) -> tuple[_Output, ...]:
+        data = self._source_bytes(source)
+        key = (hashlib.sha256(data).digest(), level)
+        outputs = self._memo.get(key)
+        if outputs is None:
+            started = time.perf_counter()
+            pictures = _rasterize(data) if source.kind == "document" else [decode_image(data)]
+            original = key[0].hex() if self._receipt_original_digest else None
+            made = []
+            for picture in pictures:
+                encoded = encode_image(self._run_engine(picture, level))
+                now = time.perf_counter()
+                sent = SentImage(
+                    hashlib.sha256(encoded).hexdigest(), level, round((now - started) * 1000, 3), original
+                )
+                made.append(_Output(encoded, sent))
+                started = now
+            outputs = self._memo.put(key, tuple(made))
+        self._produced.add(outputs)
+        return outputs
+
+    def _source_bytes(self, source: PixelSource) -> bytes:
+        if source.data is not None:
+            return source.data
+        if source.reference is None:
+            raise ProtectionError("A picture had neither data nor an address, so nothing was sent.")
+        if source.kind == "sealed":
+            return self._unseal(source.reference)
+        return self._fetched(source.reference)
+
+    def _fetched(self, url: str) -> bytes:
+        fetch = self._fetch
+        if fetch is None:
+            from langchain_vpp.fetch import fetch_image  # noqa: PLC0415  only who fetches needs an HTTP client
+
+            return fetch_image(url)
+        data = _call_foreign("fetch function", lambda: fetch(url))
+        if not isinstance(data, bytes):
+            raise ProtectionError("The fetch function did not return bytes, so nothing was sent.")
+        return data
+
+    def _unseal(self, url: str) -> bytes:
+        match = _HANDLE.match(url)
+        if match is None:
+            raise ProtectionError(
+                "A vpp:// handle is malformed, so nothing was sent. Use the block that seal() gave."
+            )
+        store = self._store
+        if store is None:
+            raise ProtectionError(
+                "A vpp:// handle can't be resolved without a store. Build the protector with the store that sealed it."
+            )
+        key = _STORE_PREFIX + match.group(1)
+        data = _call_foreign("store", lambda: store.mget([key])[0])
+        if not isinstance(data, bytes):
+            raise ProtectionError(
+                "A vpp:// handle is unknown to the store, so nothing was sent. Seal the picture again."
+            )
+        return data
+
+    def _run_engine(self, image: Image.Image, level: float) -> Image.Image:
+        size = image.size
+        protected = _call_foreign("engine", lambda: self._engine.protect(image, level))
+        if not isinstance(protected, Image.Image) or protected is image:
+            raise ProtectionError("The engine did not return a new picture, so nothing was sent.")
+        if protected.mode != "RGB" or protected.size != size:
+            raise ProtectionError(
+                "The engine did not return an RGB picture of the same size, so nothing was sent."
+            )
+        # Pixels only: an engine that carried `info` over would carry metadata over.
+        clean = Image.new("RGB", size)
+        clean.paste(protected)
+        return clean
+
+    def _effective(self, level: float | None) -> float:
+        return self._level if level is None else max(checked_request_level(level), self._min_level)
+
+    def _check_upstream(self, callbacks: Callbacks, *, exposed: bool) -> None:
+        if not exposed or self._on_upstream_trace == "ignore" or not _recorded_upstream(callbacks):
+            return
+        msg = (
+            "An enclosing run with callbacks or tracers has already recorded the unprotected input. Protect the "
+            "outermost runnable (protect(chain, protector)), or put sealed handles (protector.seal) into the input."
+        )
+        if self._on_upstream_trace == "raise":
+            raise ProtectionError(msg)
+        warnings.warn(msg, TraceLeakWarning, stacklevel=3)
+
+
+def requested_level(config: RunnableConfig | None) -> float | None:
+    """The level that a request names in ``config["configurable"]["vpp_level"]``, or None.
+
+    The config of the enclosing run counts too, as for every other configurable key.
+
+    Raises:
+        ProtectionError: If it is not a number in [0, 1].
+    """
+    level = ensure_config(config).get("configurable", {}).get(LEVEL_KEY)
+    return None if level is None else checked_request_level(level)
+
+
+def checked_request_level(level: Any) -> float:
+    """As :func:`_checked_level`, for what came with a request.
+
+    Raises:
+        ProtectionError: If ``level`` is not a number in [0, 1].
+    """
+    if not _is_level(level):
+        raise ProtectionError(f"{LEVEL_KEY} must be a number from 0 to 1; nothing was sent.")
+    return float(level)
+
+
+def _checked_level(level: Any) -> float:
+    if not _is_level(level):
+        msg = "level and min_level must be numbers from 0 to 1"
+        raise ValueError(msg)
+    return float(level)
+
+
+def _is_level(level: Any) -> bool:
+    if isinstance(level, bool) or not isinstance(level, (int, float)):
+        return False
+    return math.isfinite(level) and 0 <= level <= 1
+
+
+def _image_bytes(image: Image.Image | bytes | str | Path) -> bytes:
+    """The encoded bytes of whatever a caller may call a picture."""
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return bytes(image)
+    if isinstance(image, (str, Path)):
+        return _call_foreign("file system", Path(image).read_bytes)
+    if not isinstance(image, Image.Image):
+        raise ProtectionError("A picture must be a PIL image, encoded bytes or a path.")
+    picture = image if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else image.convert("RGB")
+    buffer = io.BytesIO()
+    options = {"exif": image.getexif(), "icc_profile": image.info.get("icc_profile"), "compress_level": 1}
+    _call_foreign("PNG encoder", lambda: picture.save(buffer, "PNG", **options))
+    return buffer.getvalue()
+
+
+def _rasterize(data: bytes) -> list[Image.Image]:
+    from langchain_vpp.documents import rasterize_pdf  # noqa: PLC0415  extra `documents`
+
+    return rasterize_pdf(data)
+
+
+def _call_foreign(what: str, call: Callable[[], _T]) -> _T:
+    """Call code that isn't ours. Its exception may carry content, so it is replaced, not chained."""
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001  whatever it is, ours is raised
+        failure = type(error).__name__
+    raise ProtectionError(f"The {what} failed with {failure}, so nothing was sent.")
+
+
+def _recorded_upstream(callbacks: Callbacks) -> bool:
+    """Whether an enclosing run exists, and a handler that is told of its input."""
+    if not isinstance(callbacks, BaseCallbackManager) or callbacks.parent_run_id is None:
+        return False
+    return any(_records_inputs(handler) for handler in (*callbacks.handlers, *callbacks.inheritable_handlers))
+
+
+def _records_inputs(handler: BaseCallbackHandler) -> bool:
+    if getattr(handler, "redacts_media", False):
+        return False
+    kind = type(handler)
+    return (not handler.ignore_chain and kind.on_chain_start is not BaseCallbackHandler.on_chain_start) or (
+        not handler.ignore_agent and kind.on_tool_start is not BaseCallbackHandler.on_tool_start
+    )

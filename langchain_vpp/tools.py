@@ -1,0 +1,155 @@
+"""Tools whose output is protected before their own run records it."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.runnables.config import run_in_executor
+from langchain_core.tools import BaseTool
+from langchain_core.tools.base import TOOL_MESSAGE_BLOCK_TYPES
+from PIL import Image
+
+from langchain_vpp.embedded import find_file_header, holds_pixels
+from langchain_vpp.errors import ProtectionError
+from langchain_vpp.ingress import move_to_class, protect_input, subclass_of
+from langchain_vpp.protection import ImageProtector, requested_level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_T = TypeVar("_T", bound=BaseTool)
+
+
+class _ProtectedTool:
+    vpp_protector: ClassVar[ImageProtector]
+
+
+def protect_tool(tool: _T, protector: ImageProtector) -> _T:
+    """Protect what a tool returns: content, artifact, messages and ``Command``.
+
+    Pictures may be returned as a PIL image, as the bytes of an encoded picture, or as content blocks in any dialect
+    that messages may hold. The arguments of the tool are its own: a tool may need an original.
+
+    Args:
+        tool: Any tool. It is not changed.
+        protector: What protects its output.
+
+    Returns:
+        A copy of the tool, of a subclass of its class.
+
+    Raises:
+        TypeError: If ``tool`` is no ``BaseTool``.
+        ProtectionError: If it is protected by another protector already. Calling the tool raises it when the output
+            can't be protected.
+    """
+    if not isinstance(tool, BaseTool):
+        msg = f"protect_tool() takes a BaseTool, not a {type(tool).__name__}"
+        raise TypeError(msg)
+    if isinstance(tool, _ProtectedTool):
+        if tool.vpp_protector is protector:
+            return tool
+        raise ProtectionError("This tool is protected by another protector already; protect the bare tool.")
+    cls: Any = type(tool)
+    return move_to_class(
+        tool,
+        subclass_of(
+            cls,
+            _ProtectedTool,
+            vpp_protector=protector,
+            _run=_run_of(cls, protector),
+            _arun=_arun_of(cls, protector),
+        ),
+    )
+
+
+def protect_output(protector: ImageProtector, output: Any) -> Any:
+    """Protect what a tool returned, in the shape in which it was returned.
+
+    Raises:
+        ProtectionError: If anything in it can't be protected.
+    """
+    if isinstance(output, Image.Image) or (isinstance(output, bytes) and find_file_header(output) == 0):
+        return _protect_content(protector, [_image_block(output)])
+    if isinstance(output, BaseMessage):
+        return protector.protect_messages([output], level=requested_level(None))[0]
+    if isinstance(output, str) or _is_content(output):
+        return _protect_content(protector, output)
+    return protect_input(protector, output, None)
+
+
+def _run_of(cls: Any, protector: ImageProtector) -> Callable[..., Any]:
+    # The signature is copied: core reads from it which arguments to inject.
+    @functools.wraps(cls._run)
+    def run(self: BaseTool, *args: Any, **kwargs: Any) -> Any:
+        spelled = False
+        try:
+            output = cls._run(self, *args, **kwargs)
+        except Exception as error:
+            spelled = holds_pixels(str(error))
+            if not spelled:
+                raise
+        if spelled:
+            raise ProtectionError("The tool failed with a picture in its error, so the error was withheld.")
+        return _protect_result(self, output, protector)
+
+    return run
+
+
+def _arun_of(cls: Any, protector: ImageProtector) -> Callable[..., Any]:
+    @functools.wraps(cls._arun)
+    async def arun(self: BaseTool, *args: Any, **kwargs: Any) -> Any:
+        spelled = False
+        try:
+            output = await cls._arun(self, *args, **kwargs)
+        except Exception as error:
+            spelled = holds_pixels(str(error))
+            if not spelled:
+                raise
+        if spelled:
+            raise ProtectionError("The tool failed with a picture in its error, so the error was withheld.")
+        return await run_in_executor(None, _protect_result, self, output, protector)
+
+    return arun
+
+
+def _protect_result(tool: BaseTool, output: Any, protector: ImageProtector) -> Any:
+    if tool.response_format == "content_and_artifact" and isinstance(output, tuple) and len(output) == 2:
+        content, artifact = output
+        return protect_output(protector, content), _protect_artifact(protector, artifact)
+    return protect_output(protector, output)
+
+
+def _protect_artifact(protector: ImageProtector, artifact: Any) -> Any:
+    """An artifact is kept for other code: a picture stays a picture of the same kind."""
+    level = requested_level(None)
+    if isinstance(artifact, Image.Image):
+        return protector.protect_image(artifact, level)
+    if isinstance(artifact, bytes) and find_file_header(artifact) == 0:
+        content = _protect_content(protector, [_image_block(artifact)])
+        return base64.b64decode(content[0]["base64"])
+    return protect_input(protector, artifact, None)
+
+
+def _protect_content(protector: ImageProtector, content: Any) -> Any:
+    message = ToolMessage(content=content, tool_call_id="")
+    return protector.protect_messages([message], level=requested_level(None))[0].content
+
+
+def _is_content(output: Any) -> bool:
+    """Whether core would put ``output`` into a message as it is, rather than its text."""
+    return isinstance(output, list) and all(
+        isinstance(item, str) or (isinstance(item, dict) and item.get("type") in TOOL_MESSAGE_BLOCK_TYPES)
+        for item in output
+    )
+
+
+def _image_block(picture: Image.Image | bytes) -> dict[str, str]:
+    if isinstance(picture, Image.Image):
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG", compress_level=1)
+        picture = buffer.getvalue()
+    return {"type": "image", "base64": base64.b64encode(picture).decode("ascii"), "mime_type": "image/png"}
