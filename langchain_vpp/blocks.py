@@ -270,7 +270,7 @@ def plan_messages(messages: Sequence[BaseMessage], policy: ContentPolicy) -> Mes
 
 
 def coerce_messages(value: Any) -> list[BaseMessage]:
-    """Turn any chat model input into messages: a string, a prompt value, a message or a list of message-likes.
+    """Turn any chat model input into messages: a string, a prompt value, a message or message-likes.
 
     Raises:
         ProtectionError: If it is none of these. LangChain's own error would quote the input.
@@ -589,7 +589,7 @@ class _Walk:
 
 
 def _role(block: dict[Any, Any]) -> _Role | None:
-    """Look a block up by its type or, without one, by its keys: one of a carrier decides, else all are data."""
+    """Look a block up by its type or, without one, by its keys: any carrier key decides, else all are data."""
     if "type" in block:
         kind = block["type"]
         return _ROLES.get(kind) if isinstance(kind, str) else None
@@ -601,7 +601,7 @@ def _role(block: dict[Any, Any]) -> _Role | None:
 
 
 def _declared_mime_type(block: Mapping[Any, Any]) -> str:
-    """Return the first MIME type or format named anywhere in a carrier, in lower case; empty if there is none."""
+    """Return the first MIME type or format named in a carrier, in lower case; empty if there is none."""
     for key in _MIME_KEYS:
         declared = block.get(key)
         if isinstance(declared, str):

@@ -50,8 +50,9 @@ _NUMBERS: Final = re.compile(r"(?:\d{1,3}\s*,\s*+){40,}+", re.ASCII)
 _DATA_URL: Final = re.compile(
     r"data:(?:image/(?!svg)|video/|application/pdf)[^,]{0,256};base64,\s*[A-Za-z0-9+/_-]{64}", re.IGNORECASE
 )
-# Escapes of JSON, Python, C, URLs and quoted-printable.
-_ESCAPE: Final = re.compile(r"(?:\\+(?:x|u00)|%|=)([0-9A-Fa-f]{2})|\\+([0-3][0-7]{2})|\\+([/abfnrtv])")
+# Escapes of JSON, Python, C and URLs; those of quoted-printable apart, because "=" means more in a URL.
+_ESCAPE: Final = re.compile(r"(?:\\+(?:x|u00)|%)([0-9A-Fa-f]{2})|\\+([0-3][0-7]{2})|\\+([/abfnrtv])")
+_QUOTED: Final = re.compile(r"=([0-9A-F]{2})()()|=\n")
 _CONTROL: Final = {"/": "/", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 # What the header of a file decoded as Latin-1, CP-1252 or with surrogates keeps; cheap to look for.
 _RAW_HINTS: Final = (
@@ -99,7 +100,7 @@ def _holds_pixels(text: str, *, opaque: bool, layers: int) -> bool:
     unbroken = numeric = False
     for start in range(0, len(text) - _STRIDE + 1, _STRIDE):
         stretch = text[start : start + _STRIDE]
-        if not stretch.strip(_NUMERIC):
+        if stretch[0] in _NUMERIC and not stretch.strip(_NUMERIC):
             numeric = True
         if " " not in stretch and "\n" not in stretch and stretch.isascii():
             unbroken = True
@@ -108,17 +109,28 @@ def _holds_pixels(text: str, *, opaque: bool, layers: int) -> bool:
 
 def _spelled(text: str, *, opaque: bool, layers: int) -> bool:
     unescaped = _ESCAPE.sub(_unescape, text)
+    unquoted = _QUOTED.sub(_unescape, text)
     return (
         _raw(unescaped)
+        or _raw(unquoted)
         or _DATA_URL.search(unescaped) is not None
-        or any(_hex_has_header(run.group()) for run in _HEX_RUN.finditer(unescaped))
+        or any(
+            _runs_hold_pixels(variant, opaque=opaque, layers=layers)
+            for variant in {unescaped, unquoted, text}
+        )
+    )
+
+
+def _runs_hold_pixels(text: str, *, opaque: bool, layers: int) -> bool:
+    return (
+        any(_hex_has_header(run.group()) for run in _HEX_RUN.finditer(text))
         or any(
             _base64_holds_pixels(run.group(), longest=None if opaque else _OPAQUE_RUN, layers=layers)
-            for run in _RUN.finditer(unescaped)
+            for run in _RUN.finditer(text)
         )
         or any(
             _base64_holds_pixels(joined, longest=None if opaque else _OPAQUE_WRAPPED, layers=layers)
-            for joined in ("".join(run.group().split()) for run in _WRAPPED_RUN.finditer(unescaped))
+            for joined in ("".join(run.group().split()) for run in _WRAPPED_RUN.finditer(text))
         )
     )
 
@@ -181,6 +193,8 @@ def _hex_has_header(digits: str) -> bool:
 
 def _unescape(escape: re.Match[str]) -> str:
     digits, octal, control = escape.groups()
-    if digits is not None:
+    if digits:
         return chr(int(digits, 16))
-    return chr(int(octal, 8)) if octal is not None else _CONTROL[control]
+    if octal:
+        return chr(int(octal, 8))
+    return _CONTROL.get(control, "")
