@@ -562,7 +562,8 @@ def _rewrite_key(key: Any, visit: _Visit) -> Any:
 
 def _is_message_like(value: Any) -> bool:
     if isinstance(value, Mapping):
-        return "content" in value and (value.get("role") in _ROLES or value.get("type") in _ROLES)
-    return (
-        isinstance(value, tuple) and len(value) == 2 and value[0] in _ROLES and not hasattr(value, "_fields")
-    )
+        roles = (value.get("role"), value.get("type"))
+        return "content" in value and any(isinstance(role, str) and role in _ROLES for role in roles)
+    # A pair of texts needs no conversion: its texts are checked as they are.
+    is_pair = isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], list)
+    return is_pair and isinstance(value[0], str) and value[0] in _ROLES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import io
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables.config import run_in_executor
@@ -32,7 +32,8 @@ def protect_tool(tool: _T, protector: ImageProtector) -> _T:
     """Protect what a tool returns: content, artifact, messages and ``Command``.
 
     Pictures may be returned as a PIL image, as the bytes of an encoded picture, or as content blocks in any dialect
-    that messages may hold. The arguments of the tool are its own: a tool may need an original.
+    that messages may hold. An artifact must hold none: it is refused, or dropped, as the protector's
+    ``on_unsupported`` says. The arguments of the tool are its own: a tool may need an original.
 
     Args:
         tool: Any tool. It is not changed.
@@ -73,11 +74,11 @@ def protect_output(protector: ImageProtector, output: Any) -> Any:
         ProtectionError: If anything in it can't be protected.
     """
     if isinstance(output, Image.Image) or (isinstance(output, bytes) and find_file_header(output) == 0):
-        return _protect_content(protector, [_image_block(output)])
+        return _protect_message(protector, [_image_block(output)]).content
     if isinstance(output, BaseMessage):
         return protector.protect_messages([output], level=requested_level(None))[0]
     if isinstance(output, str) or _is_content(output):
-        return _protect_content(protector, output)
+        return _protect_message(protector, output).content
     return protect_input(protector, output, None)
 
 
@@ -119,24 +120,14 @@ def _arun_of(cls: Any, protector: ImageProtector) -> Callable[..., Any]:
 def _protect_result(tool: BaseTool, output: Any, protector: ImageProtector) -> Any:
     if tool.response_format == "content_and_artifact" and isinstance(output, tuple) and len(output) == 2:
         content, artifact = output
-        return protect_output(protector, content), _protect_artifact(protector, artifact)
+        return protect_output(protector, content), _protect_message(protector, "", artifact).artifact
     return protect_output(protector, output)
 
 
-def _protect_artifact(protector: ImageProtector, artifact: Any) -> Any:
-    """An artifact is kept for other code: a picture stays a picture of the same kind."""
+def _protect_message(protector: ImageProtector, content: Any, artifact: Any = None) -> ToolMessage:
+    message = ToolMessage(content=content, artifact=artifact, tool_call_id="")
     level = requested_level(None)
-    if isinstance(artifact, Image.Image):
-        return protector.protect_image(artifact, level)
-    if isinstance(artifact, bytes) and find_file_header(artifact) == 0:
-        content = _protect_content(protector, [_image_block(artifact)])
-        return base64.b64decode(content[0]["base64"])
-    return protect_input(protector, artifact, None)
-
-
-def _protect_content(protector: ImageProtector, content: Any) -> Any:
-    message = ToolMessage(content=content, tool_call_id="")
-    return protector.protect_messages([message], level=requested_level(None))[0].content
+    return cast("ToolMessage", protector.protect_messages([message], level=level)[0])
 
 
 def _is_content(output: Any) -> bool:

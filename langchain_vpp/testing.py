@@ -1,0 +1,254 @@
+"""For your own tests: does a picture turn up where it must not?
+
+::
+
+    assert_no_leak(canary, recorded_requests, Path("checkpoints.sqlite"), caplog.text)
+
+A canary is best a small picture of random pixels: then nothing that was derived from it by protection resembles it by
+chance.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import codecs
+import dataclasses
+import io
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from PIL import Image
+from pydantic import BaseModel
+
+_PROBE: Final = 24
+_PROBES: Final = 16
+_MAX_DEPTH: Final = 256
+_SHORTEST_PICTURE: Final = 60
+_TOLERANCE: Final = 3.0
+
+_BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9+/]{32,}={0,2}")
+_BREAKS: Final = re.compile(rb"(?:\\+[rn]|[\s\"',+])+")
+_ESCAPES: Final = re.compile(
+    rb"\\+(?:x|u00)([0-9a-fA-F]{2})|\\+([0-7]{3})|\\+([abfnrtv'\"/])|%([0-9a-fA-F]{2})|=([0-9A-F]{2})"
+)
+_CONTROLS: Final = {
+    b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v",
+}  # fmt: skip
+_PICTURE_START: Final = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|RIFF.{4}WEBP|BM", re.DOTALL)
+
+
+class _Canary(NamedTuple):
+    probes: tuple[bytes, ...]
+    pixels: Image.Image | None
+
+
+def assert_no_leak(canary: bytes | Image.Image, *sinks: Any) -> None:
+    """Fail if a picture, or a part of it, is found in a sink.
+
+    Found are its bytes, as they are or as base64 at any alignment (standard or URL-safe, wrapped), hex, a list of
+    numbers, or escaped (Python, JSON, URL, quoted-printable), up to three of these within each other; and, if it can
+    be decoded, the same pixels in another file format.
+
+    Args:
+        canary: The original: the bytes of a file, or a picture.
+        *sinks: Where to look: text, bytes, files, folders, exceptions, and any nesting of collections, pydantic
+            models, dataclasses and other objects.
+
+    Raises:
+        AssertionError: If it is found. The message names the place, and quotes nothing.
+        ValueError: If the canary is too short or too uniform to be recognized, or there is no sink.
+        TypeError: If a sink can't be searched.
+    """
+    if not sinks:
+        msg = "assert_no_leak() needs at least one sink"
+        raise ValueError(msg)
+    wanted = _prepare(canary)
+    for position, sink in enumerate(sinks):
+        for place, data in _leaves(sink, f"sink {position}", set(), 0):
+            if _leaks(wanted, data):
+                msg = f"The picture leaked: found in {place}"
+                raise AssertionError(msg)
+
+
+def _prepare(canary: bytes | Image.Image) -> _Canary:
+    if isinstance(canary, Image.Image):
+        pixels: Image.Image | None = canary.convert("RGB")
+        data = canary.tobytes()
+    else:
+        data = canary
+        pixels = _decode(data)
+    # Stretches from all over the file: a part that was cut out, or a file whose metadata were stripped, is found too.
+    step = max(1, (len(data) - _PROBE) // (_PROBES - 1))
+    stretches = {data[start : start + _PROBE] for start in range(0, max(1, len(data) - _PROBE + 1), step)}
+    probes = tuple(
+        stretch for stretch in stretches if len(stretch) == _PROBE and len(set(stretch)) > _PROBE // 2
+    )
+    if not probes:
+        msg = "The canary is too short or too uniform to be recognized; use a picture of random pixels"
+        raise ValueError(msg)
+    return _Canary(probes, pixels)
+
+
+def _leaks(canary: _Canary, data: bytes) -> bool:
+    """Search ``data``, and what it is an encoding of, three encodings deep."""
+    seen: set[bytes] = set()
+    layer = [data]
+    for _ in range(4):
+        following: list[bytes] = []
+        for form in layer:
+            if form in seen:
+                continue
+            seen.add(form)
+            if any(probe in form for probe in canary.probes) or _shows(canary, form):
+                return True
+            following.extend(_decodings(form))
+        layer = following
+    return False
+
+
+def _decodings(data: bytes) -> Iterator[bytes]:
+    """What ``data`` may be an encoding of."""
+    unescaped = _ESCAPES.sub(_unescape, data)
+    if unescaped != data:
+        yield unescaped
+    joined = _BREAKS.sub(b"", data.replace(b"-", b"+").replace(b"_", b"/"))
+    unbroken = data.translate(bytes.maketrans(b"-_", b"+/"))
+    for text in {joined, unbroken, _BREAKS.sub(b"", unbroken)}:
+        for run in _BASE64_RUN.findall(text):
+            digits = run.rstrip(b"=")
+            for phase in range(4):
+                usable = digits[phase : phase + (len(digits) - phase) // 4 * 4]
+                rest = digits[phase + len(usable) :]
+                tail = rest + b"=" * (-len(rest) % 4) if len(rest) > 1 else b""
+                yield base64.b64decode(usable + tail)
+    for run in re.findall(rb"(?:(?:0x|\\x)?[0-9a-fA-F]{2}[\s,:]*){24,}", data):
+        digits = re.sub(rb"0x|\\x|[\s,:]", b"", run)
+        for phase in (0, 1):
+            usable = digits[phase : phase + (len(digits) - phase) // 2 * 2]
+            yield binascii.unhexlify(usable)
+    for run in re.findall(rb"(?:\d{1,3}\s*,\s*){24,}\d{1,3}", data):
+        numbers = [int(number) for number in run.split(b",")]
+        if max(numbers) < 256:
+            yield bytes(numbers)
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    hexadecimal = match.group(1) or match.group(4) or match.group(5)
+    if hexadecimal is not None:
+        return bytes([int(hexadecimal, 16)])
+    if match.group(2) is not None:
+        return bytes([int(match.group(2), 8) & 0xFF])
+    return _CONTROLS.get(match.group(3), match.group(3))
+
+
+def _shows(canary: _Canary, data: bytes) -> bool:
+    """Whether ``data`` holds a picture file with the pixels of the canary."""
+    if canary.pixels is None:
+        return False
+    for start in _PICTURE_START.finditer(data):
+        if len(data) - start.start() < _SHORTEST_PICTURE:
+            continue
+        picture = _decode(data[start.start() :])
+        if picture is not None and picture.size == canary.pixels.size:
+            differences = zip(picture.tobytes(), canary.pixels.tobytes(), strict=True)
+            if sum(abs(one - other) for one, other in differences) <= _TOLERANCE * len(picture.tobytes()):
+                return True
+    return False
+
+
+def _decode(data: bytes) -> Image.Image | None:
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            return picture.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def _leaves(value: Any, place: str, seen: set[int], depth: int) -> Iterator[tuple[str, bytes]]:  # noqa: C901, PLR0912  one table
+    """Everything in ``value`` that can hold bytes, with the place where it was found."""
+    if depth > _MAX_DEPTH:
+        msg = f"{place} is nested too deeply to be searched"
+        raise TypeError(msg)
+    if isinstance(value, str):
+        yield from ((place, form) for form in _text_forms(value))
+    elif isinstance(value, (bytes, bytearray, memoryview)):
+        yield place, bytes(value)
+    elif isinstance(value, Path):
+        yield from _file_leaves(value, place)
+    elif isinstance(value, (int, float, complex, type(None), type)):
+        return
+    elif id(value) in seen:
+        return
+    elif isinstance(value, Image.Image):
+        buffer = io.BytesIO()
+        value.convert("RGB").save(buffer, "PNG")
+        yield f"{place} (picture)", buffer.getvalue()
+        yield f"{place} (picture)", value.tobytes()
+    else:
+        seen.add(id(value))
+        for name, part in _parts(value, place):
+            yield from _leaves(part, f"{place}{name}", seen, depth + 1)
+
+
+def _parts(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for position, (key, item) in enumerate(value.items()):
+            yield f".key[{position}]", key
+            yield f"[{key!r}]" if isinstance(key, str) and len(key) < 64 else f"[{position}]", item
+        return
+    if isinstance(value, (list, tuple, AbstractSet, deque)):
+        numbers = [item for item in value if isinstance(item, int)]
+        if len(numbers) == len(value) and numbers and 0 <= min(numbers) <= max(numbers) < 256:
+            yield " (numbers)", bytes(numbers)
+            return
+        yield from ((f"[{position}]", item) for position, item in enumerate(value))
+        return
+    if isinstance(value, Iterator):
+        msg = f"{place} is an iterator; collect it first"
+        raise TypeError(msg)
+    if isinstance(value, BaseException):
+        yield from (
+            (".args", value.args),
+            (".__cause__", value.__cause__),
+            (".__context__", value.__context__),
+        )
+        yield ".str", str(value)
+    if isinstance(value, BaseModel):
+        yield ".extra", value.__pydantic_extra__ or {}
+        yield ".private", value.__pydantic_private__ or {}
+    if dataclasses.is_dataclass(value):
+        yield from ((f".{field.name}", getattr(value, field.name)) for field in dataclasses.fields(value))
+    slots = (name for part in type(value).__mro__ for name in getattr(part, "__slots__", ()))
+    yield from ((f".{name}", getattr(value, name)) for name in slots if hasattr(value, name))
+    yield from ((f".{name}", part) for name, part in dict(getattr(value, "__dict__", {})).items())
+
+
+def _file_leaves(path: Path, place: str) -> Iterator[tuple[str, bytes]]:
+    if path.is_dir():
+        for child in sorted(path.rglob("*")):
+            if child.is_file():
+                yield f"{place} ({child.relative_to(path)})", child.read_bytes()
+    else:
+        yield f"{place} ({path.name})", path.read_bytes()
+
+
+def _text_forms(text: str) -> Iterator[bytes]:
+    """The bytes that a text may stand for: as UTF-8, and character by character."""
+    yield (
+        text.encode("utf-8", errors="surrogateescape")
+        if text.isascii()
+        else text.encode("utf-8", errors="replace")
+    )
+    if not text.isascii():
+        yield text.encode("latin-1", errors="replace")
+        yield text.encode("ascii", errors="surrogateescape") if _is_escaped(text) else b""
+
+
+def _is_escaped(text: str) -> bool:
+    return all(ord(character) < 128 or 0xDC80 <= ord(character) <= 0xDCFF for character in text)
