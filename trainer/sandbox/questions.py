@@ -1,0 +1,109 @@
+"""Which attribute of a scene does a free-text question ask about?"""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_Words = frozenset[str]
+
+# Words are compared without a plural s; American spellings are made British first.
+_COLOUR: Final[_Words] = frozenset({"colour", "coloured", "hue", "shade", "tint"})
+_NUMBER: Final[_Words] = frozenset({"number", "digit", "numeral", "figure"})
+_SIGN: Final[_Words] = frozenset({"sign", "signboard", "placard", "board", "plate", "plaque", "signage"})
+_SHIRT: Final[_Words] = frozenset(
+    {"shirt", "tshirt", "jersey", "chest", "torso", "top", "sweater", "clothe", "clothing", "jumper"}
+)
+_ARM: Final[_Words] = frozenset({"arm", "hand", "limb"})
+_RAISED: Final[_Words] = frozenset(
+    {
+        "raise",
+        "raised",
+        "raising",
+        "lift",
+        "lifted",
+        "lifting",
+        "up",
+        "upward",
+        "air",
+        "held",
+        "hold",
+        "holding",
+        "high",
+        "pose",
+    }
+)
+_SHAPE: Final[_Words] = frozenset({"shape", "shaped", "geometry", "geometric", "form", "outline", "contour"})
+_HAIR: Final[_Words] = frozenset({"hair", "haired", "hairstyle", "haircolour"})
+_SKIN: Final[_Words] = frozenset({"skin", "complexion", "skinned"})
+_GLASSES: Final[_Words] = frozenset(
+    {"glasse", "spectacle", "eyeglasse", "eyewear", "spec", "bespectacled", "sunglasse"}
+)
+_BUILD: Final[_Words] = frozenset({"build", "built", "physique", "bodytype", "stature"})
+_BALLOON: Final[_Words] = frozenset({"balloon"})
+
+# A question asks for an attribute if it has a word of each group in one of the attribute's patterns.
+_PATTERNS: Final[Mapping[str, Sequence[Sequence[_Words]]]] = {
+    "hair": ((_HAIR,), (_HAIR, _COLOUR)),
+    "skin": ((_SKIN,), (_SKIN, _COLOUR)),
+    "glasses": ((_GLASSES,),),
+    "build": ((_BUILD,), (frozenset({"body"}), frozenset({"type", "shape", "frame", "kind"}))),
+    "shirt_number": ((_SHIRT, _NUMBER),),
+    "pose": ((_ARM,), (_ARM, _RAISED), (frozenset({"pose", "posture", "gesture"}),)),
+    "sign_shape": ((_SIGN, _SHAPE),),
+    "sign_colour": ((_SIGN, _COLOUR),),
+    "sign_digit": ((_SIGN, _NUMBER),),
+    "count": ((_BALLOON,), (_BALLOON, frozenset({"many", "number", "count", "total"}))),
+}
+
+
+# "The person holding the sign" says who is meant, not what is asked.
+_BEARER: Final = re.compile(
+    r"\b(?:hold|holds|holding|carrying|carries|with) (?:the|a) (?:sign|placard|board)\b"
+)
+
+
+def route(text: str) -> str | None:
+    """Return the attribute that a question asks about.
+
+    Of the sentences that end in a question mark the last that is understood counts, since a prompt often ends
+    with its question; without a question mark the whole text counts. Where several attributes are mentioned,
+    the pattern with the most groups wins, and among equals the one whose words are closest together.
+
+    Args:
+        text: English.
+
+    Returns:
+        A key of ``PRIVATE_ATTRIBUTES`` or ``TASKS`` of :mod:`trainer.sandbox.scenes`; None if not understood.
+    """
+    questions = re.findall(r"[^?.!\n]+\?", text) or [text]
+    for question in reversed(questions):
+        attribute = _route_sentence(_words(question))
+        if attribute is not None:
+            return attribute
+    return None
+
+
+def _route_sentence(words: Sequence[str]) -> str | None:
+    best: tuple[int, int] | None = None
+    found = None
+    for attribute, patterns in _PATTERNS.items():
+        for pattern in patterns:
+            places = [[place for place, word in enumerate(words) if word in group] for group in pattern]
+            if not all(places):
+                continue
+            reach = min(max(choice) - min(choice) for choice in product(*places))
+            score = (len(pattern), -reach)
+            if best is None or score > best:
+                best, found = score, attribute
+    return found
+
+
+def _words(text: str) -> list[str]:
+    plain = re.sub(r"['\u2019]s\b", "", text.lower()).replace("t-shirt", "tshirt").replace("color", "colour")
+    plain = _BEARER.sub("", plain)
+    return [word.removesuffix("s") for word in re.findall(r"[a-z]+", plain)]

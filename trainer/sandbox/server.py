@@ -1,0 +1,412 @@
+"""An OpenAI-compatible server in front of the local vision model.
+
+``POST /v1/chat/completions`` (JSON and server-sent events), ``GET /v1/models``, ``GET /health`` and
+``GET /stats``, the server's own count of what it was asked. It also runs on its own:
+``python -m trainer.sandbox.server``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import torch
+import uvicorn
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from langchain_vpp.errors import ProtectionError
+from langchain_vpp.pixels import decode_image
+from trainer.sandbox.local_model import LocalVisionModel
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from starlette.requests import Request
+
+    from trainer.sandbox.local_model import Reply
+
+MODEL_NAME: Final = "sandbox"
+MAX_BODY: Final = 32 * 2**20
+"""Longest request body, bytes."""
+
+_IMAGE_TOKENS: Final = 85  # what OpenAI charges for a low-detail image
+_CHARACTERS_PER_TOKEN: Final = 4
+
+
+class _Part(BaseModel):
+    class _ImageURL(BaseModel):
+        url: str
+
+    type: str
+    text: str = ""
+    image_url: _ImageURL | None = None
+
+
+class _Message(BaseModel):
+    role: str
+    content: str | list[_Part] | None = None
+
+
+class _StreamOptions(BaseModel):
+    include_usage: bool = False
+
+
+class _ChatRequest(BaseModel):
+    """What we read of a request; the rest (``stop``, ``temperature``, ...) is accepted without effect."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    messages: list[_Message] = Field(min_length=1)
+    n: int | None = Field(default=None, ge=1, le=16)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+
+    def question(self) -> str:
+        """The text of the last user message."""
+        for message in reversed(self.messages):
+            if message.role == "user":
+                if isinstance(message.content, str):
+                    return message.content
+                return "\n".join(part.text for part in message.content or () if part.type == "text")
+        return ""
+
+    def image_urls(self) -> list[str]:
+        parts = (
+            part for message in self.messages if isinstance(message.content, list) for part in message.content
+        )
+        return [
+            part.image_url.url for part in parts if part.type == "image_url" and part.image_url is not None
+        ]
+
+
+class _Refusal(Exception):  # noqa: N818 - the client's error, not ours
+    """A request that gets a 4xx; the message never holds what was sent."""
+
+    def __init__(self, message: str, *, status: int = 400, code: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {
+            "error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+        }
+
+
+class _Sandbox:
+    """The endpoints and what they count."""
+
+    def __init__(self, model: LocalVisionModel, record: Path | None) -> None:
+        self._model = model
+        # Unbuffered and in append mode: a request is on record before it is answered, even if we are killed.
+        self._record = None if record is None else record.open("ab", buffering=0)
+        self._seen: set[bytes] = set()
+        self._completions = 0
+        self._repeated = 0
+
+    def close(self) -> None:
+        if self._record is not None:
+            self._record.close()
+
+    async def complete(self, request: Request) -> Response:
+        body = await _read(request)
+        self._write_record(body)
+        asked = _parse(body)
+        image = _image_bytes(asked)
+        try:
+            picture = decode_image(image)
+        except ProtectionError:
+            picture = None
+        if picture is None:
+            raise _Refusal("The image can't be decoded.", code="invalid_image", param="messages")
+        question = asked.question()
+        reply = self._model.answer(picture, question)
+        self._count(image, question)
+        completion = _Completion(asked, reply)
+        if asked.stream:
+            return StreamingResponse(_events(completion), media_type="text/event-stream")
+        return JSONResponse(completion.whole())
+
+    async def models(self, _: Request) -> Response:
+        entry = {"id": MODEL_NAME, "object": "model", "created": 0, "owned_by": "langchain-vpp"}
+        return JSONResponse({"object": "list", "data": [entry]})
+
+    async def health(self, _: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def stats(self, _: Request) -> Response:
+        counts = {"completions": self._completions, "distinct": len(self._seen), "repeated": self._repeated}
+        return JSONResponse(counts)
+
+    def _count(self, image: bytes, question: str) -> None:
+        pair = hashlib.sha256(hashlib.sha256(image).digest() + question.encode()).digest()
+        self._completions += 1
+        self._repeated += pair in self._seen
+        self._seen.add(pair)
+
+    def _write_record(self, body: bytes) -> None:
+        if self._record is None:
+            return
+        line = body
+        if b"\n" in body or not body.startswith(b"{"):
+            try:
+                line = json.dumps(json.loads(body)).encode()
+            except ValueError:  # also what is no JSON was received: kept as a JSON string
+                line = json.dumps(body.decode("latin-1")).encode()
+        self._record.write(line + b"\n")
+
+
+class _Completion:
+    """One reply in OpenAI's formats."""
+
+    def __init__(self, asked: _ChatRequest, reply: Reply) -> None:
+        self._asked = asked
+        self._reply = reply
+        self._head: dict[str, Any] = {
+            "id": f"chatcmpl-{uuid.uuid4().hex}",
+            "created": int(time.time()),
+            "model": MODEL_NAME,
+        }
+        copies = asked.n or 1
+        prompt = len(asked.question()) // _CHARACTERS_PER_TOKEN + 1 + _IMAGE_TOKENS * len(asked.image_urls())
+        self._usage = {"prompt_tokens": prompt, "completion_tokens": copies, "total_tokens": prompt + copies}
+        self._indexes = range(copies)
+
+    def whole(self) -> dict[str, Any]:
+        message = {"role": "assistant", "content": self._reply.text, "refusal": None}
+        choices = [
+            {"index": index, "message": message, "logprobs": self._logprobs(), "finish_reason": "stop"}
+            for index in self._indexes
+        ]
+        return self._head | {"object": "chat.completion", "choices": choices, "usage": self._usage}
+
+    def chunks(self) -> Iterator[dict[str, Any]]:
+        for index in self._indexes:
+            yield self._chunk(index, {"role": "assistant", "content": ""})
+            yield self._chunk(index, {"content": self._reply.text}, logprobs=self._logprobs())
+            yield self._chunk(index, {}, finish_reason="stop")
+        options = self._asked.stream_options
+        if options is not None and options.include_usage:
+            yield self._head | {"object": "chat.completion.chunk", "choices": [], "usage": self._usage}
+
+    def _chunk(
+        self,
+        index: int,
+        delta: dict[str, str],
+        *,
+        logprobs: dict[str, Any] | None = None,
+        finish_reason: Literal["stop"] | None = None,
+    ) -> dict[str, Any]:
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        return self._head | {"object": "chat.completion.chunk", "choices": [choice]}
+
+    def _logprobs(self) -> dict[str, Any] | None:
+        if not self._asked.logprobs:
+            return None
+        # A reply that was not understood is certain.
+        believed = self._reply.log_probabilities or {self._reply.text: 0.0}
+        ranked = sorted(believed.items(), key=lambda item: -item[1])[: self._asked.top_logprobs or 0]
+        token = _token(self._reply.text, believed[self._reply.text])
+        return {"content": [token | {"top_logprobs": [_token(*item) for item in ranked]}], "refusal": None}
+
+
+def create_app(model: LocalVisionModel, *, record: Path | None = None) -> Starlette:
+    """Build the server's ASGI application.
+
+    Args:
+        model: Answers the questions.
+        record: A file to which the body of each completion request is appended, one JSON line each.
+
+    Raises:
+        OSError: If ``record`` can't be opened.
+    """
+    sandbox = _Sandbox(model, record)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            sandbox.close()
+
+    return Starlette(
+        routes=[
+            Route("/v1/chat/completions", sandbox.complete, methods=["POST"]),
+            Route("/v1/models", sandbox.models),
+            Route("/health", sandbox.health),
+            Route("/stats", sandbox.stats),
+        ],
+        exception_handlers={_Refusal: _refuse, HTTPException: _refuse_route},
+        lifespan=lifespan,
+    )
+
+
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 0,
+    record: Path | None = None,
+    *,
+    on_ready: Callable[[str], None],
+) -> None:
+    """Serve until the process is asked to stop.
+
+    Args:
+        host: IPv4 address or name to listen on.
+        port: 0 picks a free one.
+        record: See :func:`create_app`.
+        on_ready: Called once, when connections are accepted, with a line of JSON: ``base_url``, ``model``.
+
+    Raises:
+        OSError: If the address is in use or ``record`` can't be opened.
+        ArtifactError: If the model can't be loaded.
+    """
+    torch.set_num_threads(1)  # one image is too small to share among threads
+    app = create_app(LocalVisionModel.load(), record=record)
+    # With the protocol named, asyncio turns Nagle's algorithm off; without it each small answer waits 40 ms.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        if os.name == "posix":  # elsewhere the option lets two servers share a port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        base_url = f"http://{host}:{listener.getsockname()[1]}/v1"
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=2
+        )
+        server = _AnnouncingServer(
+            config, lambda: on_ready(json.dumps({"base_url": base_url, "model": MODEL_NAME}))
+        )
+        server.run(sockets=[listener])
+
+
+class _AnnouncingServer(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._announce()
+
+
+async def _read(request: Request) -> bytes:
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_BODY:
+            raise _Refusal("The request body is too large.", status=413, code="request_too_large")
+    return bytes(body)
+
+
+def _parse(body: bytes) -> _ChatRequest:
+    try:
+        asked = _ChatRequest.model_validate_json(body)
+        param = None
+    except ValidationError as error:
+        asked = None
+        # Only names of our own fields: keys that were sent could hold content.
+        place = error.errors(include_input=False, include_url=False, include_context=False)[0]["loc"]
+        param = next((str(step) for step in place if step in _ChatRequest.model_fields), None)
+    if asked is None:
+        what = "The request body is not valid JSON for a chat completion" + (
+            f" (at '{param}')." if param else "."
+        )
+        raise _Refusal(what, code="invalid_request", param=param)
+    if asked.model != MODEL_NAME:
+        what = f"This server has one model, '{MODEL_NAME}'."
+        raise _Refusal(what, status=404, code="model_not_found", param="model")
+    return asked
+
+
+def _image_bytes(asked: _ChatRequest) -> bytes:
+    """Return the bytes of the last image of a request."""
+    urls = asked.image_urls()
+    if not urls:
+        raise _Refusal(
+            "The model answers about an image, and there is none.", code="no_image", param="messages"
+        )
+    head, comma, data = urls[-1].partition(",")
+    if not head.startswith("data:"):
+        what = "Only data URLs are read; the sandbox fetches no remote image."
+        raise _Refusal(what, code="remote_image", param="messages")
+    decoded = None
+    if comma and head.startswith("data:image/") and head.endswith(";base64"):
+        with contextlib.suppress(binascii.Error, ValueError):
+            decoded = base64.b64decode(data, validate=True)
+    if decoded is None:
+        raise _Refusal("The image's data URL is malformed.", code="invalid_image_url", param="messages")
+    return decoded
+
+
+async def _events(completion: _Completion) -> AsyncIterator[str]:
+    for chunk in completion.chunks():
+        yield f"data: {json.dumps(chunk)}\n\n"
+    yield "data: [DONE]\n\n"
+
+
+def _token(text: str, log_probability: float) -> dict[str, Any]:
+    return {"token": text, "logprob": log_probability, "bytes": list(text.encode())}
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    if not isinstance(error, _Refusal):
+        raise error
+    return JSONResponse(error.body, status_code=error.status)
+
+
+async def _refuse_route(_: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    refusal = _Refusal("There is no such endpoint.", status=error.status_code, code="unknown_endpoint")
+    return JSONResponse(refusal.body, status_code=refusal.status, headers=error.headers)
+
+
+def _stop_with_parent() -> None:
+    """Stop when our standard input ends: so that no server outlives the process that started it."""
+
+    def wait() -> None:
+        # Not through `sys.stdin`: its lock would be held when the interpreter ends.
+        while os.read(0, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main() -> None:
+    """Serve from the command line."""
+    parser = argparse.ArgumentParser(description="Serve the sandbox's local vision model.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--record", type=Path)
+    parser.add_argument("--stop-with-stdin", action="store_true", help="stop when standard input ends")
+    arguments = parser.parse_args()
+    if arguments.stop_with_stdin:
+        _stop_with_parent()
+
+    def announce(line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    serve(arguments.host, arguments.port, arguments.record, on_ready=announce)
+
+
+if __name__ == "__main__":
+    main()
