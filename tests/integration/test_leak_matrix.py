@@ -470,11 +470,18 @@ async def test_the_same_harness_finds_the_original_of_the_bare_runnable(
 
 
 @pytest.mark.parametrize("entry", [astream_events_v1, astream_events_v2, with_listeners, with_alisteners])
-async def test_the_same_harness_finds_the_original_in_what_a_bare_chain_yields_and_prints(
+async def test_the_same_harness_finds_the_original_in_what_a_bare_chain_yields(
     entry: Any, provider: Recorder, langsmith: Recorder
 ) -> None:
     bare = _model(provider) | StrOutputParser()
-    # Debug output shows plain JSON, and leaves message objects out.
-    sinks = await call(SHAPES["dicts | parser"], bare, entry, provider, langsmith)
+    sinks = await call(SHAPES["model | parser"], bare, entry, provider, langsmith)
     assert _leaks(sinks.yielded)
+
+
+async def test_the_same_harness_finds_the_original_in_what_a_bare_chain_prints(
+    provider: Recorder, langsmith: Recorder
+) -> None:
+    # Debug output shows plain JSON, and leaves message objects out.
+    bare = _model(provider) | StrOutputParser()
+    sinks = await call(SHAPES["dicts | parser"], bare, ainvoke, provider, langsmith)
     assert _leaks(sinks.stdout)
