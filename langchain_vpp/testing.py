@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import codecs
 import dataclasses
 import io
 import re
@@ -21,9 +20,8 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import unquote_to_bytes
 
-from PIL import Image
+from PIL import Image, ImageStat
 from pydantic import BaseModel
 
 _PROBE: Final = 24
@@ -31,6 +29,7 @@ _PROBES: Final = 16
 _MAX_DEPTH: Final = 256
 _SHORTEST_PICTURE: Final = 60
 _TOLERANCE: Final = 3.0
+_LEAST_CONTRAST: Final = 8.0
 
 _BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9+/]{32,}={0,2}")
 _BREAKS: Final = re.compile(rb"(?:\\+[rn]|[\s\"',+])+")
@@ -81,18 +80,27 @@ def _prepare(canary: bytes | Image.Image) -> _Canary:
         pixels: Image.Image | None = canary.convert("RGB")
         data = canary.tobytes()
     else:
-        data = canary
-        pixels = _decode(data)
+        pixels = _decode(canary)
+        data = canary[_header_length(canary) :]
     # Stretches from all over the file: a part that was cut out, or a file whose metadata were stripped, is found too.
     step = max(1, (len(data) - _PROBE) // (_PROBES - 1))
     stretches = {data[start : start + _PROBE] for start in range(0, max(1, len(data) - _PROBE + 1), step)}
-    probes = tuple(
-        stretch for stretch in stretches if len(stretch) == _PROBE and len(set(stretch)) > _PROBE // 2
-    )
-    if not probes:
+    probes = tuple(part for part in stretches if len(part) == _PROBE and len(set(part)) > _PROBE // 2)
+    if pixels is not None and max(ImageStat.Stat(pixels).stddev) < _LEAST_CONTRAST:
+        pixels = None
+    if not probes and pixels is None:
         msg = "The canary is too short or too uniform to be recognized; use a picture of random pixels"
         raise ValueError(msg)
     return _Canary(probes, pixels)
+
+
+def _header_length(data: bytes) -> int:
+    """How many bytes at the start of a file are the same in other pictures: sizes and coding tables."""
+    if data.startswith(b"\x89PNG"):
+        return data.find(b"IDAT") + 16
+    if data.startswith(b"\xff\xd8\xff"):
+        return data.rfind(b"\xff\xda") + 14
+    return 64 if _PICTURE_START.match(data) else 0
 
 
 def _leaks(canary: _Canary, data: bytes) -> bool:
