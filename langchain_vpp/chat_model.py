@@ -14,6 +14,7 @@ directly is not protected.
 
 from __future__ import annotations
 
+import functools
 import threading
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast, overload
@@ -45,7 +46,7 @@ from langchain_vpp.protection import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from langchain_core.callbacks import (
         AsyncCallbackManagerForLLMRun,
@@ -395,28 +396,13 @@ class _ANativeEvents(_Model):
             yield _event_with_receipt(event, admission.receipt)
 
 
-class _BindTools(_Model):
-    def bind_tools(self, tools: Any, **kwargs: Any) -> Runnable[Any, Any]:  # type: ignore[override]
-        """See :meth:`BaseChatModel.bind_tools`."""
-        return enclose(super().bind_tools(tools, **kwargs), cast("_Entries", self).vpp_protector)
-
-
-class _StructuredOutput(_Model):
-    def with_structured_output(self, *args: Any, **kwargs: Any) -> Runnable[Any, Any]:  # type: ignore[override]
-        """See :meth:`BaseChatModel.with_structured_output`."""
-        structured = super().with_structured_output(*args, **kwargs)
-        return enclose(structured, cast("_Entries", self).vpp_protector)
-
-
 # A mixin for each method whose mere presence tells core, or langchain-tests, that the model can do something.
-_OPTIONAL: Final[tuple[tuple[type, tuple[str, ...]], ...]] = (
-    (_Stream, ("_stream",)),
-    (_AStream, ("_astream",)),
-    (_NativeEvents, ("_stream_chat_model_events",)),
-    (_ANativeEvents, ("_astream_chat_model_events",)),
-    (_BindTools, ("bind_tools",)),
-    (_StructuredOutput, ("bind_tools", "with_structured_output")),
-)
+_OPTIONAL: Final = {
+    "_stream": _Stream,
+    "_astream": _AStream,
+    "_stream_chat_model_events": _NativeEvents,
+    "_astream_chat_model_events": _ANativeEvents,
+}
 
 _classes: WeakKeyDictionary[ImageProtector, WeakValueDictionary[type, type[BaseChatModel]]] = (
     WeakKeyDictionary()
@@ -449,8 +435,9 @@ def protected_class(cls: type[BaseChatModel], protector: ImageProtector) -> type
         derived = _classes.setdefault(protector, WeakValueDictionary())
         known = derived.get(cls)
         if known is None:
-            optional = (mixin for mixin, names in _OPTIONAL if any(_overrides(cls, name) for name in names))
-            known = derived[cls] = subclass_of(cls, *optional, _Entries, vpp_protector=protector)
+            mixins = [mixin for name, mixin in _OPTIONAL.items() if _overrides(cls, name)]
+            builders = {name: _enclosing(getattr(cls, name)) for name in _builder_names(cls)}
+            known = derived[cls] = subclass_of(cls, *mixins, _Entries, vpp_protector=protector, **builders)
         return known
 
 
@@ -492,6 +479,22 @@ def _protected_if_model(candidate: Any, protector: ImageProtector) -> Any:
 
 def _overrides(cls: type[BaseChatModel], name: str) -> bool:
     return getattr(cls, name, None) is not getattr(BaseChatModel, name, None)
+
+
+def _builder_names(cls: type[BaseChatModel]) -> tuple[str, ...]:
+    if _overrides(cls, "bind_tools"):
+        return ("bind_tools", "with_structured_output")
+    return ("with_structured_output",) if _overrides(cls, "with_structured_output") else ()
+
+
+def _enclosing(method: Callable[..., Runnable[Any, Any]]) -> Callable[..., Runnable[Any, Any]]:
+    """A method that returns a Runnable, with its own signature: langchain-tests looks for ``tool_choice`` in it."""
+
+    @functools.wraps(method)
+    def build(self: _Entries, *args: Any, **kwargs: Any) -> Runnable[Any, Any]:
+        return enclose(method(self, *args, **kwargs), self.vpp_protector)
+
+    return build
 
 
 def _bare_class(cls: type[BaseChatModel]) -> type[BaseChatModel]:

@@ -206,7 +206,7 @@ def _from_schema(schema: dict[str, Any], text: str) -> Any:
 
 
 def _quoted(messages: list[Any]) -> str:
-    spoken = [text for message in messages if message.get("role") == "user" for text in _texts(message)]
+    spoken = [" ".join(_texts(message["content"])) for message in messages if message.get("role") == "user"]
     found = _QUOTED.findall(spoken[-1]) if spoken else []
     return found[0] if found else "a text"
 
