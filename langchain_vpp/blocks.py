@@ -589,7 +589,7 @@ class _Walk:
 
 
 def _role(block: dict[Any, Any]) -> _Role | None:
-    """Look a block up by its type or, without one, by its keys: any carrier key decides, else all are data."""
+    """Look a block up by its type or, without one, by its keys: a carrier key decides, else all are data."""
     if "type" in block:
         kind = block["type"]
         return _ROLES.get(kind) if isinstance(kind, str) else None

@@ -36,15 +36,16 @@ _FILE_HEADER: Final = re.compile(
     rb"|RIFF.{4}(?:WEBP|AVI )"
     rb"|BM.{4}\0{4}.{2}\0\0[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}"  # BMP, by the size of its second header
     rb"|II[\x2a\x2b]\0|MM\0[\x2a\x2b]"  # TIFF, BigTIFF
-    rb"|\0\0[\0-\x02].ftyp[0-9A-Za-z]{3}"  # AVIF, HEIC, MP4, QuickTime
+    rb"|\0\0[\0-\x02].ftyp[0-9A-Za-z ]{4}"  # AVIF, HEIC, MP4, QuickTime
     rb"|\0\0\0\x0c(?:jP  |JXL )\r\n\x87\n|\xff\x4f\xff\x51\0"  # JPEG 2000, JPEG XL
-    rb"|\x1aE\xdf\xa3|8BPS\0[\x01\x02]|qoif.{8}[\x03\x04]|%PDF-\d\.\d\s"
+    rb"|\x1aE\xdf\xa3|8BPS\0[\x01\x02]|qoif.{8}[\x03\x04]|%PDF-\d\.\d[\r\n]"
 )
-_RUN: Final = re.compile(r"[A-Za-z0-9+/_-]{64,}+")
+# Possessive, and only from the start of a run: retried at every character, a failing tail would be quadratic.
+_RUN: Final = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{64,}+")
 _WRAPPED_RUN: Final = re.compile(
-    r"[A-Za-z0-9+/_-]{32,}+(?:\s+[A-Za-z0-9+/_-]{32,}+)+(?:\s+[A-Za-z0-9+/_-]++)?"
+    r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{32,}+(?:\s++[A-Za-z0-9+/_-]{32,}+)++(?:\s++[A-Za-z0-9+/_-]++)?"
 )
-_HEX_RUN: Final = re.compile(r"[0-9A-Fa-f]{80,}+")
+_HEX_RUN: Final = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{80,}+")
 _HEX_DUMP: Final = re.compile(r"(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[\s,:]*+){40,}+", re.ASCII)
 _NUMBERS: Final = re.compile(r"(?:\d{1,3}\s*,\s*+){40,}+", re.ASCII)
 _DATA_URL: Final = re.compile(

@@ -23,10 +23,11 @@ MAX_PIXELS: Final = 64_000_000
 """Default bound on width x height: above the 50 MP of a telephone, below Pillow's own warning at 89 MP."""
 
 # An allow-list: Pillow would otherwise hand PostScript to Ghostscript and try forty rarely used parsers.
-_FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+_FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 # A progressive JPEG is decoded once per scan; encoders write about ten, an attacker thousands.
 _MAX_SCANS: Final = 100
 _JPEG_SCAN: Final = b"\xff\xda"
+_GIF_END: Final = b";"
 _PNG_END: Final = b"IEND\xaeB`\x82"
 _HEIF_HEADER: Final = re.compile(rb"(?s)\A.{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)")
 _GRAY_MODES: Final = ("L", "LA", "I;16", "I;16B", "I;16L")
@@ -76,7 +77,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, max_side: int | N
     """
     refusal: ProtectionError
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as opened:
+        with Image.open(io.BytesIO(data), formats=_openable()) as opened:
             _check_header(opened, data, max_pixels)
             if max_side is not None:
                 _draft(opened, max_side)
@@ -108,8 +109,16 @@ def encode_image(image: Image.Image, *, quality: int = 85) -> bytes:
     except ProtectionError as ours:
         refusal = ours
     except Exception:  # noqa: BLE001 - as in decode_image
-        refusal = ProtectionError("The protected picture was not encoded: its size or mode doesn't fit JPEG.")
+        refusal = ProtectionError(
+            "The protected picture was not encoded: it doesn't fit JPEG (size or mode)."
+        )
     raise refusal
+
+
+def _openable() -> tuple[str, ...]:
+    """The allow-list less what no loaded plugin opens: ``Image.open`` fails on a name that it does not know."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def _check_header(image: Image.Image, data: bytes, max_pixels: int) -> None:
@@ -123,6 +132,8 @@ def _check_header(image: Image.Image, data: bytes, max_pixels: int) -> None:
         raise ProtectionError(_SEVERAL_FRAMES)
     # Pillow is content with a file that ends after its last pixel. Cut off is cut off, wherever that is.
     if image.format == "PNG" and _PNG_END not in data:
+        raise ProtectionError(_UNDECODABLE)
+    if image.format == "GIF" and not data.rstrip(b"\0").endswith(_GIF_END):
         raise ProtectionError(_UNDECODABLE)
     if image.format == "JPEG" and image.info.get("progressive") and data.count(_JPEG_SCAN) > _MAX_SCANS:
         raise ProtectionError(_UNDECODABLE)

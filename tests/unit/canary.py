@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import pickle
 import re
 from typing import Any
@@ -27,12 +28,20 @@ def spellings(canary: bytes) -> dict[str, bytes]:
     return found
 
 
+class _Dumper(pickle.Pickler):
+    """Pickles whatever a message may hold by its bytes."""
+
+    def reducer_override(self, thing: Any) -> Any:
+        return (bytes, (thing.tobytes(),)) if isinstance(thing, memoryview) else NotImplemented
+
+
 def find_canary(canary: bytes, things: list[Any]) -> str | None:
     """Return the name of the first spelling of ``canary`` in ``things``, however they are nested."""
-    dumped = pickle.dumps([thing.__dict__ if hasattr(thing, "__dict__") else thing for thing in things])
+    dump = io.BytesIO()
+    _Dumper(dump).dump([getattr(thing, "__dict__", thing) for thing in things])
     text = re.sub(r"\s|\\n", "", repr([getattr(thing, "__dict__", thing) for thing in things]))
     haystacks = [
-        dumped,
+        dump.getvalue(),
         text.encode("utf-8", "backslashreplace"),
         text.lower().encode("utf-8", "backslashreplace"),
     ]

@@ -385,7 +385,7 @@ def test_bad_input_is_refused_without_its_content(value: Any) -> None:
 
 
 def test_a_long_history_of_text_is_walked_in_a_few_milliseconds() -> None:
-    # The target is 2 ms on a quiet machine; the bound here only catches a walk that reads every character slowly.
+    # The target is 2 ms on a quiet machine; the bound here only catches a walk of another order.
     text = "The quick brown fox jumps over the lazy dog, and then it writes some code about it. " * 6
     metadata = {"token_usage": {"total_tokens": 8, "details": {"a": 0}}, "model_name": "m", "logprobs": None}
     history = [

@@ -1,0 +1,242 @@
+"""Fetches pictures by URL without becoming a way into the network that we run in.
+
+A URL comes from whoever wrote the message. So every address that its name resolves to must be public, and
+the connection goes to a checked address itself: TLS and the ``Host`` header still see the name, but a second,
+different answer of the name server has no effect. Redirects are followed by hand, each checked like the first
+URL. Size and time are bounded in total, nothing is read from the environment (proxies, ``.netrc``), and
+neither cookies nor credentials are sent.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import httpcore
+import httpx
+
+from langchain_vpp.errors import ProtectionError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterable, Sequence
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+# IPv6 ranges that lead on to an IPv4 address: NAT64, well-known and local.
+_NAT64: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
+_HEADERS: Final = (("Accept", "image/*"), ("Accept-Encoding", "identity"), ("User-Agent", "langchain-vpp"))
+_CHUNK: Final = 65_536
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """Ask the system for all addresses of ``host``."""
+    return [str(answer[4][0]) for answer in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+def is_public(address: str) -> bool:
+    """Say whether ``address`` is a global unicast address, not one of another network written as IPv6."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.scope_id or parsed.is_site_local or parsed.sixtofour or parsed.teredo:
+            return False
+        if any(parsed in network for network in _NAT64):
+            return False
+        if parsed.ipv4_mapped:
+            parsed = parsed.ipv4_mapped
+    return parsed.is_global and not (parsed.is_multicast or parsed.is_reserved or parsed.is_unspecified)
+
+
+@dataclass(frozen=True)
+class FetchPolicy:
+    """Bounds on one fetch, and what may be connected to.
+
+    Attributes:
+        max_bytes: Bound on the size of the body.
+        timeout: Seconds for everything together: names, connections, redirects and the body.
+        max_redirects: How many redirects are followed; none from https to http.
+        schemes: Allowed URL schemes.
+        ports: Allowed ports; ``None`` allows all.
+        resolver: From a host name and a port to addresses as text.
+        is_allowed: Judges every address. Tests against local servers replace it; nothing else should.
+        ssl_context: The certificates to trust; by default those that httpx ships.
+    """
+
+    max_bytes: int = 20_000_000
+    timeout: float = 10.0
+    max_redirects: int = 3
+    schemes: frozenset[str] = frozenset({"https", "http"})
+    ports: frozenset[int] | None = frozenset({80, 443})
+    resolver: Callable[[str, int], Sequence[str]] = field(default=resolve)
+    is_allowed: Callable[[str], bool] = field(default=is_public)
+    ssl_context: ssl.SSLContext | None = None
+
+
+_DEFAULT: Final = FetchPolicy()
+
+
+def fetch_image(url: str, policy: FetchPolicy = _DEFAULT) -> bytes:
+    """Download what an http(s) URL points at, within the bounds of ``policy``.
+
+    Whether it is a picture is for :func:`langchain_vpp.pixels.decode_image` to say.
+
+    Raises:
+        ProtectionError: If the URL or one that it redirects to may not be fetched, or can't be. The error
+            carries neither the URL nor anything of the answer.
+    """
+    reason = "the server didn't answer as it should."
+    try:
+        return _fetch(url, policy, deadline=time.monotonic() + policy.timeout)
+    except ProtectionError as ours:
+        reason = str(ours)
+    except (httpcore.TimeoutException, TimeoutError):
+        reason = "it took too long."
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol, OSError, ValueError):
+        pass
+    except httpx.InvalidURL:
+        reason = "its URL is malformed."
+    raise ProtectionError(f"A picture was not fetched: {reason}")
+
+
+def _fetch(start: str, policy: FetchPolicy, *, deadline: float) -> bytes:
+    url = httpx.URL(start)
+    context = policy.ssl_context or httpx.create_ssl_context(trust_env=False)
+    for _ in range(policy.max_redirects + 1):
+        _check_url(url, policy)
+        # A pool per request: no connection, and so no TLS session or cookie, is shared between hops.
+        backend = _PinnedBackend(policy, deadline)
+        with httpcore.ConnectionPool(ssl_context=context, network_backend=backend) as pool:
+            headers: list[tuple[bytes | str, bytes | str]] = [("Host", url.netloc), *_HEADERS]
+            with pool.stream("GET", str(url.copy_with(fragment=None)), headers=headers) as response:
+                location = _header(response, b"location")
+                if response.status in _REDIRECTS and location:
+                    target = url.join(location)
+                    if url.scheme == "https" and target.scheme != "https":
+                        raise ProtectionError("it redirects from https to http.")
+                    url = target
+                    continue
+                if response.status != httpx.codes.OK:
+                    raise ProtectionError(f"the server answered with status {response.status}.")
+                return _read(response, policy.max_bytes)
+    raise ProtectionError("it redirects too often.")
+
+
+def _check_url(url: httpx.URL, policy: FetchPolicy) -> None:
+    if url.scheme not in policy.schemes:
+        raise ProtectionError("its scheme is not allowed.")
+    # A percent sign is what httpx makes of characters that no host name has, or an IPv6 zone.
+    if not url.host or "%" in url.host:
+        raise ProtectionError("its URL names no host.")
+    if url.userinfo:
+        raise ProtectionError("its URL holds credentials.")
+    if policy.ports is not None and (url.port or _DEFAULT_PORTS.get(url.scheme)) not in policy.ports:
+        raise ProtectionError("its port is not allowed.")
+
+
+def _header(response: httpcore.Response, name: bytes) -> str:
+    values = [value.decode("latin-1") for key, value in response.headers if key.lower() == name]
+    return values[0] if values else ""
+
+
+def _read(response: httpcore.Response, max_bytes: int) -> bytes:
+    announced = _header(response, b"content-length")
+    body = bytearray()
+    if announced.isdigit() and int(announced) > max_bytes:
+        raise ProtectionError("it is too large.")
+    for chunk in response.iter_stream():
+        body.extend(chunk)
+        if len(body) > max_bytes:
+            raise ProtectionError("it is too large.")
+    return bytes(body)
+
+
+def _remaining(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise ProtectionError("it took too long.")
+    return left
+
+
+class _PinnedBackend(httpcore.NetworkBackend):
+    """Resolves a name, checks all its addresses, and connects to one of them, all before one deadline."""
+
+    def __init__(self, policy: FetchPolicy, deadline: float) -> None:
+        self._policy = policy
+        self._deadline = deadline
+        self._sockets = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ARG002 - the deadline governs
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        addresses = self._addresses(host, port)
+        if not addresses:
+            raise ProtectionError("its host has no address.")
+        if not all(self._policy.is_allowed(address) for address in addresses):
+            raise ProtectionError("its host is not a public one.")
+        for address in addresses:
+            try:
+                stream = self._sockets.connect_tcp(
+                    address, port, _remaining(self._deadline), local_address, socket_options
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                continue
+            return _BoundedStream(stream, self._deadline)
+        raise ProtectionError("its host can't be reached.")
+
+    def _addresses(self, host: str, port: int) -> Sequence[str]:
+        # The system's resolver takes no timeout, so it is waited for and, if need be, left behind.
+        found: list[str] = []
+
+        def look_up() -> None:
+            try:
+                found.extend(self._policy.resolver(host, port))
+            except (OSError, UnicodeError):
+                found.clear()
+
+        thread = threading.Thread(target=look_up, name="vpp-resolve", daemon=True)
+        thread.start()
+        thread.join(_remaining(self._deadline))
+        if thread.is_alive():
+            raise ProtectionError("it took too long.")
+        return found
+
+
+class _BoundedStream(httpcore.NetworkStream):
+    """A connection whose every operation ends at the deadline, however slowly the other side drips."""
+
+    def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
+        return self._stream.read(min(max_bytes, _CHUNK), _remaining(self._deadline))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+        self._stream.write(buffer, _remaining(self._deadline))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ARG002
+    ) -> httpcore.NetworkStream:
+        secured = self._stream.start_tls(ssl_context, server_hostname, _remaining(self._deadline))
+        return _BoundedStream(secured, self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
