@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
-from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
+from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler, BaseCallbackManager
 from langchain_core.runnables.config import ensure_config, run_in_executor
 from PIL import Image
 
@@ -597,9 +597,14 @@ def _recorded_upstream(callbacks: Callbacks) -> bool:
 
 
 def _records_inputs(handler: BaseCallbackHandler) -> bool:
+    """Whether a handler does anything when a chain or a tool starts."""
     if getattr(handler, "redacts_media", False):
         return False
-    kind = type(handler)
-    return (not handler.ignore_chain and kind.on_chain_start is not BaseCallbackHandler.on_chain_start) or (
-        not handler.ignore_agent and kind.on_tool_start is not BaseCallbackHandler.on_tool_start
-    )
+    listens_to_chains = not handler.ignore_chain and _does_something(handler, "on_chain_start")
+    return listens_to_chains or (not handler.ignore_agent and _does_something(handler, "on_tool_start"))
+
+
+def _does_something(handler: BaseCallbackHandler, event: str) -> bool:
+    # Of the object, not of its class: a handler may answer for events in any way.
+    function = getattr(getattr(handler, event), "__func__", None)
+    return function not in (getattr(BaseCallbackHandler, event), getattr(AsyncCallbackHandler, event))
