@@ -77,7 +77,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, max_side: int | N
     """
     refusal: ProtectionError
     try:
-        with Image.open(io.BytesIO(data), formats=_openable()) as opened:
+        with Image.open(io.BytesIO(data), formats=_formats()) as opened:
             _check_header(opened, data, max_pixels)
             if max_side is not None:
                 _draft(opened, max_side)
@@ -109,16 +109,13 @@ def encode_image(image: Image.Image, *, quality: int = 85) -> bytes:
     except ProtectionError as ours:
         refusal = ours
     except Exception:  # noqa: BLE001 - as in decode_image
-        refusal = ProtectionError(
-            "The protected picture was not encoded: it doesn't fit JPEG (size or mode)."
-        )
+        refusal = ProtectionError("The picture was not encoded: its size or mode doesn't fit JPEG.")
     raise refusal
 
 
-def _openable() -> tuple[str, ...]:
-    """The allow-list less what no loaded plugin opens: ``Image.open`` fails on a name that it does not know."""
-    Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)
+def _formats() -> tuple[str, ...]:
+    """Name the formats to try. Pillow fails on one that no plugin opens, and only pillow-heif opens HEIF."""
+    return ("HEIF", *_FORMATS) if "HEIF" in Image.OPEN else _FORMATS
 
 
 def _check_header(image: Image.Image, data: bytes, max_pixels: int) -> None:

@@ -261,7 +261,7 @@ def test_a_resolver_that_hangs_is_left_behind(policy: FetchPolicy) -> None:
     "url",
     ["file:///secret", "ftp://secret.example/", "gopher://secret", "http://", "http:///secret", "secret", "",
      "http://user:secret@a.example/", "https://secret.example:22/", "http://secret.example:8080/", "http://[secret/",
-     "http://sec ret.example/", "http://secret.example\x00/", "http://" + "secret" * 999,
+     "http://sec ret.example/", "http://secret.example\x00/",
      "data:image/png;base64,secret"],
 )  # fmt: skip
 def test_urls_that_are_not_for_us(url: str) -> None:
