@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import dataclasses
 import datetime as dt
 import decimal
@@ -361,11 +362,8 @@ class _Walk:
         """Return what stands for ``block``: itself, one or more items, or slots."""
         if not self._dropping:
             return self._walk_block(block, depth)
-        found = len(self.sources)
-        try:
+        with contextlib.suppress(ProtectionError):
             return self._walk_block(block, depth)
-        except ProtectionError:
-            del self.sources[found:]
         return [_note()]
 
     def _walk_block(self, block: dict[Any, Any], depth: int) -> list[Any]:

@@ -23,7 +23,7 @@ MAX_PIXELS: Final = 64_000_000
 """Default bound on width x height: above the 50 MP of a telephone, below Pillow's own warning at 89 MP."""
 
 # An allow-list: Pillow would otherwise hand PostScript to Ghostscript and try forty rarely used parsers.
-_FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+_FORMATS: Final = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF")
 # A progressive JPEG is decoded once per scan; encoders write about ten, an attacker thousands.
 _MAX_SCANS: Final = 100
 _JPEG_SCAN: Final = b"\xff\xda"

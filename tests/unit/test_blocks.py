@@ -252,7 +252,7 @@ def test_under_drop_a_source_without_replacement_leaves_a_note() -> None:
     assert message.content[1] == {"type": "text", "text": NOTE}
 
 
-def test_dropping_a_block_forgets_the_sources_found_in_it() -> None:
+def test_a_dropped_block_leaves_no_source_behind() -> None:
     half = {
         "type": "non_standard",
         "value": {"type": "document", "content": [png_block(PICTURE)], "url": "x"},
@@ -296,6 +296,22 @@ def test_objects_that_we_do_not_know_are_refused(thing: Any, where: str) -> None
     with pytest.raises(ProtectionError):
         plan_messages([message], STRICT)
     assert repr(thing) not in repr(protect([message], DROP))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "image", "file_id": "file1234"},
+        {"type": "input_image", "file_id": "file1234"},
+        {"type": "image", "source": {"type": "file", "file_id": "file1234"}},
+        {"type": "file", "file": {"file_id": "file1234"}},
+        {"type": "image", "path": "/a/bcd/efg"},
+        {"image": {"format": "png", "source": {"s3Location": {"uri": "abcd"}}}},
+    ],
+)
+def test_an_id_that_happens_to_be_base64_is_not_read_as_a_picture(block: dict[str, Any]) -> None:
+    with pytest.raises(ProtectionError, match="stored elsewhere"):
+        plan_messages(human(block), STRICT)
 
 
 def test_nesting_and_loops_end_in_a_refusal() -> None:
