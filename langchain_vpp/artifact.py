@@ -105,7 +105,9 @@ def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str
     except OSError as error:
         failure = error.strerror or type(error).__name__
     if failure:
-        raise ArtifactError(f"the artifact was not written to {folder}: {failure}. Choose a folder that can be written.")
+        raise ArtifactError(
+            f"the artifact was not written to {folder}: {failure}. Choose a folder that can be written."
+        )
     return hashlib.sha256(text).hexdigest()
 
 
@@ -153,7 +155,9 @@ def load_protector(folder: Path) -> tuple[Protector, Manifest, str]:
         reason = type(error).__name__
     else:
         return protector.eval(), manifest, digest
-    raise ArtifactError(f"the weights in {folder} don't fit its configuration ({reason}). Nothing was loaded.")
+    raise ArtifactError(
+        f"the weights in {folder} don't fit its configuration ({reason}). Nothing was loaded."
+    )
 
 
 def load_engine(source: str | os.PathLike[str]) -> Engine:

@@ -53,7 +53,9 @@ class TorchEngine:
         from langchain_vpp.protector import working_size  # noqa: PLC0415
 
         size = working_size(*image.size, self._protector.config.working_resolution)
-        pixels = np.asarray(image.resize(size, Image.Resampling.BOX, reducing_gap=3.0) if size != image.size else image)
+        pixels = np.asarray(
+            image.resize(size, Image.Resampling.BOX, reducing_gap=3.0) if size != image.size else image
+        )
         batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float().div_(255)
         with torch.inference_mode():
             protected = self._protector(batch, torch.tensor([level], dtype=torch.float32))

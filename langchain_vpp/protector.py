@@ -83,13 +83,15 @@ class Protector(nn.Module):
         if images.shape[-1] % (2 * _STRIDE) or images.shape[-2] % (2 * _STRIDE):
             raise ValueError(f"sides must be multiples of {2 * _STRIDE}, got {tuple(images.shape[-2:])}")
         if level.shape != images.shape[:1]:
-            raise ValueError(f"one level per image expected, got {tuple(level.shape)} for {images.shape[0]} images")
+            raise ValueError(
+                f"one level per image expected, got {tuple(level.shape)} for {images.shape[0]} images"
+            )
         return self.at_network_level(images, self.calibrated(level))
 
     def calibrated(self, level: Tensor) -> Tensor:
         """Map user levels to the network's own, piecewise linearly through ``config.level_knots``."""
-        knots = level.new_tensor(self.config.level_knots)
-        position = level.clamp(0, 1) * (len(knots) - 1)
+        knots = torch.tensor(self.config.level_knots, device=level.device)
+        position = level.float().clamp(0, 1) * (len(knots) - 1)
         left = position.floor().long().clamp(max=len(knots) - 2)
         return torch.lerp(knots[left], knots[left + 1], position - left)
 
@@ -105,7 +107,7 @@ class Protector(nn.Module):
         x = x + nn.functional.pixel_shuffle(self.up(y), 2)
         for block in self.after:
             x = block(x, condition)
-        colour, keep = self.head(torch.relu(x)).split([3 * _STRIDE**2, _STRIDE**2], dim=1)
+        colour, keep = self.head(torch.relu(x)).float().split([3 * _STRIDE**2, _STRIDE**2], dim=1)
         recoloured = torch.sigmoid(nn.functional.pixel_shuffle(colour, _STRIDE))
         # A stretched sigmoid: it still has a gradient near its ends, and reaches them exactly, so nothing shines through.
         mask = (1.1 * torch.sigmoid(nn.functional.pixel_shuffle(keep, _STRIDE)) - 0.05).clamp(0, 1)
@@ -120,7 +122,9 @@ class _LevelEmbedding(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.register_buffer("frequencies", math.pi * torch.arange(1.0, 5.0), persistent=False)
-        self.layers = nn.Sequential(nn.Linear(5, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU())
+        self.layers = nn.Sequential(
+            nn.Linear(5, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU()
+        )
 
     def forward(self, level: Tensor) -> Tensor:
         features = torch.cat([level[:, None], torch.cos(level[:, None] * self.frequencies)], dim=1)

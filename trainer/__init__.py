@@ -1,0 +1,28 @@
+"""Learn a protector by querying a chat model as a black box, and measure what it hides and keeps."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainer.config import TrainerConfig
+    from trainer.data import load_dataset
+    from trainer.evaluation import evaluate
+    from trainer.run import Trainer
+
+__all__ = ["Trainer", "TrainerConfig", "evaluate", "load_dataset"]
+
+_HOMES = {
+    "Trainer": "trainer.run",
+    "TrainerConfig": "trainer.config",
+    "evaluate": "trainer.evaluation",
+    "load_dataset": "trainer.data",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use: the command line must not wait for torch to say ``--help``."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,248 @@
+"""The data set on disk: a folder with ``data.jsonl``, one image per line, in splits.
+
+::
+
+    {"image": "images/1.jpg", "split": "train", "group": "g1",
+     "tasks": [{"question": "...", "answer": "...", "choices": ["..."], "answers": ["..."]}],
+     "private": {"gender": "female", "age_group": "30-39"}}
+
+``choices``, ``answers`` (several annotators) and ``group`` (kept on one side of a split) are optional, and an image may
+miss some of the private attributes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from langchain_vpp.errors import DataError, ProtectionError
+from langchain_vpp.pixels import decode_image
+from langchain_vpp.protector import working_size
+from trainer.algorithms.estimators import AnswerSpace
+from trainer.scoring import normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from torch import Tensor
+
+Split = Literal["train", "val", "test"]
+_INDEX = "data.jsonl"
+_PADDING = (128, 128, 128)
+
+
+class Task(BaseModel):
+    """One question about an image, with the reference answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    question: str = Field(min_length=1)
+    answer: str = Field(min_length=1)
+    choices: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+    """Answers of several annotators; the score is then the VQA soft accuracy."""
+
+    @model_validator(mode="after")
+    def _answer_is_a_choice(self) -> Task:
+        chosen = [normalise(choice) for choice in self.choices]
+        if len(set(chosen)) != len(chosen):
+            raise ValueError("two choices read the same")
+        if chosen and normalise(self.answer) not in chosen:
+            raise ValueError("the answer is none of the choices")
+        return self
+
+
+class Example(BaseModel):
+    """One line of ``data.jsonl``; ``image`` is relative to the data set's folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: str = Field(min_length=1)
+    split: Split
+    group: str | None = None
+    tasks: tuple[Task, ...] = Field(min_length=1)
+    private: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A validated data set. Pixels stay on disk until :meth:`pixels` is called."""
+
+    folder: Path
+    examples: tuple[Example, ...]
+    digest: str
+    """sha256, in hex, of ``data.jsonl``."""
+
+    def split(self, split: Split) -> tuple[Example, ...]:
+        """Examples of one split, in file order."""
+        return tuple(example for example in self.examples if example.split == split)
+
+    @property
+    def private_attributes(self) -> dict[str, tuple[str, ...]]:
+        """Private attributes and their classes as found in the training split, sorted."""
+        classes: dict[str, set[str]] = {}
+        for example in self.split("train"):
+            for name, value in example.private.items():
+                classes.setdefault(name, set()).add(value)
+        return {name: tuple(sorted(values)) for name, values in sorted(classes.items())}
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """Distinct questions of the training split, in order of appearance."""
+        return tuple(dict.fromkeys(task.question for example in self.split("train") for task in example.tasks))
+
+    def pixels(
+        self, examples: Sequence[Example], working_resolution: int, progress: Callable[[int], None] | None = None
+    ) -> Tensor:
+        """Load images at the working resolution.
+
+        Images of different shapes share one canvas: each is placed at its top left corner and the rest is grey.
+
+        Returns:
+            ``uint8`` RGB, shape ``[N, 3, H, W]``; ``H`` and ``W`` are multiples of 8.
+
+        Raises:
+            DataError: If an image can't be read; the message names the file.
+        """
+        images = []
+        for count, example in enumerate(examples, start=1):
+            image = self._open(example)
+            size = working_size(*image.size, working_resolution)
+            images.append(np.asarray(image.resize(size, Image.Resampling.BOX) if size != image.size else image))
+            if progress is not None:
+                progress(count)
+        height = max((image.shape[0] for image in images), default=8)
+        width = max((image.shape[1] for image in images), default=8)
+        canvas = np.empty((len(images), height, width, 3), dtype=np.uint8)
+        canvas[:] = _PADDING
+        for row, image in zip(canvas, images, strict=True):
+            row[: image.shape[0], : image.shape[1]] = image
+        return torch.from_numpy(canvas).permute(0, 3, 1, 2).contiguous()
+
+    def labels(self, examples: Sequence[Example]) -> Tensor:
+        """Class indices of the private attributes, ``[N, A]``; ``-1`` where an image misses one or has an unseen class."""
+        classes = self.private_attributes
+        rows = [
+            [values.index(example.private[name]) if example.private.get(name) in values else -1
+             for name, values in classes.items()]
+            for example in examples
+        ]
+        return torch.tensor(rows, dtype=torch.long).reshape(len(examples), len(classes))
+
+    def _open(self, example: Example) -> Image.Image:
+        path = self.folder / example.image
+        try:
+            return decode_image(path.read_bytes())
+        except (OSError, ProtectionError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise DataError(f"{path} can't be used: {reason}. Replace the file or remove its line from {_INDEX}.")
+
+
+def load_dataset(folder: str | Path) -> Dataset:
+    """Read and check a data set; images are only checked to exist.
+
+    Raises:
+        DataError: With the line number, if a line is malformed, an image is missing or outside the folder, a group
+            stands in two splits, an image stands in two lines, or the training split can't be learned from.
+    """
+    folder = Path(folder)
+    path = folder / _INDEX
+    failure = ""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        failure = error.strerror or type(error).__name__
+    if failure:
+        raise DataError(f"{path} could not be read: {failure}. A data set is a folder with {_INDEX} in it.")
+    examples = tuple(_parse(folder, text))
+    dataset = Dataset(folder, examples, hashlib.sha256(text).hexdigest())
+    _check(dataset)
+    return dataset
+
+
+def _parse(folder: Path, text: bytes) -> Iterable[Example]:
+    seen: dict[str, int] = {}
+    groups: dict[str, tuple[str, int]] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        where = f"{folder / _INDEX}, line {number}"
+        reason = ""
+        try:
+            example = Example.model_validate(json.loads(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            reason = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}".lstrip(": ")
+        except ValueError as error:
+            reason = f"not JSON ({error})"
+        if reason:
+            raise DataError(f"{where}: {reason}. Nothing was trained; correct the line.")
+        image = folder / example.image
+        if not image.resolve().is_relative_to(folder.resolve()):
+            raise DataError(f"{where}: the image lies outside the data set's folder. Nothing was trained.")
+        if not image.is_file():
+            raise DataError(f"{where}: there is no image {example.image}. Nothing was trained.")
+        if example.image in seen:
+            raise DataError(f"{where}: the image of line {seen[example.image]} again. Nothing was trained.")
+        seen[example.image] = number
+        if example.group is not None:
+            split, first_line = groups.setdefault(example.group, (example.split, number))
+            if split != example.split:
+                raise DataError(
+                    f"{where}: group {example.group!r} is in {example.split} here and in {split} in line {first_line}. "
+                    "Keep a group on one side; nothing was trained."
+                )
+        yield example
+
+
+def _check(dataset: Dataset) -> None:
+    counts = Counter(example.split for example in dataset.examples)
+    empty = [split for split in get_args(Split) if not counts[split]]
+    if empty:
+        raise DataError(
+            f"{dataset.folder / _INDEX} has no image in {', '.join(empty)}. "
+            "Each of train, val and test needs some; nothing was trained."
+        )
+    attributes = dataset.private_attributes
+    if not attributes:
+        raise DataError(f"{dataset.folder / _INDEX} labels no private attribute, so there is nothing to hide.")
+    for name, classes in attributes.items():
+        if len(classes) < 2:
+            raise DataError(
+                f"private attribute {name!r} has one class only in train, so nothing can be learned about it. "
+                "Add images of another class or remove the attribute."
+            )
+
+
+def answer_space(dataset: Dataset) -> AnswerSpace:
+    """The training questions and what each may be answered: its choices, or else every training answer to it."""
+    questions = dataset.questions
+    options: dict[str, dict[str, None]] = {question: {} for question in questions}
+    for example in dataset.split("train"):
+        for task in example.tasks:
+            for text in task.choices or (task.answer, *task.answers):
+                options[task.question][normalise(text)] = None
+    answers = tuple(sorted({answer for each in options.values() for answer in each}))
+    candidates = torch.tensor([[answer in options[question] for answer in answers] for question in questions])
+    return AnswerSpace(questions, answers, candidates)
+
+
+def references(examples: Sequence[Example], space: AnswerSpace) -> Tensor:
+    """Index of the reference answer to each question, ``[N, Q]``; ``-1`` where it is not asked or not in the vocabulary."""
+    question_index = {question: index for index, question in enumerate(space.questions)}
+    answer_index = {answer: index for index, answer in enumerate(space.answers)}
+    table = torch.full((len(examples), len(space.questions)), -1)
+    for row, example in zip(table, examples, strict=True):
+        for task in example.tasks:
+            if task.question in question_index:
+                row[question_index[task.question]] = answer_index.get(normalise(task.answer), -1)
+    return table

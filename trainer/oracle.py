@@ -1,0 +1,156 @@
+"""The black box: a chat model seen as queries in, answers out. Nothing else in the trainer reaches a chat model."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from langchain_core.messages import AIMessage, HumanMessage
+
+from langchain_vpp.errors import OracleError
+from langchain_vpp.pixels import ENCODED_MIME_TYPE
+from trainer.ledger import Answer, Budget, Ledger, Purpose, Query
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from langchain_core.language_models import BaseChatModel, LanguageModelInput
+    from langchain_core.runnables import Runnable
+
+logger = logging.getLogger(__name__)
+
+Access = Literal["logprobs", "labels"]
+_RETRYABLE_STATUS = {408, 409, 425, 429}
+_CONNECTION_ERRORS = {"APIConnectionError", "APITimeoutError", "ConnectError", "ConnectTimeout", "ReadTimeout", "ReadError",
+                      "RemoteProtocolError", "ResponseStreamError"}
+_FIRST_WAIT_S = 0.5
+
+
+class Oracle:
+    """Answers queries through a chat model and a ledger: known ones for nothing, new ones once.
+
+    Args:
+        model: Any chat model that takes images and answers text.
+        ledger: Where every query is recorded before it is sent and every answer when it arrives.
+        budget: What may be spent.
+        access: ``"logprobs"`` asks for the alternatives' log-probabilities (OpenAI's ``logprobs`` and ``top_logprobs``
+            call options), ``"labels"`` uses the text alone and works with every model.
+        max_concurrency: Requests in flight at once.
+        attempts: How often a query is tried when the provider is overloaded or can't be reached. The chat model's own
+            ``max_retries`` comes first and honours ``Retry-After``.
+    """
+
+    def __init__(
+        self,
+        model: BaseChatModel,
+        ledger: Ledger,
+        budget: Budget,
+        *,
+        access: Access = "labels",
+        max_concurrency: int = 8,
+        attempts: int = 4,
+    ) -> None:
+        self._model: Runnable[LanguageModelInput, AIMessage] = (
+            model.bind(logprobs=True, top_logprobs=20) if access == "logprobs" else model
+        )
+        self._ledger, self._budget = ledger, budget
+        self._max_concurrency, self._attempts = max_concurrency, attempts
+
+    def ask(
+        self, queries: Sequence[Query], *, purpose: Purpose, on_answer: Callable[[], None] | None = None
+    ) -> list[Answer | None]:
+        """Answer queries, in their order.
+
+        Args:
+            queries: Equal ones are asked once.
+            purpose: Recorded in the ledger.
+            on_answer: Called in this thread after each new answer is on disk.
+
+        Returns:
+            An answer for each query; ``None`` where one was sent by a process that died before the answer arrived.
+
+        Raises:
+            BudgetExhaustedError: Before anything was sent.
+            OracleError: If the provider refuses or can't be reached. What had been answered is in the ledger.
+            LedgerError: If the ledger can't be written.
+        """
+        reservation = self._ledger.reserve(queries, purpose=purpose, budget=self._budget)
+        answers: dict[str, Answer] = dict(reservation.answered)
+        pending = reservation.new
+        wait = _FIRST_WAIT_S
+        try:
+            for attempt in range(1, self._attempts + 1):
+                failed: list[Query] = []
+                failure: Exception | None = None
+                for query, result in self._send(pending):
+                    if isinstance(result, Exception):
+                        failed.append(query)
+                        # One that will not get better decides over those that might.
+                        failure = result if failure is None or _retryable(failure) else failure
+                    else:
+                        self._ledger.record(query, result)
+                        answers[self._ledger.key(query)] = result
+                        if on_answer is not None:
+                            on_answer()
+                pending = failed
+                if failure is None:
+                    break
+                if attempt == self._attempts or not _retryable(failure):
+                    raise OracleError(
+                        f"the chat model did not answer {len(failed)} of {len(queries)} queries ({_describe(failure)}). "
+                        "Answers that had arrived are saved: put the cause right, then resume."
+                    ) from None
+                logger.warning("%d queries failed (%s), trying again", len(failed), _describe(failure))
+                time.sleep(wait)
+                wait *= 2
+        except OracleError:
+            self._ledger.release(pending)
+            raise
+        return [answers.get(self._ledger.key(query)) for query in queries]
+
+    def _send(self, queries: Sequence[Query]) -> Any:
+        config = {"max_concurrency": self._max_concurrency}
+        inputs: list[LanguageModelInput] = [[_message(query)] for query in queries]
+        results = self._model.batch_as_completed(inputs, config, return_exceptions=True)  # type: ignore[arg-type]
+        for index, result in results:
+            yield queries[index], result if isinstance(result, Exception) else _answer(result)
+
+
+def _message(query: Query) -> HumanMessage:
+    image = {"type": "image", "base64": base64.b64encode(query.image).decode(), "mime_type": ENCODED_MIME_TYPE}
+    return HumanMessage(content=[{"type": "text", "text": query.prompt}, image])
+
+
+def _answer(message: AIMessage) -> Answer:
+    usage = message.usage_metadata
+    return Answer(
+        text=message.text,
+        logprobs=_first_token(message.response_metadata.get("logprobs")),
+        input_tokens=usage["input_tokens"] if usage else 0,
+        output_tokens=usage["output_tokens"] if usage else 0,
+    )
+
+
+def _first_token(logprobs: Any) -> dict[str, float] | None:
+    """Alternatives of the first token from OpenAI's format; anything malformed counts as absent."""
+    try:
+        alternatives = logprobs["content"][0]["top_logprobs"]
+        found = {str(each["token"]): float(each["logprob"]) for each in alternatives}
+    except (TypeError, KeyError, IndexError, ValueError):
+        return None
+    return found or None
+
+
+def _retryable(error: Exception) -> bool:
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int):
+        return status in _RETRYABLE_STATUS or status >= 500
+    return isinstance(error, ConnectionError | TimeoutError) or type(error).__name__ in _CONNECTION_ERRORS
+
+
+def _describe(error: Exception) -> str:
+    """Type and status only: a provider's error text may quote the request."""
+    status = getattr(error, "status_code", None)
+    return f"{type(error).__name__}, HTTP status {status}" if isinstance(status, int) else type(error).__name__
