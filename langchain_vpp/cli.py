@@ -1,0 +1,580 @@
+"""The command line ``vpp``, and the only place that prints.
+
+Progress and tables go to stderr. With ``--json`` the result, and nothing else, goes to stdout. Exit codes:
+
+====  ==========================================================
+0     done
+2     bad input; nothing was spent
+3     the query or money budget is exhausted; ``--resume`` goes on
+4     the chat model failed; ``--resume`` goes on
+130   interrupted
+====  ==========================================================
+
+The library never imports the package ``trainer``. The commands here do, when they run: importing this module
+loads neither ``trainer`` nor torch, so ``vpp --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+from typer.core import TyperGroup
+
+from langchain_vpp.errors import (
+    BudgetExhaustedError,
+    OracleError,
+    ProtectionError,
+    VPPError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from langchain_core.language_models import BaseChatModel
+    from rich.progress import TaskID
+
+    from langchain_vpp.artifact import Manifest
+    from langchain_vpp.engines import Engine
+    from langchain_vpp.protection import ImageProtector
+    from trainer.config import TrainerConfig
+    from trainer.run import Progress as TrainingProgress
+
+_BAD_INPUT: Final = 2
+_INTERRUPTED: Final = 130
+_EXIT_CODES: Final[Mapping[type[VPPError], int]] = {BudgetExhaustedError: 3, OracleError: 4}
+_PICTURES: Final = frozenset({
+    ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"
+})  # fmt: skip
+
+
+class _InputError(VPPError):
+    """The command line asks for something that can't be done as it is written."""
+
+
+class _Commands(TyperGroup):
+    """Turns our errors into one line on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:  # typer's own base class takes no typer.Context
+        if ctx.params.get("debug"):
+            return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except VPPError as error:
+            code = next((code for kind, code in _EXIT_CODES.items() if isinstance(error, kind)), _BAD_INPUT)
+            line = str(error)
+        except BrokenPipeError:
+            # Whoever read our output has gone; without this the interpreter complains when it flushes.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
+        except OSError as error:
+            code = _BAD_INPUT
+            line = (
+                f"{error.filename or 'A file'} could not be used: {error.strerror or type(error).__name__}. "
+                "Choose a place that can be written, then try again."
+            )
+        except KeyboardInterrupt:
+            code, line = _INTERRUPTED, "interrupted."
+        _say_error(line)
+        raise typer.Exit(code)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Learned visual privacy for chat models: train a protector, measure it, use it.",
+)
+sandbox = typer.Typer(
+    no_args_is_help=True, help="The embedded default: drawn data and a local model, no key, no network."
+)
+app.add_typer(sandbox, name="sandbox")
+
+
+def main() -> None:
+    """Run ``vpp``."""
+    app()
+
+
+@app.callback()
+def _options(
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    pass
+
+
+_Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+_Data = Annotated[Path, typer.Option("--data", help="Folder with data.jsonl.")]
+_BaseURL = Annotated[
+    str | None, typer.Option("--base-url", help="Where an OpenAI-compatible server answers.")
+]
+_Access = Annotated[
+    Literal["logprobs", "labels"] | None,
+    typer.Option("--access", help="Use the model's log-probabilities, or the text of its answers alone."),
+]
+_Price = Annotated[
+    str | None,
+    typer.Option("--price", metavar="IN,OUT", help="US dollars per million input and output tokens."),
+]
+_MaxQueries = Annotated[
+    int | None, typer.Option("--max-queries", help="Most paid queries, over all resumptions.")
+]
+_MaxCost = Annotated[float | None, typer.Option("--max-cost", help="Most US dollars; needs --price.")]
+
+
+# -- training ------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def train(
+    *,
+    data: _Data,
+    model: Annotated[
+        str, typer.Option("--model", help="provider:name, such as openai:gpt-4o-mini, or sandbox.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run: artifact, ledger, checkpoints.")],
+    base_url: _BaseURL = None,
+    max_queries: _MaxQueries = None,
+    max_cost: _MaxCost = None,
+    price: _Price = None,
+    access: _Access = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Protector steps.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="JSON file of settings; options override it.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Learn a protector by querying a chat model as a black box."""
+    overrides = {
+        "max_queries": max_queries,
+        "max_cost": max_cost,
+        "price": None if price is None else _price(price),
+        "access": access,
+        "steps": steps,
+        "seed": seed,
+    }
+    chat_model = _chat_model(model, base_url)
+    settings = _trainer_config(config, overrides)
+    from trainer import Trainer, load_dataset  # noqa: PLC0415  loads torch
+
+    trainer = Trainer(chat_model, load_dataset(data), settings)
+    with _bars() as bars:
+        display = _TrainingDisplay(bars)
+        try:
+            trainer.fit(out, resume=resume, on_progress=display.show)
+        except KeyboardInterrupt:
+            interrupted = True
+        else:
+            interrupted = False
+    if interrupted:
+        _say_error(
+            "interrupted. Everything paid is saved: run the same command again with --resume to go on."
+        )
+        raise typer.Exit(_INTERRUPTED)
+    _show_manifest(out, as_json=as_json)
+
+
+@app.command()
+def inspect(
+    artifact: Annotated[Path, typer.Argument(help="Folder of a trained protector.")],
+    *,
+    as_json: _Json = False,
+) -> None:
+    """Check an artifact's digests and show what it says of itself."""
+    _show_manifest(artifact, as_json=as_json)
+
+
+# -- using a protector ---------------------------------------------------------------------------------------
+
+
+@app.command()
+def protect(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of pictures.")],
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the protected pictures, as JPEG without metadata.")
+    ],
+    artifact: Annotated[
+        Path | None, typer.Option("--artifact", help="Folder of a trained protector.")
+    ] = None,
+    engine: Annotated[
+        Literal["blur", "pixelate", "downscale"] | None,
+        typer.Option("--engine", help="A classical operator."),
+    ] = None,
+    level: Annotated[
+        str, typer.Option("--level", help="0 (most useful) to 1 (most private), or an artifact's preset.")
+    ] = "0.5",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace earlier outputs; inputs are never replaced.")
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """Write protected copies of pictures; the originals are never touched."""
+    protector = _protector(artifact, engine, level)
+    jobs, failed = _jobs(paths, out, overwrite=overwrite)
+    done: list[_Job] = []
+    with _bars() as bars:
+        bar = bars.add_task("protecting", total=len(jobs), facts="")
+        for job in jobs:
+            reason = _protect_file(protector, job)
+            if reason:
+                failed.append((job.source, reason))
+            else:
+                done.append(job)
+            bars.advance(bar)
+    if as_json:
+        _print_json({
+            "protected": [{"input": str(job.source), "output": str(job.target)} for job in done],
+            "failed": [{"input": str(path), "reason": reason} for path, reason in failed],
+        })  # fmt: skip
+    for path, reason in failed:
+        _say_error(f"{path} was not protected: {reason}")
+    if failed:
+        raise typer.Exit(_BAD_INPUT)
+    _console().print(f"{len(done)} protected, in {out}", highlight=False, markup=False)
+
+
+class _Job(NamedTuple):
+    source: Path
+    target: Path
+
+
+def _protector(artifact: Path | None, engine: str | None, level: str) -> ImageProtector:
+    if (artifact is None) == (engine is None):
+        raise _InputError("nothing was protected: give either --artifact or --engine.")
+    from langchain_vpp.protection import ImageProtector  # noqa: PLC0415
+
+    chosen: Engine
+    presets: Mapping[str, float] = {}
+    if artifact is not None:
+        from langchain_vpp.artifact import load_engine, read_manifest  # noqa: PLC0415
+
+        chosen = load_engine(artifact)
+        presets = read_manifest(artifact)[0].presets
+    else:
+        from langchain_vpp.engines import CLASSICAL_ENGINES  # noqa: PLC0415
+
+        chosen = CLASSICAL_ENGINES[str(engine)]()
+    return ImageProtector(chosen, level=_level(level, presets))
+
+
+def _level(text: str, presets: Mapping[str, float]) -> float:
+    if text in presets:
+        return presets[text]
+    try:
+        level = float(text)
+    except ValueError:
+        level = -1.0
+    if not 0 <= level <= 1:
+        names = f", or one of {', '.join(presets)}" if presets else ""
+        raise _InputError(f"nothing was protected: --level must be a number from 0 to 1{names}.")
+    return level
+
+
+def _jobs(paths: Sequence[Path], out: Path, *, overwrite: bool) -> tuple[list[_Job], list[tuple[Path, str]]]:
+    """Pair every picture with its output, and say which ones have none that may be written."""
+    failed: list[tuple[Path, str]] = []
+    found: list[tuple[Path, Path]] = []
+    for path in paths:
+        if path.is_dir():
+            inside = _pictures_in(path, out)
+            found += [(each, each.relative_to(path)) for each in inside]
+            if not inside:
+                failed.append((path, "there is no picture in this folder."))
+        elif path.exists():
+            found.append((path, Path(path.name)))
+        else:
+            failed.append((path, "there is no such file."))
+    inputs = {source.resolve() for source, _ in found}
+    jobs: dict[Path, _Job] = {}
+    for source, relative in found:
+        target = out / relative.with_suffix(".jpg")
+        if target.resolve() in inputs:
+            failed.append((source, f"{target} is an original. Choose another --out."))
+        elif target in jobs:
+            failed.append(
+                (source, f"{target} is already the output of {jobs[target].source}. Rename one of them.")
+            )
+        elif target.exists() and not overwrite:
+            failed.append((source, f"{target} exists. Choose another --out, or give --overwrite."))
+        else:
+            jobs[target] = _Job(source, target)
+    return list(jobs.values()), failed
+
+
+def _pictures_in(folder: Path, out: Path) -> list[Path]:
+    """All pictures below a folder, but not those that an earlier call has put into ``out``."""
+    outputs = out.resolve()
+    skip_outputs = outputs != folder.resolve()
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in _PICTURES
+        and path.is_file()
+        and not (skip_outputs and path.resolve().is_relative_to(outputs))
+    ]
+
+
+def _protect_file(protector: ImageProtector, job: _Job) -> str:
+    """Protect one file; return why it was not done, or nothing."""
+    from langchain_vpp.pixels import encode_image  # noqa: PLC0415
+
+    temporary = job.target.with_name(f".{job.target.name}.{os.getpid()}.tmp")
+    try:
+        encoded = encode_image(protector.protect_image(job.source.read_bytes()))
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(encoded)
+            temporary.replace(job.target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except ProtectionError as error:
+        return str(error)
+    except OSError as error:
+        return f"{error.filename or job.target}: {error.strerror or type(error).__name__}."
+    return ""
+
+
+# -- the sandbox ---------------------------------------------------------------------------------------------
+
+
+@sandbox.command("make-data")
+def make_data(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is missing or empty.")],
+    *,
+    train: Annotated[int, typer.Option("--train", min=0)] = 3000,
+    val: Annotated[int, typer.Option("--val", min=0)] = 300,
+    test: Annotated[int, typer.Option("--test", min=0)] = 400,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    as_json: _Json = False,
+) -> None:
+    """Draw a data set without real people."""
+    from trainer.sandbox.scenes import make_data as draw  # noqa: PLC0415
+
+    with _bars() as bars:
+        bar = bars.add_task("drawing", total=train + val + test, facts="")
+        draw(
+            folder,
+            train=train,
+            val=val,
+            test=test,
+            seed=seed,
+            progress=lambda done, _: bars.update(bar, completed=done),
+        )
+    if as_json:
+        _print_json({"data": str(folder), "train": train, "val": val, "test": test, "seed": seed})
+
+
+@sandbox.command("serve")
+def serve(
+    *,
+    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 picks a free one.")] = 8000,
+    record: Annotated[
+        Path | None, typer.Option("--record", help="File to which every request body is appended.")
+    ] = None,
+) -> None:
+    """Serve the local vision model, OpenAI-compatible, as model `sandbox`; prints where as a line of JSON."""
+    with _needs_extra("demo"):
+        from trainer.sandbox.server import serve as run  # noqa: PLC0415
+
+    failure = ""
+    try:
+        run(host, port, record, on_ready=lambda line: print(line, flush=True))
+    except OSError as error:
+        failure = error.strerror or str(error)
+    if failure:
+        raise _InputError(
+            f"the sandbox was not served: {failure}. Choose another --port, --host or --record."
+        )
+
+
+# -- what commands share -------------------------------------------------------------------------------------
+
+
+def _chat_model(spec: str, base_url: str | None) -> BaseChatModel:
+    """Build the chat model that ``--model`` names."""
+    if spec == "sandbox":
+        if base_url is None:
+            raise _InputError(
+                "nothing was sent: the model 'sandbox' needs --base-url; `vpp sandbox serve` prints it."
+            )
+        from langchain_openai import ChatOpenAI  # noqa: PLC0415
+
+        return ChatOpenAI(base_url=base_url, api_key="sandbox", model="sandbox", max_retries=2)
+    provider, _, name = spec.partition(":")
+    if not provider or not name:
+        raise _InputError(
+            f"nothing was sent: {spec!r} is no model. Write provider:name (openai:gpt-4o-mini) or sandbox."
+        )
+    build: Callable[[], BaseChatModel]
+    if provider == "openai":
+        from langchain_openai import ChatOpenAI  # noqa: PLC0415
+
+        def build() -> BaseChatModel:
+            return ChatOpenAI(model=name, base_url=base_url, max_retries=2)
+    else:
+        with _needs_extra("agents"):
+            from langchain.chat_models import init_chat_model  # noqa: PLC0415
+
+        options: dict[str, Any] = {} if base_url is None else {"base_url": base_url}
+
+        def build() -> BaseChatModel:
+            model: BaseChatModel = init_chat_model(name, model_provider=provider, **options)
+            return model
+
+    try:
+        return build()
+    except ImportError as error:
+        reason = f"the package of provider {provider!r} is missing ({error.name or 'see its documentation'})"
+    except Exception as error:  # noqa: BLE001  each provider has its own type for a missing key or a bad option
+        reason = (
+            f"the model {spec!r} can't be set up ({type(error).__name__}). Check its name and its API key"
+        )
+    raise _InputError(f"nothing was sent: {reason}.")
+
+
+def _trainer_config(file: Path | None, overrides: Mapping[str, object]) -> TrainerConfig:
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from trainer.config import TrainerConfig  # noqa: PLC0415  loads torch
+
+    given: object = {}
+    if file is not None:
+        try:
+            given = json.loads(file.read_bytes())
+        except ValueError:
+            given = None
+        if not isinstance(given, dict):
+            raise _InputError(f"nothing was sent: {file} is not a JSON object of settings.")
+    settings = given | {name: value for name, value in overrides.items() if value is not None}  # type: ignore[operator]
+    try:
+        return TrainerConfig.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    raise _InputError(f"nothing was sent: a setting is not valid ({reason}).")
+
+
+def _price(text: str) -> tuple[float, float]:
+    try:
+        price = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        price = ()
+    if len(price) != 2 or min(price) < 0:
+        raise _InputError(
+            "nothing was sent: --price must be two numbers, such as 0.15,0.60: US dollars per million tokens."
+        )
+    return price[0], price[1]
+
+
+@contextmanager
+def _needs_extra(extra: str) -> Iterator[None]:
+    missing = ""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = error.name or "a package"
+    if missing:
+        raise _InputError(
+            f"nothing was done: {missing} is not installed. pip install 'langchain-vpp[{extra}]'."
+        )
+
+
+def _show_manifest(folder: Path, *, as_json: bool) -> None:
+    from langchain_vpp.artifact import load_protector  # noqa: PLC0415  loads torch
+
+    _, manifest, digest = load_protector(folder)  # checks every file
+    if as_json:
+        _print_json({"artifact": str(folder), "digest": digest} | manifest.model_dump(mode="json"))
+    console = _console()
+    console.print(_facts(folder, manifest, digest))
+    if manifest.front:
+        front = _table("front", "level", "leak", "utility")
+        for point in manifest.front:
+            front.add_row(f"{point.level:.2f}", f"{point.leak:.3f}", f"{point.utility:.3f}")
+        front.caption = manifest.front_measured_by
+        console.print(front)
+
+
+def _facts(folder: Path, manifest: Manifest, digest: str) -> Table:
+    table = _table("artifact", "", "", numbers=False)
+    cost = "unknown" if manifest.cost_usd is None else f"${manifest.cost_usd:.4f}"
+    rows = {
+        "folder": str(folder),
+        "digest": f"{digest} (every file checked)",
+        "trained against": f"{manifest.trained_against}, {manifest.access}",
+        "queries, cost": f"{manifest.queries}, {cost}",
+        "steps, seed": f"{manifest.steps}, {manifest.seed}",
+        "private attributes": ", ".join(manifest.private_attributes),
+        "questions": str(len(manifest.questions)),
+        "presets": ", ".join(f"{name} = level {level:g}" for name, level in manifest.presets.items()),
+        "licence": " ".join(filter(None, (manifest.licence, manifest.attribution))),
+        "made with": manifest.created_with,
+    }
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, value)
+    return table
+
+
+def _table(title: str, *columns: str, numbers: bool = True) -> Table:
+    table = Table(title=title, title_justify="left", caption_justify="left", show_header=any(columns))
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if numbers and index else "left", overflow="fold")
+    return table
+
+
+class _TrainingDisplay:
+    """One live bar per phase of a training run."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def show(self, progress: TrainingProgress) -> None:
+        if progress.phase not in self._tasks:
+            self._tasks[progress.phase] = self._bars.add_task(progress.phase, total=progress.steps, facts="")
+        facts = [f"queries {progress.queries}/{progress.max_queries}"]
+        facts += [f"${progress.cost:.4f}"] if progress.cost else []
+        facts += [f"utility {progress.utility:.2f}"] if progress.utility is not None else []
+        facts += [f"leak {progress.leak:.2f}"] if progress.leak is not None else []
+        self._bars.update(self._tasks[progress.phase], completed=progress.step, facts=" · ".join(facts))
+
+
+def _bars() -> Bars:
+    return Bars(
+        TextColumn("{task.description:>10}"),
+        BarColumn(20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[facts]}"),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(compact=True),
+        console=_console(),
+    )
+
+
+def _console() -> Console:
+    return Console(stderr=True)
+
+
+def _print_json(result: object) -> None:
+    print(json.dumps(result, indent=2, sort_keys=True))
+
+
+def _say_error(message: str) -> None:
+    print(f"vpp: {' '.join(message.split())}", file=sys.stderr)
