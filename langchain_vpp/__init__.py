@@ -1,4 +1,4 @@
-"""Learned visual privacy protection for LangChain chat models: the provider never sees the original picture."""
+"""Learned visual privacy for LangChain chat models: the provider never sees the original picture."""
 
 from __future__ import annotations
 

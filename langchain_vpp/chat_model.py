@@ -1,15 +1,16 @@
 """A chat model of the same concrete class whose every entry point protects first.
 
-:func:`protected_class` puts the mixins of this module in front of the concrete class. So ``isinstance`` checks,
-profiles, structured output, usage, caching and rate limits stay the model's own, and ``configurable_fields``, which
-rebuilds a model through its class, rebuilds a protected one: the protector is an attribute of the class.
+:func:`protected_class` puts the mixins of this module in front of the concrete class. So ``isinstance``
+checks, profiles, structured output, usage, caching and rate limits stay the model's own, and
+``configurable_fields``, which rebuilds a model through its class, rebuilds a protected one: the protector is
+an attribute of the class.
 
 The public entry points protect before a run is opened, so callbacks, tracers and the cache key never hold an
-original. ``_generate`` and ``_stream`` protect once more, for whatever might call them by another way: a picture that
-the protector has put out itself passes unchanged.
+original. ``_generate`` and ``_stream`` protect once more, for whatever might call them by another way: a
+picture that the protector has put out itself passes unchanged.
 
-Clients that a model hands out (``client``, ``root_client``, ...) are the provider's own: what is sent through them
-directly is not protected.
+Clients that a model hands out (``client``, ``root_client``, ...) are the provider's own: what is sent through
+them directly is not protected.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast, overload
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, LLMResult
-from langchain_core.prompt_values import ChatPromptValue, PromptValue
 from langchain_core.runnables import Runnable, RunnableBinding
 from langchain_core.runnables.config import ensure_config, run_in_executor
 from langchain_core.tools import BaseTool
@@ -30,7 +29,6 @@ from langchain_core.tools import BaseTool
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.ingress import (
     ConfigurableIngress,
-    ProtectedRunnable,
     check_call,
     enclose,
     move_to_class,
@@ -55,6 +53,8 @@ if TYPE_CHECKING:
     )
     from langchain_core.language_models import LanguageModelInput
     from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+    from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, LLMResult
+    from langchain_core.prompt_values import PromptValue
     from langchain_core.runnables import RunnableConfig
 
     from langchain_vpp.protection import Receipt
@@ -73,7 +73,7 @@ RECEIPT_KEY: Final = "vpp"
 class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
     """The public entry points of a chat model."""
 
-    vpp_protector: ClassVar[ImageProtector]  # type: ignore[misc]
+    vpp_protector: ClassVar[ImageProtector]
 
     # These call invoke, stream and their async twins. A provider's own version might not.
     batch = Runnable.batch
@@ -133,7 +133,7 @@ class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
             async for chunk in chunks:
                 yield chunk
 
-    def stream_events(  # type: ignore[override]
+    def stream_events(
         self,
         input: LanguageModelInput,  # noqa: A002
         config: RunnableConfig | None = None,
@@ -145,7 +145,7 @@ class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
         messages, kwargs = self._enter(input, config, stop, kwargs)
         return super().stream_events(messages, config, stop=stop, **kwargs)
 
-    def astream_events(  # type: ignore[override]
+    def astream_events(
         self,
         input: LanguageModelInput,  # noqa: A002
         config: RunnableConfig | None = None,
@@ -260,8 +260,8 @@ class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
             [_protected_if_model(fallback, self.vpp_protector) for fallback in fallbacks], **kwargs
         )
 
-    def configurable_alternatives(self, which: Any, **kwargs: Any) -> Runnable[Any, Any]:
-        """See :meth:`RunnableSerializable.configurable_alternatives`. Chat models among them are protected too."""
+    def configurable_alternatives(self, which: Any, **kwargs: Any) -> Runnable[Any, Any]:  # type: ignore[override]
+        """See :meth:`RunnableSerializable.configurable_alternatives`. Models among them are protected too."""
         alternatives = {
             name: _protected_if_model(value, self.vpp_protector) for name, value in kwargs.items()
         }
@@ -304,8 +304,8 @@ class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
         return super()._get_ls_params(stop=stop, **kwargs)
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        # The key of the bare model: what was sent for it is the same. A model that isn't serializable, as this one,
-        # would get a key without its address.
+        # The key of the bare model: what was sent for it is the same. A model that isn't serializable, as
+        # this one, would get a key without its address.
         kwargs.pop(LEVEL_KEY, None)
         bare = move_to_class(self, _bare_class(type(self)))
         return bare._get_llm_string(stop=stop, **kwargs)  # noqa: SLF001
@@ -318,7 +318,10 @@ class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
         **kwargs: Any,
     ) -> ChatResult:
         admission = self._admit_last(messages, kwargs)
-        result = super()._generate(admission.messages, stop=stop, run_manager=run_manager, **kwargs)
+        # The concrete class stands behind this one, so the method is not the abstract one.
+        result = super()._generate(  # type: ignore[safe-super]
+            admission.messages, stop=stop, run_manager=run_manager, **kwargs
+        )
         return _with_receipt(result, admission.receipt)
 
     async def _agenerate(
@@ -413,8 +416,8 @@ _classes_lock: Final = threading.Lock()
 def protected_class(cls: type[BaseChatModel], protector: ImageProtector) -> type[BaseChatModel]:
     """Derive the protected class of a chat model class.
 
-    It takes the same arguments as ``cls`` and has its name; it is not serializable and can't be pickled. The same
-    pair gives the same class for as long as that is in use.
+    It takes the same arguments as ``cls`` and has its name; it is not serializable and can't be pickled. The
+    same pair gives the same class for as long as that is in use.
 
     Args:
         cls: A concrete chat model class.
@@ -449,9 +452,9 @@ def protect(target: Any, protector: ImageProtector) -> Any:
     """Protect a chat model, or any other Runnable, agent or graph.
 
     Args:
-        target: A chat model comes back as a model of the same class that shares the original's clients, a binding
-            of one (``bind``, ``bind_tools``) as a binding of the protected one, and anything else as a
-            :class:`~langchain_vpp.ingress.ProtectedRunnable`. ``target`` itself is not changed.
+        target: A chat model comes back as a model of the same class that shares the original's clients, a
+            binding of one (``bind``, ``bind_tools``) as a binding of the protected one, and anything else as
+            a :class:`~langchain_vpp.ingress.ProtectedRunnable`. ``target`` itself is not changed.
         protector: What protects its input.
 
     Raises:
@@ -488,7 +491,7 @@ def _builder_names(cls: type[BaseChatModel]) -> tuple[str, ...]:
 
 
 def _enclosing(method: Callable[..., Runnable[Any, Any]]) -> Callable[..., Runnable[Any, Any]]:
-    """A method that returns a Runnable, with its own signature: langchain-tests looks for ``tool_choice`` in it."""
+    """A method that returns a Runnable, with its own signature: langchain-tests looks at ``tool_choice``."""
 
     @functools.wraps(method)
     def build(self: _Entries, *args: Any, **kwargs: Any) -> Runnable[Any, Any]:
@@ -506,7 +509,7 @@ def _bare_class(cls: type[BaseChatModel]) -> type[BaseChatModel]:
 def _call_arguments(
     config: RunnableConfig | None, stop: list[str] | None, kwargs: dict[str, Any]
 ) -> tuple[dict[str, Any], float | None, Callbacks]:
-    """Check the arguments of a call. A level that the config names travels on in ``kwargs``, down to the receipt."""
+    """Check the arguments of a call. A level of the config travels in ``kwargs``, down to the receipt."""
     check_call(config, {"stop": stop, **kwargs})
     level = _call_level(kwargs)
     if level is None:

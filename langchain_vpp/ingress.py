@@ -1,20 +1,22 @@
 """The outermost shell of a Runnable: it protects the input before any run is opened, and opens none itself.
 
-Whatever opens a run of its own (a sequence, a retry, a fallback, an agent, a graph) records its input for callbacks,
-tracers and checkpoints. So the shell goes around all of it, and everything that is composed from a shell comes back
-inside one.
+Whatever opens a run of its own (a sequence, a retry, a fallback, an agent, a graph) records its input for
+callbacks, tracers and checkpoints. So the shell goes around all of it, and everything that is composed from a
+shell comes back inside one.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import datetime
+import datetime as dt
 import enum
 import numbers
 import sys
 import uuid
 from collections import deque
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
@@ -23,7 +25,6 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPromptValue
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import ensure_config, run_in_executor
-from langchain_core.tools import BaseTool
 from PIL import Image
 from pydantic import BaseModel
 
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from langchain_core.callbacks import Callbacks
-    from langchain_core.runnables.base import RunnableLike
     from langchain_core.runnables.graph import Graph
     from langchain_core.runnables.utils import ConfigurableFieldSpec
+    from langchain_core.tools import BaseTool
 
     from langchain_vpp.protection import ImageProtector
 
@@ -57,9 +58,9 @@ _ROLES: Final = frozenset(
 )
 _PLAIN: Final = (
     numbers.Number,
-    datetime.date,
-    datetime.time,
-    datetime.timedelta,
+    dt.date,
+    dt.time,
+    dt.timedelta,
     uuid.UUID,
     PurePath,
     enum.Enum,
@@ -69,7 +70,8 @@ _MAX_DEPTH: Final = 64
 # Settings may hold a digest or a nonce in bytes, nothing longer.
 _MAX_SETTING_BYTES: Final = 256
 
-# What may be reached through a shell. A name that isn't here doesn't exist: it could hand out the bare Runnable.
+# What may be reached through a shell. A name that isn't here doesn't exist: it could hand out the bare
+# Runnable.
 _READS: Final = frozenset(
     {
         "aclear_cache",
@@ -96,12 +98,13 @@ class Ingress(_Composed):
     if TYPE_CHECKING:  # pydantic would take the annotation for a field
 
         @property
-        def vpp_protector(self) -> ImageProtector: ...
+        def vpp_protector(self) -> ImageProtector:
+            """What protects the input."""
 
-    def __or__(self, other: RunnableLike) -> Runnable[Any, Any]:  # type: ignore[override]
+    def __or__(self, other: Any) -> Runnable[Any, Any]:  # type: ignore[override]
         return enclose(super().__or__(other), self.vpp_protector)
 
-    def pipe(self, *others: RunnableLike, name: str | None = None) -> Runnable[Any, Any]:  # type: ignore[override]
+    def pipe(self, *others: Any, name: str | None = None) -> Runnable[Any, Any]:  # type: ignore[override]
         """See :meth:`Runnable.pipe`."""
         return enclose(super().pipe(*others, name=name), self.vpp_protector)
 
@@ -147,7 +150,8 @@ class Ingress(_Composed):
 
     def as_tool(self, *args: Any, **kwargs: Any) -> BaseTool:
         """See :meth:`Runnable.as_tool`. The tool refuses pictures in its arguments: its run records them."""
-        return recast(super().as_tool(*args, **kwargs), _GuardedTool)
+        tool = super().as_tool(*args, **kwargs)
+        return move_to_class(tool, subclass_of(type(tool), _GuardedTool))
 
 
 class ConfigurableIngress(Ingress):
@@ -158,7 +162,7 @@ class ConfigurableIngress(Ingress):
         return enclose(super().configurable_fields(**kwargs), self.vpp_protector)  # type: ignore[misc]
 
     def configurable_alternatives(self, which: Any, **kwargs: Any) -> Runnable[Any, Any]:
-        """See :meth:`RunnableSerializable.configurable_alternatives`. The alternatives get the protected input."""
+        """See :meth:`RunnableSerializable.configurable_alternatives`. They get the protected input."""
         return enclose(super().configurable_alternatives(which, **kwargs), self.vpp_protector)  # type: ignore[misc]
 
     @classmethod
@@ -167,15 +171,15 @@ class ConfigurableIngress(Ingress):
         return False
 
 
-class ProtectedBinding(ConfigurableIngress, RunnableBinding[Any, Any]):  # type: ignore[misc]
+class ProtectedBinding(ConfigurableIngress, RunnableBinding[Any, Any]):  # type: ignore[misc,no-redef]
     """What ``bind``, ``bind_tools`` and ``with_config`` of a protected Runnable return.
 
-    Calls go to the protected Runnable that is bound. Only the entry points that record the input before they call it
-    are protected here.
+    Calls go to the protected Runnable that is bound. Only the entry points that record the input before they
+    call it are protected here.
     """
 
     @property
-    def vpp_protector(self) -> ImageProtector:  # type: ignore[override]
+    def vpp_protector(self) -> ImageProtector:
         """The protector of the Runnable that is bound."""
         bound: Any = self.bound
         if not isinstance(bound, Ingress):
@@ -191,14 +195,18 @@ class ProtectedBinding(ConfigurableIngress, RunnableBinding[Any, Any]):  # type:
     async def _astream_events(
         self, value: Any, config: RunnableConfig | None, kwargs: dict[str, Any]
     ) -> AsyncIterator[Any]:
-        value = await aprotect_input(self.vpp_protector, value, self._merge_configs(config))
-        async with aclosing(super().astream_events(value, config, **kwargs)) as events:  # type: ignore[type-var]
+        value = await aprotect_value(
+            self.vpp_protector, value, **request_options(self._merge_configs(config))
+        )
+        async with aclosing(super().astream_events(value, config, **kwargs)) as events:
             async for event in events:
                 yield event
 
     async def astream_log(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
         """See :meth:`Runnable.astream_log`."""
-        value = await aprotect_input(self.vpp_protector, input, self._merge_configs(config))
+        value = await aprotect_value(
+            self.vpp_protector, input, **request_options(self._merge_configs(config))
+        )
         async for patch in super().astream_log(value, config, **kwargs):
             yield patch
 
@@ -206,9 +214,9 @@ class ProtectedBinding(ConfigurableIngress, RunnableBinding[Any, Any]):  # type:
 class ProtectedRunnable(Ingress, Runnable[Any, Any]):
     """Any Runnable, agent or graph behind a shell that protects its input.
 
-    Messages may stand anywhere in the input: in lists, mappings, dataclasses, pydantic models, prompt values and
-    langgraph's ``Command``. Everything else in the input must be plain data without encoded pictures, or the input is
-    refused. ``update_state`` of a graph counts as input.
+    Messages may stand anywhere in the input: in lists, mappings, dataclasses, pydantic models, prompt values
+    and langgraph's ``Command``. Everything else in the input must be plain data without encoded pictures, or
+    the input is refused. ``update_state`` of a graph counts as input.
 
     Attributes of the inner Runnable are reachable by an allow-list only.
 
@@ -219,7 +227,12 @@ class ProtectedRunnable(Ingress, Runnable[Any, Any]):
 
     def __init__(self, runnable: Runnable[Any, Any], protector: ImageProtector) -> None:
         self._inner = runnable
-        self.vpp_protector = protector
+        self._protector = protector
+
+    @property
+    def vpp_protector(self) -> ImageProtector:
+        """What protects the input."""
+        return self._protector
 
     def __repr__(self) -> str:
         return f"ProtectedRunnable({type(self._inner).__name__})"
@@ -244,14 +257,14 @@ class ProtectedRunnable(Ingress, Runnable[Any, Any]):
 
     def _update(self, update: Callable[..., Any]) -> Callable[..., Any]:
         def protected_update(config: RunnableConfig, *args: Any, **kwargs: Any) -> Any:
-            args, kwargs = protect_input(self.vpp_protector, (args, kwargs), config)
+            args, kwargs = protect_value(self.vpp_protector, (args, kwargs), **request_options(config))
             return update(config, *args, **kwargs)
 
         return protected_update
 
     def _async_update(self, update: Callable[..., Any]) -> Callable[..., Any]:
         async def protected_update(config: RunnableConfig, *args: Any, **kwargs: Any) -> Any:
-            args, kwargs = await aprotect_input(self.vpp_protector, (args, kwargs), config)
+            args, kwargs = await aprotect_value(self.vpp_protector, (args, kwargs), **request_options(config))
             return await update(config, *args, **kwargs)
 
         return protected_update
@@ -275,11 +288,11 @@ class ProtectedRunnable(Ingress, Runnable[Any, Any]):
         """See :meth:`Runnable.get_name`."""
         return self._inner.get_name(suffix, name=name)
 
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_input_schema(self, config: RunnableConfig | None = None) -> Any:
         """See :meth:`Runnable.get_input_schema`."""
         return self._inner.get_input_schema(config)
 
-    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+    def get_output_schema(self, config: RunnableConfig | None = None) -> Any:
         """See :meth:`Runnable.get_output_schema`."""
         return self._inner.get_output_schema(config)
 
@@ -323,11 +336,11 @@ class ProtectedRunnable(Ingress, Runnable[Any, Any]):
         async for chunk in self._inner.astream(value, config, **kwargs):
             yield chunk
 
-    def stream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # type: ignore[override]  # noqa: A002
+    def stream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
         """See :meth:`Runnable.stream_events`."""
         return self._inner.stream_events(self._enter(input, config, kwargs), config, **kwargs)
 
-    def astream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # type: ignore[override]  # noqa: A002
+    def astream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
         """See :meth:`Runnable.astream_events`."""
         if kwargs.get("version") == "v3":
             return self._astream_events_v3(input, config, kwargs)
@@ -353,11 +366,11 @@ class ProtectedRunnable(Ingress, Runnable[Any, Any]):
 
     def _enter(self, value: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Any:
         check_call(config, kwargs)
-        return protect_input(self.vpp_protector, value, config)
+        return protect_value(self.vpp_protector, value, **request_options(config))
 
     async def _aenter(self, value: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Any:
         check_call(config, kwargs)
-        return await aprotect_input(self.vpp_protector, value, config)
+        return await aprotect_value(self.vpp_protector, value, **request_options(config))
 
 
 class _GuardedTool(_AnyTool):
@@ -386,16 +399,8 @@ def enclose(runnable: Runnable[Any, Any], protector: ImageProtector) -> Runnable
     return ProtectedRunnable(runnable, protector)
 
 
-def recast(instance: _Model, *mixins: type, **attributes: Any) -> Any:
-    """Copy a pydantic object into a subclass of its own class, with ``mixins`` in front.
-
-    Nothing is validated or built anew: clients, private attributes and the set of given fields stay as they are.
-    """
-    return move_to_class(instance, subclass_of(type(instance), *mixins, **attributes))
-
-
 def subclass_of(cls: type[_Model], *mixins: type, **attributes: Any) -> type[_Model]:
-    """A subclass of ``cls`` with the same name (LangSmith reads the provider from it) and ``mixins`` in front."""
+    """A subclass of ``cls`` with its name (LangSmith reads the provider from it) and ``mixins`` in front."""
     namespace = {
         "__module__": __name__,
         "__qualname__": f"protected {cls.__qualname__}",
@@ -403,11 +408,16 @@ def subclass_of(cls: type[_Model], *mixins: type, **attributes: Any) -> type[_Mo
         "__annotations__": dict.fromkeys(attributes, ClassVar[Any]),
         **attributes,
     }
-    return type(cls)(cls.__name__, (*mixins, cls), namespace)
+    metaclass: Any = type(cls)
+    derived: type[_Model] = metaclass(cls.__name__, (*mixins, cls), namespace)
+    return derived
 
 
 def move_to_class(instance: _Model, cls: type[_Model]) -> _Model:
-    """A shallow copy of ``instance`` as an object of ``cls``, a subclass of its class."""
+    """A shallow copy of ``instance`` as an object of ``cls``, a subclass of its class.
+
+    Nothing is validated or built anew: clients, private attributes and the given fields stay as they are.
+    """
     clone = instance.model_copy()
     # A cached serialized form names the bare class, and would revive as one.
     clone.__dict__.pop("_serialized", None)
@@ -415,22 +425,39 @@ def move_to_class(instance: _Model, cls: type[_Model]) -> _Model:
     return clone
 
 
-def protect_input(protector: ImageProtector, value: Any, config: RunnableConfig | None) -> Any:
-    """Protect the messages anywhere in the input of a Runnable, and refuse pictures anywhere else in it.
+def protect_value(
+    protector: ImageProtector, value: Any, *, level: float | None, callbacks: Callbacks = None
+) -> Any:
+    """Protect the messages anywhere in a value, and refuse pictures anywhere else in it.
+
+    Args:
+        protector: What protects them.
+        value: The input of a Runnable, or the output of a tool.
+        level: The level that the request names, or None.
+        callbacks: The callbacks of the request, if an enclosing run may have recorded the value.
 
     Raises:
-        ProtectionError: If anything can't be protected. Nothing was called.
+        ProtectionError: If anything can't be protected.
     """
     found = _collect(value)
-    messages = protector.admit(found, level=requested_level(config), callbacks=_callbacks(config)).messages
-    return _substitute(value, messages)
+    return _substitute(value, protector.admit(found, level=level, callbacks=callbacks).messages)
 
 
-async def aprotect_input(protector: ImageProtector, value: Any, config: RunnableConfig | None) -> Any:
-    """As :func:`protect_input`; the work is done in threads."""
+async def aprotect_value(
+    protector: ImageProtector, value: Any, *, level: float | None, callbacks: Callbacks = None
+) -> Any:
+    """As :func:`protect_value`; the work is done in threads."""
     found = await run_in_executor(None, _collect, value)
-    admission = await protector.aadmit(found, level=requested_level(config), callbacks=_callbacks(config))
-    return _substitute(value, admission.messages)
+    return _substitute(value, (await protector.aadmit(found, level=level, callbacks=callbacks)).messages)
+
+
+def request_options(config: RunnableConfig | None) -> dict[str, Any]:
+    """What a request's config says to the protector: the level, and the callbacks.
+
+    Raises:
+        ProtectionError: If the level is not a number in [0, 1].
+    """
+    return {"level": requested_level(config), "callbacks": ensure_config(config).get("callbacks")}
 
 
 def check_call(config: RunnableConfig | None, kwargs: Mapping[str, Any]) -> None:
@@ -461,21 +488,15 @@ def refuse_media(value: Any, depth: int = 0) -> None:
         spelled = isinstance(value, Image.Image)
     if spelled:
         raise ProtectionError(
-            "A picture stands where only settings and text belong, so nothing was sent. Put it into a message."
+            "A picture stands where settings and text belong, so nothing was sent. Put it into a message."
         )
-    if isinstance(value, BaseMessage):
-        value = value.model_dump()
     if isinstance(value, (Mapping, BaseModel)):
         for key, item in dict(value).items():
             refuse_media(key, depth + 1)
             refuse_media(item, depth + 1)
-    elif isinstance(value, (list, tuple, Set, deque)):
+    elif isinstance(value, (list, tuple, AbstractSet, deque)):
         for item in value:
             refuse_media(item, depth + 1)
-
-
-def _callbacks(config: RunnableConfig | None) -> Callbacks:
-    return ensure_config(config).get("callbacks")
 
 
 def _collect(value: Any) -> list[BaseMessage]:
@@ -528,6 +549,7 @@ def _rewrite(value: Any, visit: _Visit, depth: int) -> Any:  # noqa: C901, PLR09
             return type(value)(*items)
         return deque(items, value.maxlen) if isinstance(value, deque) else type(value)(items)
     if isinstance(value, BaseModel):
+        refuse_media(value.__pydantic_private__)
         return value.model_copy(update={name: _rewrite(item, visit, depth + 1) for name, item in value})
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {
@@ -538,10 +560,12 @@ def _rewrite(value: Any, visit: _Visit, depth: int) -> Any:  # noqa: C901, PLR09
         return dataclasses.replace(value, **fields)
     graph_types = sys.modules.get("langgraph.types")
     if graph_types is not None and isinstance(value, graph_types.Send):
-        return graph_types.Send(value.node, _rewrite(value.arg, visit, depth + 1), timeout=value.timeout)
+        send = copy.copy(value)
+        send.arg = _rewrite(value.arg, visit, depth + 1)
+        return send
     raise ProtectionError(
-        f"The input holds a {type(value).__name__}, which can't be checked for pictures, so nothing was sent. "
-        "Put pictures into messages, or seal them (protector.seal)."
+        f"The input holds a {type(value).__name__}, which can't be checked for pictures, so nothing was "
+        "sent. Put pictures into messages, or seal them (protector.seal)."
     )
 
 
@@ -549,7 +573,7 @@ def _rewrite_text(text: str, visit: _Visit) -> str:
     content = visit(HumanMessage(content=text)).content
     if not isinstance(content, str):
         raise ProtectionError(
-            "A picture is encoded inside plain text of the input, so nothing was sent. Put it into a message."
+            "A picture is encoded in plain text of the input, so nothing was sent. Put it into a message."
         )
     return content
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from langchain.agents.middleware import AgentMiddleware
-from langchain_core.runnables.config import ensure_config, run_in_executor
+from langchain_core.runnables.config import run_in_executor
 
 from langchain_vpp.chat_model import protect
-from langchain_vpp.protection import requested_level
+from langchain_vpp.ingress import request_options
 from langchain_vpp.tools import protect_output, protect_tool
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
     """Protects every model call and every tool result of an agent, and the messages in its state.
 
-    Put it first: the first middleware is the outermost one, and the state that it cleans is what the others see. The
-    agent itself records its input before any middleware runs, in traces and in the first checkpoint. To keep
-    originals out of those, protect the agent (``protect(create_agent(...), protector)``), or put sealed handles into
-    the input; this middleware then changes nothing that is already protected.
+    Put it first: the first middleware is the outermost one, and the state that it cleans is what the others
+    see. The agent itself records its input before any middleware runs, in traces and in the first checkpoint.
+    To keep originals out of those, protect the agent (``protect(create_agent(...), protector)``), or put
+    sealed handles into the input; this middleware then changes nothing that is already protected.
 
     Args:
         protector: What protects the pictures.
@@ -41,7 +41,8 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def before_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:  # noqa: ARG002
         """Replace originals in the state, so that later checkpoints and other middlewares don't see them."""
-        return _changes(state["messages"], self._admit(state["messages"]))
+        before: list[BaseMessage] = [*state["messages"]]
+        return _changes(before, self._admit(before))
 
     async def abefore_agent(
         self,
@@ -49,7 +50,8 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
         runtime: Runtime[Any],  # noqa: ARG002
     ) -> dict[str, Any] | None:
         """As :meth:`before_agent`."""
-        return _changes(state["messages"], await self._aadmit(state["messages"]))
+        before: list[BaseMessage] = [*state["messages"]]
+        return _changes(before, await self._aadmit(before))
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -87,17 +89,10 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
         return result
 
     def _admit(self, messages: list[BaseMessage]) -> list[BaseMessage]:
-        config = ensure_config()
-        return self._protector.admit(
-            messages, level=requested_level(config), callbacks=config.get("callbacks")
-        ).messages
+        return self._protector.admit(messages, **request_options(None)).messages
 
     async def _aadmit(self, messages: list[BaseMessage]) -> list[BaseMessage]:
-        config = ensure_config()
-        admission = await self._protector.aadmit(
-            messages, level=requested_level(config), callbacks=config.get("callbacks")
-        )
-        return admission.messages
+        return (await self._protector.aadmit(messages, **request_options(None))).messages
 
     def _protected_request(
         self, request: ModelRequest[Any], messages: list[BaseMessage]

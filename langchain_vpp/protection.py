@@ -1,8 +1,8 @@
 """The one path from messages to protected messages: what :class:`ImageProtector` does, in this order.
 
-Collect every source of pixels in every message (``blocks``), and refuse what isn't known; get each picture's bytes
-(fetch, resolve a sealed handle, rasterize); decode, protect, encode; rebuild the messages. Nothing acts on messages
-that were walked only in part.
+Collect every source of pixels in every message (``blocks``), and refuse what isn't known; get each picture's
+bytes (fetch, resolve a sealed handle, rasterize); decode, protect, encode; rebuild the messages. Nothing acts
+on messages that were walked only in part.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ LEVEL_KEY: Final = "vpp_level"
 
 _HANDLE: Final = re.compile(r"\Avpp://([0-9a-f]{64})\Z")
 _STORE_PREFIX: Final = "vpp-"
-# Each entry is a digest and a few numbers. An entry that is pushed out costs a second protection, never a leak.
+# A digest and a few numbers each. One that is pushed out costs a second protection, never a leak.
 _REMEMBERED_OUTPUTS: Final = 16_384
 
 
@@ -59,8 +59,8 @@ class SentImage:
         sha256: Digest, in hex, of the encoded bytes that were sent.
         level: The level at which it was protected.
         milliseconds: The time it took to decode, protect and encode it, when that was done.
-        original_sha256: Digest of the original file, only if the protector was told to keep it: it identifies the
-            picture to anyone who has it.
+        original_sha256: Digest of the original file, only if the protector was told to keep it: it identifies
+            the picture to anyone who has it.
     """
 
     sha256: str
@@ -148,7 +148,7 @@ class _Produced:
                 self._entries.popitem(last=False)
 
     def find(self, sha256: str, level: float, *, at_least: float) -> SentImage | None:
-        """The record of a picture of ours that is private enough: the one at ``level``, else the strongest."""
+        """The record of a picture of ours that is private enough: at ``level``, else the strongest."""
         with self._lock:
             levels = self._entries.get(sha256)
             if levels is None or max(levels) < at_least:
@@ -160,8 +160,8 @@ class _Produced:
 class ImageProtector:
     """Protects every picture in messages, or refuses the messages.
 
-    Thread-safe, and immutable once built. The same picture at the same level gives the same bytes. A picture that
-    this very object has put out passes unchanged, unless a stronger level is asked for by name.
+    Thread-safe, and immutable once built. The same picture at the same level gives the same bytes. A picture
+    that this very object has put out passes unchanged, unless a stronger level is asked for by name.
 
     ``protector | model`` is ``protect(model, protector)``.
 
@@ -169,10 +169,10 @@ class ImageProtector:
         engine: What changes the pixels; see :class:`~langchain_vpp.engines.Engine`.
         level: 0 (most useful) to 1 (most private), for requests that name none.
         min_level: What a request can't go below; a lower request is raised to it. In [0, 1].
-        fetch: ``url -> bytes`` for remote pictures with ``on_remote_url="fetch"``. Default: our own fetcher, which
-            refuses private addresses.
-        on_unsupported: What to do with content that can't be protected: refuse the request, or put a note in the
-            place of the content. Nothing ever passes.
+        fetch: ``url -> bytes`` for remote pictures with ``on_remote_url="fetch"``. Default: our own fetcher,
+            which refuses private addresses.
+        on_unsupported: What to do with content that can't be protected: refuse the request, or put a note in
+            the place of the content. Nothing ever passes.
         on_remote_url: Refuse remote pictures, or fetch and protect them.
         on_document: Refuse PDF documents, or turn each page into a protected picture (extra ``documents``).
         on_upstream_trace: What to do when an enclosing run with handlers has already recorded the original.
@@ -276,7 +276,9 @@ class ImageProtector:
         msg = "An ImageProtector can't be changed; build another one"
         raise AttributeError(msg)
 
-    __delattr__ = __setattr__  # type: ignore[assignment]
+    def __delattr__(self, name: str) -> None:
+        msg = "An ImageProtector can't be changed; build another one"
+        raise AttributeError(msg)
 
     def __repr__(self) -> str:
         return (
@@ -313,8 +315,8 @@ class ImageProtector:
 
     def __ror__(self, other: Any) -> Any:
         msg = (
-            "A protector can't stand inside a chain: the run of the chain would record the original picture. "
-            "Protect the model (prompt | protect(model, protector)), or the whole chain (protect(chain, protector))."
+            "A protector can't stand inside a chain: the run of the chain would record the original. Protect "
+            "the model (prompt | protect(model, protector)), or the whole chain (protect(chain, protector))."
         )
         raise TypeError(msg)
 
@@ -358,9 +360,9 @@ class ImageProtector:
     def seal(self, image: Image.Image | bytes | str | Path) -> dict[str, str]:
         """Put an original away, and return a content block with a handle in its place.
 
-        The handle is a keyed digest: it tells nothing about the picture to whoever doesn't have the store. It is
-        resolved, and the picture protected, where the messages enter a protected model. Prompts, traces and
-        checkpoints then hold no pixels at all.
+        The handle is a keyed digest: it tells nothing about the picture to whoever doesn't have the store. It
+        is resolved, and the picture protected, where the messages enter a protected model. Prompts, traces
+        and checkpoints then hold no pixels at all.
 
         Args:
             image: A picture, the bytes of an encoded one, or a file.
@@ -373,7 +375,7 @@ class ImageProtector:
         """
         store = self._store
         if store is None:
-            msg = "There is no store for sealed pictures. Build the protector with ImageProtector(..., store=...)."
+            msg = "There is no store for sealed pictures. Build the protector with one: store=..."
             raise ProtectionError(msg)
         data = _image_bytes(image)
         decode_image(data)
@@ -467,7 +469,7 @@ class ImageProtector:
     def _fetched(self, url: str) -> bytes:
         fetch = self._fetch
         if fetch is None:
-            from langchain_vpp.fetch import fetch_image  # noqa: PLC0415  only who fetches needs an HTTP client
+            from langchain_vpp.fetch import fetch_image  # noqa: PLC0415  an HTTP client
 
             return fetch_image(url)
         data = _call_foreign("fetch function", lambda: fetch(url))
@@ -484,7 +486,7 @@ class ImageProtector:
         store = self._store
         if store is None:
             raise ProtectionError(
-                "A vpp:// handle can't be resolved without a store. Build the protector with the store that sealed it."
+                "A vpp:// handle can't be resolved without a store. Give the protector the one that has it."
             )
         key = _STORE_PREFIX + match.group(1)
         data = _call_foreign("store", lambda: store.mget([key])[0])
@@ -515,8 +517,8 @@ class ImageProtector:
         if not exposed or self._on_upstream_trace == "ignore" or not _recorded_upstream(callbacks):
             return
         msg = (
-            "An enclosing run with callbacks or tracers has already recorded the unprotected input. Protect the "
-            "outermost runnable (protect(chain, protector)), or put sealed handles (protector.seal) into the input."
+            "An enclosing run with callbacks or tracers has recorded the unprotected input. Protect the "
+            "outermost runnable (protect(chain, protector)), or put sealed handles (protector.seal) into it."
         )
         if self._on_upstream_trace == "raise":
             raise ProtectionError(msg)

@@ -4,8 +4,8 @@
 
     assert_no_leak(canary, recorded_requests, Path("checkpoints.sqlite"), caplog.text)
 
-A canary is best a small picture of random pixels: then nothing that was derived from it by protection resembles it by
-chance.
+A canary is best a small picture of random pixels: then nothing that was derived from it by protection
+resembles it by chance.
 """
 
 from __future__ import annotations
@@ -50,13 +50,14 @@ class _Canary(NamedTuple):
 def assert_no_leak(canary: bytes | Image.Image, *sinks: Any) -> None:
     """Fail if a picture, or a part of it, is found in a sink.
 
-    Found are its bytes, as they are or as base64 at any alignment (standard or URL-safe, wrapped), hex, a list of
-    numbers, or escaped (Python, JSON, URL, quoted-printable), up to three of these within each other; and, if it can
-    be decoded, the same pixels in another file format.
+    Found are its bytes, as they are or as base64 at any alignment (standard or URL-safe, wrapped), hex, a
+    list of numbers, or escaped (Python, JSON, URL, quoted-printable), up to three of these within each other;
+    and, if it can be decoded, the same pixels in another file format.
 
     Args:
         canary: The original: the bytes of a file, or a picture.
-        *sinks: Where to look: text, bytes, files, folders, exceptions, and any nesting of collections, pydantic
+        *sinks: Where to look: text, bytes, files, folders, exceptions, and any nesting of collections,
+        pydantic
             models, dataclasses and other objects.
 
     Raises:
@@ -82,7 +83,8 @@ def _prepare(canary: bytes | Image.Image) -> _Canary:
     else:
         pixels = _decode(canary)
         data = canary[_header_length(canary) :]
-    # Stretches from all over the file: a part that was cut out, or a file whose metadata were stripped, is found too.
+    # Stretches from all over the file: a part that was cut out, or a file whose metadata were stripped, is
+    # found too.
     step = max(1, (len(data) - _PROBE) // (_PROBES - 1))
     stretches = {data[start : start + _PROBE] for start in range(0, max(1, len(data) - _PROBE + 1), step)}
     probes = tuple(part for part in stretches if len(part) == _PROBE and len(set(part)) > _PROBE // 2)
@@ -178,7 +180,7 @@ def _decode(data: bytes) -> Image.Image | None:
         return None
 
 
-def _leaves(value: Any, place: str, seen: set[int], depth: int) -> Iterator[tuple[str, bytes]]:  # noqa: C901, PLR0912  one table
+def _leaves(value: Any, place: str, seen: set[int], depth: int) -> Iterator[tuple[str, bytes]]:
     """Everything in ``value`` that can hold bytes, with the place where it was found."""
     if depth > _MAX_DEPTH:
         msg = f"{place} is nested too deeply to be searched"
@@ -189,9 +191,7 @@ def _leaves(value: Any, place: str, seen: set[int], depth: int) -> Iterator[tupl
         yield place, bytes(value)
     elif isinstance(value, Path):
         yield from _file_leaves(value, place)
-    elif isinstance(value, (int, float, complex, type(None), type)):
-        return
-    elif id(value) in seen:
+    elif isinstance(value, (int, float, complex, type(None), type)) or id(value) in seen:
         return
     elif isinstance(value, Image.Image):
         buffer = io.BytesIO()

@@ -15,7 +15,7 @@ from PIL import Image
 
 from langchain_vpp.embedded import find_file_header, holds_pixels
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.ingress import move_to_class, protect_input, subclass_of
+from langchain_vpp.ingress import move_to_class, protect_value, subclass_of
 from langchain_vpp.protection import ImageProtector, requested_level
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ class _ProtectedTool:
 def protect_tool(tool: _T, protector: ImageProtector) -> _T:
     """Protect what a tool returns: content, artifact, messages and ``Command``.
 
-    Pictures may be returned as a PIL image, as the bytes of an encoded picture, or as content blocks in any dialect
-    that messages may hold. An artifact must hold none: it is refused, or dropped, as the protector's
+    Pictures may be returned as a PIL image, as the bytes of an encoded picture, or as content blocks in any
+    dialect that messages may hold. An artifact must hold none: it is refused, or dropped, as the protector's
     ``on_unsupported`` says. The arguments of the tool are its own: a tool may need an original.
 
     Args:
@@ -44,8 +44,8 @@ def protect_tool(tool: _T, protector: ImageProtector) -> _T:
 
     Raises:
         TypeError: If ``tool`` is no ``BaseTool``.
-        ProtectionError: If it is protected by another protector already. Calling the tool raises it when the output
-            can't be protected.
+        ProtectionError: If it is protected by another protector already. Calling the tool raises it when the
+            output can't be protected.
     """
     if not isinstance(tool, BaseTool):
         msg = f"protect_tool() takes a BaseTool, not a {type(tool).__name__}"
@@ -54,7 +54,7 @@ def protect_tool(tool: _T, protector: ImageProtector) -> _T:
         if tool.vpp_protector is protector:
             return tool
         raise ProtectionError("This tool is protected by another protector already; protect the bare tool.")
-    cls: Any = type(tool)
+    cls = type(tool)
     return move_to_class(
         tool,
         subclass_of(
@@ -79,7 +79,7 @@ def protect_output(protector: ImageProtector, output: Any) -> Any:
         return protector.protect_messages([output], level=requested_level(None))[0]
     if isinstance(output, str) or _is_content(output):
         return _protect_message(protector, output).content
-    return protect_input(protector, output, None)
+    return protect_value(protector, output, level=requested_level(None))
 
 
 def _run_of(cls: Any, protector: ImageProtector) -> Callable[..., Any]:

@@ -1,15 +1,16 @@
 """Traces without media: an anonymizer for LangSmith clients, and a wrapper for any callback handler.
 
-Both remove every picture, protected ones too. They are for runs that are opened outside a protected model, where an
-original would be recorded, and for traces that should stay small.
+Both remove every picture, protected ones too. They are for runs that are opened outside a protected model,
+where an original would be recorded, and for traces that should stay small.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import enum
 import numbers
+import operator
 import re
 import traceback
 import uuid
@@ -37,9 +38,9 @@ _PAYLOAD_KEYS: Final = frozenset({"base64", "bytes", "data", "file_data", "image
 _PAYLOAD: Final = re.compile(r"[A-Za-z0-9+/_=\s-]{40,}")
 _ATOMS: Final = (
     numbers.Number,
-    datetime.date,
-    datetime.time,
-    datetime.timedelta,
+    dt.date,
+    dt.time,
+    dt.timedelta,
     uuid.UUID,
     PurePath,
     enum.Enum,
@@ -56,11 +57,15 @@ _EVENTS: Final = tuple(
 def media_anonymizer() -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Build an anonymizer that removes media from what a LangSmith client sends.
 
-    Use it as ``langsmith.Client(anonymizer=media_anonymizer())``. ``hide_inputs`` alone is not enough: outputs and
-    errors hold pictures too.
+    Use it as ``langsmith.Client(anonymizer=media_anonymizer())``. ``hide_inputs`` alone is not enough:
+    outputs and errors hold pictures too.
+
+    A client does not pass a model's own settings (the arguments of its constructor, and of a call) through its
+    anonymizer. A protected model refuses pictures in the arguments of a call.
 
     Returns:
-        A function that copies a run's inputs or outputs with a short note in the place of each picture, video or PDF.
+        A function that copies a run's inputs or outputs with a short note in the place of each picture, video
+        or PDF.
     """
 
     def anonymize(data: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +77,8 @@ def media_anonymizer() -> Callable[[dict[str, Any]], dict[str, Any]]:
 class RedactingCallbackHandler(BaseCallbackHandler):
     """Forwards every event to another handler, with a short note in the place of each picture, video or PDF.
 
-    The protection's upstream guard knows it, and doesn't warn because of it. Events of retries are not forwarded.
+    The protection's upstream guard knows it, and doesn't warn because of it. Events of retries are not
+    forwarded.
 
     Args:
         handler: The handler to shield, sync or async.
@@ -113,10 +119,10 @@ for _name in _EVENTS:
     setattr(RedactingCallbackHandler, _name, _forward(_name))
     setattr(_AsyncRedactingCallbackHandler, _name, _aforward(_name))
 for _name in _IGNORED:
-    setattr(RedactingCallbackHandler, _name, property(lambda self, name=_name: getattr(self.handler, name)))
+    setattr(RedactingCallbackHandler, _name, property(operator.attrgetter(f"handler.{_name}")))
 
 
-def _redact(value: Any, depth: int) -> Any:  # noqa: C901, PLR0911  one table of shapes
+def _redact(value: Any, depth: int) -> Any:  # noqa: PLR0911  one table of shapes
     """Copy ``value`` without media. What can't be looked into is replaced by a note too."""
     if depth > _MAX_DEPTH:
         return NOTE

@@ -351,6 +351,14 @@ def _bedrock(_: str, body: dict[str, Any]) -> tuple[str, bytes]:
     )
 
 
+_LANGSMITH_INGEST = {
+    "use_multipart_endpoint": False,
+    "scale_up_qsize_trigger": 1000,
+    "scale_up_nthreads_limit": 16,
+    "scale_down_nempty_trigger": 4,
+    "size_limit": 100,
+    "size_limit_bytes": 20_971_520,
+}
 _ROUTES = (
     (r"/chat/completions$", _openai_chat),
     (r"/responses$", _openai_responses),
@@ -361,11 +369,6 @@ _ROUTES = (
     (r"/model/[^/]+/converse$", _bedrock),
     (r"/model/[^/]+/count-tokens$", lambda _path, _body: _json({"inputTokens": 7})),
     # A LangSmith server.
-    (
-        r"/info$",
-        lambda _path, _body: _json(
-            {"version": "1", "batch_ingest_config": {"use_multipart_endpoint": False}}
-        ),
-    ),
+    (r"/info$", lambda _path, _body: _json({"version": "1", "batch_ingest_config": _LANGSMITH_INGEST})),
     (r"/runs", lambda _path, _body: _json({})),
 )
