@@ -60,7 +60,7 @@ def media_anonymizer() -> Callable[[dict[str, Any]], dict[str, Any]]:
     Use it as ``langsmith.Client(anonymizer=media_anonymizer())``. ``hide_inputs`` alone is not enough:
     outputs and errors hold pictures too.
 
-    A client does not pass a model's own settings (the arguments of its constructor, and of a call) through its
+    A client does not pass a model's own settings (the arguments of its constructor and of a call) through its
     anonymizer. A protected model refuses pictures in the arguments of a call.
 
     Returns:

@@ -129,7 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._respond()
 
-    do_PATCH = do_POST
+    def do_PATCH(self) -> None:
+        self._respond()
 
     def _respond(self) -> None:
         body = self._read()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 
 from langchain_vpp import ImageProtector, ProtectionError, protect
@@ -16,6 +14,11 @@ from langchain_vpp.testing import assert_no_leak
 from tests.carriers import CARRIERS, HARMLESS, Carrier, human, png_block
 
 from .recording import Recorder, noise_png, picture_digests, recording_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from langchain_core.language_models import BaseChatModel
 
 CANARY = noise_png(1)
 

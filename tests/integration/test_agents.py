@@ -1,4 +1,4 @@
-"""Agents, tools and checkpoints: neither the wire, nor the traces, nor the checkpoint file hold an original."""
+"""Agents, tools and checkpoints: no original on the wire, in the traces or in the checkpoint file."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import base64
 import io
 import json
 import warnings
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
@@ -26,12 +25,15 @@ from .recording import Recorder, noise_png, recording_server
 
 pytest.importorskip("langchain")
 pytest.importorskip("langgraph.checkpoint.sqlite")
-from langchain.agents import create_agent  # noqa: E402
-from langgraph.checkpoint.sqlite import SqliteSaver  # noqa: E402
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver  # noqa: E402
-from langgraph.types import Command  # noqa: E402
+from langchain.agents import create_agent
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.types import Command
 
-from langchain_vpp.middleware import VisualPrivacyMiddleware  # noqa: E402
+from langchain_vpp.middleware import VisualPrivacyMiddleware
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CANARY = noise_png(11)
 SHOT = noise_png(12)
@@ -366,7 +368,9 @@ def test_protecting_a_tool_twice(protector: ImageProtector, lenient: ImageProtec
         protect(screenshot, protector)
 
 
-def test_a_protected_graph_hands_out_nothing_that_is_bare(model: ChatOpenAI, protector: ImageProtector) -> None:
+def test_a_protected_graph_hands_out_nothing_that_is_bare(
+    model: ChatOpenAI, protector: ImageProtector
+) -> None:
     agent = protect(create_agent(model, []), protector)
     for name in ("nodes", "builder", "channels", "bound", "steps", "copy", "get_subgraphs", "_inner_graph"):
         with pytest.raises(AttributeError):

@@ -133,7 +133,6 @@ async def test_the_event_loop_goes_on_while_a_picture_is_protected(provider) -> 
     bare = ChatOpenAI(model="m", base_url=f"{provider.url}/v1", api_key="k")
     model = protect(bare, ImageProtector(Waiting()))
     pending = asyncio.ensure_future(model.ainvoke(_message(noise_png(3))))
-    while not started.is_set():
-        await asyncio.sleep(0.001)
+    await asyncio.to_thread(started.wait, 10)
     finish.set()
     assert (await pending).text.startswith("saw ")

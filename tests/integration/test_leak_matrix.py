@@ -1,4 +1,5 @@
-"""Every way to compose a model x every way to call it x everything that could keep the original: nothing does.
+"""Every way to compose a model x every way to call it x everything that could keep the original: nothing
+does.
 
 The same harness on the bare model finds the original in every sink, so it would find it here.
 """
@@ -9,7 +10,6 @@ import base64
 import contextlib
 import copy
 import io
-import uuid
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ from langchain_openai import ChatOpenAI
 from langsmith import Client
 from pydantic import BaseModel
 
-from langchain_vpp import ImageProtector, protect, protected_class
+from langchain_vpp import ImageProtector, protect
 from langchain_vpp.engines import Pixelate
 from langchain_vpp.testing import assert_no_leak
 
@@ -125,7 +125,9 @@ ALTERNATIVE = ConfigurableField(id="which")
 
 SHAPES = {
     "protect(model)": Shape(lambda wrap, model: wrap(model)),
-    "prompt value": Shape(lambda wrap, model: wrap(model), lambda messages: ChatPromptValue(messages=messages)),
+    "prompt value": Shape(
+        lambda wrap, model: wrap(model), lambda messages: ChatPromptValue(messages=messages)
+    ),
     "dicts": Shape(lambda wrap, model: wrap(model), _as_dicts),
     "dicts | parser": Shape(lambda wrap, model: wrap(model) | StrOutputParser(), _as_dicts),
     "tuples": Shape(lambda wrap, model: wrap(model), lambda messages: [("user", messages[-1].content)]),
@@ -136,13 +138,19 @@ SHAPES = {
     "bind_tools": Shape(lambda wrap, model: wrap(model).bind_tools([look])),
     "bind twice": Shape(lambda wrap, model: wrap(model).bind_tools([look]).bind(stop=["x"])),
     "protect(binding)": Shape(lambda wrap, model: wrap(model.bind(stop=["x"]))),
-    "with_config": Shape(lambda wrap, model: wrap(model).with_config(tags=["t"], configurable={"vpp_level": 0.9})),
+    "with_config": Shape(
+        lambda wrap, model: wrap(model).with_config(tags=["t"], configurable={"vpp_level": 0.9})
+    ),
     "bind.with_config": Shape(lambda wrap, model: wrap(model).bind(stop=["x"]).with_config(run_name="r")),
     "with_retry": Shape(lambda wrap, model: wrap(model).with_retry(stop_after_attempt=2)),
-    "bind.with_retry": Shape(lambda wrap, model: wrap(model).bind(stop=["x"]).with_retry(stop_after_attempt=2)),
+    "bind.with_retry": Shape(
+        lambda wrap, model: wrap(model).bind(stop=["x"]).with_retry(stop_after_attempt=2)
+    ),
     "with_fallbacks": Shape(lambda wrap, model: wrap(_failing(model)).with_fallbacks([model])),
     "bind_tools.with_fallbacks": Shape(
-        lambda wrap, model: wrap(_failing(model)).bind_tools([look]).with_fallbacks([model.bind_tools([look])])
+        lambda wrap, model: (
+            wrap(_failing(model)).bind_tools([look]).with_fallbacks([model.bind_tools([look])])
+        )
     ),
     "with_structured_output": Shape(lambda wrap, model: wrap(model).with_structured_output(Joke)),
     "with_structured_output(function_calling)": Shape(
@@ -156,8 +164,12 @@ SHAPES = {
     ),
     "with_types": Shape(lambda wrap, model: wrap(model).with_types(output_type=AIMessage)),
     "model | parser": Shape(lambda wrap, model: wrap(model) | StrOutputParser()),
-    "model | lambda | parser": Shape(lambda wrap, model: wrap(model) | (lambda message: message) | StrOutputParser()),
-    "model | dict": Shape(lambda wrap, model: wrap(model) | {"text": StrOutputParser(), "raw": RunnablePassthrough()}),
+    "model | lambda | parser": Shape(
+        lambda wrap, model: wrap(model) | (lambda message: message) | StrOutputParser()
+    ),
+    "model | dict": Shape(
+        lambda wrap, model: wrap(model) | {"text": StrOutputParser(), "raw": RunnablePassthrough()}
+    ),
     "bind | parser": Shape(lambda wrap, model: wrap(model).bind(stop=["x"]) | StrOutputParser()),
     "pipe": Shape(lambda wrap, model: wrap(model).pipe(StrOutputParser(), name="piped")),
     "map": Shape(lambda wrap, model: wrap(model).map(), _as_batch),
@@ -168,9 +180,9 @@ SHAPES = {
         config={"configurable": {"heat": 0.5}},
     ),
     "configurable_fields.bind_tools": Shape(
-        lambda wrap, model: wrap(model)
-        .configurable_fields(temperature=ConfigurableField(id="heat"))
-        .bind_tools([look]),
+        lambda wrap, model: (
+            wrap(model).configurable_fields(temperature=ConfigurableField(id="heat")).bind_tools([look])
+        ),
         config={"configurable": {"heat": 0.5}},
     ),
     "configurable_alternatives": Shape(
@@ -183,26 +195,26 @@ SHAPES = {
     ),
     "protect(sequence)": Shape(lambda wrap, model: wrap(model | StrOutputParser())),
     "protect(prompt | model)": Shape(
-        lambda wrap, model: wrap(ChatPromptTemplate([("system", "Be brief."), MessagesPlaceholder("question")]) | model),
+        lambda wrap, model: wrap(
+            ChatPromptTemplate([("system", "Be brief."), MessagesPlaceholder("question")]) | model
+        ),
         _as_question,
     ),
     "protect(parallel)": Shape(lambda wrap, model: wrap(RunnableParallel(one=model, other=model))),
-    "protect(lambda)": Shape(lambda wrap, model: wrap(RunnableLambda(lambda messages: model.invoke(messages)))),
+    "protect(lambda)": Shape(lambda wrap, model: wrap(RunnableLambda(model.invoke))),
     "protect(branch)": Shape(lambda wrap, model: wrap(RunnableBranch((lambda _: False, model), model))),
     "protect(retry)": Shape(lambda wrap, model: wrap(model.with_retry())),
     "protect(fallbacks)": Shape(lambda wrap, model: wrap(_failing(model).with_fallbacks([model]))),
     "protect(history)": Shape(
-        lambda wrap, model: wrap(
-            RunnableWithMessageHistory(model, lambda session_id: InMemoryChatMessageHistory())
-        ),
+        lambda wrap, model: wrap(RunnableWithMessageHistory(model, lambda _: InMemoryChatMessageHistory())),
         config={"configurable": {"session_id": "1"}},
     ),
     "protect(graph)": Shape(lambda wrap, model: wrap(_graph(model)), _as_state),
     "protect(agent)": Shape(lambda wrap, model: wrap(_agent(model)), _as_state),
     "protect(agent | lambda)": Shape(
-        lambda wrap, model: wrap(_agent(model)) | (lambda state: list(state)), _as_state
+        lambda wrap, model: wrap(_agent(model)) | RunnableLambda(len), _as_state
     ),
-}  # fmt: skip
+}
 
 
 # How to call. Each returns everything that the caller gets to see.
@@ -326,14 +338,35 @@ async def call_private_astream(model: Any, value: Any, config: Any) -> Any:
 
 
 ENTRIES = (
-    invoke, ainvoke, batch, abatch, batch_as_completed, abatch_as_completed, stream, astream, transform, atransform,
-    stream_events_v3, astream_events_v1, astream_events_v2, astream_events_v3, astream_log, astream_log_state,
-    with_listeners, with_alisteners,
-)  # fmt: skip
+    invoke,
+    ainvoke,
+    batch,
+    abatch,
+    batch_as_completed,
+    abatch_as_completed,
+    stream,
+    astream,
+    transform,
+    atransform,
+    stream_events_v3,
+    astream_events_v1,
+    astream_events_v2,
+    astream_events_v3,
+    astream_log,
+    astream_log_state,
+    with_listeners,
+    with_alisteners,
+)
 MODEL_ENTRIES = (
-    generate, agenerate, generate_prompt, agenerate_prompt,
-    call_private_generate, call_private_agenerate, call_private_stream, call_private_astream,
-)  # fmt: skip
+    generate,
+    agenerate,
+    generate_prompt,
+    agenerate_prompt,
+    call_private_generate,
+    call_private_agenerate,
+    call_private_stream,
+    call_private_astream,
+)
 
 
 class Everything(BaseCallbackHandler):

@@ -1,4 +1,4 @@
-"""langchain-tests on a protected ChatOpenAI, next to the bare one: what the bare one passes, the protected one passes."""
+"""langchain-tests on a protected ChatOpenAI: it passes what the bare one passes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from langchain_vpp.engines import Pixelate
 from .recording import Recorder, noise_png, picture_digests, recording_server
 
 pytest.importorskip("langchain_tests")
-from langchain_tests.integration_tests import ChatModelIntegrationTests  # noqa: E402
-from langchain_tests.unit_tests import ChatModelUnitTests  # noqa: E402
+from langchain_tests.integration_tests import ChatModelIntegrationTests
+from langchain_tests.unit_tests import ChatModelUnitTests
 
 PROTECTOR = ImageProtector(Pixelate(), level=0.8, on_upstream_trace="ignore")
 PICTURE = noise_png(7)

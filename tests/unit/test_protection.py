@@ -9,8 +9,7 @@ import hashlib
 import io
 import pickle
 import uuid
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler, CallbackManager
@@ -22,6 +21,9 @@ from langchain_vpp import ImageProtector, ProtectionError, TraceLeakWarning
 from langchain_vpp.engines import Blur, Downscale, Pixelate
 from langchain_vpp.testing import assert_no_leak
 from tests.integration.recording import noise_png
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PICTURE = noise_png(21)
 OTHER = noise_png(22)

@@ -7,8 +7,7 @@ import copy
 import dataclasses
 import pickle
 from collections import deque
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from langchain_core.caches import InMemoryCache
@@ -25,6 +24,9 @@ from langchain_vpp.engines import Pixelate
 from langchain_vpp.ingress import ProtectedBinding
 from langchain_vpp.testing import assert_no_leak
 from tests.integration.recording import noise_png
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PICTURE = noise_png(31)
 ENCODED = base64.b64encode(PICTURE).decode()
@@ -237,7 +239,11 @@ def test_a_bare_models_cached_serialized_form_does_not_survive(protector: ImageP
 
 def test_copies_stay_protected(protector: ImageProtector) -> None:
     model = protect(Echo(), protector)
-    for clone in (copy.copy(model), model.model_copy(update={"temperature": 0.1}), type(model)(temperature=0.1)):
+    for clone in (
+        copy.copy(model),
+        model.model_copy(update={"temperature": 0.1}),
+        type(model)(temperature=0.1),
+    ):
         clone.seen = []
         clone.invoke([MESSAGE])
         assert len(clone.seen) == 1
@@ -358,8 +364,9 @@ def test_messages_are_protected_wherever_they_stand_in_the_input(
 
 
 PLAIN: list[Any] = [
-    "text", 1, 2.5, True, None, {"a": [1, "b", None]}, ("user", "Hello."), ("a", "b"), {"x", "y"}, {1: {2: "z"}},
-    StringPromptValue(text="text"), {"type": "invoice", "content": "paid"}, [["human", "x"], ("ai", "y")],
+    "text", 1, 2.5, True, None, {"a": [1, "b", None]}, ("user", "Hello."), ("a", "b"), {"x", "y"}, {1: {2:
+    "z"}}, StringPromptValue(text="text"), {"type": "invoice", "content": "paid"}, [["human", "x"], ("ai",
+    "y")],
 ]  # fmt: skip
 
 
@@ -379,9 +386,9 @@ def _state_with_a_hidden_picture() -> State:
 
 
 REFUSED: list[Any] = [
-    PICTURE, ENCODED, {"a": [ENCODED]}, {ENCODED: 1}, {"a": PICTURE}, Opaque(), [Opaque()], {Opaque(): 1}, iter([1]),
-    bytearray(PICTURE), lambda: PICTURE, StringPromptValue(text=ENCODED), _state_with_a_hidden_picture(),
-    {"role": "user", "content": 7}, [("user", [{"type": "hologram"}])],
+    PICTURE, ENCODED, {"a": [ENCODED]}, {ENCODED: 1}, {"a": PICTURE}, Opaque(), [Opaque()], {Opaque(): 1},
+    iter([1]), bytearray(PICTURE), lambda: PICTURE, StringPromptValue(text=ENCODED),
+    _state_with_a_hidden_picture(), {"role": "user", "content": 7}, [("user", [{"type": "hologram"}])],
 ]  # fmt: skip
 
 

@@ -30,30 +30,34 @@ PUBLIC = [
     "protected_class",
 ]
 
-# Every public method of a chat model. A new one in a future langchain-core belongs into one of these, after it was
-# checked what it does with its input.
+# Every public method of a chat model. A new one in a future langchain-core belongs into one of these, after
+# it was checked what it does with its input.
 ENTRIES = {
-    "abatch", "abatch_as_completed", "agenerate", "agenerate_prompt", "ainvoke", "astream", "astream_events",
-    "astream_log", "atransform", "batch", "batch_as_completed", "generate", "generate_prompt", "get_num_tokens",
-    "get_num_tokens_from_messages", "get_token_ids", "invoke", "stream", "stream_events", "transform",
+    "abatch", "abatch_as_completed", "agenerate", "agenerate_prompt", "ainvoke", "astream",
+    "astream_events", "astream_log", "atransform", "batch", "batch_as_completed", "generate",
+    "generate_prompt", "get_num_tokens", "get_num_tokens_from_messages", "get_token_ids", "invoke",
+    "stream", "stream_events", "transform",
 }  # fmt: skip
 COMPOSITIONS = {
     "as_tool", "assign", "bind", "configurable_alternatives", "configurable_fields", "map", "pick", "pipe",
-    "with_alisteners", "with_config", "with_fallbacks", "with_listeners", "with_retry", "with_types", "__or__",
+    "with_alisteners", "with_config", "with_fallbacks", "with_listeners", "with_retry", "with_types",
+    "__or__",
 }  # fmt: skip
 # Overridden only where the concrete class has them: their presence tells what a model can do.
 OPTIONAL = {"bind_tools", "with_structured_output"}
 # They take no input, or the left operand has it already (see the upstream guard).
 NO_INPUT = {
-    "InputType", "OutputType", "__ror__", "asdict", "config_schema", "config_specs", "dict", "get_config_jsonschema",
-    "get_graph", "get_input_jsonschema", "get_input_schema", "get_lc_namespace", "get_name",
-    "get_output_jsonschema", "get_output_schema", "get_prompts", "input_schema", "is_lc_serializable",
-    "lc_attributes", "lc_id", "lc_secrets", "output_schema", "set_verbose", "to_json", "to_json_not_implemented",
+    "InputType", "OutputType", "__ror__", "asdict", "config_schema", "config_specs", "dict",
+    "get_config_jsonschema", "get_graph", "get_input_jsonschema", "get_input_schema", "get_lc_namespace",
+    "get_name", "get_output_jsonschema", "get_output_schema", "get_prompts", "input_schema",
+    "is_lc_serializable", "lc_attributes", "lc_id", "lc_secrets", "output_schema", "set_verbose", "to_json",
+    "to_json_not_implemented",
 }  # fmt: skip
 # The hooks below the entry points. `_generate`, `_stream` and their async twins protect again.
 HOOKS = {
-    "_agenerate", "_agenerate_with_cache", "_astream", "_astream_events_v1_v2", "_astream_events_v3_unsupported",
-    "_call_async", "_call_with_config", "_generate", "_generate_with_cache", "_stream", "_streaming_disabled",
+    "_agenerate", "_agenerate_with_cache", "_astream", "_astream_events_v1_v2",
+    "_astream_events_v3_unsupported", "_call_async", "_call_with_config", "_generate",
+    "_generate_with_cache", "_stream", "_streaming_disabled",
 }  # fmt: skip
 OPERATORS = {"__or__", "__ror__"}
 
@@ -88,7 +92,8 @@ def test_importing_the_package_loads_neither_torch_nor_trainer_nor_langchain() -
     loaded = _run(
         """
         import sys, langchain_vpp
-        print(sorted(name for name in ("torch", "trainer", "langchain_core", "langchain", "PIL") if name in sys.modules))
+        print(sorted(name for name in ("torch", "trainer", "langchain_core", "langchain", "PIL") if name in
+        sys.modules))
         """
     )
     assert loaded.strip() == "[]"
@@ -106,10 +111,10 @@ def test_protecting_a_chat_model_with_a_classical_engine_does_not_load_torch_or_
 
         picture = io.BytesIO()
         Image.new("RGB", (8, 8), "red").save(picture, "PNG")
-        block = {"type": "image", "base64": base64.b64encode(picture.getvalue()).decode(), "mime_type": "image/png"}
-        model = protect(FakeListChatModel(responses=["ok"]), ImageProtector(Blur()))
-        assert model.invoke([HumanMessage([block])]).text == "ok"
-        print(sorted(name for name in ("torch", "trainer", "langchain") if name in sys.modules))
+        block = {"type": "image", "base64": base64.b64encode(picture.getvalue()).decode(), "mime_type":
+        "image/png"} model = protect(FakeListChatModel(responses=["ok"]), ImageProtector(Blur())) assert
+        model.invoke([HumanMessage([block])]).text == "ok" print(sorted(name for name in ("torch", "trainer",
+        "langchain") if name in sys.modules))
         """
     )
     assert loaded.strip() == "[]"
