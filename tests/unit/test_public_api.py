@@ -111,10 +111,11 @@ def test_protecting_a_chat_model_with_a_classical_engine_does_not_load_torch_or_
 
         picture = io.BytesIO()
         Image.new("RGB", (8, 8), "red").save(picture, "PNG")
-        block = {"type": "image", "base64": base64.b64encode(picture.getvalue()).decode(), "mime_type":
-        "image/png"} model = protect(FakeListChatModel(responses=["ok"]), ImageProtector(Blur())) assert
-        model.invoke([HumanMessage([block])]).text == "ok" print(sorted(name for name in ("torch", "trainer",
-        "langchain") if name in sys.modules))
+        encoded = base64.b64encode(picture.getvalue()).decode()
+        block = {"type": "image", "base64": encoded, "mime_type": "image/png"}
+        model = protect(FakeListChatModel(responses=["ok"]), ImageProtector(Blur()))
+        assert model.invoke([HumanMessage([block])]).text == "ok"
+        print(sorted(name for name in ("torch", "trainer", "langchain") if name in sys.modules))
         """
     )
     assert loaded.strip() == "[]"
