@@ -21,13 +21,14 @@ import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 from typer.core import TyperGroup
 
 from langchain_vpp.errors import (
@@ -47,7 +48,10 @@ if TYPE_CHECKING:
     from langchain_vpp.engines import Engine
     from langchain_vpp.protection import ImageProtector
     from trainer.config import TrainerConfig
+    from trainer.demo import Outcome
     from trainer.run import Progress as TrainingProgress
+
+_T = TypeVar("_T")
 
 _BAD_INPUT: Final = 2
 _INTERRUPTED: Final = 130
@@ -137,6 +141,84 @@ _MaxCost = Annotated[float | None, typer.Option("--max-cost", help="Most US doll
 
 
 @app.command()
+def demo(
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for everything; an unfinished demo in it goes on.")
+    ] = Path("vpp-demo"),
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1)] = 0,
+    smoke: Annotated[bool, typer.Option("--smoke", hidden=True)] = False,
+    as_json: _Json = False,
+) -> None:
+    """Run the whole job on drawn data and a local model: train, measure, talk. About 4 minutes on 2 cores."""
+    with _needs_extra("demo"):
+        from trainer.demo import SMOKE, Files, Plan, run_demo  # noqa: PLC0415  loads torch
+        from trainer.report import table  # noqa: PLC0415
+
+    with _bars() as bars:
+        display = _Display(bars)
+        outcome = _until_interrupted(
+            lambda: run_demo(
+                out,
+                seed=seed,
+                plan=SMOKE if smoke else Plan(),
+                on_training=display.show_training,
+                on_stage=display.show,
+            ),
+            "run the same command again to go on.",
+        )
+    if as_json:
+        _print_json(
+            {
+                "verdict": outcome.verdict._asdict(),
+                "balanced_level": outcome.balanced_level,
+                "conversation": [exchange._asdict() for exchange in outcome.conversation],
+                "files": {name: str(path) for name, path in Files.under(out)._asdict().items()},
+            }
+        )
+    console = _console()
+    console.print(table(outcome.report))
+    console.print(_conversation(outcome))
+    _print_verdict(console, outcome)
+    console.print(
+        f"Everything is in {out}: artifact, report.json, front.png, contact_sheet.png.", highlight=False
+    )
+
+
+def _conversation(outcome: Outcome) -> Table:
+    title = "three questions about a test picture"
+    table = _table(title, "question", "truth", "before", "balanced", "most private", numbers=False)
+    for each in outcome.conversation:
+        kind = "private" if each.private else "task"
+        cells = (f"{kind}: {each.question}", each.truth, each.before, each.balanced, each.most_private)
+        table.add_row(*(Text(cell) for cell in cells))
+    table.caption = (
+        "before: the bare model was sent the original drawing. "
+        "balanced, most private: protector | model | StrOutputParser() "
+        f"at level {outcome.balanced_level:g} and at level 1."
+    )
+    return table
+
+
+def _print_verdict(console: Console, outcome: Outcome) -> None:
+    verdict = outcome.verdict
+    lines = []
+    if verdict.advantage is not None:
+        best = f"the best classical engine's ({verdict.best_baseline})"
+        lines.append(f"The front's hypervolume is {verdict.advantage:.2f} times {best}.")
+    if verdict.private_excess is not None:
+        points = max(0.0, verdict.private_excess) * 100
+        lines.append(
+            f"At the most private level, private questions are within {points:.0f} points of chance."
+        )
+    lines.append(
+        f"At the balanced level, the task keeps {verdict.task_kept:.0%} of its accuracy on originals."
+    )
+    for line in lines:
+        console.print(line, highlight=False)
+
+
+@app.command()
 def train(
     *,
     data: _Data,
@@ -172,19 +254,63 @@ def train(
 
     trainer = Trainer(chat_model, load_dataset(data), settings)
     with _bars() as bars:
-        display = _TrainingDisplay(bars)
-        try:
-            trainer.fit(out, resume=resume, on_progress=display.show)
-        except KeyboardInterrupt:
-            interrupted = True
-        else:
-            interrupted = False
-    if interrupted:
-        _say_error(
-            "interrupted. Everything paid is saved: run the same command again with --resume to go on."
+        display = _Display(bars)
+        _until_interrupted(
+            lambda: trainer.fit(out, resume=resume, on_progress=display.show_training),
+            "run the same command again with --resume to go on.",
         )
-        raise typer.Exit(_INTERRUPTED)
     _show_manifest(out, as_json=as_json)
+
+
+@app.command()
+def evaluate(
+    artifact: Annotated[Path, typer.Argument(help="Folder of a trained protector.")],
+    *,
+    data: _Data,
+    out: Annotated[
+        Path, typer.Option("--out", help="File for the report, JSON; the queries are kept beside it.")
+    ],
+    model: Annotated[
+        str | None, typer.Option("--model", help="As for train; without one only the leak is measured.")
+    ] = None,
+    base_url: _BaseURL = None,
+    max_queries: _MaxQueries = None,
+    queries_per_point: Annotated[int | None, typer.Option("--queries-per-point", min=1)] = None,
+    query_originals: Annotated[
+        bool, typer.Option("--query-originals", help="Also send UNPROTECTED test images, as the reference.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1)] = 0,
+    as_json: _Json = False,
+) -> None:
+    """Measure what a fresh attacker still reads, and what the chat model still answers."""
+    chat_model = None if model is None else _chat_model(model, base_url)
+    from trainer.data import load_dataset  # noqa: PLC0415  loads torch
+    from trainer.evaluation import EvaluationSettings  # noqa: PLC0415
+    from trainer.evaluation import evaluate as measure  # noqa: PLC0415
+    from trainer.ledger import Budget  # noqa: PLC0415
+    from trainer.report import save_json, table  # noqa: PLC0415
+
+    settings = EvaluationSettings(seed=seed, query_originals=query_originals)
+    if queries_per_point is not None:
+        settings = settings.model_copy(update={"queries_per_point": queries_per_point})
+    with _bars() as bars:
+        display = _Display(bars)
+        report = _until_interrupted(
+            lambda: measure(
+                artifact,
+                load_dataset(data),
+                chat_model,
+                settings,
+                ledger=out.with_suffix(".ledger.sqlite"),
+                budget=None if max_queries is None else Budget(max_queries),
+                on_progress=lambda phase: display.show(phase.name, phase.done, phase.of),
+            ),
+            "run the same command again to go on.",
+        )
+    save_json(report, out)
+    if as_json:
+        _print_json(report.model_dump(mode="json"))
+    _console().print(table(report))
 
 
 @app.command()
@@ -527,7 +653,7 @@ def _facts(folder: Path, manifest: Manifest, digest: str) -> Table:
     }
     for name, value in rows.items():
         if value:
-            table.add_row(name, value)
+            table.add_row(name, Text(value))
     return table
 
 
@@ -538,21 +664,34 @@ def _table(title: str, *columns: str, numbers: bool = True) -> Table:
     return table
 
 
-class _TrainingDisplay:
-    """One live bar per phase of a training run."""
+def _until_interrupted(work: Callable[[], _T], advice: str) -> _T:
+    """Do resumable work; on Ctrl-C say how to go on."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        pass
+    _say_error(f"interrupted. Everything paid is saved: {advice}")
+    raise typer.Exit(_INTERRUPTED)
+
+
+class _Display:
+    """One live bar per phase."""
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
 
-    def show(self, progress: TrainingProgress) -> None:
-        if progress.phase not in self._tasks:
-            self._tasks[progress.phase] = self._bars.add_task(progress.phase, total=progress.steps, facts="")
+    def show_training(self, progress: TrainingProgress) -> None:
         facts = [f"queries {progress.queries}/{progress.max_queries}"]
         facts += [f"${progress.cost:.4f}"] if progress.cost else []
         facts += [f"utility {progress.utility:.2f}"] if progress.utility is not None else []
         facts += [f"leak {progress.leak:.2f}"] if progress.leak is not None else []
-        self._bars.update(self._tasks[progress.phase], completed=progress.step, facts=" · ".join(facts))
+        self.show(progress.phase, progress.step, progress.steps, " · ".join(facts))
+
+    def show(self, phase: str, done: int, of: int, facts: str = "") -> None:
+        if phase not in self._tasks:
+            self._tasks[phase] = self._bars.add_task(phase, total=of, facts="")
+        self._bars.update(self._tasks[phase], completed=done, total=of, facts=facts)
 
 
 def _bars() -> Bars:
