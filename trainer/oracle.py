@@ -5,9 +5,13 @@ from __future__ import annotations
 import base64
 import logging
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from concurrent.futures import as_completed
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+import httpx
+from langchain_core.exceptions import ModelConnectionError, ModelRateLimitError, ModelTimeoutError
 from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.runnables.config import ContextThreadPoolExecutor
 
 from langchain_vpp.errors import OracleError
 from langchain_vpp.pixels import ENCODED_MIME_TYPE
@@ -15,6 +19,7 @@ from trainer.ledger import Answer, Budget, Ledger, Purpose, Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
     from langchain_core.language_models import BaseChatModel, LanguageModelInput
     from langchain_core.runnables import Runnable
@@ -22,10 +27,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Access = Literal["logprobs", "labels"]
-_RETRYABLE_STATUS = {408, 409, 425, 429}
-_CONNECTION_ERRORS = {"APIConnectionError", "APITimeoutError", "ConnectError", "ConnectTimeout", "ReadTimeout", "ReadError",
-                      "RemoteProtocolError", "ResponseStreamError"}
-_FIRST_WAIT_S = 0.5
+_RETRYABLE_STATUS: Final = frozenset({408, 409, 425, 429})
+_TRANSIENT: Final = (
+    ConnectionError,
+    TimeoutError,
+    httpx.TransportError,
+    ModelConnectionError,
+    ModelRateLimitError,
+    ModelTimeoutError,
+)
+# Bases of the connection errors of clients that use neither httpx's nor LangChain's.
+_TRANSIENT_NAMES: Final = frozenset({"APIConnectionError", "HTTPClientError", "ConnectionError"})
+_FIRST_WAIT_S: Final = 0.5
+_MOST_PROBABLE: Final = 0.01  # a log-probability is at most 0, up to rounding
 
 
 class Oracle:
@@ -78,47 +92,79 @@ class Oracle:
         """
         reservation = self._ledger.reserve(queries, purpose=purpose, budget=self._budget)
         answers: dict[str, Answer] = dict(reservation.answered)
-        pending = reservation.new
+        pending = list(reservation.new)
         wait = _FIRST_WAIT_S
         try:
             for attempt in range(1, self._attempts + 1):
-                failed: list[Query] = []
-                failure: Exception | None = None
-                for query, result in self._send(pending):
-                    if isinstance(result, Exception):
-                        failed.append(query)
-                        # One that will not get better decides over those that might.
-                        failure = result if failure is None or _retryable(failure) else failure
-                    else:
-                        self._ledger.record(query, result)
-                        answers[self._ledger.key(query)] = result
-                        if on_answer is not None:
-                            on_answer()
-                pending = failed
+                failure = self._send(pending, answers, on_answer)
                 if failure is None:
                     break
                 if attempt == self._attempts or not _retryable(failure):
                     raise OracleError(
-                        f"the chat model did not answer {len(failed)} of {len(queries)} queries ({_describe(failure)}). "
-                        "Answers that had arrived are saved: put the cause right, then resume."
-                    ) from None
-                logger.warning("%d queries failed (%s), trying again", len(failed), _describe(failure))
+                        f"the chat model did not answer {len(pending)} of {len(queries)} queries "
+                        f"({_describe(failure)}). Answers that had arrived are saved: put the cause right, "
+                        "then resume."
+                    )
+                logger.warning("%d queries failed (%s), trying again", len(pending), _describe(failure))
                 time.sleep(wait)
                 wait *= 2
-        except OracleError:
-            self._ledger.release(pending)
-            raise
+        finally:
+            if pending:
+                self._ledger.release(pending)
         return [answers.get(self._ledger.key(query)) for query in queries]
 
-    def _send(self, queries: Sequence[Query]) -> Any:
-        config = {"max_concurrency": self._max_concurrency}
-        inputs: list[LanguageModelInput] = [[_message(query)] for query in queries]
-        results = self._model.batch_as_completed(inputs, config, return_exceptions=True)  # type: ignore[arg-type]
-        for index, result in results:
-            yield queries[index], result if isinstance(result, Exception) else _answer(result)
+    def _send(
+        self, pending: list[Query], answers: dict[str, Answer], on_answer: Callable[[], None] | None
+    ) -> Exception | None:
+        """Ask queries at once and record their answers.
+
+        On an interruption or a full disk, queries that are already on their way may be paid: their answers are waited
+        for and recorded, and no further one leaves.
+
+        Args:
+            pending: What to ask. On return, and when this raises, it holds what the provider is known not to have
+                answered.
+            answers: Receives the answers, by ledger key.
+            on_answer: See :meth:`ask`.
+
+        Returns:
+            Why ``pending`` is not empty: of all failures one that will not get better, if there is one.
+        """
+        failure: Exception | None = None
+
+        def settle(future: Future[AIMessage]) -> None:
+            nonlocal failure
+            error = future.exception()
+            if error is None:
+                answer = _answer(future.result())
+                self._ledger.record(sent[future], answer)
+                answers[self._ledger.key(sent[future])] = answer
+            elif isinstance(error, Exception):
+                pending.append(sent[future])
+                failure = error if failure is None or _retryable(failure) else failure
+            else:
+                raise error
+            del sent[future]
+            if error is None and on_answer is not None:
+                on_answer()
+
+        with ContextThreadPoolExecutor(self._max_concurrency) as pool:
+            sent = {pool.submit(self._model.invoke, [as_message(query)]): query for query in pending}
+            pending.clear()
+            try:
+                for future in as_completed(tuple(sent)):
+                    settle(future)
+            except BaseException:
+                on_answer = None
+                pending.extend([sent.pop(future) for future in tuple(sent) if future.cancel()])
+                for future in as_completed(tuple(sent)):
+                    settle(future)
+                raise
+        return failure
 
 
-def _message(query: Query) -> HumanMessage:
+def as_message(query: Query) -> HumanMessage:
+    """What the chat model is sent for a query: its prompt, then its picture."""
     image = {"type": "image", "base64": base64.b64encode(query.image).decode(), "mime_type": ENCODED_MIME_TYPE}
     return HumanMessage(content=[{"type": "text", "text": query.prompt}, image])
 
@@ -140,6 +186,8 @@ def _first_token(logprobs: Any) -> dict[str, float] | None:
         found = {str(each["token"]): float(each["logprob"]) for each in alternatives}
     except (TypeError, KeyError, IndexError, ValueError):
         return None
+    if not all(value <= _MOST_PROBABLE for value in found.values()):  # so written, it refuses NaN too
+        return None
     return found or None
 
 
@@ -147,7 +195,8 @@ def _retryable(error: Exception) -> bool:
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         return status in _RETRYABLE_STATUS or status >= 500
-    return isinstance(error, ConnectionError | TimeoutError) or type(error).__name__ in _CONNECTION_ERRORS
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return isinstance(error, _TRANSIENT) or not names.isdisjoint(_TRANSIENT_NAMES)
 
 
 def _describe(error: Exception) -> str:
