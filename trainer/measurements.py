@@ -1,0 +1,252 @@
+"""What an evaluation measures, and how it is scaled: 0 is a guess, 1 is what originals give away or keep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from trainer.algorithms.pareto import hypervolume
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+_RESAMPLES = 1000
+_READABLE = 0.05
+"""Least distance between the accuracy on originals and chance that can be scaled by."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Estimate(_Record):
+    """A mean and its bootstrap 95 % interval over images, or over groups of images where the data set has them."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Reading(_Record):
+    """How well one reader tells one private attribute, or answers one question, at one operating point."""
+
+    subject: str
+    """The private attribute or the question."""
+    reader: str
+    """Name of the attacker, or ``"chat model"``."""
+    accuracy: Estimate | None
+    """``None`` where nothing was answered."""
+    balanced_accuracy: float | None
+    """Mean over the classes that occur."""
+    chance: float
+    """Share of the commonest class or reference answer on the test split."""
+    scaled: float | None
+    """0 at chance, 1 at the reader's accuracy on originals (at 1.0 if it wasn't measured there); ``None`` where a
+    reader does no better than chance on originals, which tells nothing about the protection."""
+    count: int
+    """What entered the accuracy: test images, or answers about them."""
+    unusable: int = 0
+    """Refusals and answers that name no class. For a task they count as wrong. For a private attribute they are left out
+    of the accuracy: a refusal protects nobody, the next prompt may not be refused."""
+
+
+class OperatingPoint(_Record):
+    """One engine at one level."""
+
+    engine: str
+    """``"ours"``, or the name of a classical engine; ``"none"`` for originals."""
+    level: float = Field(ge=0, le=1)
+    leak: Estimate | None
+    """Mean over the private attributes of the strongest attacker's scaled accuracy."""
+    utility: Estimate | None
+    """Mean over the questions of the chat model's scaled accuracy; ``None`` without a chat model."""
+    attributes: tuple[Reading, ...]
+    """By attacker and attribute."""
+    tasks: tuple[Reading, ...] = ()
+    private_answers: tuple[Reading, ...] = ()
+    """The chat model itself, asked for the private attributes."""
+
+
+class QueryCount(_Record):
+    """Queries that an evaluation needed, and how many of them were new to the ledger."""
+
+    tasks: int = 0
+    private: int = 0
+    originals: int = 0
+    """Of those above, how many showed unprotected images."""
+    paid: int = 0
+    """New ones; the others had been answered in an earlier call."""
+    lost: int = 0
+    """Sent by a process that died before the answer arrived: never asked again and in no accuracy."""
+
+
+class Report(_Record):
+    """Everything that was measured, with what is needed to repeat it."""
+
+    format: Literal[1] = 1
+    created_with: dict[str, str]
+    """Package to version."""
+    artifact_digest: str
+    """Of the artifact or engine; empty for an engine that has none."""
+    data_digest: str
+    seed: int
+    model: str | None
+    """The chat model, as ``class:name``."""
+    images: dict[str, int]
+    """Images used of each split."""
+    attacker: str
+    """Who the attackers were and how they were trained."""
+    originals: OperatingPoint
+    points: tuple[OperatingPoint, ...]
+    queries: QueryCount
+    warnings: tuple[str, ...] = ()
+    not_tested: tuple[str, ...] = ()
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Names of the engines, ours first."""
+        return tuple(dict.fromkeys(point.engine for point in self.points))
+
+    def of(self, engine: str) -> tuple[OperatingPoint, ...]:
+        """Operating points of an engine by rising level."""
+        return tuple(
+            sorted((each for each in self.points if each.engine == engine), key=lambda point: point.level)
+        )
+
+    def hypervolume(self, engine: str) -> float | None:
+        """Area that an engine's points dominate, reference leak 1 and utility 0; ``None`` if utility wasn't measured.
+
+        Leaks and utilities beyond [0, 1] are noise and count as its ends.
+        """
+        measured = [
+            (point.leak.value, point.utility.value)
+            for point in self.of(engine)
+            if point.leak and point.utility
+        ]
+        if not measured:
+            return None
+        return hypervolume([(max(leak, 0.0), min(utility, 1.0)) for leak, utility in measured])
+
+    @property
+    def best_baseline(self) -> str | None:
+        """The classical engine with the largest hypervolume."""
+        known = {engine: self.hypervolume(engine) for engine in self.engines if engine != "ours"}
+        volumes = {engine: volume for engine, volume in known.items() if volume is not None}
+        return max(volumes, key=volumes.__getitem__) if volumes else None
+
+    @property
+    def advantage(self) -> float | None:
+        """Our hypervolume as a multiple of the best classical engine's; ``None`` if one is missing or zero."""
+        ours, best = self.hypervolume("ours"), self.best_baseline
+        theirs = self.hypervolume(best) if best else None
+        return ours / theirs if ours is not None and theirs else None
+
+
+def chance(labels: Tensor) -> float:
+    """Share of the commonest class; ``labels`` holds class indices, shape ``[N]``, ``-1`` where unknown."""
+    known = labels[labels >= 0]
+    return float(torch.bincount(known).max() / len(known))
+
+
+def balanced_accuracy(scores: Tensor, labels: Tensor) -> float:
+    """Mean score averaged over the classes that occur.
+
+    Args:
+        scores: In [0, 1], shape ``[N]``.
+        labels: Class indices, shape ``[N]``.
+    """
+    return float(torch.stack([scores[labels == each].mean() for each in labels.unique()]).mean())
+
+
+def scale(accuracy: float, floor: float, ceiling: float) -> float | None:
+    """Map an accuracy to 0 at the chance floor and 1 at the ceiling; ``None`` if the two can't be told apart.
+
+    Example:
+        >>> scale(0.75, 0.5, 1.0)
+        0.5
+    """
+    return (accuracy - floor) / (ceiling - floor) if ceiling - floor >= _READABLE else None
+
+
+class Column(NamedTuple):
+    """What one reader made of one private attribute or question."""
+
+    subject: str
+    scores: Tensor
+    """In [0, 1], shape ``[N]``; NaN where there is nothing to judge."""
+    classes: Tensor
+    """Index of the class or reference answer, shape ``[N]``; used where there is a score."""
+    floor: float
+    """The chance floor."""
+    ceiling: float | None
+    """What counts as 1; ``None`` for the mean score itself, as for the reading of originals."""
+    unusable: int = 0
+
+
+def judge(
+    reader: str, columns: Sequence[Column], groups: Tensor, *, generator: torch.Generator
+) -> tuple[tuple[Reading, ...], Estimate | None]:
+    """Turn scores into readings with bootstrap intervals, and their mean scaled score.
+
+    Whole groups are drawn with replacement, so that several images of one person don't count as independent. The mean
+    takes the chance floors and ceilings as known, and leaves out columns that can't be scaled.
+
+    Args:
+        reader: Who read.
+        columns: All of the same length ``N``.
+        groups: Group of each row, numbered from 0, shape ``[N]``.
+        generator: Source of randomness.
+
+    Returns:
+        A reading for each column, and the mean; ``None`` if no column can be scaled.
+    """
+    if not columns:
+        return (), None
+    scores = torch.stack([column.scores for column in columns], dim=1)
+    means = _resampled_means(scores, groups, generator)
+    readings, scaled = [], []
+    for column, mean in zip(columns, means.T, strict=True):
+        known = column.scores.isfinite()
+        accuracy = _estimate(mean) if known.any() else None
+        value = None
+        if accuracy is not None:
+            ceiling = accuracy.value if column.ceiling is None else column.ceiling
+            value = scale(accuracy.value, column.floor, ceiling)
+            if value is not None:
+                scaled.append((mean - column.floor) / (ceiling - column.floor))
+        readings.append(
+            Reading(
+                subject=column.subject,
+                reader=reader,
+                accuracy=accuracy,
+                balanced_accuracy=balanced_accuracy(column.scores[known], column.classes[known])
+                if accuracy
+                else None,
+                chance=column.floor,
+                scaled=value,
+                count=int(known.sum()),
+                unusable=column.unusable,
+            )
+        )
+    return tuple(readings), _estimate(torch.stack(scaled).mean(dim=0)) if scaled else None
+
+
+def _resampled_means(scores: Tensor, groups: Tensor, generator: torch.Generator) -> Tensor:
+    """Mean of each column, and then its means over resampled groups: shape ``[1 + resamples, C]``."""
+    size = int(groups.max()) + 1
+    totals = torch.zeros(size, scores.shape[1]).index_add_(0, groups, scores.nan_to_num(0.0))
+    counts = torch.zeros(size, scores.shape[1]).index_add_(0, groups, scores.isfinite().float())
+    drawn = torch.randint(size, (_RESAMPLES, size), generator=generator)
+    times = torch.zeros(_RESAMPLES, size).scatter_add_(1, drawn, torch.ones(_RESAMPLES, size))
+    times = torch.cat([torch.ones(1, size), times])
+    return (times @ totals) / (times @ counts)
+
+
+def _estimate(means: Tensor) -> Estimate:
+    """From the mean and its resampled values; a resample that drew no image of a rare column is left out."""
+    low, high = means[1:].nanquantile(torch.tensor([0.025, 0.975])).tolist()
+    return Estimate(value=float(means[0]), low=low, high=high)
