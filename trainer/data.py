@@ -13,7 +13,6 @@ miss some of the private attributes.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,8 +123,8 @@ class Dataset:
         width = max((image.shape[1] for image in images), default=8)
         canvas = np.empty((len(images), height, width, 3), dtype=np.uint8)
         canvas[:] = _PADDING
-        for row, image in zip(canvas, images, strict=True):
-            row[: image.shape[0], : image.shape[1]] = image
+        for row, pixels in zip(canvas, images, strict=True):
+            row[: pixels.shape[0], : pixels.shape[1]] = pixels
         return torch.from_numpy(canvas).permute(0, 3, 1, 2).contiguous()
 
     def labels(self, examples: Sequence[Example]) -> Tensor:
@@ -176,21 +175,8 @@ def _parse(folder: Path, text: bytes) -> Iterable[Example]:
         if not line.strip():
             continue
         where = f"{folder / _INDEX}, line {number}"
-        reason = ""
-        try:
-            example = Example.model_validate(json.loads(line))
-        except ValidationError as error:
-            first = error.errors()[0]
-            reason = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}".lstrip(": ")
-        except ValueError as error:
-            reason = f"not JSON ({error})"
-        if reason:
-            raise DataError(f"{where}: {reason}. Nothing was trained; correct the line.")
-        image = folder / example.image
-        if not image.resolve().is_relative_to(folder.resolve()):
-            raise DataError(f"{where}: the image lies outside the data set's folder. Nothing was trained.")
-        if not image.is_file():
-            raise DataError(f"{where}: there is no image {example.image}. Nothing was trained.")
+        example = _parse_line(line, where)
+        _check_image(folder, example.image, where)
         if example.image in seen:
             raise DataError(f"{where}: the image of line {seen[example.image]} again. Nothing was trained.")
         seen[example.image] = number
@@ -198,10 +184,33 @@ def _parse(folder: Path, text: bytes) -> Iterable[Example]:
             split, first_line = groups.setdefault(example.group, (example.split, number))
             if split != example.split:
                 raise DataError(
-                    f"{where}: group {example.group!r} is in {example.split} here and in {split} in line {first_line}. "
-                    "Keep a group on one side; nothing was trained."
+                    f"{where}: group {example.group!r} is in {example.split} here and in {split} in line "
+                    f"{first_line}. Keep a group on one side; nothing was trained."
                 )
         yield example
+
+
+def _parse_line(line: bytes, where: str) -> Example:
+    try:
+        # From the bytes, not through `json`: it accepts halves of surrogate pairs, which can't be sent or stored.
+        return Example.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        reason = "not JSON" if first["type"] == "json_invalid" else f"{place}: {first['msg']}".lstrip(": ")
+    raise DataError(f"{where}: {reason}. Nothing was trained; correct the line.")
+
+
+def _check_image(folder: Path, name: str, where: str) -> None:
+    image = folder / name
+    try:
+        inside, exists = image.resolve().is_relative_to(folder.resolve()), image.is_file()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, a loop of links
+        inside, exists = True, False
+    if not inside:
+        raise DataError(f"{where}: the image lies outside the data set's folder. Nothing was trained.")
+    if not exists:
+        raise DataError(f"{where}: there is no image {name!r}. Nothing was trained.")
 
 
 def _check(dataset: Dataset) -> None:

@@ -172,7 +172,8 @@ def as_message(query: Query) -> HumanMessage:
 def _answer(message: AIMessage) -> Answer:
     usage = message.usage_metadata
     return Answer(
-        text=message.text,
+        # JSON can spell half of a surrogate pair, which no file can hold; the paid answer must not be lost for it.
+        text=message.text.encode(errors="replace").decode(),
         logprobs=_first_token(message.response_metadata.get("logprobs")),
         input_tokens=usage["input_tokens"] if usage else 0,
         output_tokens=usage["output_tokens"] if usage else 0,

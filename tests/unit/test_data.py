@@ -1,0 +1,218 @@
+"""The data set on disk: every bad line is refused with its number, and what is good is read right."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from langchain_vpp.errors import DataError
+from trainer.data import answer_space, load_dataset, references
+
+TASK = {"question": "What colour is the sign?", "answer": "red", "choices": ["red", "blue"]}
+
+
+def line(image: str, split: str = "train", gender: str = "f", **fields) -> dict:
+    return {"image": image, "split": split, "tasks": [TASK], "private": {"gender": gender}} | fields
+
+
+def lines() -> list[dict]:
+    """A small good data set; line 1 is for training."""
+    return [
+        line("1.png"),
+        line("2.png", gender="m"),
+        line("3.png", "val"),
+        line("4.png", "test", gender="m"),
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number in range(1, 6):
+        Image.new("RGB", (16, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    return tmp_path
+
+
+def write(folder, entries) -> None:
+    text = "\n".join(entry if isinstance(entry, str) else json.dumps(entry) for entry in entries)
+    (folder / "data.jsonl").write_text(text, encoding="utf-8")
+
+
+def refuse(folder, entries, match: str) -> str:
+    write(folder, entries)
+    with pytest.raises(DataError, match=match) as caught:
+        load_dataset(folder)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    return str(caught.value)
+
+
+def test_a_good_data_set_is_read(folder):
+    write(folder, ["", *lines(), "  "])
+    dataset = load_dataset(folder)
+    assert [len(dataset.split(split)) for split in ("train", "val", "test")] == [2, 1, 1]
+    assert dataset.private_attributes == {"gender": ("f", "m")}
+    assert dataset.questions == (TASK["question"],)
+    assert dataset.labels(dataset.examples).tolist() == [[0], [1], [0], [1]]
+
+
+def test_the_digest_is_that_of_the_file(folder):
+    write(folder, lines())
+    before = load_dataset(folder).digest
+    write(folder, [*lines(), ""])
+    assert load_dataset(folder).digest != before
+
+
+BAD_LINES = {
+    "not JSON": ("{", "not JSON"),
+    "cut off": (json.dumps(line("1.png"))[:-5], "not JSON"),
+    "a list": ("[1]", "dictionary|object"),
+    "too deep": ("[" * 100_000, "not JSON"),
+    "a number": ("7", "dictionary|object"),
+    "no image": (
+        {key: value for key, value in line("1.png").items() if key != "image"},
+        "image: Field required",
+    ),
+    "empty image": (line(""), "image"),
+    "image that is no text": (line(7), "image"),
+    "unknown split": (line("1.png", "training"), "split"),
+    "no tasks": (line("1.png", tasks=[]), "tasks"),
+    "no question": (line("1.png", tasks=[{"question": "", "answer": "red"}]), "question"),
+    "no answer": (line("1.png", tasks=[{"question": "Colour?"}]), "tasks.0.answer: Field required"),
+    "answer that is no choice": (line("1.png", tasks=[TASK | {"answer": "green"}]), "none of the choices"),
+    "equal choices": (
+        line("1.png", tasks=[TASK | {"choices": ["red", "Red!"]}]),
+        "two choices read the same",
+    ),
+    "unknown field": (line("1.png", label="x"), "label"),
+    "unknown field of a task": (line("1.png", tasks=[TASK | {"hint": "x"}]), "hint"),
+    "label that is no text": (line("1.png", private={"gender": 1}), "private.gender"),
+    "half a surrogate pair": (line("5.png", group="\ud83d"), "not JSON"),
+    "missing image": (line("9.png"), "there is no image '9.png'"),
+    "image with a NUL": (line("9\0.png"), "there is no image"),
+    "image with a long name": (line("9" * 5000), "there is no image"),
+    "image that is a loop": (line("loop.png"), "there is no image"),
+    "a folder as image": (line("."), "there is no image"),
+    "image outside": (line("../outside.png"), "outside the data set's folder"),
+    "absolute image": (line("/etc/passwd"), "outside the data set's folder"),
+    "image again": (line("2.png"), "the image of line 2 again"),
+}
+
+
+@pytest.mark.parametrize(("bad", "reason"), BAD_LINES.values(), ids=BAD_LINES)
+def test_a_bad_line_is_refused_with_its_number(folder, bad, reason):
+    (folder.parent / "outside.png").touch()
+    (folder / "loop.png").symlink_to("loop.png")
+    good = lines()
+    message = refuse(folder, [*good[:3], "", bad, good[3]], rf"line 5: .*({reason})")
+    assert "\n" not in message
+
+
+def test_a_link_to_a_picture_outside_is_refused(folder):
+    (folder.parent / "outside.png").write_bytes((folder / "1.png").read_bytes())
+    (folder / "link.png").symlink_to(folder.parent / "outside.png")
+    refuse(folder, [*lines(), line("link.png")], "line 5: the image lies outside")
+
+
+def test_a_group_on_both_sides_of_a_split_is_refused(folder):
+    entries = [entry | {"group": "person 1"} for entry in lines()[:1]] + lines()[1:]
+    refuse(folder, [*entries, line("5.png", "test", group="person 1")], "line 5: group 'person 1'.*in line 1")
+
+
+@pytest.mark.parametrize("text", ["", "\n\n"])
+def test_an_empty_data_set_is_refused(folder, text):
+    refuse(folder, [text], "no image in train, val, test")
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_every_split_needs_an_image(folder, split):
+    refuse(folder, [entry for entry in lines() if entry["split"] != split], f"no image in {split}")
+
+
+def test_data_without_private_labels_are_refused(folder):
+    refuse(folder, [entry | {"private": {}} for entry in lines()], "nothing to hide")
+
+
+def test_an_attribute_of_one_class_is_refused(folder):
+    entries = lines()
+    entries[1]["private"]["gender"] = "f"
+    refuse(folder, entries, "'gender' has one class only in train")
+
+
+@pytest.mark.parametrize("name", ["nothing", "1.png"])
+def test_a_folder_without_data_is_refused(folder, name):
+    with pytest.raises(DataError, match="could not be read"):
+        load_dataset(folder / name)
+
+
+def test_bytes_that_are_no_text_are_refused_with_their_line(folder):
+    (folder / "data.jsonl").write_bytes(json.dumps(lines()[0]).encode() + b"\n\xff\xfe\n")
+    with pytest.raises(DataError, match="line 2: not JSON"):
+        load_dataset(folder)
+
+
+def test_separators_within_a_text_do_not_break_lines(folder):
+    entries = lines()
+    entries[0]["group"] = "a\u2028b\x85c"
+    write(folder, [json.dumps(entry, ensure_ascii=False) for entry in entries])
+    assert load_dataset(folder).examples[0].group == "a\u2028b\x85c"
+
+
+def test_pixels_come_at_the_working_resolution_on_one_canvas(folder):
+    Image.new("RGB", (100, 40), (255, 0, 0)).save(folder / "1.png")
+    Image.new("L", (8, 32), 9).save(folder / "2.png")
+    write(folder, lines())
+    dataset = load_dataset(folder)
+    pixels = dataset.pixels(dataset.split("train"), 48)
+    assert pixels.shape == (2, 3, 32, 48)
+    assert pixels.dtype == torch.uint8
+    assert pixels[0, :, :16, :].float().mean(dim=(1, 2)).tolist() == [255, 0, 0]
+    assert bool((pixels[0, :, 24:, :] == 128).all())
+    assert bool((pixels[1, :, :, :8] == 9).all())
+
+
+def test_small_images_are_not_enlarged(folder):
+    write(folder, lines())
+    dataset = load_dataset(folder)
+    pixels = dataset.pixels(dataset.split("train"), 384)
+    assert pixels.shape == (2, 3, 8, 16)
+    assert np.unique(pixels[0, 0]).tolist() == [1]
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", None])
+def test_an_image_that_cannot_be_decoded_is_named(folder, content):
+    write(folder, lines())
+    data = (folder / "2.png").read_bytes()
+    (folder / "2.png").write_bytes(data[: len(data) // 2] if content is None else content)
+    dataset = load_dataset(folder)
+    with pytest.raises(DataError, match=r"2\.png can't be used.*Replace the file"):
+        dataset.pixels(dataset.examples, 64)
+
+
+def test_missing_and_unseen_labels_are_minus_one(folder):
+    write(folder, [*lines(), line("5.png", "test", gender="unseen", private={})])
+    dataset = load_dataset(folder)
+    assert dataset.labels(dataset.split("test")).tolist() == [[1], [-1]]
+
+
+def test_the_answer_space_takes_choices_or_else_all_training_answers(folder):
+    entries = lines()
+    entries[0]["tasks"] = [TASK, {"question": "How many?", "answer": "Two", "answers": ["2", "3"]}]
+    entries[1]["tasks"] = [{"question": "How many?", "answer": "the four"}]
+    entries[3]["tasks"] = [{"question": "How many?", "answer": "9"}, {"question": "New?", "answer": "yes"}]
+    write(folder, entries)
+    dataset = load_dataset(folder)
+    space = answer_space(dataset)
+    assert space.questions == (TASK["question"], "How many?")
+    options = [
+        {answer for answer, allowed in zip(space.answers, row, strict=True) if allowed}
+        for row in space.candidates
+    ]
+    assert options == [{"red", "blue"}, {"2", "3", "4"}]
+    table = references(dataset.examples, space)
+    assert [space.answers[index] for index in table[0]] == ["red", "2"]
+    assert table[1].tolist() == [-1, space.answers.index("4")]
+    assert table[3].tolist() == [-1, -1]  # an answer and a question that training never saw
