@@ -27,6 +27,7 @@ from langchain_vpp.protector import working_size
 from trainer.attackers.classifier import AttackData, FreshClassifier, LabelledImages
 from trainer.ledger import Budget, Ledger, Query
 from trainer.measurements import (
+    OURS,
     Column,
     OperatingPoint,
     QueryCount,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from trainer.ledger import Answer
     from trainer.measurements import Estimate, Reading
 
-OURS = "ours"
 _TICK_S = 0.5
 _RESOLUTION = 384
 _ORIGINALS = "none"

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+OURS = "ours"
+"""Name of the engine under evaluation."""
+
 _RESAMPLES = 1000
 _READABLE = 0.05
 """Least distance between the accuracy on originals and chance that can be scaled by."""
@@ -134,14 +137,14 @@ class Report(_Record):
     @property
     def best_baseline(self) -> str | None:
         """The classical engine with the largest hypervolume."""
-        known = {engine: self.hypervolume(engine) for engine in self.engines if engine != "ours"}
+        known = {engine: self.hypervolume(engine) for engine in self.engines if engine != OURS}
         volumes = {engine: volume for engine, volume in known.items() if volume is not None}
         return max(volumes, key=volumes.__getitem__) if volumes else None
 
     @property
     def advantage(self) -> float | None:
         """Our hypervolume as a multiple of the best classical engine's; ``None`` if one is missing or zero."""
-        ours, best = self.hypervolume("ours"), self.best_baseline
+        ours, best = self.hypervolume(OURS), self.best_baseline
         theirs = self.hypervolume(best) if best else None
         return ours / theirs if ours is not None and theirs else None
 

@@ -1,0 +1,230 @@
+"""A report as JSON, tables, a plot of the front, and a contact sheet."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from statistics import fmean
+from typing import TYPE_CHECKING, Literal
+
+from PIL import Image, ImageDraw, ImageFont
+
+from langchain_vpp.engines import CLASSICAL_ENGINES
+from langchain_vpp.errors import TrainingError
+from langchain_vpp.pixels import decode_image, encode_image
+from trainer.algorithms.pareto import non_dominated
+from trainer.measurements import OURS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from rich.table import Table
+
+    from langchain_vpp.engines import Engine
+    from trainer.data import Dataset
+    from trainer.measurements import Estimate, Reading, Report
+
+# Okabe and Ito's colours, told apart with any colour vision, and a marker each, told apart without colour.
+_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"))
+_PHONE_INCHES = (4.0, 3.8)
+_CELL = 96
+_LABEL = 104
+_MARGIN = 4
+
+
+def save_json(report: Report, path: Path) -> None:
+    """Write the whole report; ``Report.model_validate_json`` reads it back.
+
+    Raises:
+        TrainingError: If the file can't be written.
+    """
+    with _writing("report", path):
+        path.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def tables(report: Report) -> list[Table]:
+    """The front, the private attributes, the chat model's answers if it was asked, and the comparison."""
+    result = [_front_table(report), _readings_table(report, "Read by the attacker", "attributes", OURS)]
+    if any(point.tasks for point in report.points):
+        result.append(_readings_table(report, "Tasks answered by the chat model", "tasks", OURS))
+    if any(point.private_answers for point in report.points):
+        result.append(
+            _readings_table(report, "Private questions answered by the chat model", "private_answers", OURS)
+        )
+    return [*result, _comparison_table(report)]
+
+
+def plot_front(report: Report, path: Path) -> None:
+    """Draw leak against utility for every engine, with 95 % intervals; needs matplotlib (extra ``demo``).
+
+    Raises:
+        TrainingError: If utility was not measured, or the file can't be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  takes a second to load
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    if report.hypervolume(OURS) is None:
+        raise TrainingError("there is no utility to plot: the report was made without a chat model.")
+    figure = Figure(figsize=_PHONE_INCHES, dpi=200, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.axvline(0, color="0.6", linewidth=0.8, linestyle=":")
+    axes.axhline(0, color="0.6", linewidth=0.8, linestyle=":")
+    for engine, (colour, marker) in zip(report.engines, _STYLES, strict=False):
+        measured = [
+            (point.leak, point.utility) for point in report.of(engine) if point.leak and point.utility
+        ]
+        for leak, utility in measured:
+            axes.errorbar(
+                leak.value, utility.value, xerr=_bars(leak), yerr=_bars(utility),
+                color=colour, marker=marker, markersize=5, linewidth=0.8, zorder=3 if engine == OURS else 2,
+            )  # fmt: skip
+        front = non_dominated([(leak.value, utility.value) for leak, utility in measured])
+        axes.plot(
+            *zip(*front, strict=True), color=colour, marker=marker, markersize=5,
+            linewidth=2.0 if engine == OURS else 1.0, linestyle="-" if engine == OURS else "--",
+            label=f"{engine} (HV {report.hypervolume(engine):.2f})",
+        )  # fmt: skip
+    axes.set_xlabel("leak: 0 = chance, 1 = originals")
+    axes.set_ylabel("utility: 0 = chance, 1 = originals")
+    axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    with _writing("plot", path):
+        figure.savefig(path)
+
+
+def contact_sheet(
+    path: Path,
+    dataset: Dataset,
+    engine: Engine,
+    levels: Sequence[float],
+    baselines: Mapping[str, float],
+    *,
+    count: int = 6,
+) -> None:
+    """Draw test images in rows: originals, protected at each level, and by classical engines, all as they are sent.
+
+    Args:
+        path: A PNG or JPEG file. It holds *unprotected* images: it is for the owner of the data.
+        dataset: The first images of its test split are shown.
+        engine: What protects.
+        levels: A row each.
+        baselines: Names of classical engines and the level of each.
+        count: Images in a row.
+
+    Raises:
+        TrainingError: If the file can't be written.
+    """
+    rows: list[tuple[str, Engine | None, float]] = [("original", None, 0.0)]
+    rows += [(f"level {level:g}", engine, level) for level in levels]
+    rows += [(f"{name} {level:g}", CLASSICAL_ENGINES[name](), level) for name, level in baselines.items()]
+    originals = [dataset._open(example) for example in dataset.split("test")[:count]]  # noqa: SLF001
+    size = (_LABEL + len(originals) * (_CELL + _MARGIN), len(rows) * (_CELL + _MARGIN) + _MARGIN)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(14)
+    for row, (label, protector, level) in enumerate(rows):
+        top = _MARGIN + row * (_CELL + _MARGIN)
+        draw.text((_MARGIN, top + _CELL // 2), label, fill="black", font=font, anchor="lm")
+        for column, original in enumerate(originals):
+            image = protector.protect(original, level) if protector else original
+            image = decode_image(encode_image(image))
+            scale = _CELL / max(image.size)
+            shown = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+            sheet.paste(shown, (_LABEL + column * (_CELL + _MARGIN), top))
+    with _writing("sheet", path):
+        sheet.save(path)
+
+
+def _front_table(report: Report) -> Table:
+    from rich.table import Table  # noqa: PLC0415  not needed for JSON and plots
+
+    readings = report.originals.attributes
+    floor, ceiling = fmean(each.chance for each in readings), _mean_accuracy(readings)
+    table = Table(
+        title="Privacy and utility on the test split",
+        caption=f"leak 0 = chance floor (mean accuracy {floor:.2f}), 1 = originals (mean accuracy {ceiling:.2f}); "
+        "95 % intervals in brackets",
+    )
+    for heading in ("engine", "level", "attacker's accuracy", "leak", "utility"):
+        table.add_column(heading, justify="left" if heading == "engine" else "right")
+    for engine in report.engines:
+        for point in report.of(engine):
+            table.add_row(
+                engine,
+                f"{point.level:g}",
+                f"{_mean_accuracy(point.attributes):.2f}",
+                _interval(point.leak),
+                _interval(point.utility),
+            )
+        table.add_section()
+    return table
+
+
+def _readings_table(
+    report: Report, title: str, kind: Literal["attributes", "tasks", "private_answers"], engine: str
+) -> Table:
+    """Accuracies of one engine: a row for each attribute or question, a column for each level."""
+    from rich.table import Table  # noqa: PLC0415
+
+    points = report.of(engine)
+    table = Table(title=title, caption="accuracy; (+n): n refusals or answers that name no class")
+    table.add_column("")
+    for heading in ("chance", "originals", *(f"level {point.level:g}" for point in points)):
+        table.add_column(heading, justify="right")
+    columns: list[dict[tuple[str, str], Reading]] = [
+        {(each.reader, each.subject): each for each in getattr(point, kind)}
+        for point in (report.originals, *points)
+    ]
+    for key in dict.fromkeys(key for column in columns for key in column):
+        chance = next(column[key].chance for column in columns if key in column)
+        table.add_row(key[1], f"{chance:.2f}", *(_cell(column.get(key)) for column in columns))
+    return table
+
+
+def _comparison_table(report: Report) -> Table:
+    from rich.table import Table  # noqa: PLC0415
+
+    best, advantage = report.best_baseline, report.advantage
+    ratio = f"ours is {advantage:.2f} x the best classical engine ({best})" if advantage else ""
+    table = Table(title="Hypervolume: area dominated, of 1", caption=ratio)
+    table.add_column("engine")
+    table.add_column("hypervolume", justify="right")
+    for engine in report.engines:
+        volume = report.hypervolume(engine)
+        table.add_row(engine, "not measured" if volume is None else f"{volume:.3f}")
+    return table
+
+
+def _interval(estimate: Estimate | None) -> str:
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]" if estimate else "not measured"
+
+
+def _cell(reading: Reading | None) -> str:
+    if reading is None:
+        return "not asked"
+    value = f"{reading.accuracy.value:.2f}" if reading.accuracy else "none"
+    return f"{value} (+{reading.unusable})" if reading.unusable else value
+
+
+def _mean_accuracy(readings: Iterable[Reading]) -> float:
+    return fmean(each.accuracy.value for each in readings if each.accuracy)
+
+
+def _bars(estimate: Estimate) -> list[list[float]]:
+    # The interval of a resampled mean may, by a hair, not hold the mean itself.
+    return [[max(0.0, estimate.value - estimate.low)], [max(0.0, estimate.high - estimate.value)]]
+
+
+@contextmanager
+def _writing(what: str, path: Path) -> Iterator[None]:
+    """Make the folder, and turn a failure to write into an error that says so."""
+    failure = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        failure = error.strerror or type(error).__name__
+    if failure:
+        raise TrainingError(
+            f"the {what} {path} was not written: {failure}. Choose a place that can be written."
+        )
