@@ -19,13 +19,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
@@ -39,7 +39,7 @@ from langchain_vpp.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from langchain_core.language_models import BaseChatModel
     from rich.progress import TaskID
@@ -151,9 +151,9 @@ def demo(
     as_json: _Json = False,
 ) -> None:
     """Run the whole job on drawn data and a local model: train, measure, talk. About 4 minutes on 2 cores."""
-    with _needs_extra("demo"):
-        from trainer.demo import SMOKE, Files, Plan, run_demo  # noqa: PLC0415  loads torch
-        from trainer.report import table  # noqa: PLC0415
+    _require("demo", "matplotlib", "starlette", "uvicorn")
+    from trainer.demo import SMOKE, Files, Plan, run_demo  # noqa: PLC0415  loads torch
+    from trainer.report import tables  # noqa: PLC0415
 
     with _bars() as bars:
         display = _Display(bars)
@@ -177,7 +177,8 @@ def demo(
             }
         )
     console = _console()
-    console.print(table(outcome.report))
+    for table in tables(outcome.report):
+        console.print(table)
     console.print(_conversation(outcome))
     _print_verdict(console, outcome)
     console.print(
@@ -187,13 +188,15 @@ def demo(
 
 def _conversation(outcome: Outcome) -> Table:
     title = "three questions about a test picture"
-    table = _table(title, "question", "truth", "before", "balanced", "most private", numbers=False)
+    table = _table(
+        title, "question", "truth", "before (original sent)", "balanced", "most private", numbers=False
+    )
     for each in outcome.conversation:
         kind = "private" if each.private else "task"
         cells = (f"{kind}: {each.question}", each.truth, each.before, each.balanced, each.most_private)
         table.add_row(*(Text(cell) for cell in cells))
     table.caption = (
-        "before: the bare model was sent the original drawing. "
+        "before: the bare model, which was sent the original drawing. "
         "balanced, most private: protector | model | StrOutputParser() "
         f"at level {outcome.balanced_level:g} and at level 1."
     )
@@ -288,7 +291,7 @@ def evaluate(
     from trainer.evaluation import EvaluationSettings  # noqa: PLC0415
     from trainer.evaluation import evaluate as measure  # noqa: PLC0415
     from trainer.ledger import Budget  # noqa: PLC0415
-    from trainer.report import save_json, table  # noqa: PLC0415
+    from trainer.report import save_json, tables  # noqa: PLC0415
 
     settings = EvaluationSettings(seed=seed, query_originals=query_originals)
     if queries_per_point is not None:
@@ -310,7 +313,8 @@ def evaluate(
     save_json(report, out)
     if as_json:
         _print_json(report.model_dump(mode="json"))
-    _console().print(table(report))
+    for table in tables(report):
+        _console().print(table)
 
 
 @app.command()
@@ -514,8 +518,8 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the local vision model, OpenAI-compatible, as model `sandbox`; prints where as a line of JSON."""
-    with _needs_extra("demo"):
-        from trainer.sandbox.server import serve as run  # noqa: PLC0415
+    _require("demo", "starlette", "uvicorn")
+    from trainer.sandbox.server import serve as run  # noqa: PLC0415
 
     failure = ""
     try:
@@ -553,8 +557,8 @@ def _chat_model(spec: str, base_url: str | None) -> BaseChatModel:
         def build() -> BaseChatModel:
             return ChatOpenAI(model=name, base_url=base_url, max_retries=2)
     else:
-        with _needs_extra("agents"):
-            from langchain.chat_models import init_chat_model  # noqa: PLC0415
+        _require("agents", "langchain")
+        from langchain.chat_models import init_chat_model  # noqa: PLC0415
 
         options: dict[str, Any] = {} if base_url is None else {"base_url": base_url}
 
@@ -607,16 +611,12 @@ def _price(text: str) -> tuple[float, float]:
     return price[0], price[1]
 
 
-@contextmanager
-def _needs_extra(extra: str) -> Iterator[None]:
-    missing = ""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        missing = error.name or "a package"
+def _require(extra: str, *packages: str) -> None:
+    """Refuse to begin what would fail later because an optional package is missing."""
+    missing = [package for package in packages if find_spec(package) is None]
     if missing:
         raise _InputError(
-            f"nothing was done: {missing} is not installed. pip install 'langchain-vpp[{extra}]'."
+            f"nothing was done: {', '.join(missing)} must be installed: pip install 'langchain-vpp[{extra}]'."
         )
 
 
@@ -686,7 +686,7 @@ class _Display:
         facts += [f"${progress.cost:.4f}"] if progress.cost else []
         facts += [f"utility {progress.utility:.2f}"] if progress.utility is not None else []
         facts += [f"leak {progress.leak:.2f}"] if progress.leak is not None else []
-        self.show(progress.phase, progress.step, progress.steps, " · ".join(facts))
+        self.show(progress.phase, progress.step, progress.steps, ", ".join(facts))
 
     def show(self, phase: str, done: int, of: int, facts: str = "") -> None:
         if phase not in self._tasks:
@@ -697,12 +697,11 @@ class _Display:
 def _bars() -> Bars:
     return Bars(
         TextColumn("{task.description:>10}"),
-        BarColumn(20),
+        BarColumn(6),
         MofNCompleteColumn(),
         TextColumn("{task.fields[facts]}"),
-        TimeElapsedColumn(),
         TextColumn("ETA"),
-        TimeRemainingColumn(compact=True),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         console=_console(),
     )
 

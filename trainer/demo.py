@@ -1,6 +1,6 @@
 """The demo: the whole main job on the sandbox, step by step, without printing.
 
-Everything is deterministic in the seed and every paid answer is on disk, so a demo that was interrupted goes on
+Everything is deterministic in the seed and every paid answer is on disk, so an interrupted demo goes on
 when it is run again in the same folder.
 """
 
@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from langchain_core.output_parsers import StrOutputParser
 from langchain_openai import ChatOpenAI
 
-from langchain_vpp.artifact import read_manifest
+from langchain_vpp.artifact import load_engine, read_manifest
+from langchain_vpp.engines import CLASSICAL_ENGINES
 from langchain_vpp.errors import DataError
 from langchain_vpp.pixels import decode_image, encode_image
 from langchain_vpp.protection import ImageProtector
 from langchain_vpp.protector import ProtectorConfig
 from trainer.config import TrainerConfig
 from trainer.data import Dataset, load_dataset
-from trainer.evaluation import OURS, EvaluationSettings, evaluate
+from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.ledger import Query
+from trainer.measurements import OURS
 from trainer.oracle import as_message
 from trainer.report import contact_sheet, plot_front, save_json
 from trainer.run import Trainer
@@ -47,7 +49,7 @@ DEMO: Final = TrainerConfig(
     protector=ProtectorConfig(width=32, blocks=(1, 3, 1), working_resolution=64),
 )
 """How the demo trains."""
-_LEVELS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+_SHOWN_BASELINES: Final = dict.fromkeys(CLASSICAL_ENGINES, 0.5)
 _KNOWN: Final = 0.95
 """What the chat model must reach on originals for a private question to count in the verdict."""
 
@@ -59,6 +61,9 @@ class Plan(NamedTuple):
     train: int = 3000
     val: int = 300
     test: int = 400
+    levels: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    """At which the protector is measured, as well as at the artifact's balanced level."""
+    baseline_levels: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
     queries_per_point: int = 200
 
 
@@ -72,10 +77,12 @@ SMOKE: Final = Plan(
             "protector": ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=64),
         }
     ),
-    train=60,
-    val=20,
-    test=24,
-    queries_per_point=4,
+    train=400,
+    val=60,
+    test=60,
+    levels=(0.0, 1.0),
+    baseline_levels=(0.5,),
+    queries_per_point=10,
 )
 """The same demo at the smallest sizes: it shows that everything runs, and nothing else."""
 
@@ -106,8 +113,8 @@ class Verdict(NamedTuple):
     """Hypervolume of our front as a multiple of the best classical engine's."""
     best_baseline: str | None
     private_excess: float | None
-    """The chat model's accuracy above chance at the most private level, the largest over the private questions
-    that it answers above 95 % on originals."""
+    """The chat model's accuracy above chance at the most private level: the largest over the private
+    questions that it answers above 95 % on originals."""
     task_kept: float
     """Task accuracy at the balanced level as a share of that on originals."""
 
@@ -178,7 +185,8 @@ def run_demo(
             dataset,
             _model(server, "evaluation"),
             EvaluationSettings(
-                levels=tuple(sorted({*_LEVELS, balanced})),
+                levels=tuple(sorted({*plan.levels, balanced})),
+                baselines=dict.fromkeys(CLASSICAL_ENGINES, plan.baseline_levels),
                 seed=seed,
                 queries_per_point=plan.queries_per_point,
                 private_questions=dict(PRIVATE_QUESTIONS),
@@ -189,7 +197,9 @@ def run_demo(
         )
         save_json(report, files.report)
         plot_front(report, files.front)
-        contact_sheet(files.artifact, dataset, files.contact_sheet)
+        contact_sheet(
+            files.contact_sheet, dataset, load_engine(files.artifact), plan.levels, _SHOWN_BASELINES
+        )
         conversation = _converse(server, dataset, files.artifact, balanced)
     return Outcome(report, judge(report, balanced), balanced, conversation)
 
