@@ -30,12 +30,12 @@ class ProtectorConfig(BaseModel):
 
 
 class Protector(nn.Module):
-    """The image map :math:`P_\\theta(x, \\lambda)`, one network for the whole front.
+    r"""The image map :math:`P_\theta(x, \lambda)`, one network for the whole front.
 
     Space-to-depth by 4, residual 3x3 convolutions at 1/4 and 1/8 of the resolution, each modulated by the level
     (FiLM), and pixel-shuffle back to a full image
 
-    .. math:: P(x, \\lambda) = m \\odot x + (1 - m) \\odot r
+    .. math:: P(x, \lambda) = m \odot x + (1 - m) \odot r
 
     with a recoloured image :math:`r` and a keep mask :math:`m` that reaches exactly 0 and 1. ``x`` is the image *at the
     working resolution*: no residual of the full-resolution original exists for the mask to let through. There is no
@@ -109,7 +109,7 @@ class Protector(nn.Module):
             x = block(x, condition)
         colour, keep = self.head(torch.relu(x)).float().split([3 * _STRIDE**2, _STRIDE**2], dim=1)
         recoloured = torch.sigmoid(nn.functional.pixel_shuffle(colour, _STRIDE))
-        # A stretched sigmoid: it still has a gradient near its ends, and reaches them exactly, so nothing shines through.
+        # A stretched sigmoid has a gradient near its ends and reaches them exactly, so nothing shines through.
         mask = (1.1 * torch.sigmoid(nn.functional.pixel_shuffle(keep, _STRIDE)) - 0.05).clamp(0, 1)
         return mask * images + (1 - mask) * recoloured
 

@@ -1,4 +1,4 @@
-"""The privacy assessor: a white-box classifier of the private attributes, retrained against the protector all the time."""
+"""The privacy assessor: a white-box classifier of the private attributes, always retrained against the protector."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Assessor(nn.Module):
         self.register_buffer("allowed", torch.arange(widest) < sizes[:, None])
 
     def forward(self, images: Tensor, level: Tensor) -> Tensor:
-        """Logits, shape ``[B, A, K]`` with ``-inf`` beyond an attribute's own classes; images in [0, 1], level ``[B]``."""
+        """Logits, shape ``[B, A, K]`` with ``-inf`` for classes it lacks. Images in [0, 1], level ``[B]``."""
         result: Tensor = self.reader(images, level).masked_fill(~self.allowed, -math.inf)
         return result
 

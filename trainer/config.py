@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_vpp.protector import ProtectorConfig
+from trainer.arithmetic import Precision  # noqa: TC001  pydantic reads it
 
 
 class TrainerConfig(BaseModel):
@@ -31,7 +32,7 @@ class TrainerConfig(BaseModel):
     fidelity: float = Field(3.0, ge=0)
     """Weight of the mean squared pixel change, scaled by one minus the level."""
 
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     """Arithmetic of the convolutions; ``auto`` takes bfloat16 where the processor computes in it (twice as fast)."""
 
     estimator: Literal["student", "none"] = "student"

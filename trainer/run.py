@@ -10,19 +10,20 @@ import math
 import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
 from langchain_vpp.artifact import FrontPoint, Manifest, save_artifact
-from langchain_vpp.errors import BudgetExhaustedError, DataError, TrainingError
+from langchain_vpp.errors import BudgetExhaustedError, TrainingError
 from langchain_vpp.pixels import decode_image, encode_image
 from langchain_vpp.protector import Protector
 from trainer.algorithms.critical_history import CriticalHistory, Records, query_criticality
 from trainer.algorithms.estimators import DistilledStudent, LabelledImages, augment, pretrain_reader
 from trainer.algorithms.pareto import sample_levels, spread_levels, weighted_sum
+from trainer.arithmetic import fast_arithmetic
 from trainer.assessor import Assessor, privacy_loss
 from trainer.data import Dataset, answer_space, references
 from trainer.ledger import Answer, Budget, Ledger, Price, Query
@@ -30,7 +31,7 @@ from trainer.oracle import Oracle
 from trainer.scoring import chosen, distribution
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from langchain_core.language_models import BaseChatModel
 
@@ -77,7 +78,9 @@ class Trainer:
     def __init__(self, model: BaseChatModel, dataset: Dataset, config: TrainerConfig) -> None:
         self._model, self._dataset, self._config = model, dataset, config
         if config.max_cost is not None and config.price is None:
-            raise TrainingError("a limit on cost needs the price of tokens; nothing was sent. Give config.price.")
+            raise TrainingError(
+                "a limit on cost needs the price of tokens; nothing was sent. Give config.price."
+            )
 
     def fit(
         self, out: str | Path, *, resume: bool = False, on_progress: Callable[[Progress], None] | None = None
@@ -93,22 +96,16 @@ class Trainer:
             The artifact's folder, which is ``out``.
 
         Raises:
-            TrainingError: See :mod:`langchain_vpp.errors`. Everything paid is in the ledger; call again with ``resume``.
+            TrainingError: See :mod:`langchain_vpp.errors`. What was paid is in the ledger: call again with ``resume``.
         """
         folder = Path(out)
-        # Without the cache, which would keep the first step's weights as long as the context is open.
-        half = torch.autocast(
-            "cpu", torch.bfloat16, enabled=_computes_in_bfloat16(self._config.precision), cache_enabled=False
-        )
-        # Saturated softmaxes give denormal gradients, with which a processor computes tens of times more slowly.
-        torch.set_flush_denormal(True)
-        try:
-            with half, _Run(self._model, self._dataset, self._config, folder, on_progress or (lambda _: None)) as run:
-                run.start(resume=resume)
-                run.learn()
-                run.finish()
-        finally:
-            torch.set_flush_denormal(False)
+        with (
+            fast_arithmetic(self._config.precision),
+            _Run(self._model, self._dataset, self._config, folder, on_progress or (lambda _: None)) as run,
+        ):
+            run.start(resume=resume)
+            run.learn()
+            run.finish()
         return folder
 
 
@@ -116,13 +113,6 @@ def model_identity(model: BaseChatModel) -> str:
     """What names a chat model in ledgers and manifests: its class and model name."""
     name = getattr(model, "model_name", None) or getattr(model, "model", None) or model._llm_type  # noqa: SLF001
     return f"{type(model).__name__}:{name}"
-
-
-def _computes_in_bfloat16(precision: str) -> bool:
-    if precision != "auto":
-        return precision == "bfloat16"
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 
 class _Run:
@@ -154,7 +144,7 @@ class _Run:
             model, self.ledger, self.budget, access=config.access, max_concurrency=config.max_concurrency
         )
 
-    def __enter__(self) -> _Run:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -165,7 +155,9 @@ class _Run:
     def start(self, *, resume: bool) -> None:
         checkpoint = self.folder / "checkpoint.pt"
         if checkpoint.exists() and not resume:
-            raise TrainingError(f"{self.folder} holds a run already; nothing was done. Resume it or choose another folder.")
+            raise TrainingError(
+                f"{self.folder} holds a run already; nothing was done. Resume it or choose another folder."
+            )
         if self.config.estimator == "student" and self.config.max_queries == 0:
             raise BudgetExhaustedError(
                 "a budget of 0 queries leaves nothing to learn utility from; nothing was sent. "
@@ -183,7 +175,9 @@ class _Run:
             self._save()
 
     def _build(self) -> None:
-        with torch.random.fork_rng(devices=[]):  # layers draw their weights from torch's global generator only
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # layers draw their weights from torch's global generator only
             torch.manual_seed(self.config.seed)
             self.protector = Protector(self.config.protector)
             self.assessor = Assessor(self.attributes)
@@ -196,7 +190,9 @@ class _Run:
                 batch=self.config.student_batch,
             )
         self.averaged = copy.deepcopy(self.protector).requires_grad_(requires_grad=False)
-        self.optimizer = torch.optim.AdamW(self.protector.parameters(), lr=self.config.learning_rate, weight_decay=0.0)
+        self.optimizer = torch.optim.AdamW(
+            self.protector.parameters(), lr=self.config.learning_rate, weight_decay=0.0
+        )
         self.assessor_optimizer = torch.optim.AdamW(self.assessor.parameters(), lr=1e-3, weight_decay=1e-2)
 
     def _pretrain(self) -> None:
@@ -209,10 +205,19 @@ class _Run:
         def assess(generator: torch.Generator) -> Tensor:
             rows = torch.randint(len(self.images), (64,), generator=generator)
             level = torch.rand(64, generator=generator)  # originals look alike at every level
-            return self.assessor.loss(augment(self.images[rows].float() / 255, noise=0.02, generator=generator), level, self.labels[rows])
+            return self.assessor.loss(
+                augment(self.images[rows].float() / 255, noise=0.02, generator=generator),
+                level,
+                self.labels[rows],
+            )
 
         pretrain_reader(
-            self.assessor, assess, steps, learning_rate=4e-3, generator=self._generator("assessor"), progress=ticker("assessor")
+            self.assessor,
+            assess,
+            steps,
+            learning_rate=4e-3,
+            generator=self._generator("assessor"),
+            progress=ticker("assessor"),
         )
         if self.config.estimator == "student":
             self.student.pretrain(
@@ -289,7 +294,12 @@ class _Run:
     def _protector_step(self, objective: Tensor) -> None:
         warm = min(1.0, (self.step + 1) / _WARM_UP)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * self.step / self.config.steps))
+            group["lr"] = (
+                self.config.learning_rate
+                * warm
+                * 0.5
+                * (1 + math.cos(math.pi * self.step / self.config.steps))
+            )
         self.optimizer.zero_grad(set_to_none=True)
         objective.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.protector.parameters(), 1.0)
@@ -300,14 +310,16 @@ class _Run:
             average.lerp_(current.detach(), 1 - decay)
 
     def _quota(self, generator: torch.Generator) -> int:
-        """Queries of this step: what is left of the budget spread over the steps left, rounded at random without bias."""
+        """Queries of this step: the budget left, spread over the steps left and rounded at random without bias."""
         if self.step < int(self.config.quiet * self.config.steps):
             return 0
         left = self.config.max_queries - int(self.config.validation * self.config.max_queries) - self.planned
         share = left / (self.config.steps - self.step)
         return max(0, min(left, math.floor(share + float(torch.rand((), generator=generator)))))
 
-    def _query(self, encoded: list[bytes], sent: Tensor, rows: Tensor, generator: torch.Generator) -> Records | None:
+    def _query(
+        self, encoded: list[bytes], sent: Tensor, rows: Tensor, generator: torch.Generator
+    ) -> Records | None:
         quota = self._quota(generator)
         references = self.references[rows]
         pairs = (references >= 0).nonzero()
@@ -321,10 +333,13 @@ class _Run:
         pairs = pairs[score.topk(quota).indices.sort().values]
         questions = [int(question) for question in pairs[:, 1]]
         queries = [
-            self._as_query(encoded[int(row)], question) for row, question in zip(pairs[:, 0], questions, strict=True)
+            self._as_query(encoded[int(row)], question)
+            for row, question in zip(pairs[:, 0], questions, strict=True)
         ]
         self.planned += quota
-        answers = self.oracle.ask(queries, purpose="train", on_answer=lambda: self._tell("protector", self.step, self.config.steps))
+        answers = self.oracle.ask(
+            queries, purpose="train", on_answer=lambda: self._tell("protector", self.step, self.config.steps)
+        )
         kept: list[tuple[Query, int, Answer]] = []
         for query, question, row, answer in zip(queries, questions, pairs[:, 0], answers, strict=True):
             if answer is not None:
@@ -338,7 +353,9 @@ class _Run:
 
     def _options(self, question: int) -> tuple[str, ...]:
         return tuple(
-            answer for answer, allowed in zip(self.space.answers, self.space.candidates[question], strict=True) if allowed
+            answer
+            for answer, allowed in zip(self.space.answers, self.space.candidates[question], strict=True)
+            if allowed
         )
 
     def _is_right(self, answer: Answer, question: int, reference: int) -> float:
@@ -385,7 +402,9 @@ class _Run:
                 seed=self.config.seed,
                 data_digest=self.dataset.digest,
                 front=front,
-                front_measured_by="the training assessor and the chat model, on the validation split" if front else "",
+                front_measured_by="the training assessor and the chat model, on the validation split"
+                if front
+                else "",
                 presets=self._presets(final, images, answers) if self.config.estimator == "student" else {},
                 created_with=f"langchain-vpp {version('langchain-vpp')}",
             ),
@@ -398,13 +417,19 @@ class _Run:
             batch = images[start : start + 100].float() / 255
             levels = torch.full((len(batch),), level)
             with torch.no_grad():
-                predicted = self.assessor(self.averaged.at_network_level(batch, levels), levels).argmax(dim=-1)
+                predicted = self.assessor(self.averaged.at_network_level(batch, levels), levels).argmax(
+                    dim=-1
+                )
             scaled.append((predicted == labels[start : start + 100]).float())
         accuracy = torch.cat(scaled).mean(dim=0)
-        chance = torch.stack([torch.bincount(column[column >= 0]).max() / (column >= 0).sum() for column in labels.T])
+        chance = torch.stack(
+            [torch.bincount(column[column >= 0]).max() / (column >= 0).sum() for column in labels.T]
+        )
         return float(((accuracy - chance) / (1 - chance)).mean())
 
-    def _front(self, protector: Protector, images: Tensor, labels: Tensor, answers: Tensor) -> tuple[FrontPoint, ...]:
+    def _front(
+        self, protector: Protector, images: Tensor, labels: Tensor, answers: Tensor
+    ) -> tuple[FrontPoint, ...]:
         count = int(self.config.validation * self.config.max_queries) // len(_FRONT_LEVELS)
         pairs = (answers >= 0).nonzero()
         if count < 1 or not len(pairs):
@@ -419,7 +444,9 @@ class _Run:
                 for image, question in zip(self._encode(protected)[0], picked[:, 1], strict=True)
             ]
             right, chance = [], []
-            for (row, question), answer in zip(picked, self.oracle.ask(queries, purpose="validate"), strict=True):
+            for (row, question), answer in zip(
+                picked, self.oracle.ask(queries, purpose="validate"), strict=True
+            ):
                 if answer is not None:
                     right.append(self._is_right(answer, int(question), int(answers[row, question])))
                     chance.append(1 / len(self._options(int(question))))
@@ -440,7 +467,9 @@ class _Run:
         levels = [step / 20 for step in range(21)]
         utility = [self._expected_utility(protector, images, answers, level) for level in levels]
         presets = {
-            name: max(level for level, value in zip(levels, utility, strict=True) if value >= share * utility[0])
+            name: max(
+                level for level, value in zip(levels, utility, strict=True) if value >= share * utility[0]
+            )
             for name, share in _PRESET_UTILITY.items()
         }
         return presets | {"high": 1.0}
@@ -494,7 +523,8 @@ class _Run:
             failure = getattr(error, "strerror", None) or type(error).__name__
         if failure:
             raise TrainingError(
-                f"the checkpoint {path} was not written: {failure}. The one before it is whole; free the disk, then resume."
+                f"the checkpoint {path} was not written: {failure}. "
+                "The one before it is whole: free the disk, then resume."
             )
 
     def _load(self, path: Path) -> None:
@@ -504,7 +534,9 @@ class _Run:
         except Exception as error:  # noqa: BLE001  torch.load raises many types on a damaged file; all mean the same
             failure = type(error).__name__
         if failure:
-            raise TrainingError(f"the checkpoint {path} can't be read ({failure}). Remove it to start over with the ledger kept.")
+            raise TrainingError(
+                f"the checkpoint {path} can't be read ({failure}). Remove it to start over with the ledger kept."
+            )
         if state["fingerprint"] != self._fingerprint():
             raise TrainingError(
                 f"the checkpoint {path} belongs to other settings, data or chat model; nothing was done. "
@@ -523,12 +555,19 @@ class _Run:
             self._records([(Query(image, ""), question, answer) for image, answer, question in answered]),
         )
 
-    def _tell(self, phase: Literal["assessor", "student", "protector", "validation"], step: int, steps: int) -> None:
+    def _tell(
+        self, phase: Literal["assessor", "student", "protector", "validation"], step: int, steps: int
+    ) -> None:
         recent = self.right[-200:]
         queries, cost = self.ledger.spent()
         self.report(
             Progress(
-                phase, step, steps, queries, self.config.max_queries, cost,
+                phase,
+                step,
+                steps,
+                queries,
+                self.config.max_queries,
+                cost,
                 utility=sum(recent) / len(recent) if recent else None,
                 leak=self.leak,
             )

@@ -1,9 +1,9 @@
 r"""The history of paid queries, what makes a record critical, and how it steers learning.
 
-The paper claims that critical records of the optimisation history should steer black-box learning. Our reading: a paid
-query is worth most where the student, which stands in for the chat model, is wrong or unsure about it. That is used
-twice: to *replay* the records that the student still gets wrong more often (with an importance correction, so that the fit
-stays unbiased), and to *choose* the next queries where its answer is about to flip.
+The paper claims that critical records of the optimisation history should steer black-box learning. Our reading: a
+paid query is worth most where the student, which stands in for the chat model, is wrong or unsure about it. That is
+used twice: to *replay* the records that the student still gets wrong more often (with an importance correction, so
+that the fit stays unbiased), and to *choose* the next queries where its answer is about to flip.
 
 Nearest literature: critical gradients (McRae et al., ICLR 2022) keep a memory of the past gradients that mattered most;
 prioritised replay (Schaul et al., ICLR 2016) is where the sampling and its correction come from. We replay the queries
@@ -32,7 +32,7 @@ class Records(NamedTuple):
 class CriticalHistory:
     """A bounded memory of records with a criticality each.
 
-    Criticality is the student's latest loss on a record; a new record has the highest there is, so that it is soon seen.
+    Criticality is the student's latest loss on a record; a new record has the highest there is, to be seen soon.
     When the memory is full, the least critical record makes room.
 
     Args:
@@ -61,7 +61,9 @@ class CriticalHistory:
         self._order = torch.cat([self._order, torch.arange(self._added, self._added + count)])
         self._added += count
         old = self._records
-        self._records = records if old is None else Records(*(torch.cat(pair) for pair in zip(old, records, strict=True)))
+        self._records = (
+            records if old is None else Records(*(torch.cat(pair) for pair in zip(old, records, strict=True)))
+        )
         if len(self) > self.capacity:
             self._keep(self._criticality.argsort(descending=True, stable=True)[: self.capacity].sort().values)
 
@@ -71,8 +73,8 @@ class CriticalHistory:
         .. math:: p_i = u \frac1N + (1 - u) \frac{c_i^s}{\sum_j c_j^s}, \qquad w_i = \frac{1}{N p_i}
 
         Returns:
-            Positions ``[count]`` for :meth:`update`, the records, and importance weights ``[count]`` whose mean loss is an
-            unbiased estimate of the mean over the whole history.
+            Positions ``[count]`` for :meth:`update`, the records, and importance weights ``[count]`` whose mean loss
+            is an unbiased estimate of the mean over the whole history.
 
         Raises:
             ValueError: If the history is empty.

@@ -61,8 +61,8 @@ class UtilityEstimator(Protocol):
 class DistilledStudent:
     r"""A small local student of the chat model, fitted on the history of paid queries (our default).
 
-    The student :math:`S_\phi(x, q)` is fitted by cross-entropy on the replayed history, several steps per protector step,
-    anchored by the user's labelled images; the utility loss is its cross-entropy with the reference answer, in units of
+    The student :math:`S_\phi(x, q)` is fitted by cross-entropy on the replayed history, several steps per protector
+    step, anchored by the user's labelled images; the utility loss is its cross-entropy with the reference answer, in units of
     a guess,
 
     .. math:: L_u(x) = \frac{1}{|Q_x|} \sum_{q \in Q_x} \frac{-\log S_\phi(y_q \mid x, q)}{\log K_q}
@@ -103,7 +103,12 @@ class DistilledStudent:
     ) -> None:
         """Learn the questions from the labelled images alone; costs no query."""
         pretrain_reader(
-            self.network, self._anchor_loss, steps, learning_rate=learning_rate, generator=generator, progress=progress
+            self.network,
+            self._anchor_loss,
+            steps,
+            learning_rate=learning_rate,
+            generator=generator,
+            progress=progress,
         )
 
     def observe(self, records: Records) -> None:
@@ -211,7 +216,9 @@ def pretrain_reader(
     """Minimise a loss with AdamW under a one-cycle schedule."""
     network.train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2), pct_start=0.2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, learning_rate, total_steps=max(steps, 2), pct_start=0.2
+    )
     for _ in range(steps):
         _step(network, optimizer, loss(generator))
         schedule.step()

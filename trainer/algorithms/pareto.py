@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import torch
@@ -73,9 +74,13 @@ def hypervolume(points: Sequence[tuple[float, float]], reference: tuple[float, f
         0.625
     """
     worst_leak, worst_utility = reference
-    front = non_dominated([(leak, utility) for leak, utility in points if leak < worst_leak and utility > worst_utility])
-    edges = [leak for leak, _ in front[1:]] + [worst_leak]
-    return sum((edge - leak) * (utility - worst_utility) for (leak, utility), edge in zip(front, edges, strict=True))
+    front = non_dominated(
+        [(leak, utility) for leak, utility in points if leak < worst_leak and utility > worst_utility]
+    )
+    area = 0.0
+    for (leak, utility), (next_leak, _) in itertools.pairwise([*front, (worst_leak, 0.0)]):
+        area += (next_leak - leak) * (utility - worst_utility)
+    return area
 
 
 def spread_levels(levels: Sequence[float], leaks: Sequence[float], count: int) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import zlib
 from typing import TYPE_CHECKING
@@ -36,7 +37,9 @@ class Reader(nn.Module):
 
     questions: Tensor
 
-    def __init__(self, questions: Tensor, answers: int, *, width: int = 96, conditioned: bool = False) -> None:
+    def __init__(
+        self, questions: Tensor, answers: int, *, width: int = 96, conditioned: bool = False
+    ) -> None:
         super().__init__()
         self.conditioned = conditioned
         self.answers = answers
@@ -74,7 +77,9 @@ class Reader(nn.Module):
         Returns:
             Logits, shape ``[B, V]``.
         """
-        return torch.einsum("bkv,bk->bv", self._basis_answers(images, None), self.choose(self.questions)[questions])
+        return torch.einsum(
+            "bkv,bk->bv", self._basis_answers(images, None), self.choose(self.questions)[questions]
+        )
 
     def _basis_answers(self, images: Tensor, level: Tensor | None) -> Tensor:
         blocks = nn.functional.pixel_unshuffle(images * 2 - 1, 4)
@@ -102,7 +107,7 @@ def question_vectors(questions: Sequence[str], *, buckets: int = 256) -> Tensor:
     vectors = torch.zeros(len(questions), buckets)
     for row, question in zip(vectors, questions, strict=True):
         words = re.findall(r"\w+", question.casefold())
-        for term in [*words, *(f"{left} {right}" for left, right in zip(words, words[1:], strict=False))]:
+        for term in [*words, *(f"{left} {right}" for left, right in itertools.pairwise(words))]:
             digest = zlib.crc32(term.encode())
             row[digest % buckets] += 1.0 if digest & 0x8000_0000 else -1.0
     return nn.functional.normalize(vectors, dim=1)
