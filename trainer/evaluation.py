@@ -83,10 +83,11 @@ class EvaluationSettings(BaseModel):
     resolution: int | None = Field(None, ge=32, le=1024)
     """Longest side in pixels at which attackers see images; the protector's working resolution if not given, or 384."""
     train_images: int = Field(1500, ge=1)
-    """At most so many images of the train split are protected for attackers to learn from, drawn by the seed."""
+    """How many images of the train split attackers learn from at an operating point, drawn anew for each; on
+    originals they learn from all."""
 
     queries_per_point: int = Field(200, ge=0)
-    """(image, question) pairs of the test split, the same at every operating point and spread evenly over the questions."""
+    """(image, question) pairs of the test split, the same at every operating point, evenly over the questions."""
     private_questions: dict[str, str] = {}
     """How the chat model is asked for private attributes at the protector's levels, as many queries again."""
     query_originals: bool = False
@@ -199,7 +200,7 @@ class _Evaluation:
         engine = self._engine(source)
         self.attributes = dataset.private_attributes
         self.examples: dict[Split, tuple[Example, ...]] = {
-            "train": self._drawn(dataset.split("train")),
+            "train": dataset.split("train"),
             "val": dataset.split("val"),
             "test": dataset.split("test"),
         }
@@ -239,12 +240,6 @@ class _Evaluation:
             )
         return TorchEngine(protector, digest=self.digest)
 
-    def _drawn(self, examples: Sequence[Example]) -> tuple[Example, ...]:
-        rows = torch.randperm(len(examples), generator=self._generator("train images"))[
-            : self.settings.train_images
-        ]
-        return tuple(examples[row] for row in rows.sort().values)
-
     def _check(self) -> None:
         empty = [split for split, examples in self.examples.items() if not examples]
         if empty:
@@ -260,7 +255,7 @@ class _Evaluation:
     def _check_labels(self) -> None:
         for index, name in enumerate(self.attributes):
             classes = self.labels["test"][:, index]
-            if len(classes[classes >= 0].unique()) < 2:
+            if len(torch.unique(classes[classes >= 0])) < 2:
                 raise DataError(
                     f"private attribute {name!r} has fewer than two classes on test, so no attacker can be judged. "
                     "Nothing was measured; add images of another class or remove the attribute."
@@ -352,17 +347,27 @@ class _Evaluation:
         sent: dict[int, bytes] = {}
         splits = []
         for split, examples in self.examples.items():
+            rows = self._learned_from(setting) if split == "train" else range(len(examples))
             arrived = []
-            for row, example in enumerate(examples):
-                image = self.dataset._open(example)  # noqa: SLF001
+            for row in rows:
+                image = self.dataset._open(examples[row])  # noqa: SLF001
                 encoded = encode_image(
                     setting.engine.protect(image, setting.level) if setting.engine else image
                 )
                 if split == "test" and row in wanted:
                     sent[row] = encoded
                 arrived.append(_at_resolution(decode_image(encoded), self.resolution))
-            splits.append(LabelledImages(_canvas(arrived), self.labels[split]))
+            splits.append(LabelledImages(_canvas(arrived), self.labels[split][list(rows)]))
         return AttackData(*splits), sent
+
+    def _learned_from(self, setting: _Setting) -> list[int]:
+        """Rows of the train split; other ones at every operating point, so that an attacker sees many in all."""
+        count = len(self.examples["train"])
+        if setting is self.originals:
+            return list(range(count))
+        order = torch.randperm(count, generator=self._generator(f"rows/{setting.name}/{setting.level}"))
+        rows: list[int] = order[: self.settings.train_images].tolist()
+        return rows
 
     # -- the chat model ------------------------------------------------------------------------------------------
 

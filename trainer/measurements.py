@@ -53,8 +53,8 @@ class Reading(_Record):
     count: int
     """What entered the accuracy: test images, or answers about them."""
     unusable: int = 0
-    """Refusals and answers that name no class. For a task they count as wrong. For a private attribute they are left out
-    of the accuracy: a refusal protects nobody, the next prompt may not be refused."""
+    """Refusals and answers that name no class. For a task they count as wrong. For a private attribute they are left
+    out of the accuracy: a refusal protects nobody, the next prompt may not be refused."""
 
 
 class OperatingPoint(_Record):
@@ -126,13 +126,14 @@ class Report(_Record):
         Leaks and utilities beyond [0, 1] are noise and count as its ends.
         """
         measured = [
-            (point.leak.value, point.utility.value)
+            (max(point.leak.value, 0.0), min(point.utility.value, 1.0))
             for point in self.of(engine)
             if point.leak and point.utility
         ]
         if not measured:
             return None
-        return hypervolume([(max(leak, 0.0), min(utility, 1.0)) for leak, utility in measured])
+        useful = [(leak, utility) for leak, utility in measured if leak < 1 and utility > 0]
+        return hypervolume(useful) if useful else 0.0
 
     @property
     def best_baseline(self) -> str | None:
@@ -162,7 +163,7 @@ def balanced_accuracy(scores: Tensor, labels: Tensor) -> float:
         scores: In [0, 1], shape ``[N]``.
         labels: Class indices, shape ``[N]``.
     """
-    return float(torch.stack([scores[labels == each].mean() for each in labels.unique()]).mean())
+    return float(torch.stack([scores[labels == each].mean() for each in torch.unique(labels)]).mean())
 
 
 def scale(accuracy: float, floor: float, ceiling: float) -> float | None:

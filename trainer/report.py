@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"))
 _PHONE_INCHES = (4.0, 3.8)
 _CELL = 96
-_LABEL = 104
+_LABEL = 112
 _MARGIN = 4
 
 

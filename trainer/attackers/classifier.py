@@ -1,4 +1,4 @@
-"""A fresh classifier of the private attributes that adapts to the protection: what training's assessor can't fool."""
+"""A fresh classifier of the private attributes that adapts to the protection."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_WARM_BATCH, _WARM_RATE = 64, 4e-3
-_BATCH, _RATE = 32, 3e-3
+_BATCH = 32
+_WARM_RATE = 4e-3
+_RATE = 3e-3
 
 
 class LabelledImages(NamedTuple):
@@ -34,8 +35,8 @@ class AttackData(NamedTuple):
 class AttributeClassifier(nn.Module):
     """Convolutions from half to an eighth of the resolution, one of them residual, and a linear head per attribute.
 
-    Space-to-depth by 2 and three stages divided by maximum pooling, each convolution with batch normalisation; the heads
-    read both the maximum and the mean over positions. Its architecture shares nothing with the networks of training.
+    Space-to-depth by 2 and three stages divided by maximum pooling, each convolution with batch normalisation; the
+    heads read both the maximum and the mean over positions. Not the architecture of training's own networks.
 
     Args:
         classes: Number of classes of each attribute.
@@ -65,7 +66,8 @@ class AttributeClassifier(nn.Module):
         cells = self.stem(images * 2 - 1)
         cells = cells + self.residual(cells)
         pooled = torch.cat([cells.amax(dim=(2, 3)), cells.mean(dim=(2, 3))], dim=1)
-        return self.heads(pooled).float().split(self.classes, dim=1)
+        logits: tuple[Tensor, ...] = self.heads(pooled).float().split(self.classes, dim=1)
+        return logits
 
 
 class FreshClassifier:
@@ -86,7 +88,7 @@ class FreshClassifier:
     name = "fresh classifier"
 
     def __init__(
-        self, attributes: Mapping[str, tuple[str, ...]], *, warm_epochs: int = 8, epochs: int = 3
+        self, attributes: Mapping[str, tuple[str, ...]], *, warm_epochs: int = 6, epochs: int = 3
     ) -> None:
         self._classes = tuple(len(classes) for classes in attributes.values())
         self._warm_epochs, self._epochs = warm_epochs, epochs
@@ -97,9 +99,9 @@ class FreshClassifier:
     def description(self) -> str:
         """How it was trained, for a report."""
         return (
-            f"fresh convolutional classifier: {self._warm_epochs} epochs on originals, then {self._epochs} on protected "
-            "training images for each operating point, from the weakest level of an engine to its strongest; the better "
-            "of before and after on the validation split"
+            f"fresh convolutional classifier: {self._warm_epochs} epochs on originals, then {self._epochs} on "
+            "protected training images for each operating point, from the weakest level of an engine to its "
+            "strongest; the better of before and after on the validation split"
         )
 
     def prepare(self, originals: AttackData, *, generator: torch.Generator) -> Tensor:
@@ -113,7 +115,7 @@ class FreshClassifier:
         ):  # layers draw their weights from torch's global generator only
             torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
             self._network = AttributeClassifier(self._classes).to(memory_format=torch.channels_last)
-        self._fit(originals.train, self._warm_epochs, _WARM_BATCH, _WARM_RATE, generator)
+        self._fit(originals.train, self._warm_epochs, _WARM_RATE, generator)
         return self._read(originals.test.images)
 
     def attack(self, protected: AttackData, *, generator: torch.Generator) -> Tensor:
@@ -126,16 +128,16 @@ class FreshClassifier:
             ValueError: If :meth:`prepare` was not called.
         """
         before = self._read(protected.val.images), self._read(protected.test.images)
-        self._fit(protected.train, self._epochs, _BATCH, _RATE, generator)
+        self._fit(protected.train, self._epochs, _RATE, generator)
         after = self._read(protected.val.images), self._read(protected.test.images)
         right = [(val == protected.val.labels).sum(dim=0) for val, _ in (before, after)]
         return torch.where(right[0] > right[1], before[1], after[1])
 
     def _fit(
-        self, train: LabelledImages, epochs: int, batch: int, learning_rate: float, generator: torch.Generator
+        self, train: LabelledImages, epochs: int, learning_rate: float, generator: torch.Generator
     ) -> None:
         network = self._prepared().train()
-        batch = min(batch, len(train.images))
+        batch = min(_BATCH, len(train.images))
         steps = len(train.images) // batch
         optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-2, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -143,7 +145,7 @@ class FreshClassifier:
         )
         for _ in range(epochs):
             order = torch.randperm(len(train.images), generator=generator)[: steps * batch]
-            for rows in order.split(batch):
+            for rows in torch.split(order, batch):
                 logits = self._logits(train.images[rows])
                 losses = [
                     nn.functional.cross_entropy(each, labels, ignore_index=-1, reduction="sum")
@@ -159,7 +161,7 @@ class FreshClassifier:
         self._prepared().eval()
         parts = [
             torch.stack([each.argmax(dim=1) for each in self._logits(part)], dim=1)
-            for part in images.split(256)
+            for part in torch.split(images, 256)
         ]
         return torch.cat(parts)
 
@@ -178,7 +180,7 @@ class FreshClassifier:
 
 
 def _computes_in_bfloat16() -> bool:
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 

@@ -1,0 +1,254 @@
+"""The audit can fail: what leaks is reported as leaking, what hides as private."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from PIL import Image
+from pydantic import Field
+
+from langchain_vpp.artifact import Manifest, save_artifact
+from langchain_vpp.engines import Pixelate
+from langchain_vpp.errors import BudgetExhaustedError, DataError, TrainingError
+from langchain_vpp.protector import Protector, ProtectorConfig
+from trainer.data import Dataset, Example, Task
+from trainer.evaluation import EvaluationSettings, evaluate
+from trainer.ledger import Budget
+from trainer.measurements import OURS, Report
+
+_SIDE = 32
+_COLOURS = {"red": (220, 40, 40), "blue": (40, 40, 220), "green": (30, 200, 40)}
+_PLACES = ("left", "right")
+_TONES = {"light": 225, "dark": 30}
+
+
+def _question(kind: str) -> str:
+    return f"What {kind} is it?"
+
+
+_TASK = _question("colour")
+_SHIRT = _question("place")
+
+
+def _draw(path, colour: str, place: str, tone: str, generator: np.random.Generator) -> None:
+    """A square of the task's colour on top; below a dot whose place and tone are private."""
+    pixels = generator.integers(110, 140, (_SIDE, _SIDE, 3), dtype=np.uint8)
+    pixels[2:14, 4:28] = _COLOURS[colour]
+    left = 3 if place == "left" else 19
+    pixels[18:28, left : left + 10] = _TONES[tone]
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Dataset:
+    folder = tmp_path_factory.mktemp("data")
+    generator = np.random.default_rng(0)
+    examples = []
+    for split, count in (("train", 256), ("val", 48), ("test", 100)):
+        for number in range(count):
+            colour, place, tone = (str(generator.choice(list(each))) for each in (_COLOURS, _PLACES, _TONES))
+            name = f"{split}{number}.png"
+            _draw(folder / name, colour, place, tone, generator)
+            task = Task(question=_TASK, answer=colour, choices=tuple(_COLOURS))
+            examples.append(
+                Example(image=name, split=split, tasks=(task,), private={"place": place, "tone": tone})
+            )
+    return Dataset(folder, tuple(examples), "digest")
+
+
+class _Eyes(BaseChatModel):
+    """Answers by looking at the pixels."""
+
+    refuses: bool = False
+    calls: list[str] = Field(default_factory=list)
+
+    @property
+    def _llm_type(self) -> str:
+        return "eyes"
+
+    def _generate(
+        self, messages: list[BaseMessage], stop=None, run_manager=None, **kwargs: Any
+    ) -> ChatResult:
+        text, image = messages[-1].content
+        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(image["base64"])))).astype(float)
+        self.calls.append(text["text"])
+        if _SHIRT in text["text"]:
+            change = np.abs(pixels[20:26] - 125).mean(axis=(0, 2))
+            answer = "I won't say." if self.refuses else _PLACES[int(change[20:].mean() > change[:12].mean())]
+        else:
+            mean = pixels[4:12, 8:24].mean(axis=(0, 1))
+            distance = {name: np.abs(mean - colour).sum() for name, colour in _COLOURS.items()}
+            answer = min(distance, key=distance.__getitem__)
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(answer))])
+
+
+class _Identity:
+    def protect(self, image: Image.Image, level: float) -> Image.Image:
+        return image.copy()
+
+
+class _Grey:
+    def protect(self, image: Image.Image, level: float) -> Image.Image:
+        return Image.new("RGB", image.size, (128, 128, 128))
+
+
+class _HidesTone:
+    """Fills the dot with one tone: its place stays."""
+
+    def protect(self, image: Image.Image, level: float) -> Image.Image:
+        pixels = np.array(image)
+        below = pixels[16:]
+        below[np.abs(below.astype(int) - 125).min(axis=2) > 40] = 225
+        return Image.fromarray(pixels)
+
+
+def _settings(**changes: Any) -> EvaluationSettings:
+    return EvaluationSettings(
+        **{"levels": (0.5,), "baselines": {}, "resolution": _SIDE, "queries_per_point": 60, **changes}
+    )
+
+
+def _evaluate(engine, dataset, tmp_path, model=None, **changes: Any) -> Report:
+    return evaluate(engine, dataset, model or _Eyes(), _settings(**changes), ledger=tmp_path / "l.sqlite")
+
+
+def _scaled(report: Report) -> dict[str, float]:
+    return {reading.subject: reading.scaled for reading in report.of(OURS)[0].attributes}
+
+
+def test_identity_is_reported_as_leaking_and_dominates_nothing(dataset, tmp_path) -> None:
+    report = _evaluate(_Identity(), dataset, tmp_path)
+    (point,) = report.of(OURS)
+    assert point.leak.value > 0.95
+    assert point.utility.value > 0.95
+    assert report.hypervolume(OURS) < 0.05
+
+
+def test_constant_grey_is_reported_as_private_and_useless(dataset, tmp_path) -> None:
+    report = _evaluate(_Grey(), dataset, tmp_path)
+    (point,) = report.of(OURS)
+    assert point.leak.value < 0.1
+    assert abs(point.utility.value) < 0.25
+    assert report.hypervolume(OURS) < 0.25
+
+
+def test_hiding_one_attribute_shows_that_one_low_and_the_other_high(dataset, tmp_path) -> None:
+    scaled = _scaled(_evaluate(_HidesTone(), dataset, tmp_path))
+    assert scaled["tone"] < 0.25
+    assert scaled["place"] > 0.9
+
+
+def test_an_attacker_adapts_to_a_protection_that_fools_one_trained_on_originals(dataset, tmp_path) -> None:
+    class _Inverts:
+        def protect(self, image: Image.Image, level: float) -> Image.Image:
+            return Image.fromarray(255 - np.asarray(image))
+
+    assert _scaled(_evaluate(_Inverts(), dataset, tmp_path))["tone"] > 0.9
+
+
+def test_same_seed_gives_the_same_report(dataset, tmp_path) -> None:
+    settings = _settings(levels=(0.5, 0.9), baselines={"blur": (0.5,)})
+    first = evaluate(Pixelate(), dataset, None, settings)
+    second = evaluate(Pixelate(), dataset, None, settings)
+    assert first == second
+
+
+def test_originals_are_shown_to_the_chat_model_only_on_request(dataset, tmp_path) -> None:
+    hidden, shown = _Eyes(calls=[]), _Eyes(calls=[])
+    report = _evaluate(_Grey(), dataset, tmp_path / "a", hidden)
+    assert report.queries.originals == 0
+    assert report.originals.tasks == ()
+    assert len(hidden.calls) <= 60
+    report = _evaluate(_Grey(), dataset, tmp_path / "b", shown, query_originals=True)
+    assert report.queries.originals == 60
+    assert report.originals.utility.value == pytest.approx(1.0)
+    assert len(shown.calls) > 60
+
+
+def test_private_questions_are_asked_of_our_pictures_and_refusals_counted_apart(dataset, tmp_path) -> None:
+    questions = {"place": _SHIRT}
+    told = (
+        _evaluate(_Identity(), dataset, tmp_path / "a", private_questions=questions)
+        .points[0]
+        .private_answers[0]
+    )
+    assert told.accuracy.value == 1.0
+    refused = (
+        _evaluate(_Identity(), dataset, tmp_path / "b", _Eyes(refuses=True), private_questions=questions)
+        .points[0]
+        .private_answers[0]
+    )
+    assert (refused.unusable, refused.count, refused.accuracy) == (60, 0, None)
+
+
+def test_nothing_is_paid_twice(dataset, tmp_path) -> None:
+    first = _evaluate(_Identity(), dataset, tmp_path)
+    again = _evaluate(_Identity(), dataset, tmp_path)
+    assert (first.queries.paid, again.queries.paid) == (60, 0)
+    assert first.points == again.points
+
+
+def test_a_budget_below_what_is_needed_sends_nothing(dataset, tmp_path) -> None:
+    model = _Eyes(calls=[])
+    with pytest.raises(BudgetExhaustedError):
+        evaluate(_Identity(), dataset, model, _settings(), ledger=tmp_path / "l", budget=Budget(59))
+    assert model.calls == []
+
+
+def test_a_chat_model_without_a_ledger_is_refused(dataset) -> None:
+    with pytest.raises(TrainingError, match="ledger"):
+        evaluate(_Identity(), dataset, _Eyes(), _settings())
+
+
+def test_one_class_on_test_is_refused(dataset) -> None:
+    examples = tuple(
+        each
+        if each.split != "test"
+        else each.model_copy(update={"private": {**each.private, "tone": "dark"}})
+        for each in dataset.examples
+    )
+    with pytest.raises(DataError, match="'tone'"):
+        evaluate(_Identity(), Dataset(dataset.folder, examples, "d"), None, _settings())
+
+
+def test_no_test_split_is_refused(dataset) -> None:
+    examples = tuple(each for each in dataset.examples if each.split != "test")
+    with pytest.raises(DataError, match="test"):
+        evaluate(_Identity(), Dataset(dataset.folder, examples, "d"), None, _settings())
+
+
+def test_a_private_question_for_an_unknown_attribute_is_refused(dataset) -> None:
+    with pytest.raises(DataError, match="shoe"):
+        evaluate(_Identity(), dataset, None, _settings(private_questions={"shoe": "Which shoe?"}))
+
+
+def test_an_attacker_that_learns_nothing_gives_no_report(dataset) -> None:
+    coin = np.random.default_rng(1)
+    examples = [
+        each.model_copy(update={"private": {"coin": str(coin.choice(["heads", "tails"]))}})
+        for each in dataset.examples
+    ]
+    with pytest.raises(DataError, match="even from originals"):
+        evaluate(_Identity(), Dataset(dataset.folder, tuple(examples), "d"), None, _settings())
+
+
+def test_an_artifact_trained_on_other_data_is_named(dataset, tmp_path) -> None:
+    torch.manual_seed(0)
+    protector = Protector(ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=_SIDE))
+    manifest = Manifest(
+        protector={}, private_attributes={}, questions=(), trained_against="x", access="labels", queries=0,
+        steps=1, seed=0, data_digest="other", created_with="test",
+    )  # fmt: skip
+    digest = save_artifact(tmp_path / "artifact", protector, manifest)
+    report = evaluate(tmp_path / "artifact", dataset, None, _settings(resolution=None))
+    assert report.artifact_digest == digest
+    assert any("another data set" in warning for warning in report.warnings)
+    assert report.points[0].leak.value > 0.9  # a new network is next to the identity
