@@ -77,7 +77,7 @@ class FreshClassifier:
     where it stands: on strong mosaics that reads 2 to 4 points more than starting from originals each time.
 
     Images count for more than epochs. On mosaics of the sandbox's scenes, mean accuracy over the attributes at three
-    strengths was 0.97, 0.92, 0.79 after 3 epochs on 2,000 images (0.98 and 0.93 after 10 at the first two; one seed),
+    strengths was 0.97, 0.92, 0.79 after 3 epochs on 2,000 images (0.98, 0.93, 0.80 after 10 from originals; one seed),
     and 0.92, 0.88, 0.76 on 1,000 (0.93, 0.90, 0.76 after 5).
 
     For every attribute, the predictions reported are those of the network that it started from or of the adapted one,
