@@ -155,18 +155,16 @@ def demo(
     from trainer.demo import SMOKE, Files, Plan, run_demo  # noqa: PLC0415  loads torch
     from trainer.report import tables  # noqa: PLC0415
 
-    with _bars() as bars:
-        display = _Display(bars)
-        outcome = _until_interrupted(
-            lambda: run_demo(
-                out,
-                seed=seed,
-                plan=SMOKE if smoke else Plan(),
-                on_training=display.show_training,
-                on_stage=display.show,
-            ),
-            "run the same command again to go on.",
-        )
+    outcome = _watched(
+        lambda display: run_demo(
+            out,
+            seed=seed,
+            plan=SMOKE if smoke else Plan(),
+            on_training=display.show_training,
+            on_stage=display.show,
+        ),
+        "run the same command again to go on.",
+    )
     if as_json:
         _print_json(
             {
@@ -256,12 +254,10 @@ def train(
     from trainer import Trainer, load_dataset  # noqa: PLC0415  loads torch
 
     trainer = Trainer(chat_model, load_dataset(data), settings)
-    with _bars() as bars:
-        display = _Display(bars)
-        _until_interrupted(
-            lambda: trainer.fit(out, resume=resume, on_progress=display.show_training),
-            "run the same command again with --resume to go on.",
-        )
+    _watched(
+        lambda display: trainer.fit(out, resume=resume, on_progress=display.show_training),
+        "run the same command again with --resume to go on.",
+    )
     _show_manifest(out, as_json=as_json)
 
 
@@ -296,20 +292,18 @@ def evaluate(
     settings = EvaluationSettings(seed=seed, query_originals=query_originals)
     if queries_per_point is not None:
         settings = settings.model_copy(update={"queries_per_point": queries_per_point})
-    with _bars() as bars:
-        display = _Display(bars)
-        report = _until_interrupted(
-            lambda: measure(
-                artifact,
-                load_dataset(data),
-                chat_model,
-                settings,
-                ledger=out.with_suffix(".ledger.sqlite"),
-                budget=None if max_queries is None else Budget(max_queries),
-                on_progress=lambda phase: display.show(phase.name, phase.done, phase.of),
-            ),
-            "run the same command again to go on.",
-        )
+    report = _watched(
+        lambda display: measure(
+            artifact,
+            load_dataset(data),
+            chat_model,
+            settings,
+            ledger=out.with_suffix(".ledger.sqlite"),
+            budget=None if max_queries is None else Budget(max_queries),
+            on_progress=lambda phase: display.show(phase.name, phase.done, phase.of),
+        ),
+        "run the same command again to go on.",
+    )
     save_json(report, out)
     if as_json:
         _print_json(report.model_dump(mode="json"))
@@ -664,10 +658,11 @@ def _table(title: str, *columns: str, numbers: bool = True) -> Table:
     return table
 
 
-def _until_interrupted(work: Callable[[], _T], advice: str) -> _T:
-    """Do resumable work; on Ctrl-C say how to go on."""
+def _watched(work: Callable[[_Display], _T], advice: str) -> _T:
+    """Do resumable work under live bars; on Ctrl-C say how to go on."""
     try:
-        return work()
+        with _bars() as bars:
+            return work(_Display(bars))
     except KeyboardInterrupt:
         pass
     _say_error(f"interrupted. Everything paid is saved: {advice}")

@@ -1,0 +1,98 @@
+"""Runs ``vpp`` in processes of its own.
+
+They are forked from a server that has loaded the libraries, because loading them takes ten times longer than the
+commands of these tests. Otherwise they are ordinary processes: they have file descriptors, signals and an exit code.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+_PRELOADED = (
+    "torch._dynamo",
+    "torchvision.transforms.functional",
+    "langchain_openai",
+    "langchain_vpp.cli",
+    "trainer.run",
+    "trainer.evaluation",
+    "trainer.sandbox.server",
+    __name__,
+)
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line that says what went wrong."""
+        lines = [line for line in self.err.splitlines() if line.startswith("vpp: ")]
+        assert len(lines) == 1, self.err
+        assert self.err.rstrip().endswith(lines[0])
+        assert "Traceback" not in self.err
+        return lines[0]
+
+
+class Commands:
+    """Starts ``vpp`` in a working folder."""
+
+    def __init__(self, folder: Path) -> None:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(list(_PRELOADED))
+        self.folder = folder
+        self._numbers = itertools.count()
+
+    def start(self, *arguments: object) -> Command:
+        return Command(self._context, self.folder, next(self._numbers), [str(each) for each in arguments])
+
+    def run(self, *arguments: object) -> Result:
+        return self.start(*arguments).wait()
+
+
+class Command:
+    """One running ``vpp``."""
+
+    def __init__(self, context, folder: Path, number: int, arguments: list[str]) -> None:
+        self._out, self._err = folder / f"stdout-{number}", folder / f"stderr-{number}"
+        self._process = context.Process(target=_run, args=(arguments, folder, self._out, self._err))
+        self._process.start()
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self._process.pid, number)
+
+    def running(self) -> bool:
+        return self._process.is_alive()
+
+    def wait(self, seconds: float = 120) -> Result:
+        self._process.join(seconds)
+        assert not self._process.is_alive(), "vpp does not end"
+        return Result(self._process.exitcode, self._out.read_text(), self._err.read_text())
+
+
+def _run(arguments: list[str], folder: Path, out: Path, err: Path) -> None:
+    for descriptor, path in ((1, out), (2, err)):
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    os.chdir(folder)
+    sys.argv = ["vpp", *arguments]
+    from langchain_vpp.cli import main
+
+    main()
+
+
+def wait_until(condition, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)
