@@ -22,6 +22,7 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+import functools
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage, conv
 from langchain_core.prompt_values import PromptValue
 from pydantic import BaseModel
 
-from langchain_vpp.embedded import SHORTEST_SPELLING, find_file_header, holds_pixels
+from langchain_vpp.embedded import SHORTEST_SPELLING, find_file_header, holds_pixels, numbers_spell_file
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.pixels import ENCODED_MIME_TYPE
 
@@ -160,6 +161,14 @@ _OPAQUE_FIELDS: Final[_Opaque] = {
 _IDENTIFIERS: Final = frozenset({"id", "name", "type", "role", "tool_call_id", "status"})
 _ATOMS: Final = frozenset({type(None), bool, int, float})
 _EMPTIABLE: Final = frozenset({str, list, dict})
+_DICT_READERS: Final = ("__iter__", "__len__", "__getitem__", "get", "items", "keys", "values")
+_MESSAGE_READERS: Final = frozenset(
+    {
+        "__getattr__", "__getattribute__", "__iter__", "additional_kwargs", "content", "content_blocks",
+        "dict", "json", "model_dump", "model_dump_json", "response_metadata", "text", "to_json", "tool_calls",
+    }
+)  # fmt: skip
+_MESSAGE_PACKAGES: Final = ("langchain_core.", "pydantic.", "typing", "builtins", "abc")
 _ATOM_CLASSES: Final = (
     int,
     float,
@@ -308,6 +317,8 @@ class _Walk:
         self._containers = 0
         if not isinstance(message, BaseMessage):
             self._refuse("there is no message")
+        if _reads_otherwise(type(message)):
+            self._refuse("a message is of a class that may show other content than it holds")
         changes: dict[str, Any] = {}
         for source in (message.__dict__, message.__pydantic_extra__ or {}):
             for name, value in source.items():
@@ -346,6 +357,7 @@ class _Walk:
 
     def _items(self, items: list[Any], depth: int) -> list[Any]:
         walked: list[Any] = []
+        items = _plain(items)
         for item in items:
             if isinstance(item, dict):
                 walked.extend(self._block(item, depth + 1))
@@ -369,6 +381,7 @@ class _Walk:
     def _walk_block(self, block: dict[Any, Any], depth: int) -> list[Any]:
         if depth > _MAX_DEPTH:
             self._refuse("the content is nested too deeply")
+        block = _plain(block)
         role = _role(block)
         if role == "data":
             return [self._data(block, None if "type" in block else _OPAQUE_TYPELESS, depth)]
@@ -512,9 +525,9 @@ class _Walk:
         if isinstance(value, str):
             return self._text(value, opaque=opaque is True)
         if isinstance(value, dict):
-            return self._mapping(value, opaque, depth)
+            return self._mapping(_plain(value), opaque, depth)
         if isinstance(value, list | tuple | set | frozenset):
-            return self._sequence(value, opaque, depth)
+            return self._sequence(_plain(value), opaque, depth)
         if isinstance(value, _ATOM_CLASSES) or (
             opaque is True and isinstance(value, bytes) and find_file_header(value) is None
         ):
@@ -535,10 +548,13 @@ class _Walk:
         inside = _OPAQUE.get(kind, opaque) if isinstance(kind, str) else opaque
         changed: dict[Any, Any] = {}
         for key, item in value.items():
-            if key.__class__ is not str and not isinstance(key, str | int | float | bool | None):
-                return self._drop_or_refuse("a key is not known to be free of pixels")
-            if isinstance(key, str) and holds_pixels(key):
-                return self._drop_or_refuse("a key spells a picture")
+            if type(key) is not str or len(key) >= SHORTEST_SPELLING:
+                if not isinstance(key, str | int | float | bool | None):
+                    return self._drop_or_refuse("a key is not known to be free of pixels")
+                if isinstance(key, str) and holds_pixels(key):
+                    return self._drop_or_refuse("a key spells a picture")
+            if type(item) in _ATOMS:
+                continue
             expected = (inside.get(key) or inside.get("*")) if isinstance(inside, dict) else None
             walked = self._data(item, expected, depth + 1)
             if walked is not item:
@@ -547,10 +563,8 @@ class _Walk:
 
     def _sequence(self, value: Any, opaque: Any, depth: int) -> Any:
         self._enter(depth)
-        if len(value) >= SHORTEST_SPELLING and all(type(item) is int and 0 <= item < 256 for item in value):
-            if find_file_header(bytes(value)) is not None:
-                return self._drop_or_refuse("a list of numbers spells a picture")
-            return value
+        if numbers_spell_file(value):
+            return self._drop_or_refuse("a list of numbers spells a picture")
         walked = [self._data(item, opaque if isinstance(opaque, dict) else None, depth + 1) for item in value]
         return value if all(new is old for new, old in zip(walked, value, strict=True)) else walked
 
@@ -584,6 +598,29 @@ class _Walk:
 
     def _refuse(self, reason: str) -> NoReturn:
         raise ProtectionError(f"Nothing was sent: in message {self._place}, {reason}.")
+
+
+def _plain(value: Any) -> Any:
+    """Copy a container whose class iterates in its own way: some serializers read what it holds instead."""
+    kind = type(value)
+    if kind is dict or kind is list:
+        return value
+    if isinstance(value, dict):
+        own = any(getattr(kind, name) is not getattr(dict, name) for name in _DICT_READERS)
+        return dict(dict.items(value)) if own else value
+    base: Any = next(base for base in (list, tuple, set, frozenset) if isinstance(value, base))
+    return (
+        base(base.__iter__(value))
+        if any(getattr(kind, name) is not getattr(base, name) for name in ("__iter__", "__len__"))
+        else value
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _reads_otherwise(cls: type[BaseMessage]) -> bool:
+    """Say whether a message class not of LangChain's overrides how its content is read or serialized."""
+    foreign = (base for base in cls.__mro__ if not base.__module__.startswith(_MESSAGE_PACKAGES))
+    return any(name in vars(base) for base in foreign for name in _MESSAGE_READERS)
 
 
 def _role(block: dict[Any, Any]) -> _Role | None:

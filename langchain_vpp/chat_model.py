@@ -22,14 +22,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast, overload
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.runnables import Runnable, RunnableBinding
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableSerializable
 from langchain_core.runnables.config import ensure_config, run_in_executor
 from langchain_core.tools import BaseTool
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.ingress import (
     ConfigurableIngress,
+    Ingress,
     check_call,
+    check_callbacks,
     enclose,
     move_to_class,
     refuse_media,
@@ -65,6 +67,8 @@ else:
     _Model = object
 
 _M = TypeVar("_M", bound=BaseChatModel)
+
+_COMPOSITIONS: Final = "langchain_core."
 
 RECEIPT_KEY: Final = "vpp"
 """The key of ``response_metadata`` that holds the receipt."""
@@ -195,7 +199,8 @@ class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
         **kwargs: Any,
     ) -> LLMResult:
         """See :meth:`BaseChatModel.generate`."""
-        self._check_generate(stop, kwargs)
+        refuse_media([stop, kwargs])
+        check_callbacks(callbacks)
         level = _call_level(kwargs)
         admitted = [
             self.vpp_protector.admit(prompt, level=level, callbacks=callbacks).messages for prompt in messages
@@ -210,7 +215,8 @@ class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
         **kwargs: Any,
     ) -> LLMResult:
         """See :meth:`BaseChatModel.agenerate`."""
-        self._check_generate(stop, kwargs)
+        refuse_media([stop, kwargs])
+        check_callbacks(callbacks)
         level = _call_level(kwargs)
         admitted = [
             (await self.vpp_protector.aadmit(prompt, level=level, callbacks=callbacks)).messages
@@ -291,9 +297,6 @@ class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
         kwargs, level, callbacks = _call_arguments(config, stop, kwargs)
         admission = await self.vpp_protector.aadmit(model_input, level=level, callbacks=callbacks)
         return admission.messages, kwargs
-
-    def _check_generate(self, stop: list[str] | None, kwargs: dict[str, Any]) -> None:
-        refuse_media([stop, kwargs])
 
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         kwargs.pop(LEVEL_KEY, None)
@@ -454,7 +457,9 @@ def protect(target: Any, protector: ImageProtector) -> Any:
     Args:
         target: A chat model comes back as a model of the same class that shares the original's clients, a
             binding of one (``bind``, ``bind_tools``) as a binding of the protected one, and anything else as
-            a :class:`~langchain_vpp.ingress.ProtectedRunnable`. ``target`` itself is not changed.
+            a :class:`~langchain_vpp.ingress.ProtectedRunnable`. In what LangChain composes (sequences,
+            fallbacks, branches, ...) the chat models are protected too, because a step may make a picture
+            that was not in the input. ``target`` itself is not changed.
         protector: What protects its input.
 
     Raises:
@@ -472,7 +477,29 @@ def protect(target: Any, protector: ImageProtector) -> Any:
         raise TypeError(msg)
     if isinstance(target, RunnableBinding) and isinstance(target.bound, BaseChatModel):
         return enclose(target.model_copy(update={"bound": protect(target.bound, protector)}), protector)
-    return enclose(target, protector)
+    return enclose(_protect_parts(target, protector), protector)
+
+
+def _protect_parts(part: Any, protector: ImageProtector) -> Any:
+    """Protect the chat models in a composed Runnable; functions and graphs keep theirs to themselves."""
+    if isinstance(part, Ingress):
+        return part
+    if isinstance(part, BaseChatModel):
+        return protect(part, protector)
+    if isinstance(part, dict):
+        items = {name: _protect_parts(item, protector) for name, item in part.items()}
+        return part if all(items[name] is item for name, item in part.items()) else items
+    if isinstance(part, (list, tuple)):
+        parts = [_protect_parts(item, protector) for item in part]
+        unchanged = all(new is old for new, old in zip(parts, part, strict=True))
+        return part if unchanged else type(part)(parts)
+    if not isinstance(part, RunnableSerializable) or not type(part).__module__.startswith(_COMPOSITIONS):
+        return part
+    fields = {name: getattr(part, name) for name in type(part).model_fields}
+    changed = {
+        name: new for name, old in fields.items() if (new := _protect_parts(old, protector)) is not old
+    }
+    return part.model_copy(update=changed) if changed else part
 
 
 def _protected_if_model(candidate: Any, protector: ImageProtector) -> Any:

@@ -19,7 +19,10 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 SHORTEST_SPELLING: Final = 40
 """No text, and no list of numbers, shorter than this spells a picture: 40 bytes of a file show nothing."""
@@ -81,6 +84,15 @@ def find_file_header(data: bytes) -> int | None:
     return None
 
 
+def numbers_spell_file(numbers: Collection[Any]) -> bool:
+    """Say whether a collection of integers from 0 to 255 holds the header of a picture, a video or a PDF."""
+    return (
+        len(numbers) >= SHORTEST_SPELLING
+        and all(type(number) is int and 0 <= number < 256 for number in numbers)
+        and find_file_header(bytes(numbers)) is not None
+    )
+
+
 def holds_pixels(text: str, *, opaque: bool = False) -> bool:
     """Say whether a picture is spelled out in ``text``.
 
@@ -88,7 +100,9 @@ def holds_pixels(text: str, *, opaque: bool = False) -> bool:
         text: Anything; ordinary text costs a few nanoseconds per character.
         opaque: Whether long base64 without a known file header is expected here, as in a signature.
     """
-    return _holds_pixels(text, opaque=opaque, layers=_MAX_LAYERS)
+    # What a subclass says of itself doesn't count: serializers read the characters that it holds.
+    plain = text if type(text) is str else str.__str__(text)
+    return len(plain) >= SHORTEST_SPELLING and _holds_pixels(plain, opaque=opaque, layers=_MAX_LAYERS)
 
 
 def _holds_pixels(text: str, *, opaque: bool, layers: int) -> bool:

@@ -11,16 +11,18 @@ import copy
 import dataclasses
 import datetime as dt
 import enum
+import io
 import numbers
 import sys
 import uuid
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
+from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPromptValue
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
@@ -29,12 +31,12 @@ from PIL import Image
 from pydantic import BaseModel
 
 from langchain_vpp.blocks import coerce_messages
-from langchain_vpp.embedded import find_file_header, holds_pixels
+from langchain_vpp.embedded import find_file_header, holds_pixels, numbers_spell_file
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.protection import requested_level
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
 
     from langchain_core.callbacks import Callbacks
     from langchain_core.runnables.graph import Graph
@@ -62,13 +64,16 @@ _PLAIN: Final = (
     dt.time,
     dt.timedelta,
     uuid.UUID,
-    PurePath,
-    enum.Enum,
     type(None),
 )
 _MAX_DEPTH: Final = 64
 # Settings may hold a digest or a nonce in bytes, nothing longer.
 _MAX_SETTING_BYTES: Final = 256
+# langgraph's own: channels and bookkeeping of the enclosing graph, which no run records.
+_GRAPH_INTERNAL: Final = "__pregel_"
+_SPELLED: Final = (
+    "A picture is encoded in plain data of the input, so nothing was sent. Put it into a message."
+)
 
 # What may be reached through a shell. A name that isn't here doesn't exist: it could hand out the bare
 # Runnable.
@@ -257,6 +262,7 @@ class ProtectedRunnable(Ingress, Runnable[Any, Any]):
 
     def _update(self, update: Callable[..., Any]) -> Callable[..., Any]:
         def protected_update(config: RunnableConfig, *args: Any, **kwargs: Any) -> Any:
+            check_call(config, {})
             args, kwargs = protect_value(self.vpp_protector, (args, kwargs), **request_options(config))
             return update(config, *args, **kwargs)
 
@@ -264,6 +270,7 @@ class ProtectedRunnable(Ingress, Runnable[Any, Any]):
 
     def _async_update(self, update: Callable[..., Any]) -> Callable[..., Any]:
         async def protected_update(config: RunnableConfig, *args: Any, **kwargs: Any) -> Any:
+            check_call(config, {})
             args, kwargs = await aprotect_value(self.vpp_protector, (args, kwargs), **request_options(config))
             return await update(config, *args, **kwargs)
 
@@ -466,27 +473,44 @@ def check_call(config: RunnableConfig | None, kwargs: Mapping[str, Any]) -> None
     Raises:
         ProtectionError: If there is one.
     """
-    settings = {key: (config or {}).get(key) for key in ("tags", "metadata", "run_name", "configurable")}
-    refuse_media([dict(kwargs), settings])
+    # With what comes from the enclosing run: its metadata are recorded with every run inside.
+    merged = ensure_config(config)
+    settings = {key: merged.get(key) for key in ("tags", "metadata", "run_name")}
+    configurable = {
+        key: item
+        for key, item in merged.get("configurable", {}).items()
+        if not (isinstance(key, str) and key.startswith(_GRAPH_INTERNAL))
+    }
+    refuse_media([dict(kwargs), settings, configurable])
+    check_callbacks(merged.get("callbacks"))
+
+
+def check_callbacks(callbacks: Callbacks) -> None:
+    """Refuse pictures in the tags and metadata that a callback manager hands on to every run.
+
+    Raises:
+        ProtectionError: If there is one.
+    """
+    if isinstance(callbacks, BaseCallbackManager):
+        refuse_media(
+            [callbacks.tags, callbacks.inheritable_tags, callbacks.metadata, callbacks.inheritable_metadata]
+        )
 
 
 def refuse_media(value: Any, depth: int = 0) -> None:
-    """Raise if plain data (text, bytes, lists, mappings, pydantic objects) hold an encoded picture.
+    """Raise if plain data (text, bytes, lists, mappings, pydantic objects, dataclasses) hold an encoded picture.
 
-    Other objects are passed over: functions, classes and clients are no content.
+    Pictures, arrays, open files and iterators are refused. Other objects are passed over: functions, classes
+    and clients are no content.
 
     Raises:
         ProtectionError: If they do, or are nested too deeply to tell.
     """
     if depth > _MAX_DEPTH:
         raise ProtectionError("An argument is nested too deeply, so nothing was sent.")
-    if isinstance(value, str):
-        spelled = holds_pixels(value)
-    elif isinstance(value, (bytes, bytearray, memoryview)):
-        spelled = len(value) > _MAX_SETTING_BYTES or find_file_header(bytes(value)) is not None
-    else:
-        spelled = isinstance(value, Image.Image)
-    if spelled:
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if _is_media(value):
         raise ProtectionError(
             "A picture stands where settings and text belong, so nothing was sent. Put it into a message."
         )
@@ -497,6 +521,43 @@ def refuse_media(value: Any, depth: int = 0) -> None:
     elif isinstance(value, (list, tuple, AbstractSet, deque)):
         for item in value:
             refuse_media(item, depth + 1)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            refuse_media(getattr(value, field.name, None), depth + 1)
+
+
+def error_holds_media(error: BaseException) -> bool:
+    """Say whether an exception holds a picture, or one does that handlers and tracers reach from it."""
+    pending: list[BaseException] = [error]
+    seen: set[int] = set()
+    while pending:
+        current = pending.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        try:
+            refuse_media([str(current), current.args, vars(current)])
+        except Exception:  # noqa: BLE001  an error that can't be read, can't be shown either
+            return True
+        inner = current.exceptions if isinstance(current, BaseExceptionGroup) else current.args
+        linked = (current.__cause__, current.__context__, *inner)
+        pending.extend(part for part in linked if isinstance(part, BaseException))
+    return False
+
+
+def _is_media(value: Any) -> bool:
+    """Say whether one value, apart from what it contains, is or spells a picture, or can't be looked into."""
+    if isinstance(value, (str, PurePath)):
+        return holds_pixels(value if isinstance(value, str) else str(value))
+    if isinstance(value, (list, tuple, AbstractSet, deque)):
+        return numbers_spell_file(value)
+    if isinstance(value, (Image.Image, Iterator, io.IOBase)):
+        return True
+    try:
+        view = memoryview(value)
+    except TypeError:
+        return hasattr(type(value), "__array__")
+    return view.nbytes > _MAX_SETTING_BYTES or find_file_header(view.tobytes()) is not None
 
 
 def _collect(value: Any) -> list[BaseMessage]:
@@ -529,7 +590,13 @@ def _rewrite(value: Any, visit: _Visit, depth: int) -> Any:  # noqa: C901, PLR09
     """
     if depth > _MAX_DEPTH:
         raise ProtectionError("The input is nested too deeply, so nothing was sent.")
+    if isinstance(value, enum.Enum):
+        _rewrite(value.value, _refuse_picture, depth + 1)
+        return value
     if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, PurePath):
+        _rewrite_text(str(value), _refuse_picture)
         return value
     if isinstance(value, str):
         return _rewrite_text(value, visit)
@@ -544,20 +611,23 @@ def _rewrite(value: Any, visit: _Visit, depth: int) -> Any:  # noqa: C901, PLR09
     if isinstance(value, Mapping):
         return {_rewrite_key(key, visit): _rewrite(item, visit, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset, deque)):
+        if numbers_spell_file(value):
+            raise ProtectionError(_SPELLED)
         items = [_rewrite(item, visit, depth + 1) for item in value]
         if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return type(value)(*items)
-        return deque(items, value.maxlen) if isinstance(value, deque) else type(value)(items)
+            return _rebuilt(value, lambda: type(value)(*items))
+        if isinstance(value, deque):
+            return deque(items, value.maxlen)
+        return _rebuilt(value, lambda: type(value)(items))
     if isinstance(value, BaseModel):
-        refuse_media(value.__pydantic_private__)
-        return value.model_copy(update={name: _rewrite(item, visit, depth + 1) for name, item in value})
+        return _rewrite_model(value, visit, depth)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {
             field.name: _rewrite(getattr(value, field.name), visit, depth + 1)
             for field in dataclasses.fields(value)
             if field.init
         }
-        return dataclasses.replace(value, **fields)
+        return _rebuilt(value, lambda: dataclasses.replace(value, **fields))
     graph_types = sys.modules.get("langgraph.types")
     if graph_types is not None and isinstance(value, graph_types.Send):
         send = copy.copy(value)
@@ -569,13 +639,40 @@ def _rewrite(value: Any, visit: _Visit, depth: int) -> Any:  # noqa: C901, PLR09
     )
 
 
+def _rewrite_model(value: BaseModel, visit: _Visit, depth: int) -> BaseModel:
+    # Field by field, so that cached properties and private attributes are copied no more than fields are.
+    clone = value.model_copy()
+    for part in ("__dict__", "__pydantic_extra__", "__pydantic_private__"):
+        items = getattr(value, part)
+        if items is not None:
+            rewritten = {name: _rewrite(item, visit, depth + 1) for name, item in items.items()}
+            object.__setattr__(clone, part, rewritten)
+    return clone
+
+
+def _rebuilt(value: Any, build: Callable[[], Any]) -> Any:
+    """Call a constructor of the caller's. Its exception may quote the content, so ours replaces it."""
+    try:
+        return build()
+    except Exception:  # noqa: BLE001, S110  ours is raised below, outside
+        pass
+    raise ProtectionError(
+        f"The input holds a {type(value).__name__}, which can't be rebuilt with protected content, so "
+        "nothing was sent."
+    )
+
+
 def _rewrite_text(text: str, visit: _Visit) -> str:
     content = visit(HumanMessage(content=text)).content
     if not isinstance(content, str):
-        raise ProtectionError(
-            "A picture is encoded in plain text of the input, so nothing was sent. Put it into a message."
-        )
+        raise ProtectionError(_SPELLED)
     return content
+
+
+def _refuse_picture(message: BaseMessage) -> BaseMessage:
+    """Visit what can't be replaced, such as the value of an enum."""
+    refuse_media(message)
+    return message
 
 
 def _rewrite_key(key: Any, visit: _Visit) -> Any:

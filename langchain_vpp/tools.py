@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import io
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 
 from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables.config import run_in_executor
@@ -13,15 +13,16 @@ from langchain_core.tools import BaseTool
 from langchain_core.tools.base import TOOL_MESSAGE_BLOCK_TYPES
 from PIL import Image
 
-from langchain_vpp.embedded import find_file_header, holds_pixels
+from langchain_vpp.embedded import find_file_header
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.ingress import move_to_class, protect_value, subclass_of
+from langchain_vpp.ingress import error_holds_media, move_to_class, protect_value, subclass_of
 from langchain_vpp.protection import ImageProtector, requested_level
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _T = TypeVar("_T", bound=BaseTool)
+_WITHHELD: Final = "The tool failed with a picture in its error, so the error was withheld."
 
 
 class _ProtectedTool:
@@ -31,6 +32,7 @@ class _ProtectedTool:
 def protect_tool(tool: _T, protector: ImageProtector) -> _T:
     """Protect what a tool returns: content, artifact, messages and ``Command``.
 
+    The same goes for what its error handlers return, and an error that holds a picture is withheld.
     Pictures may be returned as a PIL image, as the bytes of an encoded picture, or as content blocks in any
     dialect that messages may hold. An artifact must hold none: it is refused, or dropped, as the protector's
     ``on_unsupported`` says. The arguments of the tool are its own: a tool may need an original.
@@ -54,17 +56,14 @@ def protect_tool(tool: _T, protector: ImageProtector) -> _T:
         if tool.vpp_protector is protector:
             return tool
         raise ProtectionError("This tool is protected by another protector already; protect the bare tool.")
-    cls = type(tool)
-    return move_to_class(
-        tool,
-        subclass_of(
-            cls,
-            _ProtectedTool,
-            vpp_protector=protector,
-            _run=_run_of(cls, protector),
-            _arun=_arun_of(cls, protector),
-        ),
-    )
+    methods = _guarded_methods(type(tool), protector)
+    clone = move_to_class(tool, subclass_of(type(tool), _ProtectedTool, vpp_protector=protector, **methods))
+    # What these return becomes the tool's content, without another pass through the tool.
+    for name in ("handle_tool_error", "handle_validation_error"):
+        handler: Any = getattr(clone, name)
+        if callable(handler):
+            setattr(clone, name, _guarded_handler(handler, protector))
+    return clone
 
 
 def protect_output(protector: ImageProtector, output: Any) -> Any:
@@ -82,39 +81,56 @@ def protect_output(protector: ImageProtector, output: Any) -> Any:
     return protect_value(protector, output, level=requested_level(None))
 
 
-def _run_of(cls: Any, protector: ImageProtector) -> Callable[..., Any]:
+def _sync(cls: Any, name: str, protector: ImageProtector) -> Callable[..., Any]:
     # The signature is copied: core reads from it which arguments to inject.
-    @functools.wraps(cls._run)
+    method = getattr(cls, name)
+
+    @functools.wraps(method)
     def run(self: BaseTool, *args: Any, **kwargs: Any) -> Any:
-        spelled = False
+        withheld = False
         try:
-            output = cls._run(self, *args, **kwargs)
+            output = method(self, *args, **kwargs)
         except Exception as error:
-            spelled = holds_pixels(str(error))
-            if not spelled:
+            withheld = error_holds_media(error)
+            if not withheld:
                 raise
-        if spelled:
-            raise ProtectionError("The tool failed with a picture in its error, so the error was withheld.")
+        if withheld:
+            raise ProtectionError(_WITHHELD)
         return _protect_result(self, output, protector)
 
     return run
 
 
-def _arun_of(cls: Any, protector: ImageProtector) -> Callable[..., Any]:
-    @functools.wraps(cls._arun)
+def _async(cls: Any, name: str, protector: ImageProtector) -> Callable[..., Any]:
+    method = getattr(cls, name)
+
+    @functools.wraps(method)
     async def arun(self: BaseTool, *args: Any, **kwargs: Any) -> Any:
-        spelled = False
+        withheld = False
         try:
-            output = await cls._arun(self, *args, **kwargs)
+            output = await method(self, *args, **kwargs)
         except Exception as error:
-            spelled = holds_pixels(str(error))
-            if not spelled:
+            withheld = error_holds_media(error)
+            if not withheld:
                 raise
-        if spelled:
-            raise ProtectionError("The tool failed with a picture in its error, so the error was withheld.")
+        if withheld:
+            raise ProtectionError(_WITHHELD)
         return await run_in_executor(None, _protect_result, self, output, protector)
 
     return arun
+
+
+def _guarded_methods(cls: type[BaseTool], protector: ImageProtector) -> dict[str, Any]:
+    """The methods that return what the tool makes: core's run calls ``_run``; a class may have its own run."""
+    methods = {"_run": _sync(cls, "_run", protector), "_arun": _async(cls, "_arun", protector)}
+    for guard, names in ((_sync, ("run", "invoke")), (_async, ("arun", "ainvoke"))):
+        own = (name for name in names if not getattr(cls, name).__module__.startswith("langchain_core."))
+        methods.update({name: guard(cls, name, protector) for name in own})
+    return methods
+
+
+def _guarded_handler(handler: Callable[[Any], Any], protector: ImageProtector) -> Callable[[Any], Any]:
+    return lambda error: protect_output(protector, handler(error))
 
 
 def _protect_result(tool: BaseTool, output: Any, protector: ImageProtector) -> Any:

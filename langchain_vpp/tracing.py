@@ -6,13 +6,13 @@ where an original would be recorded, and for traces that should stay small.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import enum
 import numbers
 import operator
 import re
-import traceback
 import uuid
 from collections import deque
 from collections.abc import Mapping
@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from pydantic import BaseModel
 
-from langchain_vpp.embedded import find_file_header, holds_pixels
+from langchain_vpp.embedded import find_file_header, holds_pixels, numbers_spell_file
+from langchain_vpp.ingress import error_holds_media
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,8 +43,6 @@ _ATOMS: Final = (
     dt.time,
     dt.timedelta,
     uuid.UUID,
-    PurePath,
-    enum.Enum,
     type,
     type(None),
 )
@@ -122,30 +121,32 @@ for _name in _IGNORED:
     setattr(RedactingCallbackHandler, _name, property(operator.attrgetter(f"handler.{_name}")))
 
 
-def _redact(value: Any, depth: int) -> Any:  # noqa: PLR0911  one table of shapes
+def _redact(value: Any, depth: int) -> Any:  # noqa: C901, PLR0911  one table of shapes
     """Copy ``value`` without media. What can't be looked into is replaced by a note too."""
     if depth > _MAX_DEPTH:
         return NOTE
-    if isinstance(value, str):
-        return NOTE if holds_pixels(value) else value
+    if isinstance(value, enum.Enum):
+        return value if _redact(value.value, depth + 1) == value.value else NOTE
+    if isinstance(value, (str, PurePath)):
+        text = value if isinstance(value, str) else str(value)
+        return NOTE if holds_pixels(text) else value
     if isinstance(value, (bytes, bytearray, memoryview)):
         return NOTE if len(value) > _MAX_BYTES or find_file_header(bytes(value)) is not None else value
     if isinstance(value, Mapping):
         return {_redact(key, depth + 1): _redact_item(key, item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, AbstractSet, deque)):
+        if numbers_spell_file(value):
+            return NOTE
         items = [_redact(item, depth + 1) for item in value]
         if isinstance(value, tuple):
             return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
         return items if isinstance(value, (list, deque)) else set(items)
     if isinstance(value, BaseModel):
-        return value.model_copy(update={name: _redact_item(name, item, depth + 1) for name, item in value})
+        return _redact_model(value, depth)
     if isinstance(value, BaseException):
-        return _redact_error(value)
+        return RuntimeError(f"{type(value).__name__} {NOTE}") if error_holds_media(value) else value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = (field.name for field in dataclasses.fields(value) if field.init)
-        return dataclasses.replace(
-            value, **{name: _redact_item(name, getattr(value, name), depth + 1) for name in fields}
-        )
+        return _redact_dataclass(value, depth)
     return value if isinstance(value, _ATOMS) else f"[{type(value).__name__}]"
 
 
@@ -155,7 +156,20 @@ def _redact_item(key: Any, item: Any, depth: int) -> Any:
     return _redact(item, depth)
 
 
-def _redact_error(error: BaseException) -> BaseException:
-    if holds_pixels("".join(traceback.format_exception(error))):
-        return RuntimeError(f"{type(error).__name__} {NOTE}")
-    return error
+def _redact_model(value: BaseModel, depth: int) -> BaseModel:
+    # With cached properties and private attributes, which model_copy() would take along as they are.
+    clone = value.model_copy()
+    for part in ("__dict__", "__pydantic_extra__", "__pydantic_private__"):
+        items = getattr(value, part)
+        if items is not None:
+            redacted = {name: _redact_item(name, item, depth + 1) for name, item in items.items()}
+            object.__setattr__(clone, part, redacted)
+    return clone
+
+
+def _redact_dataclass(value: Any, depth: int) -> Any:
+    fields = (field.name for field in dataclasses.fields(value) if field.init)
+    redacted = {name: _redact_item(name, getattr(value, name), depth + 1) for name in fields}
+    with contextlib.suppress(Exception):  # of a constructor that isn't ours; core would log its text
+        return dataclasses.replace(value, **redacted)
+    return f"[{type(value).__name__}]"

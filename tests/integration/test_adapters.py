@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -209,3 +210,14 @@ def test_counting_tokens_over_the_network_sends_the_protected_picture(
     protect(bare, ImageProtector(Pixelate())).get_num_tokens_from_messages(human(png_block(CANARY)))
     assert provider.requests
     assert_no_leak(CANARY, provider.wire)
+
+
+def test_debug_logs_of_the_client_hold_no_original(
+    model: BaseChatModel, provider: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Some versions of some clients log whole request bodies at this level.
+    provider.clear()
+    with caplog.at_level(logging.DEBUG):
+        model.invoke(human(png_block(CANARY)))
+    assert_no_leak(CANARY, caplog.text, [record.args for record in caplog.records])
+    assert provider.requests
