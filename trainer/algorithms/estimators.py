@@ -217,7 +217,7 @@ def pretrain_reader(
     network.train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, learning_rate, total_steps=max(steps, 2), pct_start=0.2
+        optimizer, learning_rate, total_steps=max(steps, 10), pct_start=0.2
     )
     for _ in range(steps):
         _step(network, optimizer, loss(generator))

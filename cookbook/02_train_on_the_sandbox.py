@@ -1,0 +1,79 @@
+# %% [markdown]
+# # 2. Train a protector on the sandbox
+#
+# A protector is learned by asking the very chat model that it will serve, as a black box. The drawings of the sandbox
+# have private attributes (hair, skin, glasses, build, the number on the shirt) and tasks (pose, sign, balloons).
+# `VPP_SMOKE=1` shrinks the sizes only; the result is then useless, but every step is the same.
+
+# %%
+import os
+import tempfile
+from pathlib import Path
+
+from langchain_openai import ChatOpenAI
+
+from langchain_vpp import ImageProtector
+from langchain_vpp.artifact import read_manifest
+from langchain_vpp.protector import ProtectorConfig
+from trainer import Trainer, TrainerConfig, load_dataset
+from trainer.sandbox.process import SandboxServer
+from trainer.sandbox.scenes import make_data
+
+SMOKE = os.environ.get("VPP_SMOKE") == "1"
+work = Path(tempfile.mkdtemp())
+
+# %% [markdown]
+# The data set is a folder with a `data.jsonl`; yours needs nothing else than pictures, questions and private labels.
+
+# %%
+make_data(
+    work / "data", train=80 if SMOKE else 3000, val=20 if SMOKE else 300, test=20 if SMOKE else 400, seed=0
+)
+dataset = load_dataset(work / "data")
+print(dataset.questions)
+print(dataset.private_attributes)
+
+# %% [markdown]
+# The budget is part of the settings. Every answer is on disk before it is used: a run that is killed goes on with
+# `fit(..., resume=True)` and pays for nothing twice.
+
+# %%
+config = TrainerConfig(
+    steps=10 if SMOKE else 400,
+    pretraining_steps=5 if SMOKE else 300,
+    batch=8 if SMOKE else 32,
+    max_queries=40 if SMOKE else 2000,
+    access="logprobs",
+    protector=ProtectorConfig(width=8 if SMOKE else 32, blocks=(1, 3, 1), working_resolution=64),
+)
+
+with SandboxServer() as server:
+    model = ChatOpenAI(model="sandbox", base_url=server.base_url, api_key="sandbox")
+    artifact = Trainer(model, dataset, config).fit(
+        work / "run",
+        on_progress=lambda at: (
+            at.step % 100 == 0 and print(at.phase, at.step, at.queries, at.utility, at.leak)
+        ),
+    )
+    stats = server.stats()
+
+# %% [markdown]
+# The artifact is a folder. Its manifest says what it was trained for, what it cost and what front was measured.
+
+# %%
+manifest, digest = read_manifest(artifact)
+print(digest[:12], manifest.queries, "queries")
+for point in manifest.front:
+    print(f"level {point.level:.2f}  leak {point.leak:5.2f}  utility {point.utility:5.2f}")
+print(manifest.presets)
+assert manifest.queries == stats["completions"] <= config.max_queries
+assert stats["repeated"] == 0
+
+# %% [markdown]
+# Use it: one network holds the whole front, and `level` picks the point at run time.
+
+# %%
+protector = ImageProtector.from_pretrained(artifact, level=manifest.presets["balanced"])
+example = dataset.split("test")[0]
+protected = protector.protect_image(dataset.folder / example.image)
+assert protected.size == (64, 64)
