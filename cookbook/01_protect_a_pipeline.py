@@ -1,10 +1,11 @@
 # %% [markdown]
 # # 1. Protect a pipeline
 #
-# Put a protector in front of a chat model. The provider, the tracer and the cache only ever see the protected picture.
+# Put a protector in front of a chat model. Provider, tracer and cache only ever see the protected picture.
 # Here the provider is the embedded sandbox: a local server with OpenAI's interface, so no key and no network are needed.
 
 # %%
+import base64
 import io
 
 import numpy as np
@@ -25,8 +26,6 @@ picture = buffer.getvalue()
 
 def ask(question: str) -> list[HumanMessage]:
     """One message with a question and the picture, as any LangChain program would build it."""
-    import base64
-
     image = {"type": "image", "base64": base64.b64encode(picture).decode(), "mime_type": "image/png"}
     return [HumanMessage([{"type": "text", "text": question}, image])]
 
@@ -51,7 +50,7 @@ with SandboxServer() as server:
     print("protected:", answer.text, "| truth:", truth["shirt_number"])
 
     # %% [markdown]
-    # The receipt says what left: the sha256 of the protected picture, its level, the engine. Never the original's digest.
+    # The receipt says what left: the sha256 of the protected picture, its level, the engine; never the original's.
 
     # %%
     print(answer.response_metadata["vpp"])
