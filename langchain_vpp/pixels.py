@@ -196,8 +196,8 @@ def _flat_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         alpha = image.getchannel("A")
     # Pasting copies pixels only, where convert() and copy() take `info` and the palette along.
-    flat = Image.new("RGB", image.size, _WHITE)
-    flat.paste(image.convert("RGB"), mask=alpha)
+    flat = Image.new("RGB", image.size, None if alpha is None else _WHITE)
+    flat.paste(image if image.mode == "RGB" else image.convert("RGB"), mask=alpha)
     return flat
 
 

@@ -506,7 +506,7 @@ class ImageProtector:
                 "The engine did not return an RGB picture of the same size, so nothing was sent."
             )
         # Pixels only: an engine that carried `info` over would carry metadata over.
-        clean = Image.new("RGB", size)
+        clean = Image.new("RGB", size, None)
         clean.paste(protected)
         return clean
 

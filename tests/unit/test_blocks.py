@@ -413,3 +413,26 @@ def test_a_long_history_of_text_is_walked_in_a_few_milliseconds() -> None:
         plan_messages(history, STRICT).rebuild([])
         best = min(best, time.perf_counter() - start)
     assert best < 0.008
+
+
+@pytest.mark.parametrize("size", [98_303, 98_304, 98_305, 300_000])
+def test_a_large_payload_is_decoded_whole(size: int) -> None:
+    data = PICTURE + random.Random(3).randbytes(size - len(PICTURE))
+    for payload in (b64(data), base64.encodebytes(data).decode(), base64.urlsafe_b64encode(data).decode()):
+        (source,) = plan_messages(human({"type": "image", "base64": payload}), STRICT).sources
+        assert source.data == data
+
+
+@pytest.mark.parametrize("junk", ["=", "==", "!", " =", "é"])
+def test_a_large_payload_is_decoded_as_strictly_as_a_small_one(junk: str) -> None:
+    payload = b64(PICTURE + random.Random(3).randbytes(300_000 - len(PICTURE)))
+    for place in (7, 131_072 - len(junk), 131_072, len(payload) - 9):
+        spoilt = payload[:place] + junk + payload[place + len(junk) :]
+        with pytest.raises(ProtectionError):
+            plan_messages(human({"type": "image", "base64": spoilt}), STRICT)
+
+
+def test_large_pictures_come_out_whole() -> None:
+    jpeg = JPEG + random.Random(4).randbytes(300_000)
+    plan = plan_messages(human(png_block(PICTURE)), STRICT)
+    assert base64.b64decode(plan.rebuild([[jpeg]])[0].content[1]["base64"], validate=True) == jpeg
