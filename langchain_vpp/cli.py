@@ -42,16 +42,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from langchain_core.language_models import BaseChatModel
+    from pydantic import BaseModel
     from rich.progress import TaskID
 
     from langchain_vpp.artifact import Manifest
     from langchain_vpp.engines import Engine
     from langchain_vpp.protection import ImageProtector
-    from trainer.config import TrainerConfig
     from trainer.demo import Outcome
     from trainer.run import Progress as TrainingProgress
 
 _T = TypeVar("_T")
+_Settings = TypeVar("_Settings", bound="BaseModel")
 
 _BAD_INPUT: Final = 2
 _INTERRUPTED: Final = 130
@@ -131,6 +132,7 @@ _Price = Annotated[
     str | None,
     typer.Option("--price", metavar="IN,OUT", help="US dollars per million input and output tokens."),
 ]
+_Config = Annotated[Path | None, typer.Option("--config", help="JSON file of settings; options override it.")]
 _MaxQueries = Annotated[
     int | None, typer.Option("--max-queries", help="Most paid queries, over all resumptions.")
 ]
@@ -233,9 +235,7 @@ def train(
     price: _Price = None,
     access: _Access = None,
     steps: Annotated[int | None, typer.Option("--steps", help="Protector steps.")] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="JSON file of settings; options override it.")
-    ] = None,
+    config: _Config = None,
     seed: Annotated[int | None, typer.Option("--seed")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     as_json: _Json = False,
@@ -250,9 +250,9 @@ def train(
         "seed": seed,
     }
     chat_model = _chat_model(model, base_url)
-    settings = _trainer_config(config, overrides)
-    from trainer import Trainer, load_dataset  # noqa: PLC0415  loads torch
+    from trainer import Trainer, TrainerConfig, load_dataset  # noqa: PLC0415  loads torch
 
+    settings = _settings(TrainerConfig, config, overrides)
     trainer = Trainer(chat_model, load_dataset(data), settings)
     _watched(
         lambda display: trainer.fit(out, resume=resume, on_progress=display.show_training),
@@ -278,7 +278,8 @@ def evaluate(
     query_originals: Annotated[
         bool, typer.Option("--query-originals", help="Also send UNPROTECTED test images, as the reference.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1)] = 0,
+    config: _Config = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, max=2**31 - 1)] = None,
     as_json: _Json = False,
 ) -> None:
     """Measure what a fresh attacker still reads, and what the chat model still answers."""
@@ -289,9 +290,16 @@ def evaluate(
     from trainer.ledger import Budget  # noqa: PLC0415
     from trainer.report import save_json, tables  # noqa: PLC0415
 
-    settings = EvaluationSettings(seed=seed, query_originals=query_originals)
-    if queries_per_point is not None:
-        settings = settings.model_copy(update={"queries_per_point": queries_per_point})
+    overrides = {
+        "seed": seed,
+        "queries_per_point": queries_per_point,
+        "query_originals": query_originals or None,
+    }
+    settings = _settings(EvaluationSettings, config, overrides)
+    # Before what takes long, not after it.
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.is_dir():
+        raise _InputError(f"nothing was measured: {out} is a folder. Give a file for the report.")
     report = _watched(
         lambda display: measure(
             artifact,
@@ -571,10 +579,9 @@ def _chat_model(spec: str, base_url: str | None) -> BaseChatModel:
     raise _InputError(f"nothing was sent: {reason}.")
 
 
-def _trainer_config(file: Path | None, overrides: Mapping[str, object]) -> TrainerConfig:
+def _settings(kind: type[_Settings], file: Path | None, overrides: Mapping[str, object]) -> _Settings:
+    """Settings from a JSON file, with the options that were given in the place of the file's."""
     from pydantic import ValidationError  # noqa: PLC0415
-
-    from trainer.config import TrainerConfig  # noqa: PLC0415  loads torch
 
     given: object = {}
     if file is not None:
@@ -582,11 +589,12 @@ def _trainer_config(file: Path | None, overrides: Mapping[str, object]) -> Train
             given = json.loads(file.read_bytes())
         except ValueError:
             given = None
-        if not isinstance(given, dict):
-            raise _InputError(f"nothing was sent: {file} is not a JSON object of settings.")
-    settings = given | {name: value for name, value in overrides.items() if value is not None}  # type: ignore[operator]
+    if not isinstance(given, dict):
+        raise _InputError(f"nothing was sent: {file} is not a JSON object of settings.")
     try:
-        return TrainerConfig.model_validate(settings)
+        return kind.model_validate(
+            given | {name: value for name, value in overrides.items() if value is not None}
+        )
     except ValidationError as error:
         first = error.errors()[0]
         reason = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"

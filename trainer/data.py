@@ -97,10 +97,15 @@ class Dataset:
     @property
     def questions(self) -> tuple[str, ...]:
         """Distinct questions of the training split, in order of appearance."""
-        return tuple(dict.fromkeys(task.question for example in self.split("train") for task in example.tasks))
+        return tuple(
+            dict.fromkeys(task.question for example in self.split("train") for task in example.tasks)
+        )
 
     def pixels(
-        self, examples: Sequence[Example], working_resolution: int, progress: Callable[[int], None] | None = None
+        self,
+        examples: Sequence[Example],
+        working_resolution: int,
+        progress: Callable[[int], None] | None = None,
     ) -> Tensor:
         """Load images at the working resolution.
 
@@ -116,7 +121,9 @@ class Dataset:
         for count, example in enumerate(examples, start=1):
             image = self._open(example)
             size = working_size(*image.size, working_resolution)
-            images.append(np.asarray(image.resize(size, Image.Resampling.BOX) if size != image.size else image))
+            images.append(
+                np.asarray(image.resize(size, Image.Resampling.BOX) if size != image.size else image)
+            )
             if progress is not None:
                 progress(count)
         height = max((image.shape[0] for image in images), default=8)
@@ -128,11 +135,13 @@ class Dataset:
         return torch.from_numpy(canvas).permute(0, 3, 1, 2).contiguous()
 
     def labels(self, examples: Sequence[Example]) -> Tensor:
-        """Class indices of the private attributes, ``[N, A]``; ``-1`` where an image misses one or has an unseen class."""
+        """Class indices of the private attributes, ``[N, A]``; ``-1`` for a missing label or an unseen class."""
         classes = self.private_attributes
         rows = [
-            [values.index(example.private[name]) if example.private.get(name) in values else -1
-             for name, values in classes.items()]
+            [
+                values.index(example.private[name]) if example.private.get(name) in values else -1
+                for name, values in classes.items()
+            ]
             for example in examples
         ]
         return torch.tensor(rows, dtype=torch.long).reshape(len(examples), len(classes))
@@ -223,7 +232,9 @@ def _check(dataset: Dataset) -> None:
         )
     attributes = dataset.private_attributes
     if not attributes:
-        raise DataError(f"{dataset.folder / _INDEX} labels no private attribute, so there is nothing to hide.")
+        raise DataError(
+            f"{dataset.folder / _INDEX} labels no private attribute, so there is nothing to hide."
+        )
     for name, classes in attributes.items():
         if len(classes) < 2:
             raise DataError(
@@ -246,7 +257,7 @@ def answer_space(dataset: Dataset) -> AnswerSpace:
 
 
 def references(examples: Sequence[Example], space: AnswerSpace) -> Tensor:
-    """Index of the reference answer to each question, ``[N, Q]``; ``-1`` where it is not asked or not in the vocabulary."""
+    """Index of the reference answer to each question, ``[N, Q]``; ``-1`` if not asked or not in the vocabulary."""
     question_index = {question: index for index, question in enumerate(space.questions)}
     answer_index = {answer: index for index, answer in enumerate(space.answers)}
     table = torch.full((len(examples), len(space.questions)), -1)

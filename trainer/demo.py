@@ -77,8 +77,8 @@ SMOKE: Final = Plan(
             "protector": ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=64),
         }
     ),
-    train=400,
-    val=60,
+    train=200,
+    val=40,
     test=60,
     levels=(0.0, 1.0),
     baseline_levels=(0.5,),

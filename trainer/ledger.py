@@ -1,7 +1,7 @@
 """Every paid query, durable before it is used, so that nothing is paid twice or lost.
 
-One SQLite file in WAL mode with full synchronisation. A query is written down as *sent* before it leaves the machine and
-as *answered* when its answer arrives. A process that dies in between leaves it as sent: it may have been paid, so it
+One SQLite file in WAL mode with full synchronisation. A query is written down as *sent* before it leaves the machine
+and as *answered* when its answer arrives. A process that dies in between leaves it as sent: it may have been paid, so it
 counts against the budget and is never asked again (at most once, not at least once).
 """
 
@@ -105,7 +105,9 @@ class Ledger:
         self._lock = threading.RLock()
         with self._explained("opened"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+            self._connection = sqlite3.connect(
+                path, check_same_thread=False, isolation_level=None, timeout=30
+            )
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
@@ -121,7 +123,9 @@ class Ledger:
                 """)
         if version not in {0, _SCHEMA}:
             self.close()
-            raise LedgerError(f"{path} is a ledger of schema {version}; this version reads {_SCHEMA}. Use another file.")
+            raise LedgerError(
+                f"{path} is a ledger of schema {version}; this version reads {_SCHEMA}. Use another file."
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -181,14 +185,23 @@ class Ledger:
             self._connection.execute(
                 "UPDATE queries SET text = ?, logprobs = ?, input_tokens = ?, output_tokens = ?, cost = ?,"
                 " answered_at = ? WHERE key = ?",
-                (answer.text, logprobs, answer.input_tokens, answer.output_tokens, cost, time.time(), self.key(query)),
+                (
+                    answer.text,
+                    logprobs,
+                    answer.input_tokens,
+                    answer.output_tokens,
+                    cost,
+                    time.time(),
+                    self.key(query),
+                ),
             )
 
     def release(self, queries: Sequence[Query]) -> None:
         """Forget that queries were sent, because the provider is known to have refused or missed them."""
         with self._lock, self._transaction():
             self._connection.executemany(
-                "DELETE FROM queries WHERE key = ? AND text IS NULL", [(self.key(query),) for query in queries]
+                "DELETE FROM queries WHERE key = ? AND text IS NULL",
+                [(self.key(query),) for query in queries],
             )
 
     def lookup(self, key: str) -> tuple[bytes, Answer]:

@@ -165,7 +165,11 @@ class Oracle:
 
 def as_message(query: Query) -> HumanMessage:
     """What the chat model is sent for a query: its prompt, then its picture."""
-    image = {"type": "image", "base64": base64.b64encode(query.image).decode(), "mime_type": ENCODED_MIME_TYPE}
+    image = {
+        "type": "image",
+        "base64": base64.b64encode(query.image).decode(),
+        "mime_type": ENCODED_MIME_TYPE,
+    }
     return HumanMessage(content=[{"type": "text", "text": query.prompt}, image])
 
 
@@ -203,4 +207,6 @@ def _retryable(error: Exception) -> bool:
 def _describe(error: Exception) -> str:
     """Type and status only: a provider's error text may quote the request."""
     status = getattr(error, "status_code", None)
-    return f"{type(error).__name__}, HTTP status {status}" if isinstance(status, int) else type(error).__name__
+    return (
+        f"{type(error).__name__}, HTTP status {status}" if isinstance(status, int) else type(error).__name__
+    )

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 _NUMBER_WORDS = {
     word: str(value)
-    for value, word in enumerate(("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"))
+    for value, word in enumerate(
+        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    )
 }
 _ARTICLES = {"a", "an", "the"}
 
@@ -50,8 +52,11 @@ def chosen(text: str, choices: Sequence[str]) -> int | None:
         return options.index(answer)
     named = [index for index, option in enumerate(options) if option and f" {option} " in f" {answer} "]
     # "dark brown" contains "brown": the longest named choice holds the others.
-    longest = [index for index in named if not any(
-        other != index and f" {options[index]} " in f" {options[other]} " for other in named)]
+    longest = [
+        index
+        for index in named
+        if not any(other != index and f" {options[index]} " in f" {options[other]} " for other in named)
+    ]
     return longest[0] if len(longest) == 1 else None
 
 
@@ -87,4 +92,6 @@ def distribution(answer: Answer, options: Sequence[str], *, smoothing: float = 0
     index = chosen(answer.text, options)
     if index is None:
         return [1 / len(options)] * len(options)
-    return [smoothing / len(options) + (1 - smoothing) * (position == index) for position in range(len(options))]
+    return [
+        smoothing / len(options) + (1 - smoothing) * (position == index) for position in range(len(options))
+    ]

@@ -9,11 +9,13 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
-import signal
 import sys
 import time
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import signal
+    from pathlib import Path
 
 _PRELOADED = (
     "torch._dynamo",
@@ -47,6 +49,7 @@ class Commands:
 
     def __init__(self, folder: Path) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"
+        os.environ.pop("OPENAI_API_KEY", None)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(_PRELOADED))
         self.folder = folder

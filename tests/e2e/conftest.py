@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.commands import Commands
 from trainer.sandbox.process import SandboxServer
 from trainer.sandbox.scenes import make_data
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TINY = {
     "steps": 24,

@@ -9,7 +9,7 @@ import random
 import signal
 import sqlite3
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -21,6 +21,9 @@ from tests.e2e.commands import wait_until
 from tests.e2e.conftest import TINY
 from trainer import Trainer, TrainerConfig, load_dataset
 from trainer.sandbox.process import SandboxServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KILLS = 8
 
@@ -130,7 +133,9 @@ def test_ctrl_c_says_how_to_go_on_and_loses_nothing(vpp, data, config, tmp_path)
         assert server.stats()["repeated"] == 0
 
 
-def test_a_budget_in_money_ends_the_run_with_3_and_a_larger_one_resumes_it(vpp, data, config, server, tmp_path):
+def test_a_budget_in_money_ends_the_run_with_3_and_a_larger_one_resumes_it(
+    vpp, data, config, server, tmp_path
+):
     out = tmp_path / "run"
     price = ("--price", "1000,1000", "--seed", 5)
     stopped = train(vpp, data, config, out, server, *price, "--max-cost", 2)
@@ -172,7 +177,7 @@ def test_no_request_of_a_training_run_holds_an_original(vpp, data, config, tmp_p
         assert decode_image(encoded).tobytes() not in originals
 
 
-class Interrupted(Exception):
+class InterruptedByTestError(Exception):
     pass
 
 
@@ -185,13 +190,20 @@ def test_resumed_run_equals_uninterrupted_run(data, server, tmp_path):
     def stop_at(phase, step):
         def on_progress(progress):
             if (progress.phase, progress.step) == (phase, step):
-                raise Interrupted
+                raise InterruptedByTestError
 
         return on_progress
 
-    stops = [("assessor", 4), ("student", 7), ("protector", 3), ("protector", 13), ("protector", 24), ("validation", 2)]
+    stops = [
+        ("assessor", 4),
+        ("student", 7),
+        ("protector", 3),
+        ("protector", 13),
+        ("protector", 24),
+        ("validation", 2),
+    ]
     for stop in stops:
-        with pytest.raises(Interrupted):
+        with pytest.raises(InterruptedByTestError):
             trainer.fit(tmp_path / "resumed", resume=True, on_progress=stop_at(*stop))
     trainer.fit(tmp_path / "resumed", resume=True)
     for name in ("model.safetensors", "manifest.json"):

@@ -1,0 +1,209 @@
+"""Bad input ends every command with its exit code and one line, which says what was not done and what to do."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+
+import pytest
+import torch
+
+from langchain_vpp.artifact import Manifest, save_artifact
+from langchain_vpp.protector import Protector, ProtectorConfig
+
+SERVER = ("--model", "sandbox", "--base-url", "http://127.0.0.1:9/v1")  # nothing may be sent to it
+
+
+@pytest.fixture(scope="module")
+def folder(vpp, data):
+    """The working folder, with all kinds of bad things in it."""
+    folder = vpp.folder
+    shutil.copytree(data, folder / "data")
+    torch.manual_seed(0)
+    protector = Protector(ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=32))
+    manifest = Manifest(
+        protector={},
+        private_attributes={"hair": ("red", "black")},
+        questions=(),
+        trained_against="m",
+        access="labels",
+        queries=0,
+        steps=0,
+        seed=0,
+        data_digest="",
+        presets={"balanced": 0.4},
+        created_with="test",
+    )
+    for name in ("artifact", "changed"):
+        save_artifact(folder / name, protector, manifest)
+    weights = bytearray((folder / "changed" / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "changed" / "model.safetensors").write_bytes(weights)
+    (folder / "file").write_text("{")
+    (folder / "list.json").write_text("[]")
+    (folder / "unknown.json").write_text('{"stepps": 3}')
+    (folder / "range.json").write_text('{"batch": 0}')
+
+    lines = (data / "data.jsonl").read_text().splitlines()
+    picture = (data / "images" / "train-000001.png").read_bytes()
+    for name, text in {
+        "empty": "",
+        "malformed": "\n".join([*lines[:2], lines[2][:-9], *lines[3:]]),
+        "missing": "\n".join([*lines, json.dumps(json.loads(lines[0]) | {"image": "images/none.png"})]),
+        "corrupt": "\n".join(lines),
+    }.items():
+        shutil.copytree(data, folder / name)
+        (folder / name / "data.jsonl").write_text(text)
+    (folder / "corrupt" / "images" / "train-000001.png").write_bytes(picture[: len(picture) // 2])
+    (folder / "cut.png").write_bytes(picture[: len(picture) // 2])
+    (folder / "text.jpg").write_text("no picture")
+    (folder / "good.png").write_bytes(picture)
+    (folder / "nothing").mkdir()
+    return folder
+
+
+def train(*arguments):
+    return ("train", "--data", "data", "--out", "run", *SERVER, *arguments)
+
+
+CASES = {
+    "no data folder": (2, ("train", "--data", "none", "--out", "run", *SERVER), "none/data.jsonl could not be read"),
+    "empty data": (2, ("train", "--data", "empty", "--out", "run", *SERVER), "no image in train, val, test"),
+    "malformed line": (2, ("train", "--data", "malformed", "--out", "run", *SERVER), "line 3: not JSON.*correct"),
+    "missing image": (2, ("train", "--data", "missing", "--out", "run", *SERVER), "line 61: there is no image"),
+    "corrupt image": (
+        2,
+        ("train", "--data", "corrupt", "--out", "run", *SERVER),
+        r"train-000001\.png can't be used.*Replace the file",
+    ),
+    "model without provider": (2, train("--model", "gpt-4o-mini"), "'gpt-4o-mini' is no model. Write provider:name"),
+    "model without name": (2, train("--model", "openai:"), "is no model"),
+    "unknown provider": (2, train("--model", "nosuch:model"), "'nosuch:model' can't be set up"),
+    "provider without key": (2, train("--model", "openai:gpt-4o-mini"), "can't be set up.*API key"),
+    "sandbox without address": (
+        2,
+        ("train", "--data", "data", "--out", "run", "--model", "sandbox"),
+        "needs --base-url; `vpp sandbox serve` prints it",
+    ),
+    "budget 0": (3, train("--max-queries", 0), "budget of 0 queries.*nothing was sent.*--max-queries"),
+    "budget below 0": (2, train("--max-queries", -1), "max_queries: .*greater than or equal to 0"),
+    "cost without price": (2, train("--max-cost", 1), "needs the price of tokens; nothing was sent"),
+    "price of one number": (2, train("--price", "1"), "--price must be two numbers"),
+    "price of words": (2, train("--price", "a,b"), "--price must be two numbers"),
+    "no steps": (2, train("--steps", 0), "steps: "),
+    "no settings file": (2, train("--config", "none.json"), "none.json could not be used: No such file"),
+    "settings that are no JSON": (2, train("--config", "file"), "file is not a JSON object"),
+    "settings that are a list": (2, train("--config", "list.json"), "list.json is not a JSON object"),
+    "unknown setting": (2, train("--config", "unknown.json"), "stepps"),
+    "setting out of range": (2, train("--config", "range.json"), "batch: .*2"),
+    "run folder that can't be made": (
+        2,
+        ("train", "--data", "data", "--out", "file/run", *SERVER),
+        "could not be opened.*a folder that can be written",
+    ),
+    "inspect nothing": (2, ("inspect", "none"), "none/manifest.json could not be read"),
+    "inspect a changed byte": (2, ("inspect", "changed"), "sha256 differs.*Get the artifact again"),
+    "protect with a changed byte": (
+        2,
+        ("protect", "good.png", "--artifact", "changed", "--out", "out"),
+        "sha256 differs",
+    ),
+    "protect with no artifact": (
+        2,
+        ("protect", "good.png", "--artifact", "none", "--out", "out"),
+        "there is no artifact folder",
+    ),
+    "protect with nothing": (2, ("protect", "good.png", "--out", "out"), "give either --artifact or --engine"),
+    "protect with both": (
+        2,
+        ("protect", "good.png", "--artifact", "artifact", "--engine", "blur", "--out", "out"),
+        "give either",
+    ),
+    "level out of range": (
+        2,
+        ("protect", "good.png", "--engine", "blur", "--level", 1.5, "--out", "out"),
+        "--level must be a number from 0 to 1.$",
+    ),
+    "level that is not a number": (
+        2,
+        ("protect", "good.png", "--engine", "blur", "--level", "nan", "--out", "out"),
+        "--level must be",
+    ),
+    "unknown preset": (
+        2,
+        ("protect", "good.png", "--artifact", "artifact", "--level", "most", "--out", "out"),
+        "or one of balanced",
+    ),
+    "protect a cut picture": (
+        2,
+        ("protect", "cut.png", "--engine", "blur", "--out", "out"),
+        "cut.png was not protected: .*cut off, corrupt",
+    ),
+    "protect a text": (2, ("protect", "text.jpg", "--engine", "blur", "--out", "out"), "text.jpg was not protected"),
+    "protect a missing file": (2, ("protect", "none.png", "--engine", "blur", "--out", "out"), "there is no such file"),
+    "protect an empty folder": (2, ("protect", "nothing", "--engine", "blur", "--out", "out"), "there is no picture"),
+    "protect to a file": (
+        2,
+        ("protect", "good.png", "--engine", "blur", "--out", "file"),
+        "good.png was not protected: file.*(File exists|Not a directory)",
+    ),
+    "make data in a full folder": (2, ("sandbox", "make-data", "data"), "No data was made.*not empty"),
+    "make data in a file": (2, ("sandbox", "make-data", "file/data"), "can't be written"),
+    "make no data": (2, ("sandbox", "make-data", "new", "--train", 0, "--val", 0, "--test", 0), "No data was made"),
+    "record to no folder": (2, ("sandbox", "serve", "--port", 0, "--record", "none/x"), "was not served: No such file"),
+    "evaluate nothing": (2, ("evaluate", "none", "--data", "data", "--out", "report.json"), "could not be read"),
+    "evaluate without data": (2, ("evaluate", "artifact", "--data", "none", "--out", "report.json"), "could not be"),
+    "evaluate into a folder": (2, ("evaluate", "artifact", "--data", "data", "--out", "data"), "data is a folder"),
+    "evaluate below a file": (2, ("evaluate", "artifact", "--data", "data", "--out", "file/r.json"), "file could not"),
+    "evaluate with unknown settings": (
+        2,
+        ("evaluate", "artifact", "--data", "data", "--config", "unknown.json", "--out", "report.json"),
+        "stepps",
+    ),
+    "demo in another folder": (2, ("demo", "--smoke", "--out", "data"), "data holds other things.*another --out"),
+    "demo in a file": (2, ("demo", "--smoke", "--out", "file/demo"), "nothing was done: .*can't be used"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "arguments", "message"), CASES.values(), ids=CASES)
+def test_bad_input(vpp, folder, code, arguments, message):
+    before = {path.name for path in folder.iterdir()}
+    done = vpp.run(*arguments)
+    assert re.search(message, done.error), done.error
+    assert (done.code, done.out) == (code, "")
+    new = {name for name in {path.name for path in folder.iterdir()} - before if not name.startswith("std")}
+    assert new <= {"run"}  # the ledger's folder, if it came so far
+    shutil.rmtree(folder / "run", ignore_errors=True)
+
+
+def test_a_port_that_is_taken_is_reported(vpp, folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = vpp.run("sandbox", "serve", "--port", taken.getsockname()[1])
+    assert done.code == 2
+    assert "was not served: " in done.error
+
+
+def test_a_server_that_is_down_ends_the_run_with_4(vpp, folder, config):
+    done = vpp.run(*train("--config", config, "--steps", 4))
+    assert done.code == 4
+    assert "did not answer" in done.error
+    assert "then resume" in done.error
+    shutil.rmtree(folder / "run")
+
+
+def test_debug_shows_the_traceback(vpp, folder):
+    done = vpp.run("--debug", "inspect", "none")
+    assert done.code == 1
+    assert "Traceback" in done.err
+    assert "ArtifactError" in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("trian",), ("train", "--data"), ("protect", "--engine", "grey"), ("train",)]
+)
+def test_a_command_that_is_misspelt_is_explained(vpp, folder, arguments):
+    done = vpp.run(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert "Traceback" not in done.err
