@@ -1,8 +1,8 @@
 """Every paid query, durable before it is used, so that nothing is paid twice or lost.
 
 One SQLite file in WAL mode with full synchronisation. A query is written down as *sent* before it leaves the machine
-and as *answered* when its answer arrives. A process that dies in between leaves it as sent: it may have been paid, so it
-counts against the budget and is never asked again (at most once, not at least once).
+and as *answered* when its answer arrives. A process that dies in between leaves it as sent: it may have been paid, so
+it counts against the budget and is never asked again (at most once, not at least once).
 """
 
 from __future__ import annotations
