@@ -480,12 +480,14 @@ def protect(target: Any, protector: ImageProtector) -> Any:
     return enclose(_protect_parts(target, protector), protector)
 
 
-def _protect_parts(part: Any, protector: ImageProtector) -> Any:
+def _protect_parts(part: Any, protector: ImageProtector) -> Any:  # noqa: PLR0911  one table of shapes
     """Protect the chat models in a composed Runnable; functions and graphs keep theirs to themselves."""
     if isinstance(part, Ingress):
         return part
-    if isinstance(part, BaseChatModel):
-        return protect(part, protector)
+    if (protected := _protected_if_model(part, protector)) is not part:
+        return protected
+    if isinstance(part, Runnable) and hasattr(type(part), "bind_tools"):
+        return enclose(part, protector)  # a stand-in for a model, such as init_chat_model's configurable one
     if isinstance(part, dict):
         items = {name: _protect_parts(item, protector) for name, item in part.items()}
         return part if all(items[name] is item for name, item in part.items()) else items

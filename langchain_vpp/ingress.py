@@ -23,6 +23,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from langchain_core.callbacks import BaseCallbackManager
+from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPromptValue
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
@@ -480,6 +481,8 @@ def check_call(config: RunnableConfig | None, kwargs: Mapping[str, Any]) -> None
         key: item
         for key, item in merged.get("configurable", {}).items()
         if not (isinstance(key, str) and key.startswith(_GRAPH_INTERNAL))
+        # RunnableWithMessageHistory passes the store itself; what it holds comes as messages.
+        and not isinstance(item, BaseChatMessageHistory)
     }
     refuse_media([dict(kwargs), settings, configurable])
     check_callbacks(merged.get("callbacks"))

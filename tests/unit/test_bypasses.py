@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler, CallbackManager
+from langchain_core.chat_history import InMemoryChatMessageHistory
 from langchain_core.messages import (
     AIMessage,
     BaseMessage,
@@ -43,6 +44,7 @@ from langchain_core.runnables import (
     RunnableParallel,
     RunnablePassthrough,
 )
+from langchain_core.runnables.history import RunnableWithMessageHistory
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from pydantic import BaseModel, PrivateAttr
 
@@ -440,6 +442,29 @@ def test_a_model_inside_a_protected_chain_gets_no_picture_that_the_chain_made(
         chain.invoke({})
         with pytest.raises(AssertionError, match="leaked"):
             assert_no_leak(PICTURE, bare.seen)
+
+
+def test_a_configurable_stand_in_for_a_model_is_protected_inside_a_chain(protector: ImageProtector) -> None:
+    # As init_chat_model makes it: a Runnable that binds tools, and is no chat model.
+    class StandIn(RunnableLambda[Any, Any]):
+        def bind_tools(self, tools: Any) -> Any:
+            return self
+
+    seen: list[Any] = []
+    chain = RunnableLambda(lambda _: [HumanMessage([BLOCK])]) | StandIn(seen.append)
+    protect(chain, protector).invoke("x")
+    assert seen
+    assert_no_leak(PICTURE, seen)
+
+
+def test_a_history_that_holds_pictures_is_protected_on_its_way_to_the_model() -> None:
+    history = InMemoryChatMessageHistory(messages=[HumanMessage([BLOCK]), AIMessage("A cat.")])
+    # Its listeners record the input: they are how it writes the history.
+    model = protect(Echo(seen=[]), ImageProtector(Pixelate(), on_upstream_trace="ignore"))
+    chain = RunnableWithMessageHistory(model, lambda _: history)
+    chain.invoke([HumanMessage("And now?")], {"configurable": {"session_id": "1"}})
+    assert len(model.seen[0][0]) == 3
+    assert_no_leak(PICTURE, model.seen)
 
 
 def test_a_chain_that_makes_a_picture_under_a_tracer_is_told_so(protector: ImageProtector) -> None:
