@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from trainer.arithmetic import fast_arithmetic
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -97,7 +99,6 @@ class FreshClassifier:
         self._classes = tuple(len(classes) for classes in attributes.values())
         self._warm_epochs, self._epochs = warm_epochs, epochs
         self._network: AttributeClassifier | None = None
-        self._half = _computes_in_bfloat16()
 
     @property
     def description(self) -> str:
@@ -137,6 +138,7 @@ class FreshClassifier:
         right = [(val == protected.val.labels).sum(dim=0) for val, _ in (before, after)]
         return torch.where(right[0] > right[1], before[1], after[1])
 
+    @fast_arithmetic()
     def _fit(
         self, train: LabelledImages, epochs: int, learning_rate: float, generator: torch.Generator
     ) -> None:
@@ -160,6 +162,7 @@ class FreshClassifier:
                 optimizer.step()
                 schedule.step()
 
+    @fast_arithmetic()
     @torch.no_grad()
     def _read(self, images: Tensor) -> Tensor:
         self._prepared().eval()
@@ -170,22 +173,15 @@ class FreshClassifier:
         return torch.cat(parts)
 
     def _logits(self, images: Tensor) -> tuple[Tensor, ...]:
-        # A context for each pass: its cache of converted weights must not outlive a step.
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._half):
-            logits: tuple[Tensor, ...] = self._prepared()(
-                images.to(memory_format=torch.channels_last).float().div_(255)
-            )
+        logits: tuple[Tensor, ...] = self._prepared()(
+            images.to(memory_format=torch.channels_last).float().div_(255)
+        )
         return logits
 
     def _prepared(self) -> AttributeClassifier:
         if self._network is None:
             raise ValueError("the attacker must see originals first: call prepare()")
         return self._network
-
-
-def _computes_in_bfloat16() -> bool:
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 
 def _convolution(inputs: int, outputs: int, *, pool: int = 1) -> tuple[nn.Module, ...]:
