@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from trainer.algorithms.critical_history import CriticalHistory, Records
 from trainer.algorithms.reader import Reader, question_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from trainer.algorithms.critical_history import CriticalHistory, Records
 
 
 class AnswerSpace(NamedTuple):
@@ -62,8 +63,8 @@ class DistilledStudent:
     r"""A small local student of the chat model, fitted on the history of paid queries (our default).
 
     The student :math:`S_\phi(x, q)` is fitted by cross-entropy on the replayed history, several steps per protector
-    step, anchored by the user's labelled images; the utility loss is its cross-entropy with the reference answer, in units of
-    a guess,
+    step, anchored by the user's labelled images. The utility loss is its cross-entropy with the reference answer, in
+    units of a guess,
 
     .. math:: L_u(x) = \frac{1}{|Q_x|} \sum_{q \in Q_x} \frac{-\log S_\phi(y_q \mid x, q)}{\log K_q}
 
