@@ -403,3 +403,59 @@ def test_warnings_of_the_guard_are_not_raised_for_handlers_that_record_no_input(
         agent.invoke(_question(), {"callbacks": handlers})
     assert inner.events
     assert_no_leak(CANARY, provider.wire, inner.events)
+
+
+@pytest.mark.parametrize("inner_is_protected", [True, False])
+def test_what_resumes_an_interrupted_graph_is_input_too(
+    model: ChatOpenAI, lenient: ImageProtector, provider: Recorder, *, inner_is_protected: bool
+) -> None:
+    from langgraph.checkpoint.memory import InMemorySaver
+    from langgraph.graph import START, MessagesState, StateGraph
+    from langgraph.types import interrupt
+
+    inner = protect(model, lenient) if inner_is_protected else model
+
+    def node(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [inner.invoke([*state["messages"], *interrupt("Which?")])]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("node", node)
+    builder.add_edge(START, "node")
+    bare = builder.compile(checkpointer=InMemorySaver())
+    graph = bare if inner_is_protected else protect(bare, lenient)
+    graph.invoke(_question(), CONFIG)
+    assert not provider.requests
+    result = graph.invoke(Command(resume=_question(_block(SHOT))["messages"]), CONFIG)
+    assert _pictures_on_the_wire(provider) == 2
+    for picture in (CANARY, SHOT):
+        assert_no_leak(picture, provider.wire, result["messages"][-1])
+
+
+def test_state_may_be_overwritten_and_a_functional_graph_called(
+    model: ChatOpenAI, protector: ImageProtector, provider: Recorder
+) -> None:
+    from langgraph.func import entrypoint
+    from langgraph.types import Overwrite
+
+    @entrypoint()
+    def flow(state: dict[str, Any]) -> str:
+        return model.invoke(state["messages"]).text
+
+    messages = _question()["messages"]
+    handler = Everything()
+    protect(flow, protector).invoke(_question(), {"callbacks": [handler]})
+    agent = protect(create_agent(model, []), protector)
+    agent.invoke({"messages": Overwrite(messages)}, {"callbacks": [handler]})
+    assert _pictures_on_the_wire(provider) == 2
+    assert_no_leak(CANARY, provider.wire, handler.events)
+
+
+def test_a_picture_in_the_metadata_of_a_state_update_is_refused(
+    model: ChatOpenAI, protector: ImageProtector, tmp_path: Path
+) -> None:
+    with SqliteSaver.from_conn_string(str(tmp_path / "state.db")) as saver:
+        agent = protect(create_agent(model, [], checkpointer=saver), protector)
+        metadata = {"picture": base64.b64encode(SHOT).decode()}
+        with pytest.raises(ProtectionError):
+            agent.update_state({**CONFIG, "metadata": metadata}, {"messages": []})
+    assert_no_leak(SHOT, tmp_path)
