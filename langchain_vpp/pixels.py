@@ -8,9 +8,11 @@ functions may run in several threads.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import re
-from typing import Final
+from typing import IO, Final
 
 from PIL import ExifTags, Image, ImageCms
 
@@ -101,16 +103,25 @@ def encode_image(image: Image.Image, *, quality: int = 85) -> bytes:
     Raises:
         ProtectionError: If the picture has no pixels, a side above 65,500, or a mode without an RGB meaning.
     """
-    encoded = io.BytesIO()
     refusal: ProtectionError
     try:
-        _flat_rgb(image).save(encoded, "JPEG", quality=quality)
-        return encoded.getvalue()
+        with _memory_file() as encoded:
+            _flat_rgb(image).save(encoded, "JPEG", quality=quality)
+            encoded.seek(0)
+            return encoded.read()
     except ProtectionError as ours:
         refusal = ours
     except Exception:  # noqa: BLE001 - as in decode_image
         refusal = ProtectionError("The picture was not encoded: its size or mode doesn't fit JPEG.")
     raise refusal
+
+
+def _memory_file() -> IO[bytes]:
+    """A file in memory, with a descriptor where there are such: only then Pillow encodes beside other threads."""
+    if hasattr(os, "memfd_create"):
+        with contextlib.suppress(OSError):
+            return os.fdopen(os.memfd_create("vpp"), "w+b")
+    return io.BytesIO()
 
 
 def _formats() -> tuple[str, ...]:

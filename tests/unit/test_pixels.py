@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import struct
 import threading
@@ -10,6 +11,7 @@ import time
 import tracemalloc
 import warnings
 import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -357,3 +359,30 @@ def test_threads_and_global_settings_do_not_interfere() -> None:
         thread.join()
     assert results == {number: ((100, -(-(200 + number) // 2)), True) for number in range(16)}
     assert before == (ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS)
+
+
+def test_the_same_bytes_come_out_with_and_without_files_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = Image.effect_noise((700, 500), 40).convert("RGB")
+    expected = io.BytesIO()
+    picture.save(expected, "JPEG", quality=85)
+    assert encode_image(picture) == expected.getvalue()
+
+    def refuse(name: str) -> int:
+        raise OSError
+
+    monkeypatch.setattr(os, "memfd_create", refuse, raising=False)
+    assert encode_image(picture) == expected.getvalue()
+    monkeypatch.delattr(os, "memfd_create")
+    assert encode_image(picture) == expected.getvalue()
+
+
+def test_no_file_stays_open_after_encoding() -> None:
+    folder = Path("/proc/self/fd")
+    if not folder.exists():
+        pytest.skip("no list of open files")
+    before = len(list(folder.iterdir()))
+    for _ in range(20):
+        encode_image(Image.new("RGB", (8, 8)))
+        with pytest.raises(ProtectionError):
+            encode_image(Image.new("F", (8, 8)))
+    assert len(list(folder.iterdir())) <= before
