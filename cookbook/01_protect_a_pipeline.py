@@ -2,7 +2,7 @@
 # # 1. Protect a pipeline
 #
 # Put a protector in front of a chat model. Provider, tracer and cache only ever see the protected picture.
-# Here the provider is the embedded sandbox: a local server with OpenAI's interface, so no key and no network are needed.
+# Here the provider is the embedded sandbox: a local server with OpenAI's interface, so no key and no network.
 
 # %%
 import base64

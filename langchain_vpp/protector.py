@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +11,11 @@ from torch import Tensor, nn
 
 _STRIDE = 4
 """Space-to-depth factor; with the one downsampling below it, sides must be multiples of ``2 * _STRIDE``."""
+
+
+# Bounded, so that a hostile manifest can't ask for a network that fills the memory.
+_Count = Annotated[int, Field(ge=0, le=32)]
+_Level = Annotated[float, Field(ge=0, le=1)]
 
 
 class ProtectorConfig(BaseModel):
@@ -21,11 +26,11 @@ class ProtectorConfig(BaseModel):
     architecture: Literal["s2d"] = "s2d"
     width: int = Field(48, ge=8, le=256)
     """Channels at a quarter of the resolution; twice as many at an eighth."""
-    blocks: tuple[int, int, int] = (2, 4, 2)
+    blocks: tuple[_Count, _Count, _Count] = (2, 4, 2)
     """Residual blocks before, inside and after the coarse stage."""
     working_resolution: int = Field(384, ge=32, le=1024)
     """Longest side in pixels at which the network works. No detail above it survives, whatever the weights."""
-    level_knots: tuple[float, ...] = (0.0, 1.0)
+    level_knots: tuple[_Level, ...] = Field((0.0, 1.0), min_length=2, max_length=65)
     """The network's level at equally spaced user levels 0 ... 1 (ascending; linear in between)."""
 
 

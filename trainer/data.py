@@ -119,7 +119,7 @@ class Dataset:
         """
         images = []
         for count, example in enumerate(examples, start=1):
-            image = self._open(example)
+            image = self.open_image(example)
             size = working_size(*image.size, working_resolution)
             images.append(
                 np.asarray(image.resize(size, Image.Resampling.BOX) if size != image.size else image)
@@ -146,13 +146,28 @@ class Dataset:
         ]
         return torch.tensor(rows, dtype=torch.long).reshape(len(examples), len(classes))
 
-    def _open(self, example: Example) -> Image.Image:
+    def open_image(self, example: Example) -> Image.Image:
+        """Decode one image at its own size, upright and in RGB.
+
+        Raises:
+            DataError: If it can't be read; the message names the file.
+        """
         path = self.folder / example.image
         try:
             return decode_image(path.read_bytes())
         except (OSError, ProtectionError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
         raise DataError(f"{path} can't be used: {reason}. Replace the file or remove its line from {_INDEX}.")
+
+
+def as_tensor(image: Image.Image) -> Tensor:
+    """An RGB image as ``uint8``, shape ``[3, H, W]`` (torchvision's function costs seconds of import)."""
+    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
+
+
+def as_image(pixels: Tensor) -> Image.Image:
+    """The inverse of :func:`as_tensor`, from values in [0, 1], shape ``[3, H, W]``, rounded to 8 bits."""
+    return Image.fromarray(pixels.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy())
 
 
 def load_dataset(folder: str | Path) -> Dataset:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
-from torchvision.transforms.functional import pil_to_tensor
 
 from langchain_vpp.artifact import load_protector
 from langchain_vpp.engines import CLASSICAL_ENGINES, TorchEngine
@@ -25,6 +24,7 @@ from langchain_vpp.errors import DataError, TrainingError
 from langchain_vpp.pixels import decode_image, encode_image
 from langchain_vpp.protector import working_size
 from trainer.attackers.classifier import AttackData, FreshClassifier, LabelledImages
+from trainer.data import as_tensor
 from trainer.ledger import Budget, Ledger, Query
 from trainer.measurements import (
     OURS,
@@ -350,7 +350,7 @@ class _Evaluation:
             rows = self._learned_from(setting) if split == "train" else range(len(examples))
             arrived = []
             for row in rows:
-                image = self.dataset._open(examples[row])  # noqa: SLF001
+                image = self.dataset.open_image(examples[row])
                 encoded = encode_image(
                     setting.engine.protect(image, setting.level) if setting.engine else image
                 )
@@ -521,7 +521,7 @@ def _canvas(images: Sequence[Image.Image]) -> Tensor:
     height, width = (max(image.size[side] for image in images) for side in (1, 0))
     canvas = torch.full((len(images), 3, height, width), 128, dtype=torch.uint8)
     for row, image in zip(canvas, images, strict=True):
-        row[:, : image.height, : image.width] = pil_to_tensor(image)
+        row[:, : image.height, : image.width] = as_tensor(image)
     return canvas
 
 

@@ -117,7 +117,7 @@ def contact_sheet(
     rows: list[tuple[str, Engine | None, float]] = [("original", None, 0.0)]
     rows += [(f"level {level:g}", engine, level) for level in levels]
     rows += [(f"{name} {level:g}", CLASSICAL_ENGINES[name](), level) for name, level in baselines.items()]
-    originals = [dataset._open(example) for example in dataset.split("test")[:count]]  # noqa: SLF001
+    originals = [dataset.open_image(example) for example in dataset.split("test")[:count]]
     size = (_LABEL + len(originals) * (_CELL + _MARGIN), len(rows) * (_CELL + _MARGIN) + _MARGIN)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)

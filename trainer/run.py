@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
 from langchain_vpp.artifact import FrontPoint, Manifest, save_artifact
 from langchain_vpp.errors import BudgetExhaustedError, TrainingError
@@ -25,7 +24,7 @@ from trainer.algorithms.estimators import DistilledStudent, LabelledImages, augm
 from trainer.algorithms.pareto import sample_levels, spread_levels, weighted_sum
 from trainer.arithmetic import fast_arithmetic
 from trainer.assessor import Assessor, privacy_loss
-from trainer.data import Dataset, answer_space, references
+from trainer.data import Dataset, answer_space, as_image, as_tensor, references
 from trainer.ledger import Answer, Budget, Ledger, Price, Query
 from trainer.oracle import Oracle
 from trainer.scoring import chosen, distribution
@@ -288,8 +287,8 @@ class _Run:
     @staticmethod
     def _encode(protected: Tensor) -> tuple[list[bytes], Tensor]:
         """Encode images as they are sent, and return them also as they arrive, ``uint8`` of the same shape."""
-        encoded = [encode_image(to_pil_image(image.clamp(0, 1))) for image in protected]
-        return encoded, torch.stack([pil_to_tensor(decode_image(each)) for each in encoded])
+        encoded = [encode_image(as_image(image)) for image in protected]
+        return encoded, torch.stack([as_tensor(decode_image(each)) for each in encoded])
 
     def _protector_step(self, objective: Tensor) -> None:
         warm = min(1.0, (self.step + 1) / _WARM_UP)
@@ -369,7 +368,7 @@ class _Run:
         targets = torch.zeros(len(answered), len(self.space.answers))
         for row, (_, question, answer) in zip(targets, answered, strict=True):
             row[self.space.candidates[question]] = torch.tensor(distribution(answer, self._options(question)))
-        images = torch.stack([pil_to_tensor(decode_image(query.image)) for query, _, _ in answered])
+        images = torch.stack([as_tensor(decode_image(query.image)) for query, _, _ in answered])
         return Records(images, torch.tensor([question for _, question, _ in answered]), targets)
 
     # -- the end -------------------------------------------------------------------------------------------------

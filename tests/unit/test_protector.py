@@ -1,5 +1,6 @@
 import pytest
 import torch
+from pydantic import ValidationError
 
 from langchain_vpp.protector import Protector, ProtectorConfig, working_size
 
@@ -79,3 +80,11 @@ def test_a_level_per_image_is_required():
 )
 def test_working_size_bounds_the_longest_side(size, expected):
     assert working_size(*size, 384) == expected
+
+
+@pytest.mark.parametrize(
+    "hostile", [{"blocks": (1, 10**6, 1)}, {"level_knots": (0.0,)}, {"level_knots": (0.0, 7.0)}, {"width": 10**6}]
+)
+def test_a_configuration_out_of_bounds_is_refused(hostile):
+    with pytest.raises(ValidationError):
+        ProtectorConfig(**hostile)
