@@ -66,11 +66,11 @@ class Protector(nn.Module):
         self.after = nn.ModuleList(_Block(fine, coarse) for _ in range(after))
         self.head = nn.Conv2d(fine, 4 * _STRIDE**2, 3, padding=1)
         # Start next to the identity: the mask keeps almost everything, the recoloured image is grey.
-        nn.init.normal_(self.head.weight, std=1e-3)
+        nn.init.normal_(self.head.weight, std=0.02)
         with torch.no_grad():
             assert self.head.bias is not None
             self.head.bias.zero_()
-            self.head.bias[3 * _STRIDE**2 :] = 2.5
+            self.head.bias[3 * _STRIDE**2 :] = 1.5
 
     def forward(self, images: Tensor, level: Tensor) -> Tensor:
         """Protect images.
@@ -115,7 +115,7 @@ class Protector(nn.Module):
         colour, keep = self.head(torch.relu(x)).float().split([3 * _STRIDE**2, _STRIDE**2], dim=1)
         recoloured = torch.sigmoid(nn.functional.pixel_shuffle(colour, _STRIDE))
         # A stretched sigmoid has a gradient near its ends and reaches them exactly, so nothing shines through.
-        mask = (1.1 * torch.sigmoid(nn.functional.pixel_shuffle(keep, _STRIDE)) - 0.05).clamp(0, 1)
+        mask = (1.4 * torch.sigmoid(nn.functional.pixel_shuffle(keep, _STRIDE)) - 0.2).clamp(0, 1)
         return mask * images + (1 - mask) * recoloured
 
 

@@ -41,21 +41,27 @@ class Assessor(nn.Module):
         return nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-1)
 
 
-def privacy_loss(logits: Tensor) -> Tensor:
+def privacy_loss(logits: Tensor, *, pull: float = 0.1) -> Tensor:
     r"""How far posteriors are from uninformative.
 
-    .. math:: L_p = \frac1A \sum_a \Bigl(1 + \frac{1}{\log K_a} \sum_k p_{ak} \log p_{ak}\Bigr)
+    .. math:: L_p = \frac1A \sum_a \Bigl(1 + \frac{1}{\log K_a}
+        \bigl(\sum_k p_{ak} \log p_{ak} + c\,\mathrm{KL}(U \,\|\, p_a)\bigr)\Bigr)
 
     The entropy of the assessor's posterior needs no labels and does not reward confident *wrong* answers, which a
-    retrained attacker would simply invert.
+    retrained attacker would simply invert. Its gradient vanishes where the assessor is certain, so that a strong one
+    would stop the protector from learning; a little of the divergence from uniform, whose gradient does not, pulls it
+    on.
 
     Args:
         logits: Shape ``[B, A, K]``, ``-inf`` for classes that an attribute does not have.
+        pull: :math:`c`, not negative.
 
     Returns:
-        Loss in [0, 1] per image, shape ``[B]``: 0 where every posterior is uniform.
+        Loss per image, shape ``[B]``: 0 where every posterior is uniform; at most 1 without the pull.
     """
-    log_posterior = logits.log_softmax(dim=-1)
-    classes = logits.isfinite().sum(dim=-1).clamp(min=2)
-    negative_entropy = (log_posterior.exp() * log_posterior.masked_fill(~logits.isfinite(), 0.0)).sum(dim=-1)
-    return (1 + negative_entropy / classes.log()).mean(dim=-1)
+    finite = logits.isfinite()
+    classes = finite.sum(dim=-1).clamp(min=2)
+    log_posterior = logits.log_softmax(dim=-1).masked_fill(~finite, 0.0)
+    negative_entropy = (log_posterior.exp() * log_posterior).sum(dim=-1)
+    divergence = -log_posterior.sum(dim=-1) / classes - classes.log()
+    return (1 + (negative_entropy + pull * divergence) / classes.log()).mean(dim=-1)

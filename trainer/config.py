@@ -32,6 +32,9 @@ class TrainerConfig(BaseModel):
     fidelity: float = Field(3.0, ge=0)
     """Weight of the mean squared pixel change, scaled by one minus the level."""
 
+    plainness: float = Field(0.5, ge=0)
+    """Weight of the mean distance of a pixel from mid-grey, scaled by the level."""
+
     precision: Precision = "auto"
     """Arithmetic of the convolutions; ``auto`` takes bfloat16 where the processor computes in it (twice as fast)."""
 

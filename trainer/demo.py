@@ -42,8 +42,10 @@ if TYPE_CHECKING:
     from trainer.run import Progress
 
 DEMO: Final = TrainerConfig(
-    steps=400,
-    pretraining_steps=300,
+    steps=320,
+    pretraining_steps=220,
+    learning_rate=4e-3,
+    fidelity=1.0,
     max_queries=2000,
     access="logprobs",
     protector=ProtectorConfig(width=32, blocks=(1, 3, 1), working_resolution=64),
@@ -61,9 +63,11 @@ class Plan(NamedTuple):
     train: int = 3000
     val: int = 300
     test: int = 400
-    levels: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    levels: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
     """At which the protector is measured, as well as at the artifact's balanced level."""
     baseline_levels: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
+    attacker_images: int = 800
+    """That the attacker adapts to, other ones at every operating point."""
     queries_per_point: int = 200
 
 
@@ -188,6 +192,7 @@ def run_demo(
                 levels=tuple(sorted({*plan.levels, balanced})),
                 baselines=dict.fromkeys(CLASSICAL_ENGINES, plan.baseline_levels),
                 seed=seed,
+                train_images=plan.attacker_images,
                 queries_per_point=plan.queries_per_point,
                 private_questions=dict(PRIVATE_QUESTIONS),
                 query_originals=True,  # drawings show nobody

@@ -264,7 +264,12 @@ class _Run:
         else:
             utility = torch.zeros(config.batch)
         fidelity = (protected - images).square().mean(dim=(1, 2, 3))
-        objective = weighted_sum(utility, privacy, level) + config.fidelity * (1 - level) * fidelity
+        plainness = (protected - 0.5).abs().mean(dim=(1, 2, 3))
+        objective = (
+            weighted_sum(utility, privacy, level)
+            + config.fidelity * (1 - level) * fidelity
+            + config.plainness * level * plainness
+        )
         self._protector_step(objective.mean())
 
         self.assessor.train()
