@@ -3,6 +3,9 @@
 One SQLite file in WAL mode with full synchronisation. A query is written down as *sent* before it leaves the machine
 and as *answered* when its answer arrives. A process that dies in between leaves it as sent: it may have been paid, so
 it counts against the budget and is never asked again (at most once, not at least once).
+
+Runs and processes may share one file. Each open ledger holds the lock of a small file beside it, which the operating
+system lets go of when its process dies: so another process knows whether an answer is still on its way or lost.
 """
 
 from __future__ import annotations
@@ -12,17 +15,32 @@ import json
 import sqlite3
 import threading
 import time
+import uuid
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
+
+from filelock import FileLock, Timeout
 
 from langchain_vpp.errors import BudgetExhaustedError, LedgerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 Purpose = Literal["train", "validate", "evaluate"]
-_SCHEMA = 1
+_SCHEMA: Final = 2
+_TABLES: Final = """
+    CREATE TABLE images (digest TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT;
+    CREATE TABLE queries (
+        key TEXT PRIMARY KEY, model TEXT NOT NULL, image TEXT NOT NULL, prompt TEXT NOT NULL,
+        purpose TEXT NOT NULL, text TEXT, logprobs TEXT, input_tokens INTEGER, output_tokens INTEGER,
+        cost REAL, sent_at REAL NOT NULL, answered_at REAL
+    ) STRICT;
+"""
+_FROM_SCHEMA_1: Final = """
+    ALTER TABLE queries ADD COLUMN owner TEXT;
+    CREATE TABLE doubtful (key TEXT PRIMARY KEY, requests INTEGER NOT NULL) STRICT;
+"""
 
 
 class Query(NamedTuple):
@@ -83,49 +101,78 @@ class Reservation(NamedTuple):
     """To be asked now; already written down as sent."""
     lost: set[str]
     """Sent by a process that died before the answer was recorded; never asked again."""
+    elsewhere: set[str]
+    """Sent by another ledger of this file that is open now: look again later."""
 
 
 class Ledger:
     """The record of queries to one chat model.
 
-    Safe to use from several threads. One process may write to it at a time per query: the reservation is a transaction.
+    Safe to use from several threads, but two of them must not ask for the same query at once. Other processes may use
+    the same file, also for other models: the reservation is a transaction, so a query belongs to the first that asks.
 
     Args:
         path: The SQLite file; created with its folder if missing.
         model: What identifies the chat model and how it is asked; part of every key, so that answers of different
             models never mix.
         price: To turn tokens into cost.
+        store_images: Whether pictures are kept, as they are sent; otherwise only their digests are.
 
     Raises:
-        LedgerError: If the file can't be opened or is not a ledger of this schema.
+        LedgerError: If the file can't be opened, or is not a ledger of this schema or an older one, which is brought
+            up to date.
     """
 
-    def __init__(self, path: Path, *, model: str, price: Price | None = None) -> None:
-        self._model, self._price, self._path = model, price, path
+    def __init__(
+        self, path: Path, *, model: str, price: Price | None = None, store_images: bool = True
+    ) -> None:
+        self._model, self._price, self._path, self._store_images = model, price, path, store_images
         self._lock = threading.RLock()
+        self._owner = uuid.uuid4().hex
         with self._explained("opened"):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
                 path, check_same_thread=False, isolation_level=None, timeout=30
             )
-            self._connection.execute("PRAGMA journal_mode = WAL")
+        try:
+            self._prepare()
+            self._alive = FileLock(self._lock_file(self._owner), thread_local=False)
+            with self._explained("opened"):
+                self._alive.acquire(timeout=0)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self) -> None:
+        """Make the tables or bring them up to date."""
+        with self._explained("opened"):
+            tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            version = self._version()
+            foreign = bool(tables) and version == 0
+            if not foreign and version <= _SCHEMA:
+                self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                self._connection.executescript(f"""
-                    CREATE TABLE IF NOT EXISTS images (digest TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT;
-                    CREATE TABLE IF NOT EXISTS queries (
-                        key TEXT PRIMARY KEY, model TEXT NOT NULL, image TEXT NOT NULL, prompt TEXT NOT NULL,
-                        purpose TEXT NOT NULL, text TEXT, logprobs TEXT, input_tokens INTEGER, output_tokens INTEGER,
-                        cost REAL, sent_at REAL NOT NULL, answered_at REAL
-                    ) STRICT;
-                    PRAGMA user_version = {_SCHEMA};
-                """)
-        if version not in {0, _SCHEMA}:
-            self.close()
+        if foreign:
             raise LedgerError(
-                f"{path} is a ledger of schema {version}; this version reads {_SCHEMA}. Use another file."
+                f"{self._path} is a database of something else; it was left alone. Use another file."
             )
+        if version > _SCHEMA:
+            raise LedgerError(
+                f"{self._path} is a ledger of schema {version}; this version reads {_SCHEMA} and older. "
+                "Use another file, or the version that made it."
+            )
+        if version < _SCHEMA:
+            with self._transaction():
+                # Another process may have been faster.
+                steps = {0: _TABLES + _FROM_SCHEMA_1, 1: _FROM_SCHEMA_1}.get(self._version(), "")
+                for statement in filter(str.strip, steps.split(";")):
+                    self._connection.execute(statement)
+                if steps:
+                    self._connection.execute(f"PRAGMA user_version = {_SCHEMA}")
+
+    def _version(self) -> int:
+        version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        return version
 
     def __enter__(self) -> Self:
         return self
@@ -136,6 +183,9 @@ class Ledger:
     def close(self) -> None:
         """Close the file. Everything recorded is on disk already."""
         self._connection.close()
+        if self._alive.is_locked:
+            self._alive.release()
+            self._lock_file(self._owner).unlink(missing_ok=True)
 
     def key(self, query: Query) -> str:
         """Content key of a query: what is asked, about which picture, of which model."""
@@ -151,27 +201,36 @@ class Ledger:
         """
         by_key = {self.key(query): query for query in queries}
         with self._lock, self._transaction():
-            answered: dict[str, Answer] = {}
-            lost: set[str] = set()
-            for key in by_key:
-                row = self._connection.execute(
-                    "SELECT text, logprobs, input_tokens, output_tokens FROM queries WHERE key = ?", (key,)
-                ).fetchone()
-                if row is not None and row[0] is None:
-                    lost.add(key)
-                elif row is not None:
-                    answered[key] = _as_answer(row)
-            new = {key: query for key, query in by_key.items() if key not in answered and key not in lost}
+            answered, owners = self._look_up(by_key)
+            new = {key: query for key, query in by_key.items() if key not in answered and key not in owners}
             self._check(len(new), budget)
             now = time.time()
             for key, query in new.items():
                 digest = query.image_digest
-                self._connection.execute("INSERT OR IGNORE INTO images VALUES (?, ?)", (digest, query.image))
+                if self._store_images:
+                    self._connection.execute(
+                        "INSERT OR IGNORE INTO images VALUES (?, ?)", (digest, query.image)
+                    )
                 self._connection.execute(
-                    "INSERT INTO queries (key, model, image, prompt, purpose, sent_at) VALUES (?, ?, ?, ?, ?, ?)",
-                    (key, self._model, digest, query.prompt, purpose, now),
+                    "INSERT INTO queries (key, model, image, prompt, purpose, sent_at, owner)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (key, self._model, digest, query.prompt, purpose, now, self._owner),
                 )
-        return Reservation(answered, list(new.values()), lost)
+            # Within the transaction, so that nothing is answered between the two looks.
+            lost, elsewhere = self._tell_apart(owners)
+        return Reservation(answered, list(new.values()), lost, elsewhere)
+
+    def require(self, queries: Sequence[Query], budget: Budget) -> None:
+        """Check that all queries that are new would fit into the budget; writes nothing.
+
+        Raises:
+            BudgetExhaustedError: If they would not.
+            LedgerError: If the file can't be read.
+        """
+        by_key = {self.key(query): query for query in queries}
+        with self._lock, self._explained("read"):
+            answered, owners = self._look_up(by_key)
+            self._check(len(by_key) - len(answered) - len(owners), budget)
 
     def record(self, query: Query, answer: Answer) -> None:
         """Write an answer down; it is on disk when this returns.
@@ -179,45 +238,75 @@ class Ledger:
         Raises:
             LedgerError: If the file can't be written.
         """
-        logprobs = None if answer.logprobs is None else json.dumps(dict(answer.logprobs))
-        cost = None if self._price is None else self._price.of(answer)
+        self.record_all([(query, answer)])
+
+    def record_all(self, answered: Sequence[tuple[Query, Answer]]) -> None:
+        """Write down the answers that came in one reply, all or none; they are on disk when this returns.
+
+        Raises:
+            LedgerError: If the file can't be written.
+        """
+        now = time.time()
+        rows = [
+            (
+                answer.text,
+                None if answer.logprobs is None else json.dumps(dict(answer.logprobs)),
+                answer.input_tokens,
+                answer.output_tokens,
+                None if self._price is None else self._price.of(answer),
+                now,
+                self.key(query),
+            )
+            for query, answer in answered
+        ]
         with self._lock, self._transaction():
-            self._connection.execute(
+            self._connection.executemany(
                 "UPDATE queries SET text = ?, logprobs = ?, input_tokens = ?, output_tokens = ?, cost = ?,"
                 " answered_at = ? WHERE key = ?",
-                (
-                    answer.text,
-                    logprobs,
-                    answer.input_tokens,
-                    answer.output_tokens,
-                    cost,
-                    time.time(),
-                    self.key(query),
-                ),
+                rows,
             )
 
     def release(self, queries: Sequence[Query]) -> None:
         """Forget that queries were sent, because the provider is known to have refused or missed them."""
         with self._lock, self._transaction():
             self._connection.executemany(
-                "DELETE FROM queries WHERE key = ? AND text IS NULL",
+                "DELETE FROM queries WHERE key = ? AND text IS NULL AND owner = ?",
+                [(self.key(query), self._owner) for query in queries],
+            )
+
+    def doubt(self, queries: Sequence[Query]) -> None:
+        """Note that a request got no answer in time: the provider may have worked, and charged, for nothing.
+
+        Doubtful requests count as much as an answered one against a limit on cost, also when the query is asked again.
+        """
+        with self._lock, self._transaction():
+            self._connection.executemany(
+                "INSERT INTO doubtful VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET requests = requests + 1",
                 [(self.key(query),) for query in queries],
             )
+
+    def doubtful(self) -> int:
+        """How many times a query was sent and got no answer in time; see :meth:`doubt`."""
+        with self._lock, self._explained("read"):
+            count: int = self._connection.execute("SELECT total(requests) FROM doubtful").fetchone()[0]
+        return int(count)
 
     def lookup(self, key: str) -> tuple[bytes, Answer]:
         """An answered query's picture, as it was sent, and its answer.
 
         Raises:
-            LedgerError: If the ledger does not hold it.
+            LedgerError: If the ledger does not hold it, or holds no pictures.
         """
         with self._lock, self._explained("read"):
             row = self._connection.execute(
-                "SELECT data, text, logprobs, input_tokens, output_tokens FROM queries JOIN images ON digest = image"
-                " WHERE key = ? AND text IS NOT NULL",
+                "SELECT data, text, logprobs, input_tokens, output_tokens FROM queries"
+                " LEFT JOIN images ON digest = image WHERE key = ? AND text IS NOT NULL",
                 (key,),
             ).fetchone()
         if row is None:
             raise LedgerError(f"{self._path} does not hold the answer {key[:12]}. It belongs to another run.")
+        if row[0] is None:
+            raise LedgerError(f"pictures are not stored in {self._path}, so {key[:12]} can't be looked up.")
         return row[0], _as_answer(row[1:])
 
     def spent(self) -> tuple[int, float]:
@@ -225,6 +314,48 @@ class Ledger:
         with self._lock, self._explained("read"):
             count, cost = self._connection.execute("SELECT count(*), total(cost) FROM queries").fetchone()
         return count, cost
+
+    def mean_cost(self) -> float | None:
+        """What an answered query has cost on average, in US dollars; ``None`` before the first."""
+        with self._lock, self._explained("read"):
+            mean: float | None = self._connection.execute("SELECT avg(cost) FROM queries").fetchone()[0]
+        return mean
+
+    def _look_up(self, keys: Iterable[str]) -> tuple[dict[str, Answer], dict[str, str | None]]:
+        """Answers of the keys that have one, and who sent those that don't."""
+        answered: dict[str, Answer] = {}
+        owners: dict[str, str | None] = {}
+        for key in keys:
+            row = self._connection.execute(
+                "SELECT text, logprobs, input_tokens, output_tokens, owner FROM queries WHERE key = ?", (key,)
+            ).fetchone()
+            if row is not None and row[0] is None:
+                owners[key] = row[4]
+            elif row is not None:
+                answered[key] = _as_answer(row[:4])
+        return answered, owners
+
+    def _tell_apart(self, owners: Mapping[str, str | None]) -> tuple[set[str], set[str]]:
+        """Keys whose owner is gone, and keys whose owner is at work."""
+        alive = {owner for owner in set(owners.values()) if owner is not None and self._is_alive(owner)}
+        elsewhere = {key for key, owner in owners.items() if owner in alive}
+        return owners.keys() - elsewhere, elsewhere
+
+    def _lock_file(self, owner: str) -> Path:
+        return self._path.with_name(f"{self._path.name}.{owner}.lock")
+
+    def _is_alive(self, owner: str) -> bool:
+        """Whether another ledger is open in a process that lives."""
+        file = self._lock_file(owner)
+        if owner == self._owner or not file.exists():
+            return False
+        with self._explained("read"):
+            try:
+                with FileLock(file, timeout=0):
+                    file.unlink(missing_ok=True)
+            except Timeout:
+                return True
+        return False
 
     def _check(self, new: int, budget: Budget) -> None:
         if not new:
@@ -235,10 +366,12 @@ class Ledger:
                 f"{new} more queries would exceed the budget of {budget.max_queries} ({count} spent); none of them was "
                 "sent. Everything is saved: resume with a larger --max-queries."
             )
-        if budget.max_cost is not None and cost + new * (cost / count if count else 0.0) > budget.max_cost:
+        mean, doubtful = self.mean_cost() or 0.0, self.doubtful()
+        if budget.max_cost is not None and cost + (new + doubtful) * mean > budget.max_cost:
+            also = f", and {doubtful} requests without an answer that may be charged" if doubtful else ""
             raise BudgetExhaustedError(
-                f"{new} more queries would exceed the budget of ${budget.max_cost:g} (${cost:.4f} spent); none of them "
-                "was sent. Everything is saved: resume with a larger --max-cost."
+                f"{new} more queries would exceed the budget of ${budget.max_cost:g} (${cost:.4f} spent{also}); none "
+                "of them was sent. Everything is saved: resume with a larger --max-cost."
             )
 
     @contextmanager

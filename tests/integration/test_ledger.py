@@ -43,7 +43,7 @@ def test_a_recorded_answer_is_given_back_and_not_asked_again(ledger):
     assert reserve(ledger, 1).new == [query(1)]
     ledger.record(query(1), answer)
     again = reserve(ledger, 1)
-    assert again == ({ledger.key(query(1)): answer}, [], set())
+    assert again == ({ledger.key(query(1)): answer}, [], set(), set())
     assert ledger.lookup(ledger.key(query(1))) == (b"image 1", answer)
     assert ledger.spent() == (1, 0.0)
 
@@ -84,6 +84,7 @@ def test_answers_of_another_model_are_not_used(path, ledger):
 
 def test_a_query_that_was_sent_and_never_answered_is_lost_but_counts(path, ledger):
     reserve(ledger, 1)
+    ledger.close()
     with Ledger(path, model="m") as later:
         reservation = reserve(later, 1, 2)
         assert reservation.lost == {later.key(query(1))}
@@ -172,6 +173,52 @@ def test_two_processes_that_share_a_file_never_take_the_same_query(path):
     assert sorted(numbers) == list(range(30))
 
 
+def hold(path, ready, end):
+    with Ledger(path, model="m") as ledger:
+        reserve(ledger, 1, 2, 3)
+        ready.set()
+        end.wait()
+        ledger.record(query(1), Answer("red"))
+        ledger.release([query(2)])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_another_process_has_sent_is_on_its_way_until_it_answers_gives_up_or_dies(path):
+    context = multiprocessing.get_context("spawn")
+    ready, end = context.Event(), context.Event()
+    process = context.Process(target=hold, args=(path, ready, end))
+    process.start()
+    assert ready.wait(60)
+    with Ledger(path, model="m") as ledger:
+        keys = [ledger.key(query(number)) for number in (1, 2, 3)]
+        assert reserve(ledger, 1, 2, 3) == ({}, [], set(), set(keys))
+        ledger.release([query(3)])  # not ours
+        end.set()
+        process.join()
+        after = reserve(ledger, 1, 2, 3)
+    assert list(after.answered) == keys[:1]
+    assert after.new == [query(2)]
+    assert (after.lost, after.elsewhere) == ({keys[2]}, set())
+    assert list(path.parent.glob("*.lock")) == []
+
+
+def open_and_close(path, start):
+    start.wait()
+    for _ in range(5):
+        Ledger(path, model="m").close()
+
+
+def test_processes_that_make_the_file_at_once_do_not_disturb_each_other(path):
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(3)
+    processes = [context.Process(target=open_and_close, args=(path, start)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+
+
 def test_threads_share_one_ledger(ledger):
     new = []
 
@@ -187,6 +234,95 @@ def test_threads_share_one_ledger(ledger):
     for thread in threads:
         thread.join()
     assert len(new) == len(set(new)) == 30
+
+
+SCHEMA_1 = """
+    CREATE TABLE images (digest TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT;
+    CREATE TABLE queries (
+        key TEXT PRIMARY KEY, model TEXT NOT NULL, image TEXT NOT NULL, prompt TEXT NOT NULL,
+        purpose TEXT NOT NULL, text TEXT, logprobs TEXT, input_tokens INTEGER, output_tokens INTEGER,
+        cost REAL, sent_at REAL NOT NULL, answered_at REAL
+    ) STRICT;
+    PRAGMA user_version = 1;
+"""
+
+
+def test_a_ledger_of_the_first_schema_is_brought_up_to_date_and_keeps_what_was_paid(path, ledger):
+    key, lost = ledger.key(query(1)), ledger.key(query(2))
+    old = path.with_name("old.sqlite")
+    with sqlite3.connect(old) as connection:
+        connection.executescript(SCHEMA_1)
+        row = (key, "m", query(1).image_digest, "?", "train", "red", None, 90, 2, 0.5, 1.0, 2.0)
+        connection.execute(f"INSERT INTO queries VALUES ({','.join('?' * 12)})", row)
+        row = (lost, "m", query(2).image_digest, "?", "train", *[None] * 5, 1.0, None)
+        connection.execute(f"INSERT INTO queries VALUES ({','.join('?' * 12)})", row)
+        connection.execute("INSERT INTO images VALUES (?, ?)", (query(1).image_digest, query(1).image))
+    for _ in range(2):
+        with Ledger(old, model="m") as updated:
+            assert reserve(updated, 1, 2) == ({key: Answer("red", None, 90, 2)}, [], {lost}, set())
+            assert updated.lookup(key)[0] == b"image 1"
+            assert updated.spent() == (2, 0.5)
+            updated.doubt([query(1)])
+            assert updated.doubtful() >= 1
+
+
+def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "notes.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE notes (text)")
+    before = path.read_bytes()
+    with pytest.raises(LedgerError, match="a database of something else"):
+        Ledger(path, model="m")
+    assert path.read_bytes() == before
+
+
+def test_without_images_only_digests_are_stored(path):
+    picture = os.urandom(20_000)
+    asked = Query(picture, "What colour is the sign?")
+
+    def stored(*, kept: bool) -> bool:
+        file = path.with_name(f"{kept}.sqlite")
+        with Ledger(file, model="m", store_images=kept) as ledger:
+            assert ledger.reserve([asked], purpose="train", budget=PLENTY).new == [asked]
+            ledger.record(asked, Answer("red"))
+            on_disk = b"".join(each.read_bytes() for each in file.parent.glob(f"{file.name}*"))
+            assert ledger.reserve([asked], purpose="train", budget=PLENTY).answered
+            if not kept:
+                with pytest.raises(LedgerError, match="pictures are not stored"):
+                    ledger.lookup(ledger.key(asked))
+        assert asked.image_digest.encode() in on_disk
+        return any(picture[start : start + 32] in on_disk for start in range(0, len(picture), 32))
+
+    assert stored(kept=True)  # the scan sees pictures where there are some
+    assert not stored(kept=False)
+
+
+def test_requests_that_may_be_charged_count_against_a_limit_on_cost(path):
+    with Ledger(path, model="m", price=Price(1.0, 0.0)) as ledger:
+        reserve(ledger, 1)
+        ledger.record(query(1), Answer("red", None, 10**6, 0))
+        ledger.require([query(2), query(3)], Budget(10, 3.0))
+        ledger.doubt([query(2)])
+        ledger.doubt([query(2)])
+        assert ledger.doubtful() == 2
+        assert ledger.spent() == (1, 1.0)
+        ledger.require([query(1)], Budget(1, 1.0))  # known ones are free
+        with pytest.raises(BudgetExhaustedError, match=r"2 requests without an answer that may be charged"):
+            ledger.require([query(2)], Budget(10, 3.0))
+        with pytest.raises(BudgetExhaustedError, match="budget of 2 "):
+            ledger.require([query(2), query(3)], Budget(2))
+
+
+def test_a_clock_that_goes_back_disturbs_nothing(ledger, monkeypatch):
+    clock = iter(range(1_000_000, 0, -100_000))
+    monkeypatch.setattr("trainer.ledger.time.time", lambda: float(next(clock)))
+    reserve(ledger, 1)
+    ledger.record(query(1), Answer("red"))
+    reserve(ledger, 2)
+    reservation = reserve(ledger, 1, 2, 3)
+    assert reservation.answered == {ledger.key(query(1)): Answer("red")}
+    assert reservation.lost == {ledger.key(query(2))}
+    assert reservation.new == [query(3)]
 
 
 def test_a_ledger_of_another_schema_is_refused_and_left_alone(path):
