@@ -1,16 +1,27 @@
-"""Privacy against utility: preferences, scalarisation, and the measured front."""
+r"""Privacy against utility: preferences, scalarisation, gradient aggregation, and the measured front.
+
+Every image has its own preference, the level :math:`\lambda`, which weighs its two losses before anything combines
+them. Two ways combine losses (:func:`weighted_sum`, :func:`smooth_tchebycheff`), two combine gradients
+(:func:`aggregate_gradients`): MGDA and UPGrad, which settle conflicts between the objectives of a whole batch.
+"""
 
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
 
 import torch
 
+from langchain_vpp.errors import TrainingError
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from torch import Tensor
+
+Aggregation = Literal["upgrad", "mgda"]
+Payload = TypeVar("Payload")
 
 
 def sample_levels(count: int, *, generator: torch.Generator) -> Tensor:
@@ -23,10 +34,12 @@ def sample_levels(count: int, *, generator: torch.Generator) -> Tensor:
     return strata[torch.randperm(count, generator=generator)]
 
 
-def weighted_sum(utility_loss: Tensor, privacy_loss: Tensor, level: Tensor, *, least: float = 0.02) -> Tensor:
-    r"""Scalarise the two objectives by the preference.
+def by_preference(
+    utility_loss: Tensor, privacy_loss: Tensor, level: Tensor, *, least: float = 0.02
+) -> tuple[Tensor, Tensor]:
+    r"""Weigh the two objectives of each image by its preference.
 
-    .. math:: (1 - w)\,L_u + w\,L_p, \qquad w = w_0 + (1 - w_0)\lambda
+    .. math:: (1 - w)\,L_u, \quad w\,L_p, \qquad w = w_0 + (1 - w_0)\lambda
 
     Args:
         utility_loss: :math:`L_u`, shape ``[B]``.
@@ -36,10 +49,108 @@ def weighted_sum(utility_loss: Tensor, privacy_loss: Tensor, level: Tensor, *, l
             there, and training would send pictures as they are.
 
     Returns:
-        The objective, shape ``[B]``.
+        Weighted utility loss and weighted privacy loss, both of shape ``[B]``.
     """
     weight = least + (1 - least) * level
-    return (1 - weight) * utility_loss + weight * privacy_loss
+    return (1 - weight) * utility_loss, weight * privacy_loss
+
+
+def weighted_sum(utility_loss: Tensor, privacy_loss: Tensor, level: Tensor, *, least: float = 0.02) -> Tensor:
+    r"""Scalarise the two objectives linearly: :math:`(1 - w)\,L_u + w\,L_p`.
+
+    Args:
+        utility_loss: See :func:`by_preference`, as for all arguments.
+        privacy_loss: Shape ``[B]``.
+        level: Shape ``[B]``.
+        least: The weight of privacy at level 0.
+
+    Returns:
+        The objective, shape ``[B]``.
+    """
+    utility, privacy = by_preference(utility_loss, privacy_loss, level, least=least)
+    return utility + privacy
+
+
+def smooth_tchebycheff(
+    utility_loss: Tensor,
+    privacy_loss: Tensor,
+    level: Tensor,
+    *,
+    least: float = 0.02,
+    ideal: tuple[float, float] = (0.0, 0.0),
+    smoothing: float = 0.1,
+) -> Tensor:
+    r"""Scalarise by the smoothed worst of the two weighted distances to the ideal point (Lin et al., ICML 2024).
+
+    .. math:: \mu \log \Bigl( e^{(1 - w)(L_u - z_u) / \mu} + e^{w (L_p - z_p) / \mu} \Bigr)
+
+    Unlike a weighted sum it has minima on the concave parts of a front too. As :math:`\mu` falls it approaches the
+    plain Tchebycheff scalarisation from above, at most :math:`\mu \log 2` away.
+
+    Args:
+        utility_loss: See :func:`by_preference`, as for the next three.
+        privacy_loss: Shape ``[B]``.
+        level: Shape ``[B]``.
+        least: The weight of privacy at level 0.
+        ideal: :math:`(z_u, z_p)`, the best of each objective alone, not above any value that it takes.
+        smoothing: :math:`\mu`, in units of a loss.
+
+    Returns:
+        The objective, shape ``[B]``.
+
+    Raises:
+        ValueError: If ``smoothing`` is not positive.
+    """
+    if smoothing <= 0:
+        raise ValueError("smoothing must be positive")
+    weighted = by_preference(utility_loss - ideal[0], privacy_loss - ideal[1], level, least=least)
+    return smoothing * (torch.stack(weighted) / smoothing).logsumexp(dim=0)
+
+
+def aggregate_gradients(
+    objectives: Sequence[Tensor], parameters: Iterable[Tensor], method: Aggregation
+) -> Tensor:
+    r"""Set the gradient of the parameters to a direction that lowers every objective, through TorchJD.
+
+    ``mgda`` takes the shortest vector in the convex hull of the objectives' gradients (Désidéri, 2012; Sener & Koltun,
+    2018). ``upgrad`` projects each gradient onto the cone of directions that raise no objective and adds these up
+    (Quinton & Rey, 2024); without a conflict that is the gradient of the sum.
+
+    Weigh the images by their preferences first, then average: ``by_preference(...)`` and ``mean()`` of each part.
+    Do not scale an objective of MGDA as a whole to favour it: of two gradients the *shorter* gets the larger share.
+
+    Args:
+        objectives: Scalars, at least two, whose graph is freed.
+        parameters: What they depend on; their old gradients are dropped.
+        method: See above.
+
+    Returns:
+        The weights of the objectives' gradients in the direction, shape ``[number of objectives]``.
+
+    Raises:
+        TrainingError: If TorchJD is not installed.
+    """
+    missing = False
+    try:
+        from torchjd.aggregation import MGDA, UPGrad  # noqa: PLC0415  an optional extra
+        from torchjd.autojac import backward, jac_to_grad  # noqa: PLC0415
+
+        # With ones, not TorchJD's means, a step is as long as that of the weighted sum.
+        aggregator = MGDA() if method == "mgda" else UPGrad(torch.ones(len(objectives)))
+    except ImportError:
+        missing = True
+    if missing:
+        raise TrainingError(
+            f"aggregating gradients by {method!r} needs TorchJD; nothing was trained. "
+            "Install langchain-vpp[pareto], or choose another scalarisation."
+        )
+    trained = list(parameters)
+    for parameter in trained:
+        parameter.grad = None
+    # One backward pass per objective: in parallel it would go through vmap, which not every layer allows.
+    backward(objectives, inputs=trained, parallel_chunk_size=1)
+    weights: Tensor = jac_to_grad(trained, aggregator)
+    return weights
 
 
 def non_dominated(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -81,6 +192,54 @@ def hypervolume(points: Sequence[tuple[float, float]], reference: tuple[float, f
     for (leak, utility), (next_leak, _) in itertools.pairwise([*front, (worst_leak, 0.0)]):
         area += (next_leak - leak) * (utility - worst_utility)
     return area
+
+
+class ArchivedPoint(NamedTuple, Generic[Payload]):
+    """A measured point of the front and what reached it."""
+
+    leak: float
+    utility: float
+    payload: Payload
+
+
+class NonDominatedArchive(Generic[Payload]):
+    """Keeps the best (leak, utility) points seen so far, each with what reached it."""
+
+    def __init__(self) -> None:
+        self._points: list[ArchivedPoint[Payload]] = []
+
+    def add(self, leak: float, utility: float, payload: Payload) -> bool:
+        """Take in a point unless one that is kept is as good in both respects; drop those that it beats.
+
+        Args:
+            leak: Less is better.
+            utility: More is better.
+            payload: What reached it, for instance a checkpoint's name.
+
+        Returns:
+            Whether the point was kept.
+
+        Raises:
+            ValueError: If a number is not finite.
+        """
+        if not (math.isfinite(leak) and math.isfinite(utility)):
+            raise ValueError("leak and utility must be finite")
+        if any(kept.leak <= leak and kept.utility >= utility for kept in self._points):
+            return False
+        survivors = [kept for kept in self._points if kept.leak < leak or kept.utility > utility]
+        self._points = sorted(
+            [*survivors, ArchivedPoint(leak, utility, payload)], key=lambda point: point.leak
+        )
+        return True
+
+    @property
+    def points(self) -> tuple[ArchivedPoint[Payload], ...]:
+        """The front, by rising leak and so by rising utility."""
+        return tuple(self._points)
+
+    def hypervolume(self, reference: tuple[float, float] = (1.0, 0.0)) -> float:
+        """Exact area that the front dominates; see :func:`hypervolume`."""
+        return hypervolume([(point.leak, point.utility) for point in self._points], reference)
 
 
 def spread_levels(levels: Sequence[float], leaks: Sequence[float], count: int) -> tuple[float, ...]:
