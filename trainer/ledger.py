@@ -203,7 +203,8 @@ class Ledger:
         with self._lock, self._transaction():
             answered, owners = self._look_up(by_key)
             new = {key: query for key, query in by_key.items() if key not in answered and key not in owners}
-            self._check(len(new), budget)
+            if new:
+                self._check(len(new), len(new), budget)
             now = time.time()
             for key, query in new.items():
                 digest = query.image_digest
@@ -221,7 +222,7 @@ class Ledger:
         return Reservation(answered, list(new.values()), lost, elsewhere)
 
     def require(self, queries: Sequence[Query], budget: Budget) -> None:
-        """Check that all queries that are new would fit into the budget; writes nothing.
+        """Check that all queries that have no answer yet, new or sent before, fit into the budget; writes nothing.
 
         Raises:
             BudgetExhaustedError: If they would not.
@@ -230,7 +231,9 @@ class Ledger:
         by_key = {self.key(query): query for query in queries}
         with self._lock, self._explained("read"):
             answered, owners = self._look_up(by_key)
-            self._check(len(by_key) - len(answered) - len(owners), budget)
+            missing = len(by_key) - len(answered)
+            if missing:
+                self._check(missing, missing - len(owners), budget)
 
     def record(self, query: Query, answer: Answer) -> None:
         """Write an answer down; it is on disk when this returns.
@@ -357,21 +360,23 @@ class Ledger:
                 return True
         return False
 
-    def _check(self, new: int, budget: Budget) -> None:
-        if not new:
-            return
+    def _check(self, sending: int, new: int, budget: Budget) -> None:
         count, cost = self.spent()
-        if count + new > budget.max_queries:
+        if new and count + new > budget.max_queries:
             raise BudgetExhaustedError(
                 f"{new} more queries would exceed the budget of {budget.max_queries} ({count} spent); none of them was "
                 "sent. Everything is saved: resume with a larger --max-queries."
             )
-        mean, doubtful = self.mean_cost() or 0.0, self.doubtful()
-        if budget.max_cost is not None and cost + (new + doubtful) * mean > budget.max_cost:
+        if budget.max_cost is None:
+            return
+        # Whatever has been sent and not answered may be charged.
+        waiting = self._connection.execute("SELECT count(*) FROM queries WHERE text IS NULL").fetchone()[0]
+        doubtful = self.doubtful()
+        if cost + (waiting + new + doubtful) * (self.mean_cost() or 0.0) > budget.max_cost:
             also = f", and {doubtful} requests without an answer that may be charged" if doubtful else ""
             raise BudgetExhaustedError(
-                f"{new} more queries would exceed the budget of ${budget.max_cost:g} (${cost:.4f} spent{also}); none "
-                "of them was sent. Everything is saved: resume with a larger --max-cost."
+                f"{sending} more queries would exceed the budget of ${budget.max_cost:g} (${cost:.4f} spent{also}); "
+                "none of them was sent. Everything is saved: resume with a larger --max-cost."
             )
 
     @contextmanager

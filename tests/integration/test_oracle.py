@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import base64
 import json
+import multiprocessing
 import socket
 import threading
 import time
+from datetime import datetime
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from langchain_core.language_models import FakeListChatModel
+from langchain_core.language_models import FakeListChatModel, FakeMessagesListChatModel
 from langchain_core.messages import AIMessage
+from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_openai import ChatOpenAI
 
 from langchain_vpp.errors import BudgetExhaustedError, LedgerError, OracleError
 from trainer import oracle as oracle_module
-from trainer.ledger import Answer, Budget, Ledger, Query
-from trainer.oracle import Oracle
+from trainer.ledger import Answer, Budget, Ledger, Price, Query
+from trainer.oracle import Counts, Oracle
 
 PLENTY = Budget(100)
 SECRET = "the-provider-quotes-the-request"
@@ -328,7 +332,7 @@ def test_a_ledger_that_cannot_be_written_stops_the_queries(ledger, monkeypatch):
     def full(*_):
         raise LedgerError("full")
 
-    monkeypatch.setattr(ledger, "record", full)
+    monkeypatch.setattr(ledger, "record_all", full)
     with Provider(lambda *_: (200, completion())) as provider:
         oracle = Oracle(chat(provider.base_url), ledger, Budget(100), max_concurrency=1)
         with pytest.raises(LedgerError, match="full"):
@@ -369,5 +373,329 @@ def test_any_chat_model_serves(ledger):
     assert_free_of_content(caught.value)
 
 
-def test_a_reply_without_usage_costs_no_tokens():
-    assert oracle_module._answer(AIMessage("red")) == Answer("red")
+def test_a_reply_without_usage_costs_no_tokens(ledger):
+    model = FakeMessagesListChatModel(responses=[AIMessage("red")])
+    assert Oracle(model, ledger, PLENTY).ask(queries(1), purpose="train") == [Answer("red")]
+
+
+# -- waiting -------------------------------------------------------------------------------------------------------
+
+
+def http_date(seconds):
+    """A date as far from now; the server adds the present one to each answer."""
+    return formatdate(time.time() + seconds, usegmt=True)
+
+
+@pytest.mark.parametrize("wish", [lambda: "1", lambda: http_date(1)], ids=["seconds", "date"])
+def test_our_own_retries_wait_as_long_as_the_provider_asks(ledger, wish):
+    def script(number, _):
+        return (
+            (429, {"error": {"message": SECRET}}, {"Retry-After": wish()})
+            if number == 0
+            else (200, completion())
+        )
+
+    with Provider(script) as provider:
+        assert ask(ledger, provider.base_url, queries(1))[0].text == "red"
+    assert 1 <= provider.times[1] - provider.times[0] < 3
+
+
+def test_while_the_provider_wants_a_pause_no_other_query_leaves(ledger):
+    busy = (429, {}, {"Retry-After": "1"})
+    with Provider(lambda number, _: busy if number == 0 else (200, completion())) as provider:
+        oracle = Oracle(chat(provider.base_url), ledger, PLENTY, max_concurrency=1)
+        assert all(oracle.ask(queries(*range(5)), purpose="train"))
+    assert provider.times[1] - provider.times[0] < 1  # was about to leave when the wish arrived
+    assert provider.times[2] - provider.times[0] >= 1
+    assert oracle.counts.failed == 1
+
+
+@pytest.mark.parametrize("value", ["3600", http_date(3600), "-5", "nan", "inf", "soon", http_date(-60)])
+def test_a_strange_or_long_wish_is_bounded(ledger, monkeypatch, value):
+    monkeypatch.setattr(oracle_module, "_LONGEST_WAIT_S", 0.2)
+    busy = (429, {}, {"Retry-After": value})
+    with Provider(lambda number, _: busy if number == 0 else (200, completion())) as provider:
+        assert ask(ledger, provider.base_url, queries(1))[0].text == "red"
+    assert provider.times[1] - provider.times[0] < 1
+
+
+def test_a_clock_that_goes_back_does_not_change_the_wait(ledger, monkeypatch):
+    class Backwards(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(1999, 1, 1, tzinfo=tz)
+
+    def script(number, _):
+        return (429, {}, {"Retry-After": http_date(1)}) if number == 0 else (200, completion())
+
+    monkeypatch.setattr(oracle_module, "datetime", Backwards)
+    with Provider(script) as provider:
+        assert ask(ledger, provider.base_url, queries(1))[0].text == "red"
+    assert 1 <= provider.times[1] - provider.times[0] < 3
+
+
+def test_a_rate_is_kept_where_the_model_has_none(ledger):
+    with Provider(lambda *_: (200, completion())) as provider:
+        oracle = Oracle(chat(provider.base_url), ledger, PLENTY, requests_per_second=10)
+        oracle.ask(queries(*range(8)), purpose="train")
+    assert provider.times[-1] - provider.times[0] >= 0.65
+
+
+def test_the_rate_limiter_of_the_model_is_the_one_that_counts(ledger):
+    class Counting(InMemoryRateLimiter):
+        taken = 0
+
+        def acquire(self, *, blocking=True):
+            self.taken += 1
+            return True
+
+    limiter = Counting()
+    with Provider(lambda *_: (200, completion())) as provider:
+        model = chat(provider.base_url, rate_limiter=limiter)
+        started = time.monotonic()
+        Oracle(model, ledger, PLENTY, requests_per_second=0.1).ask(queries(1, 2, 3), purpose="train")
+    assert time.monotonic() - started < 5
+    assert limiter.taken == 3
+
+
+def test_an_interruption_ends_a_wait_for_the_rate(ledger):
+    def interrupt():
+        raise Interrupted
+
+    with Provider(lambda *_: (200, completion())) as provider:
+        oracle = Oracle(chat(provider.base_url), ledger, PLENTY, requests_per_second=1)
+        with pytest.raises(Interrupted):
+            oracle.ask(queries(*range(8)), purpose="train", on_answer=interrupt)
+    assert len(provider.bodies) == 1
+    assert ledger.spent()[0] == 1
+
+
+def test_retries_go_on_while_there_is_progress(ledger):
+    def script(number, _):
+        return (200, completion()) if number % 3 == 2 else (429, {})
+
+    with Provider(script) as provider:
+        oracle = Oracle(chat(provider.base_url), ledger, PLENTY, max_concurrency=1, attempts=3)
+        assert all(oracle.ask(queries(*range(8)), purpose="train"))
+    assert oracle.counts.failed == len(provider.bodies) - 8 > 8
+
+
+def test_an_empty_account_is_not_asked_again(ledger):
+    poor = (429, {"error": {"message": SECRET, "code": "insufficient_quota"}})
+    with Provider(lambda *_: poor) as provider, pytest.raises(OracleError, match="status 429"):
+        ask(ledger, provider.base_url, queries(1))
+    assert len(provider.bodies) == 1
+
+
+# -- what may be charged -------------------------------------------------------------------------------------------
+
+
+def test_a_request_without_an_answer_is_noted_as_one_that_may_be_charged(ledger):
+    def script(number, _):
+        if number == 0:
+            time.sleep(0.6)
+        return ("cut", b"") if number == 1 else (200, completion())
+
+    with Provider(script) as provider:
+        oracle = Oracle(chat(provider.base_url, timeout=0.3), ledger, PLENTY)
+        assert oracle.ask(queries(1), purpose="train")[0].text == "red"
+    assert len(provider.bodies) == 3
+    assert (oracle.counts.failed, oracle.counts.unanswered, ledger.doubtful()) == (2, 2, 2)
+    assert ledger.spent()[0] == 1
+
+
+def test_a_provider_that_refused_or_was_never_reached_charges_nothing(ledger):
+    with Provider(lambda number, _: (503, b"") if number == 0 else (200, completion())) as provider:
+        ask(ledger, provider.base_url, queries(1))
+    with pytest.raises(OracleError):
+        ask(ledger, f"http://127.0.0.1:{refused_port()}/v1", queries(2))
+    assert ledger.doubtful() == 0
+
+
+def test_under_a_limit_on_cost_a_large_batch_stops_when_a_sample_shows_that_it_is_too_dear(tmp_path):
+    with (
+        Ledger(tmp_path / "priced.sqlite", model="m", price=Price(1e4, 0)) as ledger,
+        Provider(lambda *_: (200, completion())) as provider,
+        pytest.raises(BudgetExhaustedError, match=r"84 more queries would exceed the budget of \$50"),
+    ):
+        Oracle(chat(provider.base_url), ledger, Budget(1000, 50.0)).ask(
+            queries(*range(100)), purpose="evaluate"
+        )
+    assert len(provider.bodies) == 16
+
+
+def test_a_retry_that_the_limit_on_cost_no_longer_allows_is_not_sent(tmp_path):
+    with Ledger(tmp_path / "priced.sqlite", model="m", price=Price(1e4, 0)) as ledger:
+        with Provider(lambda *_: (200, completion())) as provider:
+            Oracle(chat(provider.base_url), ledger, PLENTY).ask(queries(1), purpose="train")
+        with (
+            Provider(lambda *_: ("cut", b"")) as provider,
+            pytest.raises(BudgetExhaustedError, match="1 requests without an answer that may be charged"),
+        ):
+            Oracle(chat(provider.base_url), ledger, Budget(9, 2.0)).ask(queries(2), purpose="train")
+        assert len(provider.bodies) == 1
+
+
+# -- what came back ------------------------------------------------------------------------------------------------
+
+
+def test_answers_are_counted_by_what_they_are_worth(ledger):
+    texts = ["red", "I can't help with people.", "", "mauve", "It is blue."]
+    with Provider(lambda _, body: (200, completion(texts[number_of(body)]))) as provider:
+        oracle = Oracle(chat(provider.base_url), ledger, PLENTY, access="logprobs")
+        oracle.ask(queries(*range(5)), purpose="train")
+        oracle.ask(queries(*range(5)), purpose="train")  # known ones came back earlier
+    assert oracle.counts == Counts(answered=2, refused=1, empty=1, unfit=1, malformed_logprobs=5)
+
+
+def test_a_refusal_in_a_field_of_its_own_is_a_refusal(ledger):
+    reply = completion(None)
+    reply["choices"][0]["message"]["refusal"] = "I'm sorry, I can't identify people."
+    with Provider(lambda *_: (200, reply)) as provider:
+        oracle = Oracle(chat(provider.base_url), ledger, PLENTY)
+        assert oracle.ask(queries(1), purpose="train")[0].text == "I'm sorry, I can't identify people."
+    assert oracle.counts == Counts(refused=1)
+
+
+# -- several questions in one call ---------------------------------------------------------------------------------
+
+
+def about(picture, *questions):
+    return [Query(f"picture {picture}".encode(), question, ("red", "blue")) for question in questions]
+
+
+NAMES = ("First?", "Second?", "Third?")
+
+
+def ask_together(ledger, reply, *, structured=False, asked=None):
+    """Ask three questions about a picture in one call; what was sent and what came of it."""
+    before, reported = ledger.spent()[0], []
+    with Provider(lambda *_: (200, completion(reply))) as provider:
+        model = chat(provider.base_url, profile={"structured_output": structured})
+        oracle = Oracle(model, ledger, PLENTY, questions_per_call=3)
+        answers = oracle.ask(
+            asked or about(1, *NAMES), purpose="train", on_answer=lambda: reported.append(ledger.spent()[0])
+        )
+    assert len(reported) == ledger.spent()[0] - before
+    return provider.bodies, [answer.text for answer in answers], oracle.counts, answers
+
+
+def test_questions_about_a_picture_share_a_request_and_its_tokens_and_have_rows_of_their_own(ledger):
+    bodies, texts, counts, answers = ask_together(ledger, "1. red\n2. blue\n3. red")
+    assert texts == ["red", "blue", "red"]
+    assert len(bodies) == 1
+    text, image = bodies[0]["messages"][0]["content"]
+    assert [line for line in text["text"].splitlines() if line[0].isdigit()] == [
+        f"{number}. {name} Answer with exactly one of: red, blue."
+        for number, name in enumerate(NAMES, start=1)
+    ]
+    assert base64.b64decode(image["image_url"]["url"].partition(",")[2]) == b"picture 1"
+    assert [answer.input_tokens for answer in answers] == [30, 30, 30]
+    assert [answer.output_tokens for answer in answers] == [1, 1, 0]  # 2 in all
+    assert ledger.spent()[0] == counts.answered == 3
+    assert ask_together(ledger, "never sent")[0] == []
+
+
+def test_each_request_holds_one_picture_and_no_more_questions_than_allowed(ledger):
+    asked = [*about(1, *NAMES), *about(2, "Alone?"), *about(1, "Fourth?", "Fifth?")]
+    bodies, texts, *_ = ask_together(ledger, "1. red\n2. blue\n3. red", asked=asked)
+    sizes = sorted(
+        sum(line[0].isdigit() for line in body["messages"][0]["content"][0]["text"].splitlines())
+        for body in bodies
+    )
+    assert sizes == [0, 2, 3]  # the one alone is asked as ever
+    assert len(texts) == 6
+    assert texts[:3] == ["red", "blue", "red"]
+
+
+def test_models_that_are_known_to_support_it_are_asked_for_structured_output(ledger):
+    reply = json.dumps({"answer_2": "blue", "answer_1": "red", "answer_3": "red"})
+    bodies, texts, counts, answers = ask_together(ledger, reply, structured=True)
+    assert texts == ["red", "blue", "red"]
+    assert bodies[0]["response_format"]["type"] == "json_schema"
+    assert sum(answer.input_tokens for answer in answers) == 90
+    assert counts.answered == 3
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("1. red\n3. blue", ["red", "", "blue"]),
+        ("Here you are:\n 2) blue\n\n1: red", ["red", "blue", ""]),
+        ("1. red\n1. blue\n2. red\n3. red", ["", "", ""]),
+        ("0. red\n1. blue\n2. red", ["", "", ""]),
+        ("1. red\n2. blue\n3. red\n4. blue", ["", "", ""]),
+        ("red\nblue\nred", ["", "", ""]),
+        ("1. red, 2. blue, 3. red", ["red, 2. blue, 3. red", "", ""]),
+        ("1.\n2. blue\n3.", ["", "blue", ""]),
+        ("", ["", "", ""]),
+        ("I can't help with people.", ["I can't help with people."] * 3),
+    ],
+)
+def test_a_missing_or_garbled_line_is_never_the_answer_to_another_question(ledger, reply, expected):
+    _, texts, counts, _ = ask_together(ledger, reply)
+    assert texts == expected
+    assert counts.empty == expected.count("")
+    assert ledger.spent()[0] == 3  # paid all the same, and not asked again
+    assert ask_together(ledger, "1. red\n2. red\n3. red")[1] == expected
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ('{"answer_1": "red", "answer_3": "blue"}', ["red", "", "blue"]),
+        ('{"answer_1": "red", "answer_2": null, "answer_3": 3}', ["red", "", "3"]),
+        ('{"answer_1": "red", "answer_2": "bl', ["", "", ""]),
+        ('["red", "blue", "red"]', ["", "", ""]),
+        ("red", ["", "", ""]),
+        ("I can't help with people.", ["I can't help with people."] * 3),
+    ],
+)
+def test_a_structure_with_holes_gives_unusable_answers_and_loses_none(ledger, reply, expected):
+    _, texts, _, answers = ask_together(ledger, reply, structured=True)
+    assert texts == expected
+    assert sum(answer.input_tokens for answer in answers) == 90
+
+
+def test_a_request_for_several_that_fails_leaves_none_of_them_paid(ledger):
+    with Provider(lambda *_: (400, {})) as provider, pytest.raises(OracleError, match="3 of 3"):
+        Oracle(chat(provider.base_url), ledger, PLENTY, questions_per_call=3).ask(
+            about(1, *NAMES), purpose="train"
+        )
+    assert ledger.spent()[0] == 0
+
+
+def test_log_probabilities_of_several_questions_at_once_are_refused(ledger):
+    with pytest.raises(OracleError, match="no log-probabilities of their own; nothing was sent"):
+        Oracle(chat("http://127.0.0.1:9/v1"), ledger, PLENTY, access="logprobs", questions_per_call=2)
+
+
+# -- two processes -------------------------------------------------------------------------------------------------
+
+
+def ask_from_a_process(path, base_url, start, results):
+    with Ledger(path, model="m") as ledger:
+        start.wait()
+        answers = Oracle(chat(base_url), ledger, PLENTY, max_concurrency=2).ask(
+            queries(*range(20)), purpose="train"
+        )
+        results.put([answer and answer.text for answer in answers])
+
+
+def test_two_processes_ask_each_query_once_and_both_get_all_answers(tmp_path):
+    def script(_, body):
+        time.sleep(0.02)
+        return 200, completion(f"answer {number_of(body)}")
+
+    context = multiprocessing.get_context("spawn")
+    start, results = context.Barrier(2), context.Queue()
+    with Provider(script) as provider:
+        arguments = (tmp_path / "shared.sqlite", provider.base_url, start, results)
+        processes = [context.Process(target=ask_from_a_process, args=arguments) for _ in range(2)]
+        for process in processes:
+            process.start()
+        texts = [results.get(timeout=120) for _ in processes]
+        for process in processes:
+            process.join()
+    assert texts == [[f"answer {number}" for number in range(20)]] * 2
+    assert sorted(map(number_of, provider.bodies)) == list(range(20))
