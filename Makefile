@@ -8,7 +8,9 @@ demo: $(VENV)/.demo
 	$(BIN)/vpp demo $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+	# By itself: two networks that learn at once on two cores take many times as long.
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -42,9 +42,10 @@ class Protector(nn.Module):
 
     .. math:: P(x, \lambda) = m \odot x + (1 - m) \odot r
 
-    with a recoloured image :math:`r` and a keep mask :math:`m` that reaches exactly 0 and 1. ``x`` is the image *at the
-    working resolution*: no residual of the full-resolution original exists for the mask to let through. There is no
-    batch normalisation, so one image gives the same result alone and in a batch.
+    with a recoloured image :math:`r` and a keep mask :math:`m` that reaches exactly 0 and 1. Both are smoothed: a
+    protector that may draw fine patterns learns to fool its assessor instead of removing what other attackers find.
+    ``x`` is the image *at the working resolution*: no residual of the full-resolution original exists for the mask to
+    let through. There is no batch normalisation, so one image gives the same result alone and in a batch.
 
     Example:
         >>> protector = Protector(ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=32))
@@ -113,9 +114,10 @@ class Protector(nn.Module):
         for block in self.after:
             x = block(x, condition)
         colour, keep = self.head(torch.relu(x)).float().split([3 * _STRIDE**2, _STRIDE**2], dim=1)
-        recoloured = torch.sigmoid(nn.functional.pixel_shuffle(colour, _STRIDE))
+        recoloured = _smooth(torch.sigmoid(nn.functional.pixel_shuffle(colour, _STRIDE)), 5)
         # A stretched sigmoid has a gradient near its ends and reaches them exactly, so nothing shines through.
         mask = (1.4 * torch.sigmoid(nn.functional.pixel_shuffle(keep, _STRIDE)) - 0.2).clamp(0, 1)
+        mask = _smooth(mask, 3)
         return mask * images + (1 - mask) * recoloured
 
 
@@ -153,6 +155,11 @@ class _Block(nn.Module):
         hidden = torch.relu(self.first(torch.relu(x)) * (1 + scale) + shift)
         result: Tensor = x + self.second(hidden)
         return result
+
+
+def _smooth(images: Tensor, size: int) -> Tensor:
+    """Average over squares of ``size`` pixels, so that no fine pattern can be drawn."""
+    return nn.functional.avg_pool2d(images, size, stride=1, padding=size // 2, count_include_pad=False)
 
 
 def working_size(width: int, height: int, working_resolution: int) -> tuple[int, int]:

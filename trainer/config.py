@@ -25,22 +25,25 @@ class TrainerConfig(BaseModel):
     """Protector steps."""
     batch: int = Field(32, ge=2, le=1024)
     """Images per protector step."""
-    learning_rate: float = Field(2e-3, gt=0)
+    learning_rate: float = Field(4e-3, gt=0)
     """Peak for the protector; 20 steps of warm-up, then cosine."""
     averaging: float = Field(0.98, ge=0, lt=1)
     """Decay of the exponential moving average of the weights that becomes the artifact."""
-    fidelity: float = Field(3.0, ge=0)
+    fidelity: float = Field(1.0, ge=0)
     """Weight of the mean squared pixel change, scaled by one minus the level."""
 
     plainness: float = Field(0.5, ge=0)
     """Weight of the mean distance of a pixel from mid-grey, scaled by the level."""
+
+    assessor_steps: int = Field(3, ge=1)
+    """Steps of the assessor on every protected batch, so that it keeps up with the protector."""
 
     precision: Precision = "auto"
     """Arithmetic of the convolutions; ``auto`` takes bfloat16 where the processor computes in it (twice as fast)."""
 
     estimator: Literal["student", "none"] = "student"
     """Where utility gradients come from; ``none`` asks nothing and keeps fidelity alone (the baseline)."""
-    student_steps: int = Field(3, ge=1)
+    student_steps: int = Field(2, ge=1)
     student_batch: int = Field(32, ge=4)
     history_capacity: int = Field(10_000, ge=1)
     query_choice: Literal["critical", "uniform"] = "critical"

@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 DEMO: Final = TrainerConfig(
     steps=320,
     pretraining_steps=220,
-    learning_rate=4e-3,
-    fidelity=1.0,
     max_queries=2000,
     access="logprobs",
     protector=ProtectorConfig(width=32, blocks=(1, 3, 1), working_resolution=64),

@@ -272,12 +272,7 @@ class _Run:
         )
         self._protector_step(objective.mean())
 
-        self.assessor.train()
-        loss = self.assessor.loss(protected.detach(), level, self.labels[rows])
-        self.assessor_optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.assessor.parameters(), 1.0)
-        self.assessor_optimizer.step()
+        loss = self._assessor_steps(protected.detach(), level, self.labels[rows])
 
         now = float(privacy.detach().mean())
         self.leak = now if self.leak is None else 0.9 * self.leak + 0.1 * now
@@ -285,9 +280,20 @@ class _Run:
             "utility_loss": float(utility.detach().mean()),
             "privacy_loss": now,
             "fidelity": float(fidelity.detach().mean()),
-            "assessor_loss": float(loss.detach()),
+            "assessor_loss": float(loss),
             "queries": float(self.planned),
         }
+
+    def _assessor_steps(self, protected: Tensor, level: Tensor, labels: Tensor) -> Tensor:
+        """Let the assessor follow the protector; returns its last loss."""
+        self.assessor.train()
+        for _ in range(self.config.assessor_steps):
+            loss = self.assessor.loss(protected, level, labels)
+            self.assessor_optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self.assessor.parameters(), 1.0)
+            self.assessor_optimizer.step()
+        return loss.detach()
 
     @staticmethod
     def _encode(protected: Tensor) -> tuple[list[bytes], Tensor]:
