@@ -13,7 +13,8 @@ miss some of the private attributes.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 Split = Literal["train", "val", "test"]
 _INDEX = "data.jsonl"
 _PADDING = (128, 128, 128)
+_TELLING = 0.1
+"""Share of what can be read about a private attribute that must be read from a task's answers to be worth a warning."""
+_DEVIATIONS = 3.0
+"""Standard deviations of guessing that it must exceed."""
 
 
 class Task(BaseModel):
@@ -175,7 +180,8 @@ def load_dataset(folder: str | Path) -> Dataset:
 
     Raises:
         DataError: With the line number, if a line is malformed, an image is missing or outside the folder, a group
-            stands in two splits, an image stands in two lines, or the training split can't be learned from.
+            or a picture stands in two splits, an image stands in two lines, or the training split can't be learned
+            from.
     """
     folder = Path(folder)
     path = folder / _INDEX
@@ -194,6 +200,7 @@ def load_dataset(folder: str | Path) -> Dataset:
 
 def _parse(folder: Path, text: bytes) -> Iterable[Example]:
     seen: dict[str, int] = {}
+    pictures: list[tuple[int, Example]] = []
     groups: dict[str, tuple[str, int]] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
@@ -211,7 +218,9 @@ def _parse(folder: Path, text: bytes) -> Iterable[Example]:
                     f"{where}: group {example.group!r} is in {example.split} here and in {split} in line "
                     f"{first_line}. Keep a group on one side; nothing was trained."
                 )
+        pictures.append((number, example))
         yield example
+    _check_copies(folder, pictures)
 
 
 def _parse_line(line: bytes, where: str) -> Example:
@@ -237,6 +246,33 @@ def _check_image(folder: Path, name: str, where: str) -> None:
         raise DataError(f"{where}: there is no image {name!r}. Nothing was trained.")
 
 
+def _check_copies(folder: Path, pictures: Sequence[tuple[int, Example]]) -> None:
+    """Refuse a picture that stands in two splits under two names: what is measured on it would be what was learned."""
+    by_size: dict[int, list[tuple[int, Example]]] = defaultdict(list)
+    for number, example in pictures:
+        by_size[(folder / example.image).stat().st_size].append((number, example))
+    first: dict[bytes, tuple[int, Split]] = {}
+    for alike in by_size.values():
+        if len({example.split for _, example in alike}) < 2:
+            continue  # only files of one size can be equal, so hardly any has to be read
+        for number, example in alike:
+            digest = _digest(folder / example.image)
+            line, split = first.setdefault(digest, (number, example.split))
+            if split != example.split:
+                raise DataError(
+                    f"{folder / _INDEX}, line {number}: the picture of line {line}, which is in {split}, again in "
+                    f"{example.split}. Keep a picture in one split; nothing was trained."
+                )
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    raise DataError(f"{path} can't be used: {reason}. Replace the file or remove its line from {_INDEX}.")
+
+
 def _check(dataset: Dataset) -> None:
     counts = Counter(example.split for example in dataset.examples)
     empty = [split for split in get_args(Split) if not counts[split]]
@@ -256,6 +292,73 @@ def _check(dataset: Dataset) -> None:
                 f"private attribute {name!r} has one class only in train, so nothing can be learned about it. "
                 "Add images of another class or remove the attribute."
             )
+
+
+def check_for_training(dataset: Dataset) -> tuple[str, ...]:
+    """Find what would make a training run worthless, before anything is paid.
+
+    Returns:
+        Warnings, a sentence each: task answers that give a private attribute away on their own, with the accuracy
+        that no protector can go below while it keeps the task; and reference answers that can't be reached.
+
+    Raises:
+        DataError: If a picture of the validation split can't be read, a private attribute can't be measured on it, or a
+            question has one possible answer only.
+    """
+    space = answer_space(dataset)
+    for question, candidates in zip(space.questions, space.candidates, strict=True):
+        if int(candidates.sum()) < 2:
+            raise DataError(
+                f"the question {question!r} has one possible answer only, so nothing can be learned from it. "
+                "Give it choices, add images with another answer, or remove it; nothing was trained."
+            )
+    examples = dataset.split("val")
+    labels = dataset.labels(examples)
+    for name, column in zip(dataset.private_attributes, labels.T, strict=True):
+        if len(torch.unique(column[column >= 0])) < 2:
+            raise DataError(
+                f"private attribute {name!r} has fewer than two classes of train on val, so its leak can't be measured; "
+                "nothing was trained. Label images of another class there or remove the attribute."
+            )
+    for example in examples:
+        dataset.open_image(example)
+    asked = sum(len(example.tasks) for example in examples)
+    missing = asked - int((references(examples, space) >= 0).sum())
+    warnings = _giveaways(dataset)
+    if missing:
+        warnings.append(
+            f"{missing} of {asked} questions on val are new, or have a reference answer that train lacks: left out"
+        )
+    return tuple(warnings)
+
+
+def _giveaways(dataset: Dataset) -> list[str]:
+    """Warn of task answers from which a private attribute can be guessed."""
+    pairs: dict[tuple[str, str, Split], list[tuple[str, str]]] = defaultdict(list)
+    for example in dataset.examples:
+        for task in example.tasks:
+            for name, value in example.private.items():
+                pairs[name, task.question, example.split].append((normalise(task.answer), value))
+    warnings = []
+    for name in dataset.private_attributes:
+        for question in dataset.questions:
+            known, held_out = pairs[name, question, "train"], pairs[name, question, "val"]
+            if not known or not held_out:
+                continue
+            guesses: dict[str, Counter[str]] = defaultdict(Counter)
+            for answer, value in known:
+                guesses[answer][value] += 1
+            usual = Counter(value for _, value in known).most_common(1)[0][0]
+            best = {answer: counts.most_common(1)[0][0] for answer, counts in guesses.items()}
+            right = sum(best.get(answer, usual) == value for answer, value in held_out) / len(held_out)
+            chance = Counter(value for _, value in held_out).most_common(1)[0][1] / len(held_out)
+            noise = math.sqrt(chance * (1 - chance) / len(held_out))
+            if right - chance > max(_TELLING * (1 - chance), _DEVIATIONS * noise):
+                warnings.append(
+                    f"the answer to {question!r} tells {name!r} right for {right:.0%} of the images of val "
+                    f"({chance:.0%} by guessing): while this task is kept, protection can't go below that floor"
+                )
+    return warnings
 
 
 def answer_space(dataset: Dataset) -> AnswerSpace:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from langchain_vpp.errors import DataError
-from trainer.data import answer_space, load_dataset, references
+from trainer.data import answer_space, check_for_training, load_dataset, references
 
 TASK = {"question": "What colour is the sign?", "answer": "red", "choices": ["red", "blue"]}
 
@@ -216,3 +216,105 @@ def test_the_answer_space_takes_choices_or_else_all_training_answers(folder):
     assert [space.answers[index] for index in table[0]] == ["red", "2"]
     assert table[1].tolist() == [-1, space.answers.index("4")]
     assert table[3].tolist() == [-1, -1]  # an answer and a question that training never saw
+
+
+def test_a_picture_in_two_splits_under_two_names_is_refused(folder):
+    (folder / "copy.png").write_bytes((folder / "1.png").read_bytes())
+    refuse(
+        folder,
+        [*lines(), line("copy.png", "test")],
+        "line 5: the picture of line 1, which is in train, again in test",
+    )
+
+
+def test_a_picture_twice_in_one_split_and_different_pictures_of_one_size_are_no_copies(folder):
+    (folder / "copy.png").write_bytes((folder / "1.png").read_bytes())
+    for number in range(3, 5):
+        Image.new("RGB", (16, 8), (number, 0, 0)).save(folder / f"{number}.bmp")
+        (folder / f"{number}.bmp").rename(folder / f"{number}.png")
+    assert (folder / "3.png").stat().st_size == (folder / "4.png").stat().st_size
+    write(folder, [*lines(), line("copy.png")])
+    assert len(load_dataset(folder).examples) == 5
+
+
+def drawn(folder, rows):
+    """A data set of a row per image: split, answer about the colour, gender."""
+    entries = []
+    for number, (split, colour, gender) in enumerate(rows):
+        Image.new("RGB", (16, 8), (number % 256, number // 256, 9)).save(folder / f"row-{number}.png")
+        tasks = [TASK | {"answer": colour}]
+        entries.append(line(f"row-{number}.png", split, gender, tasks=tasks))
+    write(folder, entries)
+    return load_dataset(folder)
+
+
+def rows(pattern, count=40):
+    return [(split, *pattern(number)) for split in ("train", "val", "test") for number in range(count)]
+
+
+def independent(number):
+    return ("red", "blue")[number % 2], ("f", "m")[number // 2 % 2]
+
+
+def test_a_data_set_without_a_fault_gives_no_warning(folder):
+    assert check_for_training(drawn(folder, rows(independent))) == ()
+
+
+def test_a_private_attribute_that_equals_a_task_is_told_with_its_floor(folder):
+    (warning,) = check_for_training(drawn(folder, rows(lambda n: (("red", "f"), ("blue", "m"))[n % 2])))
+    assert (
+        "'What colour is the sign?' tells 'gender' right for 100% of the images of val (50% by guessing)"
+        in warning
+    )
+
+
+def test_a_task_answer_that_predicts_a_private_attribute_is_told_with_its_floor(folder):
+    def mostly(number):
+        colour, gender = (("red", "f"), ("blue", "m"))[number % 2]
+        return colour, {"f": "m", "m": "f"}[gender] if number % 5 == 0 else gender
+
+    (warning,) = check_for_training(drawn(folder, rows(mostly)))
+    assert "right for 80% of the images of val" in warning
+
+
+def test_a_few_validation_images_give_no_false_alarm(folder):
+    few = [each for each in rows(independent) if each[0] != "val"]
+    few += [("val", "red", "f"), ("val", "red", "f"), ("val", "blue", "m"), ("val", "blue", "f")]
+    assert check_for_training(drawn(folder, few)) == ()
+
+
+@pytest.mark.parametrize("labels", [{"gender": "f"}, {"gender": "of no class in train"}, {}])
+def test_an_attribute_of_one_class_on_val_is_refused_for_training(folder, labels):
+    dataset = drawn(folder, rows(independent))
+    entries = [json.loads(each) for each in (folder / "data.jsonl").read_text().splitlines()]
+    entries = [entry | {"private": labels} if entry["split"] == "val" else entry for entry in entries]
+    write(folder, entries)
+    assert dataset.split("val")
+    with pytest.raises(DataError, match="'gender' has fewer than two classes of train on val"):
+        check_for_training(load_dataset(folder))
+
+
+def test_a_question_of_one_answer_is_refused_for_training(folder):
+    entries = [entry | {"tasks": [{"question": "Sign?", "answer": "yes"}]} for entry in lines()]
+    write(folder, entries)
+    with pytest.raises(DataError, match=r"'Sign\?' has one possible answer only"):
+        check_for_training(load_dataset(folder))
+
+
+def test_a_validation_picture_that_cannot_be_read_is_found_before_anything_is_paid(folder):
+    dataset = drawn(folder, rows(independent))
+    broken = folder / dataset.split("val")[7].image
+    broken.write_bytes(b"no picture")
+    with pytest.raises(DataError, match=broken.name):
+        check_for_training(dataset)
+
+
+def test_reference_answers_that_train_lacks_are_counted(folder):
+    dataset = drawn(folder, rows(independent))
+    entries = [json.loads(each) for each in (folder / "data.jsonl").read_text().splitlines()]
+    for entry in entries:
+        entry["tasks"] = [{"question": "Sign?", "answer": entry["tasks"][0]["answer"]}]
+        if entry["image"] in {dataset.split("val")[3].image, dataset.split("val")[4].image}:
+            entry["tasks"] = [{"question": "Sign?", "answer": "mauve"}]
+    write(folder, entries)
+    assert check_for_training(load_dataset(folder))[0].startswith("2 of 40 questions on val")
