@@ -1,12 +1,10 @@
 import math
 
-import pytest
 import torch
 
 from trainer.algorithms.critical_history import CriticalHistory, Records
 from trainer.algorithms.estimators import AnswerSpace, DistilledStudent, LabelledImages, augment
 from trainer.algorithms.reader import Reader, question_vectors
-from trainer.assessor import Assessor, privacy_loss
 
 SPACE = AnswerSpace(
     ("bright?", "red?"), ("no", "yes", "unused"), torch.tensor([[True, True, False], [True, True, False]])
@@ -124,28 +122,3 @@ def test_similar_questions_have_similar_vectors_and_all_have_length_one():
     vectors = question_vectors(texts)
     assert torch.allclose(vectors.norm(dim=1), torch.ones(len(texts)))
     assert float(vectors[0] @ vectors[1]) > float(vectors[0] @ vectors[2]) + 0.2
-
-
-def test_privacy_loss_is_zero_at_uniform_one_at_certainty_whatever_the_number_of_classes():
-    infinite = -math.inf
-    uniform = torch.tensor([[[0.0, 0.0, infinite], [1.0, 1.0, 1.0]]])
-    certain = torch.tensor([[[90.0, 0.0, infinite], [0.0, 90.0, 0.0]]])
-    assert float(privacy_loss(uniform)) == pytest.approx(0.0, abs=1e-6)
-    assert float(privacy_loss(certain)) == pytest.approx(1.0, abs=1e-6)
-
-
-def test_privacy_loss_gradients_are_finite_with_masked_classes():
-    logits = torch.randn(2, 2, 3).index_fill(2, torch.tensor([2]), -math.inf).requires_grad_()
-    privacy_loss(logits).sum().backward()
-    assert torch.isfinite(logits.grad).all()
-
-
-def test_the_assessor_ignores_missing_labels_and_offers_only_an_attributes_classes():
-    torch.manual_seed(0)
-    assessor = Assessor({"glasses": ("no", "yes"), "hair": ("black", "blond", "red")})
-    images, level = torch.rand(4, 3, 16, 16), torch.rand(4)
-    logits = assessor(images, level)
-    assert logits.shape == (4, 2, 3)
-    assert torch.isneginf(logits[:, 0, 2]).all()
-    labels = torch.tensor([[0, -1], [1, -1], [-1, 2], [-1, 0]])
-    assert torch.isfinite(assessor.loss(images, level, labels))
