@@ -62,5 +62,10 @@ class TrainerConfig(BaseModel):
     """US dollars per million input and output tokens."""
     access: Literal["logprobs", "labels"] = "labels"
     max_concurrency: int = Field(8, ge=1, le=256)
+    questions_per_call: int = Field(1, ge=1, le=64)
+    """Most questions about one picture in one request; with ``labels`` only."""
+    requests_per_second: float | None = Field(None, gt=0)
+    store_images: bool = True
+    """Keep protected pictures in the ledger. Without them a resumed student starts with an empty history."""
     checkpoint_every: int = Field(50, ge=1)
     """Steps between checkpoints."""

@@ -24,9 +24,9 @@ from trainer.algorithms.estimators import DistilledStudent, LabelledImages, augm
 from trainer.algorithms.pareto import sample_levels, spread_levels, weighted_sum
 from trainer.arithmetic import fast_arithmetic
 from trainer.assessor import Assessor, privacy_loss
-from trainer.data import Dataset, answer_space, as_image, as_tensor, references
+from trainer.data import Dataset, answer_space, as_image, as_tensor, check_for_training, references
 from trainer.ledger import Answer, Budget, Ledger, Price, Query
-from trainer.oracle import Oracle
+from trainer.oracle import Counts, Oracle
 from trainer.scoring import chosen, distribution
 
 if TYPE_CHECKING:
@@ -69,6 +69,13 @@ class Trainer:
         dataset: Images with task questions and private labels.
         config: Settings.
 
+    Attributes:
+        warnings: What the data set makes doubtful, a sentence each; see :func:`trainer.data.check_for_training`.
+        counts: What the chat model returned in the last call of :meth:`fit`.
+
+    Raises:
+        TrainingError: If the settings or the data can't be trained with.
+
     Example:
         >>> trainer = Trainer(ChatOpenAI(model="gpt-4o-mini"), load_dataset("cards"))  # doctest: +SKIP
         >>> trainer.fit("runs/cards")  # doctest: +SKIP
@@ -76,19 +83,28 @@ class Trainer:
 
     def __init__(self, model: BaseChatModel, dataset: Dataset, config: TrainerConfig) -> None:
         self._model, self._dataset, self._config = model, dataset, config
+        self.warnings = check_for_training(dataset)
+        self.counts = Counts()
         if config.max_cost is not None and config.price is None:
             raise TrainingError(
                 "a limit on cost needs the price of tokens; nothing was sent. Give config.price."
             )
 
     def fit(
-        self, out: str | Path, *, resume: bool = False, on_progress: Callable[[Progress], None] | None = None
+        self,
+        out: str | Path,
+        *,
+        resume: bool = False,
+        ledger: str | Path | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> Path:
         """Train, calibrate and save an artifact.
 
         Args:
             out: Folder for the artifact, the ledger, checkpoints and metrics.
             resume: Go on from the last checkpoint, if there is one.
+            ledger: File of the paid queries, which other runs may share: a query that one has paid is free for all, and
+                the budget counts what all have spent. ``ledger.sqlite`` in ``out`` if not given.
             on_progress: Called often, in this thread.
 
         Returns:
@@ -98,10 +114,19 @@ class Trainer:
             TrainingError: See :mod:`langchain_vpp.errors`. What was paid is in the ledger: call again with ``resume``.
         """
         folder = Path(out)
+        book = folder / "ledger.sqlite" if ledger is None else Path(ledger)
         with (
             fast_arithmetic(self._config.precision),
-            _Run(self._model, self._dataset, self._config, folder, on_progress or (lambda _: None)) as run,
+            _Run(
+                self._model,
+                self._dataset,
+                self._config,
+                folder,
+                ledger=book,
+                report=on_progress or (lambda _: None),
+            ) as run,
         ):
+            self.counts = run.oracle.counts
             run.start(resume=resume)
             run.learn()
             run.finish()
@@ -123,6 +148,8 @@ class _Run:
         dataset: Dataset,
         config: TrainerConfig,
         folder: Path,
+        *,
+        ledger: Path,
         report: Callable[[Progress], None],
     ) -> None:
         self.config, self.dataset, self.folder, self.report = config, dataset, folder, report
@@ -137,10 +164,22 @@ class _Run:
         self.right: list[float] = []
         self.leak: float | None = None
         price = None if config.price is None else Price(*config.price)
-        self.ledger = Ledger(folder / "ledger.sqlite", model=f"{self.identity}|{config.access}", price=price)
+        together = f"|{config.questions_per_call} at once" if config.questions_per_call > 1 else ""
+        self.ledger = Ledger(
+            ledger,
+            model=f"{self.identity}|{config.access}{together}",
+            price=price,
+            store_images=config.store_images,
+        )
         self.budget = Budget(config.max_queries, config.max_cost)
         self.oracle = Oracle(
-            model, self.ledger, self.budget, access=config.access, max_concurrency=config.max_concurrency
+            model,
+            self.ledger,
+            self.budget,
+            access=config.access,
+            questions_per_call=config.questions_per_call,
+            requests_per_second=config.requests_per_second,
+            max_concurrency=config.max_concurrency,
         )
 
     def __enter__(self) -> Self:
@@ -502,7 +541,14 @@ class _Run:
         return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(key).digest()[:7]))
 
     def _fingerprint(self) -> str:
-        free = {"max_queries", "max_cost", "max_concurrency", "checkpoint_every", "price"}
+        free = {
+            "max_queries",
+            "max_cost",
+            "max_concurrency",
+            "requests_per_second",
+            "checkpoint_every",
+            "price",
+        }
         text = self.config.model_dump_json(exclude=free) + self.dataset.digest + self.identity
         return hashlib.sha256(text.encode()).hexdigest()
 
