@@ -317,8 +317,8 @@ def check_for_training(dataset: Dataset) -> tuple[str, ...]:
     for name, column in zip(dataset.private_attributes, labels.T, strict=True):
         if len(torch.unique(column[column >= 0])) < 2:
             raise DataError(
-                f"private attribute {name!r} has fewer than two classes of train on val, so its leak can't be measured; "
-                "nothing was trained. Label images of another class there or remove the attribute."
+                f"private attribute {name!r} has fewer than two classes of train on val: its leak can't be measured. "
+                "Nothing was trained; label images of another class there or remove the attribute."
             )
     for example in examples:
         dataset.open_image(example)
