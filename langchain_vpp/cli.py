@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from langchain_vpp.engines import Engine
     from langchain_vpp.protection import ImageProtector
     from trainer.demo import Outcome
+    from trainer.ledger import Price
+    from trainer.oracle import Counts
+    from trainer.prices import Estimate
     from trainer.run import Progress as TrainingProgress
 
 _T = TypeVar("_T")
@@ -56,6 +59,8 @@ _Settings = TypeVar("_Settings", bound="BaseModel")
 
 _BAD_INPUT: Final = 2
 _INTERRUPTED: Final = 130
+_TIMEOUT_S: Final = 60.0
+"""Time for an answer, where we set it."""
 _EXIT_CODES: Final[Mapping[type[VPPError], int]] = {BudgetExhaustedError: 3, OracleError: 4}
 _PICTURES: Final = frozenset({
     ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"
@@ -136,7 +141,14 @@ _Config = Annotated[Path | None, typer.Option("--config", help="JSON file of set
 _MaxQueries = Annotated[
     int | None, typer.Option("--max-queries", help="Most paid queries, over all resumptions.")
 ]
-_MaxCost = Annotated[float | None, typer.Option("--max-cost", help="Most US dollars; needs --price.")]
+_MaxCost = Annotated[
+    float | None,
+    typer.Option("--max-cost", help="Most US dollars; needs --price unless a list price is known."),
+]
+_Timeout = Annotated[
+    float | None,
+    typer.Option("--timeout", min=0.1, help="Seconds to wait for an answer before asking again."),
+]
 
 
 # -- training ------------------------------------------------------------------------------------------------
@@ -234,14 +246,35 @@ def train(
     max_cost: _MaxCost = None,
     price: _Price = None,
     access: _Access = None,
+    questions_per_call: Annotated[
+        int | None,
+        typer.Option("--questions-per-call", help="Most questions about one picture in one request."),
+    ] = None,
+    requests_per_second: Annotated[
+        float | None, typer.Option("--requests-per-second", help="Most requests to the provider.")
+    ] = None,
+    timeout: _Timeout = None,
     steps: Annotated[int | None, typer.Option("--steps", help="Protector steps.")] = None,
     config: _Config = None,
     seed: Annotated[int | None, typer.Option("--seed")] = None,
+    ledger: Annotated[
+        Path | None,
+        typer.Option("--ledger", help="File of paid queries that runs share, and their budget with it."),
+    ] = None,
+    no_store_images: Annotated[
+        bool, typer.Option("--no-store-images", help="Keep digests of the protected pictures only.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be asked and what it costs; send nothing.")
+    ] = False,
     as_json: _Json = False,
 ) -> None:
     """Learn a protector by querying a chat model as a black box."""
     overrides = {
+        "questions_per_call": questions_per_call,
+        "requests_per_second": requests_per_second,
+        "store_images": False if no_store_images else None,
         "max_queries": max_queries,
         "max_cost": max_cost,
         "price": None if price is None else _price(price),
@@ -249,16 +282,55 @@ def train(
         "steps": steps,
         "seed": seed,
     }
-    chat_model = _chat_model(model, base_url)
+    chat_model = None if dry_run else _chat_model(model, base_url, timeout)
     from trainer import Trainer, TrainerConfig, load_dataset  # noqa: PLC0415  loads torch
+    from trainer.data import check_for_training  # noqa: PLC0415
+    from trainer.prices import estimate  # noqa: PLC0415
 
     settings = _settings(TrainerConfig, config, overrides)
-    trainer = Trainer(chat_model, load_dataset(data), settings)
-    _watched(
-        lambda display: trainer.fit(out, resume=resume, on_progress=display.show_training),
-        "run the same command again with --resume to go on.",
-    )
+    dataset = load_dataset(data)
+    foreseen = estimate(settings, dataset, model, _as_price(settings.price))
+    if chat_model is None:
+        _say_before_training(check_for_training(dataset), foreseen)
+        if as_json:
+            _print_json(foreseen._asdict())
+        return
+    charged = _known_price(model, settings.price)
+    trainer = Trainer(chat_model, dataset, settings.model_copy(update={"price": charged}))
+    _say_before_training(trainer.warnings, foreseen)
+
+    def fit(display: _Display) -> None:
+        try:
+            trainer.fit(out, resume=resume, ledger=ledger, on_progress=display.show_training)
+        finally:
+            display.say(_what_came_back(trainer.counts))
+
+    _watched(fit, "run the same command again with --resume to go on.")
     _show_manifest(out, as_json=as_json)
+
+
+def _say_before_training(warnings: Sequence[str], foreseen: Estimate) -> None:
+    for warning in warnings:
+        _say(f"warning: {warning}.")
+    _say(f"estimate: {foreseen.line}")
+
+
+def _what_came_back(counts: Counts) -> str:
+    """One line, or nothing if nothing was asked."""
+    kinds = {
+        "usable": counts.answered,
+        "refused": counts.refused,
+        "empty": counts.empty,
+        "fit no choice": counts.unfit,
+        "without the log-probabilities": counts.malformed_logprobs,
+    }
+    answers = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
+    failures = f"{counts.failed} requests failed and were sent again" if counts.failed else ""
+    doubt = (
+        f"{counts.unanswered} requests got no answer in time and may be charged" if counts.unanswered else ""
+    )
+    facts = "; ".join(filter(None, (answers, failures, doubt)))
+    return facts and f"answers: {facts}."
 
 
 @app.command()
@@ -274,6 +346,9 @@ def evaluate(
     ] = None,
     base_url: _BaseURL = None,
     max_queries: _MaxQueries = None,
+    max_cost: _MaxCost = None,
+    price: _Price = None,
+    timeout: _Timeout = None,
     queries_per_point: Annotated[int | None, typer.Option("--queries-per-point", min=1)] = None,
     query_originals: Annotated[
         bool, typer.Option("--query-originals", help="Also send UNPROTECTED test images, as the reference.")
@@ -283,7 +358,12 @@ def evaluate(
     as_json: _Json = False,
 ) -> None:
     """Measure what a fresh attacker still reads, and what the chat model still answers."""
-    chat_model = None if model is None else _chat_model(model, base_url)
+    charged = None if model is None else _known_price(model, None if price is None else _price(price))
+    if max_cost is not None and (charged is None or not max_cost > 0):
+        raise _InputError(
+            "nothing was sent: --max-cost must be above 0 and needs the price of tokens. Give --price."
+        )
+    chat_model = None if model is None else _chat_model(model, base_url, timeout)
     from trainer.data import load_dataset  # noqa: PLC0415  loads torch
     from trainer.evaluation import EvaluationSettings  # noqa: PLC0415
     from trainer.evaluation import evaluate as measure  # noqa: PLC0415
@@ -307,7 +387,8 @@ def evaluate(
             chat_model,
             settings,
             ledger=out.with_suffix(".ledger.sqlite"),
-            budget=None if max_queries is None else Budget(max_queries),
+            budget=Budget(2**31 if max_queries is None else max_queries, max_cost),
+            price=_as_price(charged),
             on_progress=lambda phase: display.show(phase.name, phase.done, phase.of),
         ),
         "run the same command again to go on.",
@@ -537,8 +618,11 @@ def serve(
 # -- what commands share -------------------------------------------------------------------------------------
 
 
-def _chat_model(spec: str, base_url: str | None) -> BaseChatModel:
-    """Build the chat model that ``--model`` names."""
+def _chat_model(spec: str, base_url: str | None, timeout: float | None) -> BaseChatModel:
+    """Build the chat model that ``--model`` names.
+
+    OpenAI's client is told not to try again by itself: the oracle does, and knows what may be charged.
+    """
     if spec == "sandbox":
         if base_url is None:
             raise _InputError(
@@ -546,7 +630,13 @@ def _chat_model(spec: str, base_url: str | None) -> BaseChatModel:
             )
         from langchain_openai import ChatOpenAI  # noqa: PLC0415
 
-        return ChatOpenAI(base_url=base_url, api_key="sandbox", model="sandbox", max_retries=2)
+        return ChatOpenAI(
+            base_url=base_url,
+            api_key="sandbox",
+            model="sandbox",
+            max_retries=0,
+            timeout=timeout or _TIMEOUT_S,
+        )
     provider, _, name = spec.partition(":")
     if not provider or not name:
         raise _InputError(
@@ -557,12 +647,13 @@ def _chat_model(spec: str, base_url: str | None) -> BaseChatModel:
         from langchain_openai import ChatOpenAI  # noqa: PLC0415
 
         def build() -> BaseChatModel:
-            return ChatOpenAI(model=name, base_url=base_url, max_retries=2)
+            return ChatOpenAI(model=name, base_url=base_url, max_retries=0, timeout=timeout or _TIMEOUT_S)
     else:
         _require("agents", "langchain")
         from langchain.chat_models import init_chat_model  # noqa: PLC0415
 
-        options: dict[str, Any] = {} if base_url is None else {"base_url": base_url}
+        given = {"base_url": base_url, "timeout": timeout}
+        options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
 
         def build() -> BaseChatModel:
             model: BaseChatModel = init_chat_model(name, model_provider=provider, **options)
@@ -611,6 +702,20 @@ def _price(text: str) -> tuple[float, float]:
             "nothing was sent: --price must be two numbers, such as 0.15,0.60: US dollars per million tokens."
         )
     return price[0], price[1]
+
+
+def _known_price(model: str, price: tuple[float, float] | None) -> tuple[float, float] | None:
+    """The user's price, or else the list price of a model."""
+    from trainer.prices import list_price  # noqa: PLC0415  loads torch
+
+    listed = list_price(model)
+    return price or (None if listed is None else (listed.price.input, listed.price.output))
+
+
+def _as_price(price: tuple[float, float] | None) -> Price | None:
+    from trainer.ledger import Price  # noqa: PLC0415
+
+    return None if price is None else Price(*price)
 
 
 def _require(extra: str, *packages: str) -> None:
@@ -691,6 +796,11 @@ class _Display:
         facts += [f"leak {progress.leak:.2f}"] if progress.leak is not None else []
         self.show(progress.phase, progress.step, progress.steps, ", ".join(facts))
 
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        if text:
+            _say(text, self._bars.console)
+
     def show(self, phase: str, done: int, of: int, facts: str = "") -> None:
         if phase not in self._tasks:
             self._tasks[phase] = self._bars.add_task(phase, total=of, facts="")
@@ -715,6 +825,10 @@ def _console() -> Console:
 
 def _print_json(result: object) -> None:
     print(json.dumps(result, indent=2, sort_keys=True))
+
+
+def _say(line: str, console: Console | None = None) -> None:
+    (console or _console()).print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _say_error(message: str) -> None:

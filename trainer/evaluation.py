@@ -25,7 +25,7 @@ from langchain_vpp.pixels import decode_image, encode_image
 from langchain_vpp.protector import working_size
 from trainer.attackers.classifier import AttackData, FreshClassifier, LabelledImages
 from trainer.data import as_tensor
-from trainer.ledger import Budget, Ledger, Query
+from trainer.ledger import Budget, Ledger, Price, Query
 from trainer.measurements import (
     OURS,
     Column,
@@ -150,6 +150,7 @@ def evaluate(
     *,
     ledger: str | Path | None = None,
     budget: Budget | None = None,
+    price: Price | None = None,
     on_progress: Callable[[Phase], None] | None = None,
 ) -> Report:
     """Measure leak and utility of a protector and of classical engines, on the test split.
@@ -165,6 +166,7 @@ def evaluate(
         settings: What is measured.
         ledger: File for the queries, of this evaluation alone. Needed with a model.
         budget: What may be spent in the ledger, over all calls; unlimited if not given.
+        price: Of tokens, for a budget in money.
         on_progress: Called often, in this thread.
 
     Raises:
@@ -180,7 +182,7 @@ def evaluate(
     run.attack()
     if model is not None and ledger is not None:
         limit = budget or Budget(2**31)
-        with Ledger(Path(ledger), model=f"{model_identity(model)}|labels") as book:
+        with Ledger(Path(ledger), model=f"{model_identity(model)}|labels", price=price) as book:
             run.ask(Oracle(model, book, limit, max_concurrency=run.settings.max_concurrency), book)
     return run.report(None if model is None else model_identity(model))
 

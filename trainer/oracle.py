@@ -134,7 +134,7 @@ class Oracle:
         questions_per_call: int = 1,
         requests_per_second: float | None = None,
         max_concurrency: int = 8,
-        attempts: int = 4,
+        attempts: int = 5,
     ) -> None:
         if access == "logprobs" and questions_per_call > 1:
             raise OracleError(
