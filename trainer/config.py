@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from langchain_vpp.protector import ProtectorConfig
 from trainer.arithmetic import Precision  # noqa: TC001  pydantic reads it
+
+
+class ZerothOrderConfig(BaseModel):
+    """Tuned settings of a zeroth-order estimator in place of its own defaults (``None``).
+
+    Meanings are those of :mod:`trainer.algorithms.zeroth_order`; each estimator takes only its own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cell: int | None = Field(None, ge=1)
+    """Side of a cell of the code in pixels; must divide the sides of the images."""
+    radius: float | None = Field(None, gt=0)
+    directions: int | None = Field(None, ge=1)
+    images: int | None = Field(None, ge=1)
+    radius_decay: float | None = Field(None, ge=0)
+    gain: float | None = Field(None, gt=0)
+    gain_decay: float | None = Field(None, ge=0)
+    offset: float | None = Field(None, ge=0)
+    momentum: float | None = Field(None, ge=0, lt=1)
+    perturbation: Literal["segmented", "rademacher"] | None = None
+    memory: int | None = Field(None, ge=0)
+    memory_decay: float | None = Field(None, gt=0, le=1)
+
+
+_PER_IMAGE: Final = frozenset({"cell", "radius"})
+_SHARED: Final = _PER_IMAGE | {"directions", "images"}
+_SPSA: Final = _SHARED | {"radius_decay", "gain", "gain_decay", "offset", "perturbation"}
+_ZEROTH_ORDER: Final = {
+    "zo-image": _PER_IMAGE,
+    "zo-code": _PER_IMAGE,
+    "spsa": _SPSA,
+    "spsa-gc": _SPSA | {"momentum"},
+    "rgf": _SHARED | {"memory", "memory_decay"},
+}
 
 
 class TrainerConfig(BaseModel):
@@ -41,19 +76,32 @@ class TrainerConfig(BaseModel):
     precision: Precision = "auto"
     """Arithmetic of the convolutions; ``auto`` takes bfloat16 where the processor computes in it (twice as fast)."""
 
-    estimator: Literal["student", "none"] = "student"
-    """Where utility gradients come from; ``none`` asks nothing and keeps fidelity alone (the baseline)."""
+    scalarisation: Literal["weighted_sum", "smooth_tchebycheff", "upgrad", "mgda"] = "weighted_sum"
+    """How utility and privacy become one step; the last two aggregate their gradients (extra ``pareto``)."""
+    estimator: Literal["student", "zo-image", "zo-code", "spsa", "spsa-gc", "rgf", "none"] = "student"
+    """Where utility gradients come from; ``none`` asks nothing to learn from: fidelity alone, the baseline."""
+    zeroth_order: ZerothOrderConfig = ZerothOrderConfig()
     student_steps: int = Field(2, ge=1)
     student_batch: int = Field(32, ge=4)
     history_capacity: int = Field(10_000, ge=1)
-    query_choice: Literal["critical", "uniform"] = "critical"
-    """Which of a batch's (image, question) pairs are asked."""
+    query_choice: Literal["critical", "disagreement", "uniform"] = "critical"
+    """Which of a batch's (image, question) pairs the student asks about."""
+    replay: Literal["critical", "uniform"] = "critical"
+    """Which records of its history the student sees more often, and keeps."""
+    criticality: Literal["loss", "disagreement", "uncertainty"] = "loss"
+    """How critical a record is: by the student's loss, its disagreement with the answer, or its own uncertainty."""
+    criticality_half_life: int | None = Field(None, ge=1)
+    """Later records after which a record's criticality counts half."""
     pretraining_steps: int = Field(600, ge=0)
     """Steps on the labelled images for the student and as many for the assessor; they cost no query."""
     quiet: float = Field(0.1, ge=0, lt=1)
     """Share of the steps before the first query, so that no nearly unprotected image is sent."""
     validation: float = Field(0.1, ge=0, lt=1)
-    """Share of the query budget kept for measuring the front on the validation split."""
+    """Share of the query budget kept for measuring fronts on the validation split, whatever the estimator."""
+    validations: int = Field(0, ge=0)
+    """Fronts measured on the way, evenly spaced, which share that budget; the best of all becomes the artifact."""
+    patience: int | None = Field(None, ge=1)
+    """Stop after so many of them in a row without a larger hypervolume."""
 
     max_queries: int = Field(2000, ge=0)
     max_cost: float | None = Field(None, gt=0)
@@ -69,3 +117,15 @@ class TrainerConfig(BaseModel):
     """Keep protected pictures in the ledger. Without them a resumed student starts with an empty history."""
     checkpoint_every: int = Field(50, ge=1)
     """Steps between checkpoints."""
+    tensorboard: bool = False
+    """Write metrics for TensorBoard too (extra ``tensorboard``)."""
+
+    @model_validator(mode="after")
+    def _settings_fit_together(self) -> Self:
+        given = {name for name, value in self.zeroth_order if value is not None}
+        foreign = sorted(given - _ZEROTH_ORDER.get(self.estimator, frozenset()))
+        if foreign:
+            raise ValueError(f"zeroth_order: the estimator {self.estimator!r} has no {', '.join(foreign)}")
+        if self.patience is not None and not self.validations:
+            raise ValueError("patience needs validations")
+        return self

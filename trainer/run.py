@@ -4,33 +4,62 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
+import itertools
 import logging
 import math
 import os
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
+import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from langchain_vpp.artifact import FrontPoint, Manifest, save_artifact
 from langchain_vpp.errors import BudgetExhaustedError, TrainingError
 from langchain_vpp.pixels import decode_image, encode_image
 from langchain_vpp.protector import Protector
-from trainer.algorithms.critical_history import CriticalHistory, Records, query_criticality
-from trainer.algorithms.estimators import DistilledStudent, LabelledImages, augment, pretrain_reader
-from trainer.algorithms.pareto import sample_levels, spread_levels, weighted_sum
+from trainer.algorithms.critical_history import CriticalHistory, Records
+from trainer.algorithms.estimators import (
+    AnswerSpace,
+    DistilledStudent,
+    LabelledImages,
+    NoQueries,
+    Probes,
+    UtilityEstimator,
+    augment,
+    pretrain_reader,
+)
+from trainer.algorithms.pareto import (
+    aggregate_gradients,
+    by_preference,
+    hypervolume,
+    sample_levels,
+    smooth_tchebycheff,
+    spread_levels,
+    weighted_sum,
+)
+from trainer.algorithms.zeroth_order import (
+    BlockCode,
+    OperatorCode,
+    PerImageDifferences,
+    SharedRGF,
+    SharedSPSA,
+)
 from trainer.arithmetic import fast_arithmetic
 from trainer.assessor import Assessor, privacy_loss
 from trainer.data import Dataset, answer_space, as_image, as_tensor, check_for_training, references
 from trainer.ledger import Answer, Budget, Ledger, Price, Query
+from trainer.metrics import MetricsLog
 from trainer.oracle import Counts, Oracle
 from trainer.scoring import chosen, distribution
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from langchain_core.language_models import BaseChatModel
 
@@ -43,7 +72,8 @@ _CALIBRATION_LEVELS = tuple(step / 16 for step in range(17))
 _KNOTS = 9
 _FRONT_LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _PRESET_UTILITY = {"low": 0.985, "balanced": 0.95}
-"""Share of the student's utility at level 0 that a preset keeps; ``high`` is level 1."""
+"""Share of the utility at level 0 that a preset keeps; ``high`` is level 1."""
+_PRESET_LEVELS = tuple(step / 20 for step in range(21))
 
 
 class Progress(NamedTuple):
@@ -61,6 +91,20 @@ class Progress(NamedTuple):
     """What the training assessor reads lately, over all levels: 0 at chance, 1 all."""
 
 
+class _Candidate(NamedTuple):
+    """Weights that were measured on the validation split; as a dictionary, part of the checkpoint."""
+
+    step: int
+    weights: dict[str, Tensor]
+    knots: tuple[float, ...]
+    front: tuple[tuple[float, float, float], ...]
+    """Level, leak and utility of each point."""
+
+    @property
+    def hypervolume(self) -> float:
+        return hypervolume([(max(leak, 0.0), min(utility, 1.0)) for _, leak, utility in self.front])
+
+
 class Trainer:
     """Learns a protector by querying a chat model as a black box.
 
@@ -68,6 +112,7 @@ class Trainer:
         model: The chat model that the protector is to serve, queried through LangChain.
         dataset: Images with task questions and private labels.
         config: Settings.
+        estimator: Where utility gradients come from, in place of the one that ``config`` names.
 
     Attributes:
         warnings: What the data set makes doubtful, a sentence each; see :func:`trainer.data.check_for_training`.
@@ -81,8 +126,15 @@ class Trainer:
         >>> trainer.fit("runs/cards")  # doctest: +SKIP
     """
 
-    def __init__(self, model: BaseChatModel, dataset: Dataset, config: TrainerConfig) -> None:
-        self._model, self._dataset, self._config = model, dataset, config
+    def __init__(
+        self,
+        model: BaseChatModel,
+        dataset: Dataset,
+        config: TrainerConfig,
+        *,
+        estimator: UtilityEstimator | None = None,
+    ) -> None:
+        self._model, self._dataset, self._config, self._estimator = model, dataset, config, estimator
         self.warnings = check_for_training(dataset)
         self.counts = Counts()
         if config.max_cost is not None and config.price is None:
@@ -112,15 +164,18 @@ class Trainer:
 
         Raises:
             TrainingError: See :mod:`langchain_vpp.errors`. What was paid is in the ledger: call again with ``resume``.
+                Also if another run is writing to ``out``; then nothing was touched.
         """
         folder = Path(out)
         book = folder / "ledger.sqlite" if ledger is None else Path(ledger)
         with (
+            _exclusive(folder),
             fast_arithmetic(self._config.precision),
             _Run(
                 self._model,
                 self._dataset,
                 self._config,
+                self._estimator,
                 folder,
                 ledger=book,
                 report=on_progress or (lambda _: None),
@@ -139,6 +194,64 @@ def model_identity(model: BaseChatModel) -> str:
     return f"{type(model).__name__}:{name}"
 
 
+@contextmanager
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder; the operating system lets go when this process ends, however it ends."""
+    lock = FileLock(folder / "run.lock", blocking=False)
+    taken, failure = False, ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        taken = True
+    except OSError as error:
+        failure = error.strerror or type(error).__name__
+    if taken:
+        raise TrainingError(
+            f"another run is writing to {folder}; nothing was done. Wait for it, or choose another folder."
+        )
+    if failure:
+        raise TrainingError(
+            f"the folder {folder} could not be opened: {failure}. "
+            "Nothing was sent; choose a folder that can be written."
+        )
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _named_estimator(config: TrainerConfig, space: AnswerSpace, labelled: LabelledImages) -> UtilityEstimator:
+    """Construct the estimator that the settings name; the one place that knows them apart."""
+    tuned = config.zeroth_order.model_dump(exclude_none=True)
+    cell = tuned.pop("cell", 8)
+    code = BlockCode(cell) if config.estimator == "zo-image" else OperatorCode(cell)
+    match config.estimator:
+        case "student":
+            history = CriticalHistory(
+                config.history_capacity, replay=config.replay, half_life=config.criticality_half_life
+            )
+            return DistilledStudent(
+                space,
+                labelled,
+                history,
+                steps=config.student_steps,
+                batch=config.student_batch,
+                query_choice=config.query_choice,
+                criticality=config.criticality,
+            )
+        case "none":
+            return NoQueries()
+        case "zo-image" | "zo-code":
+            return PerImageDifferences(space, code, **tuned)
+        case "spsa":
+            return SharedSPSA(space, code, batch=config.batch, momentum=0.0, **tuned)
+        case "spsa-gc":
+            return SharedSPSA(space, code, batch=config.batch, **tuned)
+        case "rgf":
+            return SharedRGF(space, code, batch=config.batch, **tuned)
+
+
 class _Run:
     """State of one call of :meth:`Trainer.fit`."""
 
@@ -147,22 +260,30 @@ class _Run:
         model: BaseChatModel,
         dataset: Dataset,
         config: TrainerConfig,
+        estimator: UtilityEstimator | None,
         folder: Path,
         *,
         ledger: Path,
         report: Callable[[Progress], None],
     ) -> None:
         self.config, self.dataset, self.folder, self.report = config, dataset, folder, report
+        self.given = estimator
         self.identity = model_identity(model)
         self.space = answer_space(dataset)
         self.attributes = dataset.private_attributes
         self.step = 0
         self.planned = 0
         """Queries that training has chosen so far, whether they had to be paid or not."""
+        self.saved = 0
+        """Of the queries that were due so far, those that the estimator did not use yet."""
         self.asked: list[tuple[str, int]] = []
-        """Ledger key and question of every record in the history, in order."""
+        """Ledger key and question of every record that the estimator observed, in order."""
         self.right: list[float] = []
         self.leak: float | None = None
+        self.best: _Candidate | None = None
+        """The validated weights of the largest hypervolume; of equals the latest."""
+        self.stale = 0
+        """Validations since the hypervolume last grew."""
         price = None if config.price is None else Price(*config.price)
         together = f"|{config.questions_per_call} at once" if config.questions_per_call > 1 else ""
         self.ledger = Ledger(
@@ -171,6 +292,8 @@ class _Run:
             price=price,
             store_images=config.store_images,
         )
+        self.opened = ExitStack()
+        self.opened.callback(self.ledger.close)
         self.budget = Budget(config.max_queries, config.max_cost)
         self.oracle = Oracle(
             model,
@@ -186,7 +309,7 @@ class _Run:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.ledger.close()
+        self.opened.close()
 
     # -- start ---------------------------------------------------------------------------------------------------
 
@@ -196,19 +319,19 @@ class _Run:
             raise TrainingError(
                 f"{self.folder} holds a run already; nothing was done. Resume it or choose another folder."
             )
-        if self.config.estimator == "student" and self.config.max_queries == 0:
-            raise BudgetExhaustedError(
-                "a budget of 0 queries leaves nothing to learn utility from; nothing was sent. "
-                "Give --max-queries, or choose the estimator 'none'."
-            )
         train = self.dataset.split("train")
         self.images = self.dataset.pixels(train, self.config.protector.working_resolution)
         self.labels = self.dataset.labels(train)
         self.references = references(train, self.space)
         self._build()
-        if checkpoint.exists():
+        self._check_budget()
+        resumed = checkpoint.exists()
+        if resumed:
             self._load(checkpoint)
-        else:
+        self.metrics = self.opened.enter_context(
+            MetricsLog(self.folder, step=self.step, tensorboard=self.config.tensorboard)
+        )
+        if not resumed:
             self._pretrain()
             self._save()
 
@@ -219,19 +342,41 @@ class _Run:
             torch.manual_seed(self.config.seed)
             self.protector = Protector(self.config.protector)
             self.assessor = Assessor(self.attributes)
-            history = CriticalHistory(self.config.history_capacity)
-            self.student = DistilledStudent(
-                self.space,
-                LabelledImages(self.images, self.references),
-                history,
-                steps=self.config.student_steps,
-                batch=self.config.student_batch,
+            self.estimator = self.given or _named_estimator(
+                self.config, self.space, LabelledImages(self.images, self.references)
             )
         self.averaged = copy.deepcopy(self.protector).requires_grad_(requires_grad=False)
         self.optimizer = torch.optim.AdamW(
             self.protector.parameters(), lr=self.config.learning_rate, weight_decay=0.0
         )
         self.assessor_optimizer = torch.optim.AdamW(self.assessor.parameters(), lr=1e-3, weight_decay=1e-2)
+
+    def _check_budget(self) -> None:
+        if self._training_budget < self.estimator.least:
+            raise BudgetExhaustedError(
+                f"a budget of {self.config.max_queries} queries leaves nothing to learn utility from: this estimator "
+                f"needs {self.estimator.least} or more for training; nothing was sent. "
+                "Give --max-queries, or choose the estimator 'none'."
+            )
+        if self.config.validations and not self._validation_queries:
+            raise BudgetExhaustedError(
+                "the validation share of the budget is too small for so many fronts; nothing was sent. "
+                "Give --max-queries, or ask for fewer validations."
+            )
+
+    @property
+    def _training_budget(self) -> int:
+        return self.config.max_queries - int(self.config.validation * self.config.max_queries)
+
+    @property
+    def _validation_queries(self) -> int:
+        """Queries for each point of each front."""
+        share = int(self.config.validation * self.config.max_queries)
+        return share // (len(_FRONT_LEVELS) * (self.config.validations + 1))
+
+    @property
+    def _quiet_steps(self) -> int:
+        return int(self.config.quiet * self.config.steps)
 
     def _pretrain(self) -> None:
         steps = self.config.pretraining_steps
@@ -257,25 +402,43 @@ class _Run:
             generator=self._generator("assessor"),
             progress=ticker("assessor"),
         )
-        if self.config.estimator == "student":
-            self.student.pretrain(
-                steps, learning_rate=4e-3, generator=self._generator("student"), progress=ticker("student")
-            )
+        self.estimator.pretrain(
+            steps, learning_rate=4e-3, generator=self._generator("student"), progress=ticker("student")
+        )
 
     # -- one training step ---------------------------------------------------------------------------------------
 
     def learn(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
-            while self.step < self.config.steps:
-                row = self._train_step()
-                self.step += 1
-                if self.step % 10 == 0:
-                    metrics.write(json.dumps({"step": self.step, **row}) + "\n")
-                    metrics.flush()
-                if self.step % self.config.checkpoint_every == 0 or self.step == self.config.steps:
-                    self._save()
-                self._tell("protector", self.step, self.config.steps)
+        every, steps = self.config.checkpoint_every, self.config.steps
+        while self.step < steps and not self._is_stale:
+            row = self._train_step()
+            self.step += 1
+            if self.step % 10 == 0:
+                self.metrics.write(self.step, row)
+            validating = self.step in self._validation_steps
+            if validating:
+                self._validate()
+            if validating or self.step % every == 0 or self.step == steps:
+                self._save()
+            self._tell("protector", self.step, steps)
+
+    @property
+    def _validation_steps(self) -> set[int]:
+        count, quiet = self.config.validations, self._quiet_steps
+        return {quiet + (self.config.steps - quiet) * turn // (count + 1) for turn in range(1, count + 1)}
+
+    @property
+    def _is_stale(self) -> bool:
+        return self.config.patience is not None and self.stale >= self.config.patience
+
+    def _validate(self) -> None:
+        """Measure the weights of now and keep them if there are no better ones."""
+        candidate = self._measured()
+        grown = self.best is None or candidate.hypervolume > self.best.hypervolume
+        self.stale = 0 if grown else self.stale + 1
+        if grown or self.best is None or candidate.hypervolume == self.best.hypervolume:
+            self.best = candidate
+        self.metrics.write(self.step, {"hypervolume": candidate.hypervolume})
 
     def _train_step(self) -> dict[str, float]:
         config = self.config
@@ -292,24 +455,18 @@ class _Run:
         self.assessor.eval()
         privacy = privacy_loss(self.assessor(protected, level))
         row: dict[str, float] = {}
-        if config.estimator == "student":
-            records = self._query(encoded, sent, rows, generator)
-            if records is not None:
-                self.student.observe(records)
-            row |= self.student.fit(generator=self._generator("fit", self.step))
-            utility = self.student.loss(
-                protected, self.references[rows], generator=self._generator("perturb", self.step)
-            )
-        else:
-            utility = torch.zeros(config.batch)
+        self._query(encoded, sent, rows, generator)
+        row |= self.estimator.fit(generator=self._generator("fit", self.step))
+        utility = self.estimator.loss(
+            protected, self.references[rows], generator=self._generator("perturb", self.step)
+        )
         fidelity = (protected - images).square().mean(dim=(1, 2, 3))
         plainness = (protected - 0.5).abs().mean(dim=(1, 2, 3))
-        objective = (
-            weighted_sum(utility, privacy, level)
-            + config.fidelity * (1 - level) * fidelity
-            + config.plainness * level * plainness
+        self._protector_step(
+            self._scalarised(utility, privacy, level),
+            config.fidelity * (1 - level) * fidelity,
+            config.plainness * level * plainness,
         )
-        self._protector_step(objective.mean())
 
         loss = self._assessor_steps(protected.detach(), level, self.labels[rows])
 
@@ -340,7 +497,18 @@ class _Run:
         encoded = [encode_image(as_image(image)) for image in protected]
         return encoded, torch.stack([as_tensor(decode_image(each)) for each in encoded])
 
-    def _protector_step(self, objective: Tensor) -> None:
+    def _scalarised(self, utility: Tensor, privacy: Tensor, level: Tensor) -> tuple[Tensor, ...]:
+        """One objective, or one for utility and one for privacy whose gradients are to be aggregated; ``[B]`` each."""
+        match self.config.scalarisation:
+            case "weighted_sum":
+                return (weighted_sum(utility, privacy, level),)
+            case "smooth_tchebycheff":
+                return (smooth_tchebycheff(utility, privacy, level),)
+            case "upgrad" | "mgda":
+                return by_preference(utility, privacy, level)
+
+    def _protector_step(self, objectives: tuple[Tensor, ...], fidelity: Tensor, plainness: Tensor) -> None:
+        """Step down the objectives; fidelity goes with the first of them, plainness with the last."""
         warm = min(1.0, (self.step + 1) / _WARM_UP)
         for group in self.optimizer.param_groups:
             group["lr"] = (
@@ -350,7 +518,13 @@ class _Run:
                 * (1 + math.cos(math.pi * self.step / self.config.steps))
             )
         self.optimizer.zero_grad(set_to_none=True)
-        objective.backward()  # type: ignore[no-untyped-call]
+        if self.config.scalarisation in {"upgrad", "mgda"}:
+            first, last = objectives
+            parts = ((first + fidelity).mean(), (last + plainness).mean())
+            aggregate_gradients(parts, self.protector.parameters(), self.config.scalarisation)
+        else:
+            (objective,) = objectives
+            (objective + fidelity + plainness).mean().backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.protector.parameters(), 1.0)
         self.optimizer.step()
         # A short average early on, so that the first steps are soon forgotten.
@@ -359,43 +533,44 @@ class _Run:
             average.lerp_(current.detach(), 1 - decay)
 
     def _quota(self, generator: torch.Generator) -> int:
-        """Queries of this step: the budget left, spread over the steps left and rounded at random without bias."""
-        if self.step < int(self.config.quiet * self.config.steps):
+        """Queries due by this step: the budget left, spread over the steps left and rounded at random without bias."""
+        if self.step < self._quiet_steps:
             return 0
-        left = self.config.max_queries - int(self.config.validation * self.config.max_queries) - self.planned
-        share = left / (self.config.steps - self.step)
-        return max(0, min(left, math.floor(share + float(torch.rand((), generator=generator)))))
+        left = self._training_budget - self.planned
+        share = (left - self.saved) / (self.config.steps - self.step)
+        due = self.saved + math.floor(share + float(torch.rand((), generator=generator)))
+        return max(0, min(left, due))
 
-    def _query(
-        self, encoded: list[bytes], sent: Tensor, rows: Tensor, generator: torch.Generator
-    ) -> Records | None:
+    def _query(self, encoded: list[bytes], sent: Tensor, rows: Tensor, generator: torch.Generator) -> None:
+        """Have the estimator's probes of this batch answered, and let it observe the answers."""
         quota = self._quota(generator)
         references = self.references[rows]
-        pairs = (references >= 0).nonzero()
-        quota = min(quota, len(pairs))
-        if not quota:
-            return None
-        score = torch.rand(len(pairs), generator=generator)
-        if self.config.query_choice == "critical":
-            posteriors = self.student.posteriors(sent.float() / 255)
-            score = score + query_criticality(posteriors[pairs[:, 0], pairs[:, 1]])
-        pairs = pairs[score.topk(quota).indices.sort().values]
-        questions = [int(question) for question in pairs[:, 1]]
+        arrived = sent.float() / 255
+        probes = self.estimator.propose(arrived, references, quota, generator=generator)
+        self.saved = quota - len(probes.rows)
+        if not len(probes.rows):
+            return
+        self.planned += len(probes.rows)
+        asked = list(zip(probes.rows.tolist(), probes.questions.tolist(), strict=True))
         queries = [
-            self._as_query(encoded[int(row)], question)
-            for row, question in zip(pairs[:, 0], questions, strict=True)
+            # An image of the batch has been encoded already; to encode what arrived once more would change it.
+            self._as_query(
+                encoded[row] if torch.equal(image, arrived[row]) else encode_image(as_image(image)), question
+            )
+            for image, (row, question) in zip(probes.images, asked, strict=True)
         ]
-        self.planned += quota
         answers = self.oracle.ask(
             queries, purpose="train", on_answer=lambda: self._tell("protector", self.step, self.config.steps)
         )
-        kept: list[tuple[Query, int, Answer]] = []
-        for query, question, row, answer in zip(queries, questions, pairs[:, 0], answers, strict=True):
+        kept: list[tuple[bytes, int, Answer]] = []
+        known = torch.tensor([answer is not None for answer in answers])
+        for query, (row, question), answer in zip(queries, asked, answers, strict=True):
             if answer is not None:
-                kept.append((query, question, answer))
+                kept.append((query.image, question, answer))
                 self.asked.append((self.ledger.key(query), question))
                 self.right.append(self._is_right(answer, question, int(references[row, question])))
-        return self._records(kept)
+        if kept:
+            self.estimator.observe(self._records(kept), Probes(*(column[known] for column in probes)))
 
     def _as_query(self, image: bytes, question: int) -> Query:
         return Query(image, self.space.questions[question], self._options(question))
@@ -412,33 +587,28 @@ class _Run:
         index = chosen(answer.text, options)
         return float(index is not None and options[index] == self.space.answers[reference])
 
-    def _records(self, answered: list[tuple[Query, int, Answer]]) -> Records | None:
-        if not answered:
-            return None
+    def _records(self, answered: Sequence[tuple[bytes, int, Answer]]) -> Records:
+        """Records of one or more answers, each with the picture that was sent and the question."""
         targets = torch.zeros(len(answered), len(self.space.answers))
         for row, (_, question, answer) in zip(targets, answered, strict=True):
             row[self.space.candidates[question]] = torch.tensor(distribution(answer, self._options(question)))
-        images = torch.stack([as_tensor(decode_image(query.image)) for query, _, _ in answered])
+        images = torch.stack([as_tensor(decode_image(image)) for image, _, _ in answered])
         return Records(images, torch.tensor([question for _, question, _ in answered]), targets)
 
     # -- the end -------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Calibrate the level, measure the front on the validation split, and save the artifact."""
-        examples = self.dataset.split("val")
-        images = self.dataset.pixels(examples, self.config.protector.working_resolution)
-        labels, answers = self.dataset.labels(examples), references(examples, self.space)
-        self.assessor.eval()
-        leaks = [self._leak(images, labels, level) for level in _CALIBRATION_LEVELS]
-        knots = spread_levels(_CALIBRATION_LEVELS, leaks, _KNOTS)
-        final = Protector(self.config.protector.model_copy(update={"level_knots": knots}))
-        final.load_state_dict(self.averaged.state_dict())
-        final.eval()
-        front = self._front(final, images, labels, answers) if self.config.estimator == "student" else ()
+        """Save the artifact: the weights of now, or those validated on the way that reached a better front."""
+        chosen = self.best
+        if chosen is None or not self._is_stale:
+            last = self._measured()
+            if chosen is None or last.hypervolume >= chosen.hypervolume:
+                chosen = last
+        protector = self._protector_of(chosen)
         queries, cost = self.ledger.spent()
         save_artifact(
             self.folder,
-            final,
+            protector,
             Manifest(
                 protector={},
                 private_attributes=self.attributes,
@@ -447,17 +617,44 @@ class _Run:
                 access=self.config.access,
                 queries=queries,
                 cost_usd=cost if self.config.price else None,
-                steps=self.config.steps,
+                steps=chosen.step,
                 seed=self.config.seed,
                 data_digest=self.dataset.digest,
-                front=front,
+                front=tuple(
+                    FrontPoint(level=level, leak=leak, utility=utility)
+                    for level, leak, utility in chosen.front
+                ),
                 front_measured_by="the training assessor and the chat model, on the validation split"
-                if front
+                if chosen.front
                 else "",
-                presets=self._presets(final, images, answers) if self.config.estimator == "student" else {},
+                presets=self._presets(protector, chosen.front),
                 created_with=f"langchain-vpp {version('langchain-vpp')}",
             ),
         )
+
+    def _measured(self) -> _Candidate:
+        """Calibrate the level of the averaged weights and measure their front on the validation split."""
+        images, labels, answers = self._validation_split
+        self.assessor.eval()
+        leaks = [self._leak(images, labels, level) for level in _CALIBRATION_LEVELS]
+        weights = {name: tensor.clone() for name, tensor in self.averaged.state_dict().items()}
+        candidate = _Candidate(
+            self.step, weights, spread_levels(_CALIBRATION_LEVELS, leaks, _KNOTS), front=()
+        )
+        return candidate._replace(front=self._front(self._protector_of(candidate), images, labels, answers))
+
+    @cached_property
+    def _validation_split(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Images, private labels and reference answers."""
+        examples = self.dataset.split("val")
+        images = self.dataset.pixels(examples, self.config.protector.working_resolution)
+        return images, self.dataset.labels(examples), references(examples, self.space)
+
+    def _protector_of(self, candidate: _Candidate) -> Protector:
+        config = self.config.protector.model_copy(update={"level_knots": candidate.knots})
+        protector = Protector(config)
+        protector.load_state_dict(candidate.weights)
+        return protector.eval()
 
     def _leak(self, images: Tensor, labels: Tensor, level: float) -> float:
         """Accuracy of the training assessor at a network level, 0 at chance and 1 when all is read."""
@@ -478,8 +675,8 @@ class _Run:
 
     def _front(
         self, protector: Protector, images: Tensor, labels: Tensor, answers: Tensor
-    ) -> tuple[FrontPoint, ...]:
-        count = int(self.config.validation * self.config.max_queries) // len(_FRONT_LEVELS)
+    ) -> tuple[tuple[float, float, float], ...]:
+        count = self._validation_queries
         pairs = (answers >= 0).nonzero()
         if count < 1 or not len(pairs):
             return ()
@@ -501,37 +698,53 @@ class _Run:
                     chance.append(1 / len(self._options(int(question))))
             network_level = float(protector.calibrated(torch.tensor([level])))
             floor = sum(chance) / max(len(chance), 1)
-            points.append(
-                FrontPoint(
-                    level=level,
-                    leak=self._leak(images, labels, network_level),
-                    utility=(sum(right) / max(len(right), 1) - floor) / (1 - floor),
-                )
-            )
+            utility = (sum(right) / max(len(right), 1) - floor) / (1 - floor)
+            points.append((level, self._leak(images, labels, network_level), utility))
             self._tell("validation", index + 1, len(_FRONT_LEVELS))
         return tuple(points)
 
-    def _presets(self, protector: Protector, images: Tensor, answers: Tensor) -> dict[str, float]:
-        """The most private levels at which the student still expects a given share of its utility at level 0."""
-        levels = [step / 20 for step in range(21)]
-        utility = [self._expected_utility(protector, images, answers, level) for level in levels]
+    def _presets(self, protector: Protector, front: Sequence[tuple[float, float, float]]) -> dict[str, float]:
+        """The most private levels at which a given share of the utility at level 0 is still expected.
+
+        The estimator says what to expect; if it can't, the measured front does, with straight lines in between. There,
+        utility that rises with the level counts as noise.
+        """
+        utility = self._expected_utility(protector)
+        if utility is None and front:
+            measured = itertools.accumulate((point[2] for point in front), min)
+            utility = np.interp(_PRESET_LEVELS, [point[0] for point in front], list(measured)).tolist()
+        if utility is None:
+            return {}
         presets = {
             name: max(
-                level for level, value in zip(levels, utility, strict=True) if value >= share * utility[0]
+                (
+                    level
+                    for level, value in zip(_PRESET_LEVELS, utility, strict=True)
+                    if value >= share * utility[0]
+                ),
+                default=0.0,
             )
             for name, share in _PRESET_UTILITY.items()
         }
         return presets | {"high": 1.0}
 
-    def _expected_utility(self, protector: Protector, images: Tensor, answers: Tensor, level: float) -> float:
-        right = []
-        for start in range(0, len(images), 100):
-            batch = images[start : start + 100].float() / 255
-            with torch.no_grad():
-                posteriors = self.student.posteriors(protector(batch, torch.full((len(batch),), level)))
-            wanted = answers[start : start + 100]
-            right.append((posteriors.argmax(dim=-1) == wanted)[wanted >= 0].float())
-        return float(torch.cat(right).mean())
+    def _expected_utility(self, protector: Protector) -> list[float] | None:
+        """Share of right answers that the estimator expects at each preset level, if it expects any."""
+        images, _, answers = self._validation_split
+        expected = []
+        for level in _PRESET_LEVELS:
+            right = []
+            for start in range(0, len(images), 100):
+                batch = images[start : start + 100].float() / 255
+                with torch.no_grad():
+                    protected = protector(batch, torch.full((len(batch),), level))
+                posteriors = self.estimator.posteriors(protected)
+                if posteriors is None:
+                    return None
+                wanted = answers[start : start + 100]
+                right.append((posteriors.argmax(dim=-1) == wanted)[wanted >= 0].float())
+            expected.append(float(torch.cat(right).mean()))
+        return expected
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
@@ -548,8 +761,11 @@ class _Run:
             "requests_per_second",
             "checkpoint_every",
             "price",
+            "tensorboard",
         }
         text = self.config.model_dump_json(exclude=free) + self.dataset.digest + self.identity
+        if self.given is not None:
+            text += type(self.given).__qualname__
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _save(self) -> None:
@@ -557,6 +773,7 @@ class _Run:
             "fingerprint": self._fingerprint(),
             "step": self.step,
             "planned": self.planned,
+            "saved": self.saved,
             "asked": self.asked,
             "right": self.right,
             "leak": self.leak,
@@ -565,7 +782,9 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "assessor": self.assessor.state_dict(),
             "assessor_optimizer": self.assessor_optimizer.state_dict(),
-            "student": self.student.state_dict(),
+            "estimator": self.estimator.state_dict(),
+            "best": None if self.best is None else self.best._asdict(),
+            "stale": self.stale,
         }
         path = self.folder / "checkpoint.pt"
         temporary = path.with_suffix(".tmp")
@@ -598,18 +817,27 @@ class _Run:
                 f"the checkpoint {path} belongs to other settings, data or chat model; nothing was done. "
                 "Resume with those of the first call, or choose another folder."
             )
-        self.step, self.planned = state["step"], state["planned"]
+        self.step, self.planned, self.saved = state["step"], state["planned"], state["saved"]
         self.asked, self.right, self.leak = state["asked"], state["right"], state["leak"]
         self.protector.load_state_dict(state["protector"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.assessor.load_state_dict(state["assessor"])
         self.assessor_optimizer.load_state_dict(state["assessor_optimizer"])
+        self.estimator.load_state_dict(state["estimator"], self._recall)
+        self.best = None if state["best"] is None else _Candidate(**state["best"])
+        self.stale = state["stale"]
+
+    def _recall(self) -> Records | None:
+        """Every record that the estimator observed, from the ledger."""
+        if not self.config.store_images:
+            logger.warning(
+                "pictures were not stored: the history of %d answers starts empty, the budget is kept",
+                len(self.asked),
+            )
+            return None
         answered = [(*self.ledger.lookup(key), question) for key, question in self.asked]
-        self.student.load_state_dict(
-            state["student"],
-            self._records([(Query(image, ""), question, answer) for image, answer, question in answered]),
-        )
+        return self._records([(image, question, answer) for image, answer, question in answered])
 
     def _tell(
         self, phase: Literal["assessor", "student", "protector", "validation"], step: int, steps: int

@@ -1,21 +1,43 @@
-r"""The history of paid queries, what makes a record critical, and how it steers learning.
+r"""The history of paid queries: what is kept, what makes a record critical, how it is replayed, what is asked next.
 
-The paper claims that critical records of the optimisation history should steer black-box learning. Our reading: a
-paid query is worth most where the student, which stands in for the chat model, is wrong or unsure about it. That is
-used twice: to *replay* the records that the student still gets wrong more often (with an importance correction, so
-that the fit stays unbiased), and to *choose* the next queries where its answer is about to flip.
+The paper's abstract claims that a *critical history enhanced optimisation* makes black-box learning work; we could not
+obtain its equations. Our reading: a paid query is worth most where the student, which stands in for the chat model, is
+wrong or unsure about it. That is used in three places.
 
-Nearest literature: critical gradients (McRae et al., ICLR 2022) keep a memory of the past gradients that mattered most;
-prioritised replay (Schaul et al., ICLR 2016) is where the sampling and its correction come from. We replay the queries
-behind the gradients, not the gradients, because the student turns any record into a gradient for the current protector.
+- **Kept**: every record until the memory is full; then the least critical makes room (:class:`CriticalHistory`).
+- **Replayed**: critical records more often, with an importance correction, so that the fit stays unbiased
+  (:meth:`CriticalHistory.sample`), or all alike (``replay="uniform"``), which is what criticality has to beat.
+- **Asked next**: the (image, question) pairs where the student's answer is about to flip or where it disagrees with
+  itself (:func:`query_criticality`, :func:`query_disagreement`, :func:`choose_queries`).
+
+How critical a *record* is can be scored in three ways (:func:`record_criticality`), each optionally fading with age:
+the student's error, its disagreement with the chat model's answer, or its own uncertainty.
+
+Nearest literature, and where we differ:
+
+- McRae et al., *Memory Augmented Optimizers for Deep Learning* (ICLR 2022), keep the few past gradients of the largest
+  norm and add them to the current one. A gradient ages as the protector moves; a *query* does not: we keep the queries
+  and let the student turn each into a gradient for the current protector. Their memory itself is
+  :class:`trainer.algorithms.zeroth_order.CriticalGradients`.
+- Schaul et al., *Prioritized Experience Replay* (ICLR 2016): the exponent on criticality and the importance weights are
+  theirs. We add a uniform share in place of annealing the correction, which bounds the weights by its inverse, and keep
+  the correction whole.
+- Cheng et al. (NeurIPS 2019 and 2021) guide random gradient-free estimates by a prior, in the later paper by the last
+  estimate; Oh et al. (BlackVIP, CVPR 2023) by momentum. Both remember one direction; a history remembers every answer.
+- Houlsby et al., *Bayesian Active Learning for Classification* (2011): :func:`query_disagreement` is their mutual
+  information, taken over shifted and noisy views of an image instead of over samples of the weights.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+RecordScore = Literal["loss", "disagreement", "uncertainty"]
+Replay = Literal["critical", "uniform"]
 
 
 class Records(NamedTuple):
@@ -32,22 +54,41 @@ class Records(NamedTuple):
 class CriticalHistory:
     """A bounded memory of records with a criticality each.
 
-    Criticality is the student's latest loss on a record; a new record has the highest there is, to be seen soon.
-    When the memory is full, the least critical record makes room.
+    Criticality is what the student's owner last said of a record (:meth:`update`); a new record has the highest there
+    is, to be seen soon. When the memory is full, the least critical record makes room, the oldest of equals first;
+    under uniform replay the oldest.
 
     Args:
         capacity: Most records kept.
         sharpness: Exponent of criticality in the replay probability; 0 replays uniformly.
-        uniform: Share of every replay that is drawn uniformly, so that no record is forgotten.
+        uniform: Share of every replay that is drawn uniformly, in (0, 1], so that no record is forgotten.
+        replay: ``"uniform"`` ignores criticality.
+        half_life: After so many later records, criticality counts half; ``None`` never.
+
+    Raises:
+        ValueError: If an argument is outside its range.
     """
 
-    def __init__(self, capacity: int, *, sharpness: float = 0.5, uniform: float = 0.5) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        sharpness: float = 0.5,
+        uniform: float = 0.5,
+        replay: Replay = "critical",
+        half_life: int | None = None,
+    ) -> None:
         if capacity < 1 or sharpness < 0 or not 0 < uniform <= 1:
             raise ValueError("capacity must be positive, sharpness not negative, and uniform in (0, 1]")
+        if half_life is not None and half_life < 1:
+            raise ValueError("half_life must be positive")
         self.capacity, self.sharpness, self.uniform = capacity, sharpness, uniform
-        self._records: Records | None = None
+        self.replay, self.half_life = replay, half_life
+        self._slots: Records | None = None
+        """Storage, of which the first ``len(self)`` rows are in use."""
         self._criticality = torch.empty(0)
         self._order = torch.empty(0, dtype=torch.long)
+        """For each slot in use, how many records had been added before its own."""
         self._added = 0
 
     def __len__(self) -> int:
@@ -55,17 +96,23 @@ class CriticalHistory:
 
     def add(self, records: Records) -> None:
         """Remember answered queries, as the newest."""
-        highest = float(self._criticality.max()) if len(self) else 1.0
-        count = len(records.questions)
-        self._criticality = torch.cat([self._criticality, torch.full((count,), highest)])
-        self._order = torch.cat([self._order, torch.arange(self._added, self._added + count)])
+        count, used = len(records.questions), len(self)
+        highest = float(self._criticality.max()) if used else 1.0
+        criticality = torch.cat([self._criticality, torch.full((count,), highest)])
+        order = torch.cat([self._order, torch.arange(self._added, self._added + count)])
         self._added += count
-        old = self._records
-        self._records = (
-            records if old is None else Records(*(torch.cat(pair) for pair in zip(old, records, strict=True)))
-        )
-        if len(self) > self.capacity:
-            self._keep(self._criticality.argsort(descending=True, stable=True)[: self.capacity].sort().values)
+        leaving = self._least_critical(criticality, order, used + count - self.capacity)
+        arriving = torch.arange(used, used + count)
+        arriving = arriving[~torch.isin(arriving, leaving)]
+        # Newcomers take the places of those that leave, so that a full memory is not copied for each of them.
+        freed = leaving[leaving < used]
+        slots = torch.cat([freed, torch.arange(used, used + len(arriving) - len(freed))])
+        kept = used + len(arriving) - len(freed)
+        storage = self._storage(records, kept)
+        for column, new in zip(storage, records, strict=True):
+            column[slots] = new[arriving - used]
+        criticality[slots], order[slots] = criticality[arriving], order[arriving]
+        self._slots, self._criticality, self._order = storage, criticality[:kept], order[:kept]
 
     def sample(self, count: int, *, generator: torch.Generator) -> tuple[Tensor, Records, Tensor]:
         r"""Draw records for replay, with replacement.
@@ -79,17 +126,18 @@ class CriticalHistory:
         Raises:
             ValueError: If the history is empty.
         """
-        if self._records is None or not len(self):
+        if self._slots is None or not len(self):
             raise ValueError("the history is empty")
-        powered = self._criticality.clamp(min=1e-6) ** self.sharpness
+        sharpness = self.sharpness if self.replay == "critical" else 0.0
+        powered = self._faded(self._criticality, self._order).clamp(min=1e-6) ** sharpness
         probability = self.uniform / len(self) + (1 - self.uniform) * powered / powered.sum()
         positions = torch.multinomial(probability, count, replacement=True, generator=generator)
         weights = 1 / (len(self) * probability[positions])
-        return positions, Records(*(column[positions] for column in self._records)), weights
+        return positions, Records(*(column[positions] for column in self._slots)), weights
 
-    def update(self, positions: Tensor, losses: Tensor) -> None:
-        """Set the criticality of replayed records to the student's loss on them."""
-        self._criticality[positions] = losses.detach().to(self._criticality)
+    def update(self, positions: Tensor, criticality: Tensor) -> None:
+        """Set the criticality of replayed records; see :func:`record_criticality`."""
+        self._criticality[positions] = criticality.detach().to(self._criticality)
 
     def state_dict(self) -> dict[str, Tensor]:
         """What can't be derived from the ledger: which of the records ever added are kept, and their criticality."""
@@ -109,12 +157,59 @@ class CriticalHistory:
             raise ValueError(f"{int(state['added'])} records were added, {len(records.questions)} given")
         self._order, self._criticality = state["order"], state["criticality"]
         self._added = int(state["added"])
-        self._records = Records(*(column[self._order] for column in records))
+        self._slots = Records(*(column[self._order] for column in records))
 
-    def _keep(self, positions: Tensor) -> None:
-        assert self._records is not None
-        self._records = Records(*(column[positions] for column in self._records))
-        self._criticality, self._order = self._criticality[positions], self._order[positions]
+    def _faded(self, criticality: Tensor, order: Tensor) -> Tensor:
+        if self.half_life is None:
+            return criticality
+        age = self._added - 1 - order
+        return criticality * torch.exp2(-age / self.half_life)
+
+    def _least_critical(self, criticality: Tensor, order: Tensor, count: int) -> Tensor:
+        """Positions of the ``count`` records that leave first; empty if ``count`` is not positive."""
+        by_age = order.argsort()
+        if self.replay == "critical":
+            by_age = by_age[self._faded(criticality, order)[by_age].argsort(stable=True)]
+        return by_age[: max(count, 0)].sort().values
+
+    def _storage(self, records: Records, rows: int) -> Records:
+        """Storage with room for ``rows`` records, grown by doubling."""
+        if self._slots is not None and len(self._slots.questions) >= rows:
+            return self._slots
+        room = min(self.capacity, max(rows, 2 * len(self)))
+        larger = Records(*(column.new_zeros((room, *column.shape[1:])) for column in records))
+        if self._slots is not None:
+            for new, old in zip(larger, self._slots, strict=True):
+                new[: len(self)] = old[: len(self)]
+        return larger
+
+
+def record_criticality(logits: Tensor, targets: Tensor, score: RecordScore) -> Tensor:
+    r"""How critical answered queries are to a student.
+
+    With the student's posterior :math:`p` and the chat model's answer :math:`t`,
+
+    - ``"loss"``: :math:`\sum t \log (t / p)`, the student's loss above the answer's own entropy, not negative: an
+      uncertain answer that the student reproduces is not critical;
+    - ``"disagreement"``: :math:`\frac12 \sum |t - p|`, in [0, 1];
+    - ``"uncertainty"``: :math:`-\sum p \log p`, in nats, whatever the answer was.
+
+    Args:
+        logits: The student's, shape ``[N, V]``, ``-inf`` where an answer is not offered.
+        targets: The chat model's answers as distributions, shape ``[N, V]``.
+        score: Which.
+
+    Returns:
+        Shape ``[N]``.
+    """
+    log_posterior = logits.log_softmax(dim=-1).masked_fill(~logits.isfinite(), 0.0)
+    posterior = logits.softmax(dim=-1)
+    if score == "disagreement":
+        return (targets - posterior).abs().sum(dim=-1) / 2
+    if score == "uncertainty":
+        return -(posterior * log_posterior).sum(dim=-1)
+    entropy = -(targets * targets.clamp(min=1e-8).log()).sum(dim=-1)
+    return -(targets * log_posterior).sum(dim=-1) - entropy
 
 
 def query_criticality(posteriors: Tensor) -> Tensor:
@@ -128,3 +223,41 @@ def query_criticality(posteriors: Tensor) -> Tensor:
     """
     first, second = posteriors.topk(2, dim=-1).values.unbind(-1)
     return 1 - (first - second)
+
+
+def query_disagreement(posteriors: Tensor) -> Tensor:
+    r"""How much the student disagrees with itself over views of the same image (Houlsby et al., 2011).
+
+    .. math:: \frac{1}{\log \min(S, V)} \Bigl( H\bigl[\tfrac1S \sum_s p_s\bigr] - \tfrac1S \sum_s H[p_s] \Bigr)
+
+    Unlike :func:`query_criticality` it is low where the student is sure that an answer can't be told.
+
+    Args:
+        posteriors: Probabilities under ``S`` views, at least two, shape ``[S, ..., V]``.
+
+    Returns:
+        In [0, 1], shape ``[...]``.
+    """
+    most = math.log(min(posteriors.shape[0], posteriors.shape[-1]))
+    shared = torch.special.entr(posteriors.mean(dim=0)).sum(dim=-1)
+    own = torch.special.entr(posteriors).sum(dim=-1).mean(dim=0)
+    information: Tensor = (shared - own) / most
+    return information.clamp(0, 1)
+
+
+def choose_queries(criticality: Tensor, count: int, *, generator: torch.Generator) -> Tensor:
+    """Choose what to ask: at random, by criticality.
+
+    Each candidate's criticality is blurred by a uniform random number in [0, 1) before the highest are taken, so that a
+    batch is not asked about near copies of one hard case and every candidate may be asked.
+
+    Args:
+        criticality: In [0, 1], shape ``[N]``; all zero chooses uniformly.
+        count: At most ``N``.
+        generator: Source of randomness.
+
+    Returns:
+        Ascending positions, shape ``[count]``.
+    """
+    blurred = torch.rand(len(criticality), generator=generator) + criticality
+    return blurred.topk(count).indices.sort().values

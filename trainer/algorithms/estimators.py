@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from trainer.algorithms.critical_history import (
+    choose_queries,
+    query_criticality,
+    query_disagreement,
+    record_criticality,
+)
 from trainer.algorithms.reader import Reader, question_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trainer.algorithms.critical_history import CriticalHistory, Records
+    from trainer.algorithms.critical_history import CriticalHistory, Records, RecordScore
+
+QueryChoice = Literal["critical", "disagreement", "uniform"]
+_VIEWS = 4
+"""Views of an image over which the student may disagree with itself."""
 
 
 class AnswerSpace(NamedTuple):
@@ -23,6 +33,11 @@ class AnswerSpace(NamedTuple):
     answers: tuple[str, ...]
     candidates: Tensor
     """Boolean, shape ``[Q, V]``."""
+
+    @property
+    def sizes(self) -> Tensor:
+        """Answers that each question may have, at least 2, shape ``[Q]``."""
+        return self.candidates.sum(dim=1).clamp(min=2)
 
 
 class LabelledImages(NamedTuple):
@@ -34,11 +49,53 @@ class LabelledImages(NamedTuple):
     """Index of the reference answer, ``-1`` where a question is not asked about an image, shape ``[N, Q]``."""
 
 
-class UtilityEstimator(Protocol):
-    """Turns answered queries into a differentiable utility loss."""
+class Probes(NamedTuple):
+    """What an estimator wants asked: pictures, each with a question."""
 
-    def observe(self, records: Records) -> None:
-        """Take in newly answered queries."""
+    images: Tensor
+    """In [0, 1], shape ``[M, 3, H, W]``."""
+    rows: Tensor
+    """Which image of the batch each is about, ``int64``, shape ``[M]``."""
+    questions: Tensor
+    """Index of the question, ``int64``, shape ``[M]``."""
+    tags: Tensor
+    """The estimator's own numbers, by which it knows the probes again that were answered, shape ``[M]``."""
+
+
+class UtilityEstimator(Protocol):
+    """Turns answered queries into a differentiable utility loss.
+
+    In every step the trainer calls :meth:`propose`, has the probes answered and hands the answers to :meth:`observe`,
+    then calls :meth:`fit` and :meth:`loss`, all for the same batch. What an estimator learned is in its state; between
+    these calls it may keep more.
+    """
+
+    @property
+    def least(self) -> int:
+        """Fewest queries that it can make use of at once; 0 if it asks nothing."""
+
+    def pretrain(
+        self, steps: int, *, learning_rate: float, generator: torch.Generator, progress: Callable[[], None]
+    ) -> None:
+        """Learn what needs no query."""
+
+    def propose(
+        self, images: Tensor, references: Tensor, quota: int, *, generator: torch.Generator
+    ) -> Probes:
+        """Choose what to ask about a batch.
+
+        Args:
+            images: Protected, as the chat model would see them, in [0, 1], shape ``[B, 3, H, W]``.
+            references: Index of the reference answer or ``-1``, shape ``[B, Q]``.
+            quota: Most queries. What is not used is offered again in the next step.
+            generator: Source of randomness.
+
+        Returns:
+            At most ``quota`` probes; a probe that equals its image of the batch costs no further encoding.
+        """
+
+    def observe(self, records: Records, probes: Probes) -> None:
+        """Take in the answers to those probes of the last proposal that were answered, in their order."""
 
     def fit(self, *, generator: torch.Generator) -> dict[str, float]:
         """Learn from what was observed, a few steps; returns metrics."""
@@ -55,8 +112,90 @@ class UtilityEstimator(Protocol):
             Shape ``[B]``; 0 is best, about 1 where answers are no better than a guess.
         """
 
-    def posteriors(self, images: Tensor) -> Tensor:
-        """Expected answers of the chat model, probabilities of shape ``[B, Q, V]``, without a gradient."""
+    def posteriors(self, images: Tensor) -> Tensor | None:
+        """Expected answers, probabilities of shape ``[B, Q, V]``, without a gradient; ``None`` if it has none."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a later process needs to go on in the same way: tensors, numbers, and containers of them."""
+
+    def load_state_dict(self, state: dict[str, Any], recall: Callable[[], Records | None]) -> None:
+        """Restore.
+
+        Args:
+            state: From :meth:`state_dict`.
+            recall: Returns all records ever observed, in order, or ``None`` if their pictures were not stored.
+        """
+
+
+class NoQueries:
+    """Asks nothing and knows no utility: the assessor and fidelity alone, the baseline that queries must beat."""
+
+    least = 0
+
+    def pretrain(
+        self, steps: int, *, learning_rate: float, generator: torch.Generator, progress: Callable[[], None]
+    ) -> None:
+        """Do nothing."""
+
+    def propose(
+        self,
+        images: Tensor,
+        references: Tensor,
+        quota: int,  # noqa: ARG002  the protocol's
+        *,
+        generator: torch.Generator,  # noqa: ARG002
+    ) -> Probes:
+        """Propose nothing."""
+        return no_probes(images, references)
+
+    def observe(self, records: Records, probes: Probes) -> None:
+        """Do nothing."""
+
+    def fit(self, *, generator: torch.Generator) -> dict[str, float]:  # noqa: ARG002
+        """Do nothing."""
+        return {}
+
+    def loss(self, images: Tensor, references: Tensor, *, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        """Zero for every image."""
+        return torch.zeros(len(images))
+
+    def posteriors(self, images: Tensor) -> None:
+        """There are none."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any], recall: Callable[[], Records | None]) -> None:
+        """Do nothing."""
+
+
+def no_probes(images: Tensor, references: Tensor) -> Probes:
+    """Ask nothing about a batch."""
+    none = references.new_zeros(0)
+    return Probes(images[:0], none, none, none)
+
+
+def answer_loss(targets: Tensor, references: Tensor, sizes: Tensor, *, least: float = 1e-3) -> Tensor:
+    r"""Utility loss of answers in units of a guess, the same units as the student's.
+
+    .. math:: L = \frac{-\log \max(t_y, \epsilon)}{\log K}
+
+    for the probability :math:`t_y` that the answer gives to the reference among :math:`K` options. An answer that is
+    known by its text alone is a nearly certain distribution, so that :math:`L` takes two values: it is the 0/1 loss,
+    scaled and shifted.
+
+    Args:
+        targets: Answers as distributions, shape ``[N, V]``.
+        references: Index of the reference answer, shape ``[N]``.
+        sizes: :math:`K`, at least 2, shape ``[N]``.
+        least: :math:`\epsilon`, so that one confident wrong answer does not outweigh all others.
+
+    Returns:
+        Shape ``[N]``.
+    """
+    chosen = targets.gather(-1, references[:, None])[:, 0]
+    return -chosen.clamp(min=least).log() / sizes.log()
 
 
 class DistilledStudent:
@@ -79,7 +218,13 @@ class DistilledStudent:
         batch: Records and, as many again, labelled images per student step.
         learning_rate: For AdamW.
         noise: Standard deviation of the input noise, in units of the pixel range.
+        query_choice: What is asked first: where the answer is about to flip, where the student disagrees with itself
+            over views of the image, or anything.
+        criticality: How records of the history are scored; see
+            :func:`~trainer.algorithms.critical_history.record_criticality`.
     """
+
+    least = 1
 
     def __init__(
         self,
@@ -91,11 +236,14 @@ class DistilledStudent:
         batch: int = 32,
         learning_rate: float = 1e-3,
         noise: float = 0.02,
+        query_choice: QueryChoice = "critical",
+        criticality: RecordScore = "loss",
     ) -> None:
         self.history = history
         self._space, self._labelled = space, labelled
         self._steps, self._batch, self._noise = steps, batch, noise
-        self._sizes = space.candidates.sum(dim=1).clamp(min=2)
+        self._sizes = space.sizes
+        self._query_choice, self._criticality = query_choice, criticality
         self.network = Reader(question_vectors(space.questions), len(space.answers))
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=learning_rate, weight_decay=1e-2)
 
@@ -112,7 +260,20 @@ class DistilledStudent:
             progress=progress,
         )
 
-    def observe(self, records: Records) -> None:
+    def propose(
+        self, images: Tensor, references: Tensor, quota: int, *, generator: torch.Generator
+    ) -> Probes:
+        """Propose the protected images themselves, each with the question that is most worth asking."""
+        pairs = (references >= 0).nonzero()
+        count = min(quota, len(pairs))
+        if not count:
+            return no_probes(images, references)
+        criticality = self._query_criticality(images, generator)[pairs[:, 0], pairs[:, 1]]
+        chosen = choose_queries(criticality, count, generator=generator)
+        rows, questions = pairs[chosen].unbind(1)
+        return Probes(images[rows], rows, questions, torch.arange(count))
+
+    def observe(self, records: Records, probes: Probes) -> None:  # noqa: ARG002  records say it all
         """See :meth:`UtilityEstimator.observe`."""
         self.history.add(records)
 
@@ -130,9 +291,8 @@ class DistilledStudent:
             chosen = logits[torch.arange(self._batch), records.questions]
             log_posterior = chosen.log_softmax(dim=-1).masked_fill(~chosen.isfinite(), 0.0)
             losses = -(records.targets * log_posterior).sum(dim=-1)
-            entropy = -(records.targets * records.targets.clamp(min=1e-8).log()).sum(dim=-1)
-            # The excess over the answer's own entropy: an uncertain answer that the student reproduces is not critical.
-            self.history.update(positions, losses - entropy)
+            scored = record_criticality(chosen.detach(), records.targets, self._criticality)
+            self.history.update(positions, scored)
             loss = (weights * losses).mean() + 0.5 * self._reference_loss(logits[self._batch :], references)
             _step(self.network, self.optimizer, loss)
             replayed = losses.detach().mean()
@@ -162,12 +322,22 @@ class DistilledStudent:
             "history": self.history.state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, Any], records: Records | None) -> None:
-        """Restore; ``records`` are all those ever observed, in order, or ``None`` if there were none."""
+    def load_state_dict(self, state: dict[str, Any], recall: Callable[[], Records | None]) -> None:
+        """See :meth:`UtilityEstimator.load_state_dict`; without the pictures the history starts empty."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+        records = recall() if int(state["history"]["added"]) else None
         if records is not None:
             self.history.load_state_dict(state["history"], records)
+
+    def _query_criticality(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """In [0, 1], shape ``[B, Q]``."""
+        if self._query_choice == "critical":
+            return query_criticality(self.posteriors(images))
+        if self._query_choice == "disagreement":
+            views = [augment(images, noise=self._noise, generator=generator) for _ in range(_VIEWS)]
+            return query_disagreement(torch.stack([self.posteriors(view) for view in views]))
+        return torch.zeros(len(images), len(self._sizes))
 
     def _masked(self, logits: Tensor) -> Tensor:
         return logits.masked_fill(~self._space.candidates, -math.inf)

@@ -1,0 +1,74 @@
+"""Metrics of a run as they come: lines of JSON, and TensorBoard on request."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Self
+
+from langchain_vpp.errors import TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_LINES = "metrics.jsonl"
+_EVENTS = "tensorboard"
+
+
+class MetricsLog:
+    """Appends to ``metrics.jsonl`` in a run's folder, and to event files for TensorBoard beside it.
+
+    A resumed run repeats the steps after its last checkpoint; the later row of a step is the valid one, and
+    TensorBoard is told to forget the earlier.
+
+    Args:
+        folder: The run's; created if missing.
+        step: Where the run stands.
+        tensorboard: Whether to write event files.
+
+    Raises:
+        TrainingError: If TensorBoard is wanted but not installed, or the file can't be written.
+    """
+
+    def __init__(self, folder: Path, *, step: int, tensorboard: bool) -> None:
+        self._events: Any = _writer(folder / _EVENTS, step) if tensorboard else None
+        path, failure = folder / _LINES, ""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lines = path.open("a", encoding="utf-8")
+        except OSError as error:
+            failure = error.strerror or type(error).__name__
+        if failure:
+            raise TrainingError(
+                f"{path} could not be opened: {failure}. Choose a folder that can be written."
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.close()
+        if self._events is not None:
+            self._events.close()
+
+    def write(self, step: int, row: Mapping[str, float]) -> None:
+        """Record what was measured at a step."""
+        self._lines.write(json.dumps({"step": step, **row}) + "\n")
+        self._lines.flush()
+        if self._events is not None:
+            for name, value in row.items():
+                self._events.add_scalar(name, value, step)
+
+
+def _writer(folder: Path, step: int) -> Any:
+    missing = False
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  an optional extra
+    except ImportError:
+        missing = True
+    if missing:
+        raise TrainingError(
+            "metrics for TensorBoard need its package; nothing was trained. "
+            "Install langchain-vpp[tensorboard], or leave the setting 'tensorboard' out."
+        )
+    return SummaryWriter(str(folder), purge_step=step + 1)
