@@ -116,6 +116,15 @@ def encode_image(image: Image.Image, *, quality: int = 85) -> bytes:
     raise refusal
 
 
+def bare(image: Image.Image) -> Image.Image:
+    """Give the pixels of an RGB image without anything that is attached to it, such as ``info``; they are shared.
+
+    Pillow has no public way but to copy the pixels, which would hold up every other thread for long on a large picture.
+    """
+    image.load()
+    return Image.Image()._new(image.im)  # noqa: SLF001
+
+
 def _memory_file() -> IO[bytes]:
     """A file in memory, with a descriptor where there are such: only then Pillow encodes beside other threads."""
     if hasattr(os, "memfd_create"):
@@ -165,7 +174,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _srgb(image: Image.Image) -> Image.Image:
-    """Copy the visible pixels into a new RGB image, through the embedded ICC profile if it is usable."""
+    """Make an RGB image of the visible pixels, through the embedded ICC profile if it is usable."""
     embedded = image.info.get("icc_profile")
     if not embedded:
         return _flat_rgb(image)
@@ -197,7 +206,7 @@ def _srgb(image: Image.Image) -> Image.Image:
 
 
 def _flat_rgb(image: Image.Image) -> Image.Image:
-    """Copy the visible pixels, over white, into a new RGB image."""
+    """Make an RGB image of the visible pixels, over white, with nothing attached."""
     if image.mode in ("I", "F"):
         raise ProtectionError(_DEEP_GRAY)
     if image.mode.startswith("I;16"):
@@ -206,9 +215,11 @@ def _flat_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         alpha = image.getchannel("A")
-    # Pasting copies pixels only, where convert() and copy() take `info` and the palette along.
-    flat = Image.new("RGB", image.size, None if alpha is None else _WHITE)
-    flat.paste(image if image.mode == "RGB" else image.convert("RGB"), mask=alpha)
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    if alpha is None:
+        return bare(rgb)
+    flat = Image.new("RGB", image.size, _WHITE)
+    flat.paste(rgb, mask=alpha)
     return flat
 
 

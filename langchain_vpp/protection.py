@@ -27,7 +27,7 @@ from PIL import Image
 
 from langchain_vpp.blocks import ContentPolicy, PixelSource, coerce_messages, plan_messages
 from langchain_vpp.errors import ProtectionError, TraceLeakWarning
-from langchain_vpp.pixels import decode_image, encode_image
+from langchain_vpp.pixels import bare, decode_image, encode_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -506,9 +506,7 @@ class ImageProtector:
                 "The engine did not return an RGB picture of the same size, so nothing was sent."
             )
         # Pixels only: an engine that carried `info` over would carry metadata over.
-        clean = Image.new("RGB", size, None)
-        clean.paste(protected)
-        return clean
+        return _call_foreign("engine", lambda: bare(protected))
 
     def _effective(self, level: float | None) -> float:
         return self._level if level is None else max(checked_request_level(level), self._min_level)
