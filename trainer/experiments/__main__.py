@@ -1,0 +1,80 @@
+"""The command: ``python -m trainer.experiments``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from pydantic import ValidationError
+
+from langchain_vpp.errors import DataError
+from trainer.experiments.grid import GRIDS, Grid
+from trainer.experiments.running import load_results, run
+from trainer.experiments.table import as_markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainer.experiments.grid import Cell
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run from the command line; returns the exit code: 0 done, 1 cells failed, 2 bad input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.experiments",
+        description="Compare estimators, budgets and kinds of access on the sandbox.",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for results; finished cells are kept")
+    parser.add_argument("--grid", default="quick", help="quick, paper, or a JSON file")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at once, of one thread each")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--target", type=float, default=0.75, help="share of the bound for queries to reach it"
+    )
+    parser.add_argument("--table", action="store_true", help="run nothing, only render what is finished")
+    options = parser.parse_args(arguments)
+    failures: list[tuple[Cell, str]] = []
+    problem = ""
+    try:
+        if not options.table:
+            failures = run(
+                _read_grid(options.grid),
+                options.out,
+                options.seeds,
+                jobs=options.jobs,
+                tell=lambda line: _write(sys.stderr, line),
+            )
+        _write(sys.stdout, as_markdown(load_results(options.out), target=options.target))
+    except DataError as error:
+        problem = str(error)
+    if problem:
+        _write(sys.stderr, problem)
+        return 2
+    for cell, reason in failures:
+        _write(sys.stderr, f"{cell.label}: {reason}")
+    return 1 if failures else 0
+
+
+def _read_grid(name: str) -> Grid:
+    if name in GRIDS:
+        return GRIDS[name]
+    problem = ""
+    try:
+        return Grid.model_validate_json(Path(name).read_bytes())
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        problem = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    raise DataError(f"the grid {name} can't be used ({problem}). Nothing was run.")
+
+
+def _write(stream: TextIO, line: str) -> None:
+    stream.write(line.rstrip("\n") + "\n")
+    stream.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

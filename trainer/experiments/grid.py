@@ -1,0 +1,200 @@
+"""What is compared: methods, budgets, kinds of access and seeds, spelt out as cells."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import product
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from langchain_vpp.errors import DataError
+from trainer.config import TrainerConfig
+from trainer.demo import DEMO
+from trainer.oracle import Access  # noqa: TC001  pydantic reads it
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+EngineName = Literal["blur", "pixelate", "downscale"]
+_STRENGTHS: Final = (0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+class Frozen(BaseModel):
+    """Settings that nothing changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Method(Frozen):
+    """One row of the table: a way to train."""
+
+    name: str = Field(min_length=1)
+    settings: dict[str, JsonValue] = {}
+    """Fields of :class:`~trainer.config.TrainerConfig` that differ from the demo's."""
+    budgets: tuple[int, ...] | None = None
+    """The grid's if not given."""
+    access: tuple[Access, ...] | None = None
+    """The grid's if not given."""
+    white_box: bool = False
+    """Take the utility gradient through the chat model itself; asks nothing."""
+
+    def spread(self, grid: Grid) -> tuple[tuple[int, ...], tuple[Access, ...]]:
+        """Budgets and kinds of access; one of each for a method that asks nothing."""
+        if self.white_box or self.settings.get("estimator") == "none":
+            return (0,), ("labels",)
+        return self.budgets or grid.budgets, self.access or grid.access
+
+
+class Sizes(Frozen):
+    """How much is drawn and measured."""
+
+    train: int = Field(3000, ge=1)
+    val: int = Field(300, ge=1)
+    test: int = Field(500, ge=1)
+    data_seed: int = Field(0, ge=0)
+    """All seeds of a cell share the data set: their spread is that of training and of the attacker."""
+    attacker_images: int = Field(1500, ge=1)
+    """Train images that the attacker adapts to at each point, drawn anew each time."""
+
+
+class Grid(Frozen):
+    """A whole comparison; what ``--grid FILE.json`` holds."""
+
+    methods: tuple[Method, ...]
+    budgets: tuple[int, ...] = (500, 2000, 10_000)
+    access: tuple[Access, ...] = ("labels", "logprobs")
+    baselines: dict[EngineName, tuple[float, ...]] = {
+        "blur": _STRENGTHS,
+        "pixelate": _STRENGTHS,
+        "downscale": _STRENGTHS,
+    }
+    """Classical engines and their strengths."""
+    levels: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
+    """At which protectors are measured."""
+    sizes: Sizes = Sizes()
+    settings: dict[str, JsonValue] = {}
+    """Fields of :class:`~trainer.config.TrainerConfig` for all methods."""
+
+
+_WHITE_BOX: Final = Method(name="white box (bound)", white_box=True)
+
+
+def _fidelity_alone(*weights: float) -> tuple[Method, ...]:
+    return tuple(
+        Method(name=f"none, fidelity {weight:g}", settings={"estimator": "none", "fidelity": weight})
+        for weight in weights
+    )
+
+
+QUICK: Final = Grid(
+    methods=(Method(name="student"), _WHITE_BOX, *_fidelity_alone(3.0)),
+    budgets=(500, 2000),
+    access=("labels",),
+)
+"""One estimator between its bound and its baselines."""
+
+PAPER: Final = Grid(
+    methods=(
+        Method(name="student"),
+        Method(name="student, uniform replay", settings={"replay": "uniform"}),
+        Method(
+            name="student, uniform replay and queries",
+            settings={"replay": "uniform", "query_choice": "uniform"},
+        ),
+        *(
+            Method(name=name, settings={"estimator": name})
+            for name in ("zo-image", "zo-code", "spsa", "spsa-gc", "rgf")
+        ),
+        *(
+            Method(
+                name=f"student, {name}",
+                settings={"scalarisation": scalarisation},
+                budgets=(2000,),
+                access=("labels",),
+            )
+            for name, scalarisation in (
+                ("smooth Tchebycheff", "smooth_tchebycheff"),
+                ("UPGrad", "upgrad"),
+                ("MGDA", "mgda"),
+            )
+        ),
+        _WHITE_BOX,
+        *_fidelity_alone(1.0, 3.0, 10.0, 30.0),
+    ),
+)
+"""The table of ``trainer/README.md``."""
+
+GRIDS: Final[Mapping[str, Grid]] = {"quick": QUICK, "paper": PAPER}
+
+
+class Cell(Frozen):
+    """One training with one seed, or one classical engine, and how it is measured."""
+
+    method: str
+    seed: int = Field(ge=0, lt=2**31)
+    sizes: Sizes
+    levels: tuple[float, ...]
+    config: TrainerConfig | None = None
+    """``None`` for a classical engine."""
+    white_box: bool = False
+    engine: EngineName | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether it pays for queries."""
+        return self.config is not None and self.config.max_queries > 0
+
+    @property
+    def label(self) -> str:
+        """For a line of progress."""
+        asked = f", {self.config.max_queries} queries, {self.config.access}" if self.config else ""
+        return f"{self.method}{asked}, seed {self.seed}"
+
+    def digest(self) -> str:
+        """What decides the outcome, next to the code."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    def recipe(self) -> str:
+        """The digest of the same cell with another seed."""
+        config = None if self.config is None else self.config.model_copy(update={"seed": 0})
+        return self.model_copy(update={"seed": 0, "config": config}).digest()
+
+
+def cells(grid: Grid, seeds: Sequence[int]) -> list[Cell]:
+    """Spell out a grid, cheap cells first.
+
+    Raises:
+        DataError: If a method's settings are none of a trainer's.
+    """
+    found: list[Cell] = []
+    for seed in seeds:
+        found += [
+            Cell(method=name, seed=seed, sizes=grid.sizes, levels=levels, engine=name)
+            for name, levels in grid.baselines.items()
+        ]
+        for method in grid.methods:
+            for budget, access in product(*method.spread(grid)):
+                keyed = {"seed": seed, "max_queries": budget, "access": access}
+                found.append(
+                    Cell(
+                        method=method.name,
+                        seed=seed,
+                        sizes=grid.sizes,
+                        levels=grid.levels,
+                        config=_config(method, {**grid.settings, **method.settings, **keyed}),
+                        white_box=method.white_box,
+                    )
+                )
+    return sorted(found, key=lambda cell: cell.config.max_queries if cell.config else -1)
+
+
+def _config(method: Method, settings: Mapping[str, Any]) -> TrainerConfig:
+    problem = ""
+    try:
+        return TrainerConfig.model_validate({**DEMO.model_dump(), **settings})
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    raise DataError(f"the settings of {method.name!r} can't be trained with ({problem}). Nothing was run.")

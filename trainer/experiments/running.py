@@ -1,0 +1,209 @@
+"""Run the cells of a grid, each in a process of its own, and keep what came of them."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+
+import torch
+from pydantic import ValidationError
+
+import langchain_vpp
+import trainer
+from langchain_vpp.artifact import load_protector, read_manifest
+from langchain_vpp.engines import CLASSICAL_ENGINES
+from langchain_vpp.errors import DataError, VPPError
+from trainer.data import answer_space
+from trainer.experiments.grid import Cell, Frozen, cells
+from trainer.experiments.judging import (
+    Judge,
+    Point,
+    as_sent_by_engine,
+    as_sent_by_protector,
+    front_hypervolume,
+)
+from trainer.experiments.sandbox import SandboxChatModel, WhiteBox
+from trainer.run import Trainer
+from trainer.sandbox.scenes import make_data
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from trainer.config import TrainerConfig
+    from trainer.data import Dataset
+    from trainer.experiments.grid import Grid, Sizes
+
+_RESULTS: Final = "results.jsonl"
+_KEPT: Final = ("model.safetensors", "manifest.json", "metrics.jsonl")
+_Arguments = ParamSpec("_Arguments")
+_T = TypeVar("_T")
+
+
+class Result(Frozen):
+    """A finished cell: one line of ``results.jsonl``."""
+
+    cell: Cell
+    digest: str
+    recipe: str
+    points: tuple[Point, ...]
+    hypervolume: float
+    queries: int
+    """Paid, those for the validation front among them."""
+    cpu_s: float
+    """Of training; without the drawing of data and the measuring."""
+    code: str
+    """Digest of the sources that ran."""
+
+
+def run_cell(cell: Cell, judge: Judge, out: Path) -> Result:
+    """Train and measure one cell; its artifact is kept under ``out/runs``."""
+    code, queries, cpu_s = _code(), 0, 0.0
+    if cell.engine is not None:
+        points = judge.points(as_sent_by_engine(CLASSICAL_ENGINES[cell.engine]()), cell.levels)
+    if cell.config is not None:
+        with tempfile.TemporaryDirectory(dir=out, prefix="unfinished-") as place:
+            folder = Path(place) / "run"
+            began = time.process_time()
+            _trainer(cell, cell.config, judge.dataset).fit(folder)
+            cpu_s = time.process_time() - began
+            queries = read_manifest(folder)[0].queries
+            points = judge.points(as_sent_by_protector(load_protector(folder)[0]), cell.levels)
+            # The rest, pictures above all, would fill the disk after a hundred runs.
+            kept = out / "runs" / cell.digest()[:16]
+            kept.mkdir(parents=True, exist_ok=True)
+            for name in _KEPT:
+                (folder / name).replace(kept / name)
+    return Result(
+        cell=cell,
+        digest=cell.digest(),
+        recipe=cell.recipe(),
+        points=points,
+        hypervolume=front_hypervolume(points),
+        queries=queries,
+        cpu_s=round(cpu_s, 1),
+        code=code,
+    )
+
+
+def run(
+    grid: Grid, out: Path, seeds: Sequence[int], *, jobs: int, tell: Callable[[str], None]
+) -> list[tuple[Cell, str]]:
+    """Run the cells of a grid that are missing.
+
+    Args:
+        grid: What is compared.
+        out: Folder for results, data and artifacts.
+        seeds: One cell each.
+        jobs: Processes at once, of one thread each.
+        tell: Receives a line after each cell.
+
+    Returns:
+        Cells that failed, with the reason.
+
+    Raises:
+        DataError: If a method's settings are none of a trainer's, or the folder holds something else.
+    """
+    wanted = cells(grid, seeds)
+    finished = {result.digest for result in load_results(out)}
+    missing = [cell for cell in wanted if cell.digest() not in finished]
+    tell(f"{len(missing)} of {len(wanted)} cells to run")
+    if not missing:
+        return []
+    data = _data(out, grid.sizes)
+    failures: list[tuple[Cell, str]] = []
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        # The cells of a seed share a judge, whose attacker takes half a minute to learn from originals.
+        judges = {
+            seed: pool.submit(_in_own_process, Judge, data, grid.sizes, seed)
+            for seed in sorted({cell.seed for cell in missing})
+        }
+        prepared = {seed: judge.result() for seed, judge in judges.items()}
+        running = {
+            pool.submit(_in_own_process, run_cell, cell, prepared[cell.seed], out): cell for cell in missing
+        }
+        for future in as_completed(running):
+            cell = running[future]
+            try:
+                result = future.result()
+            except (VPPError, BrokenProcessPool) as error:  # the other cells are worth having
+                failures.append((cell, f"{type(error).__name__}: {error}"))
+                tell(f"{cell.label}: failed")
+                continue
+            with (out / _RESULTS).open("a", encoding="utf-8") as file:
+                file.write(result.model_dump_json() + "\n")
+            tell(f"{cell.label}: hypervolume {result.hypervolume:.3f}, {result.cpu_s:.0f} CPU s")
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return failures
+
+
+def load_results(out: Path) -> list[Result]:
+    """Read the finished cells of a folder, oldest first.
+
+    Raises:
+        DataError: If a line is none of ours.
+    """
+    path = out / _RESULTS
+    if not path.exists():
+        return []
+    results = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        result = _parsed(line)
+        if result is None:
+            raise DataError(
+                f"{path}, line {number}: no result of this version. Nothing was run; "
+                "remove the line or choose another --out."
+            )
+        results.append(result)
+    return results
+
+
+def _parsed(line: str) -> Result | None:
+    try:
+        return Result.model_validate_json(line)
+    except ValidationError:
+        return None
+
+
+def _in_own_process(
+    function: Callable[_Arguments, _T], *args: _Arguments.args, **kwargs: _Arguments.kwargs
+) -> _T:
+    """Call in a fresh process: nothing that a cell leaves behind (threads, memory, global state) touches the next."""
+    with ProcessPoolExecutor(
+        1, multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as process:
+        return process.submit(function, *args, **kwargs).result()
+
+
+def _trainer(cell: Cell, config: TrainerConfig, dataset: Dataset) -> Trainer:
+    model = SandboxChatModel()
+    if cell.white_box:
+        return Trainer(model, dataset, config, estimator=WhiteBox(answer_space(dataset), model.vision))
+    return Trainer(model, dataset, config)
+
+
+def _data(out: Path, sizes: Sizes) -> Path:
+    """Draw the data set, whole or not at all, unless it is there."""
+    folder = out / f"data-{sizes.train}-{sizes.val}-{sizes.test}-{sizes.data_seed}"
+    if not folder.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out, prefix="unfinished-") as place:
+            drawn = Path(place) / "data"
+            make_data(drawn, train=sizes.train, val=sizes.val, test=sizes.test, seed=sizes.data_seed)
+            drawn.replace(folder)
+    return folder
+
+
+def _code() -> str:
+    digest = hashlib.sha256()
+    for package in (langchain_vpp, trainer):
+        for path in sorted(Path(str(package.__file__)).parent.rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

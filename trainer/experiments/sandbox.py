@@ -1,0 +1,109 @@
+"""The sandbox's chat model in this process: as a black box behind LangChain's interface, and as a white one."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+import torch
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from pydantic import ConfigDict, Field, SkipValidation
+
+from langchain_vpp.errors import DataError
+from langchain_vpp.pixels import decode_image
+from trainer.algorithms.estimators import NoQueries
+from trainer.sandbox.local_model import CHOICES, LocalVisionModel
+from trainer.sandbox.questions import route
+from trainer.scoring import normalise
+
+if TYPE_CHECKING:
+    from langchain_core.callbacks import CallbackManagerForLLMRun
+    from langchain_core.messages import BaseMessage
+    from torch import Tensor
+
+    from trainer.algorithms.estimators import AnswerSpace
+
+
+class SandboxChatModel(BaseChatModel):
+    """The sandbox's chat model in this process: the same answers as its server, without the requests."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    model_name: str = "sandbox"
+    vision: SkipValidation[LocalVisionModel] = Field(
+        default_factory=LocalVisionModel.load, exclude=True, repr=False
+    )
+
+    @property
+    def _llm_type(self) -> str:
+        return "sandbox-in-process"
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,  # noqa: ARG002  answers are one word
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **kwargs: Any,
+    ) -> ChatResult:
+        blocks = messages[-1].content_blocks
+        question = "\n".join(block["text"] for block in blocks if block["type"] == "text")
+        images = [block["base64"] for block in blocks if block["type"] == "image"]
+        reply = self.vision.answer(decode_image(base64.b64decode(images[-1])), question)
+        metadata: dict[str, Any] = {}
+        if kwargs.get("logprobs"):
+            believed = reply.log_probabilities or {reply.text: 0.0}
+            ranked = sorted(believed.items(), key=lambda item: -item[1])[: kwargs.get("top_logprobs", 0)]
+            alternatives = [{"token": token, "logprob": value} for token, value in ranked]
+            metadata["logprobs"] = {"content": [{"token": reply.text, "top_logprobs": alternatives}]}
+        message = AIMessage(reply.text, response_metadata=metadata)
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+class WhiteBox(NoQueries):
+    r"""Utility loss with true gradients through the sandbox's network: what no black box can give.
+
+    .. math:: L_u(x) = \frac{1}{|Q_x|} \sum_{q \in Q_x} \frac{-\log p_M(y_q \mid x, q)}{\log K_q}
+
+    Args:
+        space: Questions and answers; all must be the sandbox's.
+        vision: The chat model.
+    """
+
+    def __init__(self, space: AnswerSpace, vision: LocalVisionModel) -> None:
+        self._space = space
+        # `log_probabilities` is for inference: no gradient passes through it.
+        self._network = vision._network.requires_grad_(requires_grad=False)  # noqa: SLF001
+        self._attributes = tuple(_attribute(question) for question in space.questions)
+
+    def loss(self, images: Tensor, references: Tensor, *, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        """Utility loss per image, shape ``[B]``, differentiable in ``images``."""
+        asked = references >= 0
+        log_posterior = self._log_posteriors(images)
+        losses = (
+            -log_posterior.gather(-1, references.clamp(min=0)[..., None])[..., 0] / self._space.sizes.log()
+        )
+        return losses.masked_fill(~asked, 0.0).sum(dim=1) / asked.sum(dim=1).clamp(min=1)
+
+    @torch.no_grad()
+    def probabilities(self, images: Tensor) -> Tensor:
+        """The chat model's probabilities, shape ``[B, Q, V]``."""
+        return self._log_posteriors(images).exp()
+
+    def _log_posteriors(self, images: Tensor) -> Tensor:
+        believed = self._network(images, self._attributes)
+        result = images.new_full(
+            (len(images), len(self._attributes), len(self._space.answers)), -torch.inf, dtype=torch.float32
+        )
+        for question, attribute in enumerate(self._attributes):
+            columns = [self._space.answers.index(normalise(choice)) for choice in CHOICES[attribute]]
+            result[:, question, columns] = believed[attribute].float().log_softmax(dim=1)
+        return result
+
+
+def _attribute(question: str) -> str:
+    attribute = route(question)
+    if attribute is None:
+        raise DataError("the sandbox's chat model does not understand a question of the data set.")
+    return attribute
