@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from trainer.algorithms.critical_history import CriticalHistory, Records, query_criticality
+from trainer.algorithms.critical_history import (
+    CriticalHistory,
+    Records,
+    choose_queries,
+    query_criticality,
+    query_disagreement,
+    record_criticality,
+)
 
 
 def records(values):
@@ -59,6 +66,56 @@ def test_the_least_critical_record_makes_room():
     assert set(drawn.images[:, 0, 0, 0].tolist()) == {10, 12, 13}
 
 
+def test_of_equally_critical_records_the_oldest_makes_room():
+    history = CriticalHistory(3)
+    for value in range(10, 17):
+        history.add(records([value]))
+    _, drawn, _ = history.sample(200, generator=generator())
+    assert set(drawn.images[:, 0, 0, 0].tolist()) == {14, 15, 16}
+
+
+def test_uniform_replay_ignores_criticality_and_forgets_the_oldest():
+    history = CriticalHistory(3, sharpness=1.0, uniform=0.1, replay="uniform")
+    history.add(records([10, 11, 12]))
+    history.update(torch.arange(3), torch.tensor([9.0, 0.0, 0.0]))
+    history.add(records([13]))
+    _, drawn, weights = history.sample(600, generator=generator())
+    values, counts = drawn.images[:, 0, 0, 0].unique(return_counts=True)
+    assert values.tolist() == [11, 12, 13]
+    assert int(counts.min()) > 150
+    assert torch.allclose(weights, torch.ones(600))
+
+
+def test_criticality_fades_with_age():
+    history = CriticalHistory(4, sharpness=1.0, uniform=0.01, half_life=1)
+    history.add(records([10, 11, 12]))
+    positions, _, _ = history.sample(4000, generator=generator())
+    shares = torch.bincount(positions, minlength=3) / 4000
+    assert shares.tolist() == pytest.approx([1 / 7, 2 / 7, 4 / 7], abs=0.03)
+    history.update(torch.tensor([0]), torch.tensor([3.0]))
+    history.add(records([13, 14]))
+    _, drawn, _ = history.sample(400, generator=generator())
+    # By age 3/16, 1/8, 1/4 and 3/2, 3: the second is the least critical, though the first is older.
+    assert set(drawn.images[:, 0, 0, 0].tolist()) == {10, 12, 13, 14}
+
+
+def test_more_records_at_once_than_the_memory_holds_leave_the_newest():
+    history = CriticalHistory(3)
+    history.add(records([1, 2]))
+    history.add(records(range(10, 20)))
+    _, drawn, _ = history.sample(300, generator=generator())
+    assert len(history) == 3
+    assert set(drawn.images[:, 0, 0, 0].tolist()) == {17, 18, 19}
+
+
+@pytest.mark.parametrize(
+    "options", [{"capacity": 0}, {"uniform": 0.0}, {"sharpness": -1.0}, {"half_life": 0}]
+)
+def test_a_history_refuses_settings_that_make_no_sense(options):
+    with pytest.raises(ValueError, match="must be"):
+        CriticalHistory(**{"capacity": 3} | options)
+
+
 def test_a_restored_history_replays_like_the_one_saved():
     history = CriticalHistory(3)
     everything = records([10, 11, 12, 13, 14])
@@ -90,3 +147,34 @@ def test_the_answer_that_is_about_to_flip_is_the_critical_one():
     sure, torn = query_criticality(torch.tensor([[0.98, 0.01, 0.01], [0.5, 0.49, 0.01]]))
     assert float(sure) == pytest.approx(0.03)
     assert float(torn) == pytest.approx(0.99)
+
+
+def test_records_are_scored_by_error_disagreement_or_doubt():
+    infinite = -float("inf")
+    logits = torch.tensor([[8.0, 0.0, infinite], [8.0, 0.0, infinite], [0.0, 0.0, infinite]])
+    targets = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, 0.0]])
+    right, wrong, open_ = record_criticality(logits, targets, "loss").tolist()
+    assert right == pytest.approx(0, abs=1e-3)
+    assert wrong == pytest.approx(8, abs=1e-3)
+    assert open_ == pytest.approx(0, abs=1e-6)  # an uncertain answer that is reproduced is no error
+    assert record_criticality(logits, targets, "disagreement").tolist() == pytest.approx([0, 1, 0], abs=1e-3)
+    sure, sure_too, torn = record_criticality(logits, targets, "uncertainty").tolist()
+    assert sure == sure_too < 0.01
+    assert torn == pytest.approx(0.6931, abs=1e-3)
+
+
+def test_views_that_contradict_each_other_disagree_and_views_that_share_a_doubt_do_not():
+    contradicting = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
+    doubting = torch.full((2, 1, 2), 0.5)
+    assert query_disagreement(contradicting).tolist() == pytest.approx([1.0])
+    assert query_disagreement(doubting).tolist() == pytest.approx([0.0])
+
+
+def test_critical_pairs_are_asked_more_often_but_not_alone():
+    criticality = torch.tensor([0.0, 0.0, 0.0, 0.8])
+    chosen = torch.cat([choose_queries(criticality, 2, generator=generator(draw)) for draw in range(200)])
+    shares = torch.bincount(chosen, minlength=4) / 200
+    assert float(shares[3]) > 0.9
+    assert float(shares[:3].min()) > 0.2
+    everything = choose_queries(criticality, 4, generator=generator())
+    assert everything.tolist() == [0, 1, 2, 3]

@@ -1,9 +1,18 @@
 import math
 
+import pytest
 import torch
 
 from trainer.algorithms.critical_history import CriticalHistory, Records
-from trainer.algorithms.estimators import AnswerSpace, DistilledStudent, LabelledImages, augment
+from trainer.algorithms.estimators import (
+    AnswerSpace,
+    DistilledStudent,
+    LabelledImages,
+    NoQueries,
+    answer_loss,
+    augment,
+    no_probes,
+)
 from trainer.algorithms.reader import Reader, question_vectors
 
 SPACE = AnswerSpace(
@@ -36,7 +45,8 @@ def fitted_on_a_liar():
     subject = student(labelled, steps=40, learning_rate=3e-3)
     lies = 1 - labelled.references[:, 1]
     targets = torch.nn.functional.one_hot(lies, 3).float()
-    subject.observe(Records(labelled.images, torch.ones(64, dtype=torch.long), targets))
+    records = Records(labelled.images, torch.ones(64, dtype=torch.long), targets)
+    subject.observe(records, no_probes(labelled.images, labelled.references))
     return labelled, subject
 
 
@@ -80,6 +90,63 @@ def test_the_utility_gradient_improves_an_image_when_it_is_followed():
         (gradient,) = torch.autograd.grad(loss, image)
         image = (image - 0.05 * gradient.sign()).clamp(0, 1).detach().requires_grad_()
     assert subject.posteriors(image.detach()).argmax(-1).tolist() == [[1, 1]]
+
+
+def test_the_student_proposes_the_images_themselves_and_no_more_than_the_quota():
+    labelled = drawings(8)
+    references = labelled.references.clone()
+    references[3] = -1
+    images = labelled.images.float() / 255
+    probes = student(labelled).propose(images, references, 9, generator=generator())
+    assert torch.equal(probes.images, images[probes.rows])
+    assert len(set(zip(probes.rows.tolist(), probes.questions.tolist(), strict=True))) == 9
+    assert 3 not in probes.rows
+    everything = student(labelled).propose(images, references, 99, generator=generator())
+    assert len(everything.rows) == 14
+    assert not len(student(labelled).propose(images, references, 0, generator=generator()).rows)
+
+
+@pytest.mark.parametrize(
+    ("query_choice", "least", "most"),
+    [("critical", 0.9, 1), ("disagreement", 0.6, 1), ("uniform", 0.2, 0.5)],
+)
+def test_the_student_asks_where_its_answer_may_flip(query_choice, least, most, monkeypatch):
+    def by_brightness(images):
+        yes = ((images.mean(dim=(1, 2, 3)) - 0.4) * 50 + 0.5).clamp(0, 1)
+        return torch.stack([1 - yes, yes, 0 * yes], dim=-1)[:, None].expand(-1, 2, -1)
+
+    subject = student(drawings(8), query_choice=query_choice)
+    monkeypatch.setattr(subject, "posteriors", by_brightness)
+    images = torch.tensor([0.8, 0.1, 0.4])[:, None, None, None].expand(3, 3, 16, 16)
+    references = torch.tensor([[1, -1]] * 3)
+    asked = [
+        int(subject.propose(images, references, 1, generator=generator(draw)).rows[0]) for draw in range(90)
+    ]
+    assert least <= asked.count(2) / 90 <= most
+
+
+def test_a_student_whose_pictures_were_not_stored_goes_on_with_an_empty_history():
+    labelled, subject = fitted_on_a_liar()
+    restored = student(labelled)
+    restored.load_state_dict(subject.state_dict(), lambda: None)
+    assert len(restored.history) == 0
+    images = labelled.images.float() / 255
+    assert torch.equal(restored.posteriors(images), subject.posteriors(images))
+
+
+def test_an_answers_loss_has_the_students_units():
+    targets = torch.tensor([[0.25, 0.25, 0.25, 0.25], [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
+    losses = answer_loss(targets, torch.zeros(3, dtype=torch.long), torch.tensor([4, 2, 2]), least=2**-5)
+    assert losses.tolist() == pytest.approx([1, 0, 5])
+
+
+def test_the_baseline_asks_nothing_and_pulls_nowhere():
+    baseline, images = NoQueries(), torch.rand(3, 3, 8, 8)
+    references = torch.zeros(3, 2, dtype=torch.long)
+    assert not len(baseline.propose(images, references, 50, generator=generator()).rows)
+    assert baseline.loss(images, references, generator=generator()).tolist() == [0, 0, 0]
+    assert baseline.posteriors(images) is None
+    assert baseline.least == 0
 
 
 def test_questions_that_are_not_asked_cost_nothing():

@@ -486,7 +486,7 @@ class SharedSPSA(_SharedCode):
     ) -> None:
         super().__init__(space, code, batch=batch, radius=radius, directions=directions, images=images)
         if not 0 <= momentum < 1 or gain <= 0 or min(radius_decay, gain_decay, offset) < 0:
-            raise ValueError("momentum must be in [0, 1), gain positive, decays and offset not negative")
+            raise ValueError("momentum must be in [0, 1), gain must be positive, decays and offset not negative")
         self._momentum, self._gain, self._offset = momentum, gain, offset
         self._radius_decay, self._gain_decay = radius_decay, gain_decay
         self._perturbation = perturbation
@@ -532,7 +532,7 @@ class CriticalGradients:
 
     def __init__(self, capacity: int = 5, *, decay: float = 0.7) -> None:
         if capacity < 0 or not 0 < decay <= 1:
-            raise ValueError("capacity must not be negative, and decay in (0, 1]")
+            raise ValueError("capacity must be 0 or more, and decay in (0, 1]")
         self._capacity, self._decay = capacity, decay
         self._gradients = torch.empty(0, 0)
         self._priorities = torch.empty(0)
