@@ -282,6 +282,19 @@ def test_a_grid_that_cannot_be_read_is_bad_input(content, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("wrong", [["--jobs", "0"], ["--seeds", "-1"], ["--seeds", "x"]])
+def test_numbers_that_make_no_sense_are_bad_input(wrong, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--out", str(tmp_path / "out"), *wrong])
+    assert stopped.value.code == 2
+
+
+def test_a_folder_that_cannot_be_used_is_bad_input(tmp_path, capsys):
+    (tmp_path / "out").write_text("a file")
+    assert main(["--out", str(tmp_path / "out"), "--grid", "quick"]) == 2
+    assert "can't be used" in capsys.readouterr().err
+
+
 # -- the table -------------------------------------------------------------------------------------------------------
 
 

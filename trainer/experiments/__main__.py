@@ -15,7 +15,7 @@ from trainer.experiments.running import load_results, run
 from trainer.experiments.table import as_markdown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from trainer.experiments.grid import Cell
 
@@ -28,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for results; finished cells are kept")
     parser.add_argument("--grid", default="quick", help="quick, paper, or a JSON file")
-    parser.add_argument("--jobs", type=int, default=2, help="processes at once, of one thread each")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--jobs", type=_at_least(1), default=2, help="processes at once, of one thread each")
+    parser.add_argument("--seeds", type=_at_least(0), nargs="+", default=[0, 1, 2])
     parser.add_argument(
         "--target", type=float, default=0.75, help="share of the bound for queries to reach it"
     )
@@ -49,12 +49,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _write(sys.stdout, as_markdown(load_results(options.out), target=options.target))
     except DataError as error:
         problem = str(error)
+    except OSError as error:
+        problem = f"{options.out} can't be used ({error.strerror or type(error).__name__})."
     if problem:
         _write(sys.stderr, problem)
         return 2
     for cell, reason in failures:
         _write(sys.stderr, f"{cell.label}: {reason}")
     return 1 if failures else 0
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def whole_number(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}")
+        return int(text)
+
+    return whole_number
 
 
 def _read_grid(name: str) -> Grid:

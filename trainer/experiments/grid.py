@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from itertools import product
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from langchain_vpp.errors import DataError
 from trainer.config import TrainerConfig
@@ -140,6 +140,12 @@ class Cell(Frozen):
     """``None`` for a classical engine."""
     white_box: bool = False
     engine: EngineName | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_two(self) -> Self:
+        if (self.config is None) == (self.engine is None):
+            raise ValueError("a cell has either a config or an engine")
+        return self
 
     @property
     def asks(self) -> bool:
