@@ -1,0 +1,110 @@
+"""A provider of vision models that misbehaves: OpenAI's interface, and trouble for a share of the requests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal, Self
+
+Trouble = Literal["busy", "silent", "refuses"]
+_CHOICES = re.compile(r"exactly one of: (.*)\.")
+
+
+class TroubledProvider:
+    """Answers each question with one of its choices, drawn from the picture, or makes trouble.
+
+    Args:
+        trouble: Share of the requests for each kind: ``busy`` is a 429 with ``Retry-After``, ``silent`` is a connection
+            that ends without an answer, ``refuses`` is an answer that is none.
+        holds: How many of the silent connections are held for three seconds before they end.
+        seed: Of the draws.
+    """
+
+    def __init__(self, trouble: dict[Trouble, float], *, holds: int = 0, seed: int = 0) -> None:
+        self.trouble = trouble
+        self._holds = holds
+        self.counts = {"answered": 0, "busy": 0, "silent": 0, "refuses": 0}
+        self.paid: list[tuple[str, str]] = []
+        """Picture and question of each answer, refusals too."""
+        self._random = random.Random(seed)
+        self._lock = threading.Lock()
+        provider = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                provider.handle(self, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.base_url = f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def handle(self, request: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        text, image = body["messages"][0]["content"]
+        with self._lock:
+            kind = self._draw()
+            self.counts[kind] += 1
+            if kind in {"answered", "refuses"}:
+                self.paid.append((image["image_url"]["url"], text["text"]))
+        if kind == "busy":
+            _reply(request, 429, {"error": {"message": "slow down"}}, {"Retry-After": "0.05"})
+        elif kind == "silent":
+            if self.counts["silent"] <= self._holds:
+                time.sleep(3)
+            request.close_connection = True
+            request.connection.shutdown(socket.SHUT_RDWR)
+        else:
+            refusal = "I'm sorry, I can't help with people."
+            _reply(request, 200, _completion(refusal if kind == "refuses" else _answer(image, text)), {})
+
+    def _draw(self) -> str:
+        draw = self._random.random()
+        for kind, share in self.trouble.items():
+            if draw < share:
+                return kind
+            draw -= share
+        return "answered"
+
+
+def _answer(image: dict[str, Any], text: dict[str, Any]) -> str:
+    choices = _CHOICES.search(text["text"])
+    options = choices[1].split(", ") if choices else ["1"]
+    digest = hashlib.sha256(image["image_url"]["url"].encode()).digest()
+    return options[digest[0] % len(options)]
+
+
+def _completion(text: str) -> dict[str, Any]:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 90, "completion_tokens": 10, "total_tokens": 100}
+    head = {"id": "1", "object": "chat.completion", "created": 0, "model": "m"}
+    return head | {"choices": [choice], "usage": usage}
+
+
+def _reply(
+    request: BaseHTTPRequestHandler, status: int, body: dict[str, Any], headers: dict[str, str]
+) -> None:
+    data = json.dumps(body).encode()
+    request.send_response(status)
+    for name, value in (
+        headers | {"Content-Type": "application/json", "Content-Length": str(len(data))}
+    ).items():
+        request.send_header(name, value)
+    request.end_headers()
+    request.wfile.write(data)

@@ -1,0 +1,124 @@
+"""What a run would ask and cost is said before the first query, and alone with ``--dry-run``."""
+
+from __future__ import annotations
+
+import json
+
+from tests.e2e.conftest import TINY
+from trainer.sandbox.process import SandboxServer
+
+
+def test_a_dry_run_says_what_would_be_asked_and_sends_nothing(vpp, data, config, tmp_path):
+    with SandboxServer(record=tmp_path / "requests.jsonl") as server:
+        arguments = ("--data", data, "--config", config, "--model", "sandbox", "--base-url", server.base_url)
+        done = vpp.run(
+            "train", *arguments, "--out", tmp_path / "run", "--price", "1,2", "--dry-run", "--json"
+        )
+        assert server.stats()["completions"] == 0
+    assert (tmp_path / "requests.jsonl").read_bytes() == b""
+    assert done.code == 0
+    assert not (tmp_path / "run").exists()
+    foreseen = json.loads(done.out)
+    assert foreseen["queries"] == TINY["max_queries"]
+    assert foreseen["cost"] > 0
+    assert f"estimate: at most {foreseen['queries']} queries" in done.err
+    assert "your price of $1 and $2" in done.err
+
+
+def test_a_dry_run_needs_no_key_and_names_the_list_price(vpp, data, config, tmp_path):
+    arguments = ("--data", data, "--config", config, "--out", tmp_path / "run", "--dry-run")
+    done = vpp.run("train", *arguments, "--model", "openai:gpt-4o-mini")
+    assert (done.code, done.out) == (0, "")
+    assert "about $" in done.err
+    assert "may be out of date: see https://" in done.err
+    assert "an unknown cost" in vpp.run("train", *arguments, "--model", "ollama:llava").err
+
+
+def test_a_dry_run_says_what_is_bad_about_the_data(vpp, data, config, tmp_path):
+    lines = [json.loads(line) for line in (data / "data.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["image"] = str((data / line["image"]).name)
+        line["private"]["sign"] = line["tasks"][1]["answer"]
+    (data / "images" / "data.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    arguments = ("--config", config, "--out", tmp_path / "run", "--dry-run", "--model", "sandbox")
+    done = vpp.run("train", "--data", data / "images", *arguments)
+    assert done.code == 0
+    assert "tells 'sign' right for 100% of the images of val" in done.err
+
+
+def test_a_run_says_the_same_before_its_first_query_and_what_came_back_after_its_last(
+    vpp, data, config, tmp_path
+):
+    with SandboxServer() as server:
+        arguments = ("--data", data, "--config", config, "--model", "sandbox", "--base-url", server.base_url)
+        foreseen = vpp.run("train", *arguments, "--out", tmp_path / "run", "--dry-run").err.strip()
+        done = vpp.run("train", *arguments, "--out", tmp_path / "run")
+        answers = server.stats()["completions"]
+    assert done.code == 0
+    assert done.err.startswith(foreseen)
+    assert f"answers: {answers} usable." in done.err
+
+
+def test_runs_that_share_a_ledger_pay_once_and_their_pictures_may_stay_out_of_it(vpp, data, config, tmp_path):
+    shared = tmp_path / "shared.sqlite"
+    with SandboxServer() as server:
+        arguments = ("--data", data, "--config", config, "--model", "sandbox", "--base-url", server.base_url)
+        both = [
+            vpp.start("train", *arguments, "--out", tmp_path / name, "--ledger", shared, "--no-store-images")
+            for name in ("first", "second")
+        ]
+        assert [command.wait().code for command in both] == [0, 0]
+        stats = server.stats()
+    assert stats["repeated"] == 0
+    assert 0 < stats["completions"] <= TINY["max_queries"]
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("first", "second")]
+    assert weights[0] == weights[1]  # neither missed an answer that the other one paid
+    on_disk = b"".join(path.read_bytes() for path in tmp_path.glob("shared.sqlite*"))
+    assert b"JFIF" not in on_disk
+    assert len(list(tmp_path.glob("*.lock"))) == 0
+
+
+def test_a_run_stores_its_pictures_if_it_is_not_told_otherwise(vpp, data, config, tmp_path):
+    with SandboxServer() as server:
+        arguments = ("--data", data, "--config", config, "--model", "sandbox", "--base-url", server.base_url)
+        assert vpp.run("train", *arguments, "--out", tmp_path / "run", "--steps", 6).code == 0
+    assert b"JFIF" in (tmp_path / "run" / "ledger.sqlite").read_bytes()
+
+
+def test_an_evaluation_stops_at_its_limit_on_cost_with_everything_saved(vpp, data, config, tmp_path):
+    report = tmp_path / "report.json"
+    settings = tmp_path / "evaluation.json"
+    settings.write_text(json.dumps({"levels": [0.5], "baselines": {"blur": [0.5]}, "train_images": 20}))
+    with SandboxServer() as server:
+        served = ("--model", "sandbox", "--base-url", server.base_url)
+        run = tmp_path / "run"
+        assert (
+            vpp.run("train", "--data", data, "--config", config, "--out", run, *served, "--steps", 6).code
+            == 0
+        )
+        before = server.stats()["completions"]
+        arguments = (
+            run,
+            "--data",
+            data,
+            "--out",
+            report,
+            "--config",
+            settings,
+            *served,
+            "--price",
+            "1000,1000",
+        )
+        stopped = vpp.run("evaluate", *arguments, "--max-cost", 2)
+        paid = server.stats()["completions"] - before
+        assert stopped.code == 3
+        assert "would exceed the budget of $2 " in stopped.error
+        assert not report.exists()
+        assert 0 < paid * 0.12 < 2
+        stats = server.stats()
+        vpp.run(
+            "evaluate", *arguments, "--max-cost", 100
+        )  # goes on to the end; so little data give no report
+        after = server.stats()
+    assert after["completions"] - stats["completions"] == 100 - paid
+    assert after["repeated"] == stats["repeated"]
