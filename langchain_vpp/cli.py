@@ -282,6 +282,7 @@ def train(
         "steps": steps,
         "seed": seed,
     }
+    _provider_and_name(model)
     chat_model = None if dry_run else _chat_model(model, base_url, timeout)
     from trainer import Trainer, TrainerConfig, load_dataset  # noqa: PLC0415  loads torch
     from trainer.data import check_for_training  # noqa: PLC0415
@@ -618,12 +619,22 @@ def serve(
 # -- what commands share -------------------------------------------------------------------------------------
 
 
+def _provider_and_name(spec: str) -> tuple[str, str]:
+    provider, _, name = (spec if spec != "sandbox" else "sandbox:sandbox").partition(":")
+    if not provider or not name:
+        raise _InputError(
+            f"nothing was sent: {spec!r} is no model. Write provider:name (openai:gpt-4o-mini) or sandbox."
+        )
+    return provider, name
+
+
 def _chat_model(spec: str, base_url: str | None, timeout: float | None) -> BaseChatModel:
     """Build the chat model that ``--model`` names.
 
     OpenAI's client is told not to try again by itself: the oracle does, and knows what may be charged.
     """
-    if spec == "sandbox":
+    provider, name = _provider_and_name(spec)
+    if provider == "sandbox":
         if base_url is None:
             raise _InputError(
                 "nothing was sent: the model 'sandbox' needs --base-url; `vpp sandbox serve` prints it."
@@ -636,11 +647,6 @@ def _chat_model(spec: str, base_url: str | None, timeout: float | None) -> BaseC
             model="sandbox",
             max_retries=0,
             timeout=timeout or _TIMEOUT_S,
-        )
-    provider, _, name = spec.partition(":")
-    if not provider or not name:
-        raise _InputError(
-            f"nothing was sent: {spec!r} is no model. Write provider:name (openai:gpt-4o-mini) or sandbox."
         )
     build: Callable[[], BaseChatModel]
     if provider == "openai":

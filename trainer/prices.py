@@ -121,7 +121,9 @@ class Estimate(NamedTuple):
     @property
     def line(self) -> str:
         """All of it in one line."""
-        cost = "an unknown cost" if self.cost is None else f"about ${self.cost:.2f}"
+        cost = "an unknown cost"
+        if self.cost is not None:
+            cost = f"about ${self.cost:.2f}" if self.cost >= 1 else f"about ${self.cost:.2g}"
         return (
             f"at most {self.queries:,} queries in {self.requests:,} requests, about {self.input_tokens:,} input and "
             f"{self.output_tokens:,} output tokens, {cost} ({self.basis})"

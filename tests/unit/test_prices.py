@@ -82,6 +82,12 @@ def test_the_list_price_is_named_with_its_date_and_source(dataset):
     assert f"about ${foreseen.cost:.2f}" in foreseen.line
 
 
+def test_cents_are_shown_too(dataset):
+    foreseen = estimate(config(), dataset, "m", Price(0.1, 0.1))
+    assert 0 < foreseen.cost < 0.05
+    assert f"about ${foreseen.cost:.2g}," in f"{foreseen.line.replace(' (', ',')}"
+
+
 def test_an_unknown_model_has_an_unknown_cost(dataset):
     foreseen = estimate(config(), dataset, "ollama:llava:7b")
     assert foreseen.cost is None

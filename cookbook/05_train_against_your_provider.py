@@ -1,0 +1,138 @@
+# %% [markdown]
+# # 5. Train against your provider
+#
+# Recipe 2 trains on the sandbox. Here is the same with data and a provider of your own, seen from the purse: what a
+# data set needs, what a run will cost before it costs anything, how a budget ends a run and how it goes on, and how to
+# pick a level from what was measured. The provider here is the sandbox's server, so that the recipe runs without a key;
+# put `MODEL = "openai:gpt-4o-mini"` (or `anthropic:...`, `google_genai:...`) and drop `--base-url` for a real one.
+# `VPP_SMOKE=1` shrinks the sizes only; the result is then useless, but every step is the same.
+
+# %%
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from langchain_vpp import ImageProtector
+from langchain_vpp.artifact import read_manifest
+from trainer.sandbox.process import SandboxServer
+from trainer.sandbox.scenes import draw_scene
+
+SMOKE = os.environ.get("VPP_SMOKE") == "1"
+MODEL = "sandbox"
+work = Path(tempfile.mkdtemp())
+
+
+def vpp(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command line: `vpp ...` in a shell is the same."""
+    command = [sys.executable, "-c", "from langchain_vpp.cli import main; main()"]
+    done = subprocess.run(  # noqa: S603  our own command
+        [*command, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    print("$ vpp", *arguments[:1], "-> exit code", done.returncode)
+    for line in done.stderr.splitlines():
+        if line.startswith(("estimate:", "answers:", "warning:", "vpp:")):
+            print(line)
+    return done
+
+
+# %% [markdown]
+# ## The data set
+#
+# A folder with pictures and `data.jsonl`, a line per picture: what you want to keep asking (`tasks`, with the right
+# answer, and the choices if there are some) and what must not be read (`private`). Three splits; all pictures of one
+# person, place or film in one of them (`group`). The drawings stand for your photographs.
+
+# %%
+data = work / "data"
+(data / "images").mkdir(parents=True)
+sizes = {"train": 60 if SMOKE else 1500, "val": 15 if SMOKE else 200, "test": 15 if SMOKE else 200}
+COLOURS = ["red", "orange", "green", "blue", "purple"]
+lines = []
+generator = np.random.default_rng(0)
+for split, count in sizes.items():
+    for number in range(count):
+        scene, truth = draw_scene(generator)
+        name = f"images/{split}-{number}.png"
+        scene.save(data / name)
+        tasks = [
+            {"question": "What colour is the sign?", "answer": truth["sign_colour"], "choices": COLOURS},
+            {"question": "How many balloons are there?", "answer": truth["count"], "choices": list("12345")},
+        ]
+        private = {"hair": truth["hair"], "glasses": truth["glasses"]}
+        lines.append({"image": name, "split": split, "tasks": tasks, "private": private})
+(data / "data.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+# %% [markdown]
+# ## What it will cost
+#
+# `--dry-run` checks the data and says how much a run would ask at most, in queries, requests, tokens and dollars, and
+# what that is based on. It needs no key and sends nothing. List prices may be out of date: `--price IN,OUT` is yours.
+
+# %%
+settings = work / "settings.json"
+small = {
+    "steps": 20,
+    "pretraining_steps": 5,
+    "batch": 4,
+    "student_batch": 4,
+    "validation": 0.25,
+    "protector": {"width": 8, "blocks": [1, 1, 1], "working_resolution": 64},
+}
+settings.write_text(json.dumps(small if SMOKE else {"steps": 400, "protector": {"working_resolution": 64}}))
+run = work / "run"
+what = ("--data", data, "--config", settings, "--max-queries", 40 if SMOKE else 2000)
+
+foreseen = vpp("train", *what, "--model", "openai:gpt-4o-mini", "--out", run, "--dry-run")
+assert "may be out of date" in foreseen.stderr
+assert not run.exists()
+
+# %% [markdown]
+# ## A budget, and going on
+#
+# `--max-cost` ends a run with exit code 3 before it is exceeded. Every answer is on disk before it is used, so nothing
+# is lost and nothing is paid twice: `--resume` with more money goes on where it stopped. (A provider that fails ends a
+# run with 4, Ctrl-C with 130; both go on in the same way.) `--ledger FILE` shares what was paid among runs,
+# `--no-store-images` keeps digests of the protected pictures only, and `--questions-per-call 2` would ask both
+# questions about a picture in one request, which pays for the picture once.
+
+# %%
+with SandboxServer() as server:
+    provider = ("--model", MODEL, "--base-url", server.base_url, "--price", "0.15,0.60", "--out", run)
+    too_little = 0.0003 if SMOKE else 0.005
+    stopped = vpp("train", *what, *provider, "--max-cost", too_little)
+    assert stopped.returncode == 3, stopped.stderr
+    assert "larger --max-cost" in stopped.stderr
+
+    done = vpp("train", *what, *provider, "--max-cost", 1, "--resume", "--json")
+    assert done.returncode == 0, done.stderr
+    stats = server.stats()
+
+manifest, _ = read_manifest(run)
+print(f"{manifest.queries} queries, ${manifest.cost_usd:.5f}")
+assert manifest.queries == stats["completions"]
+assert stats["repeated"] == 0
+
+# %% [markdown]
+# ## Picking a level
+#
+# The manifest holds the front that was measured on the validation split: at each level, how much the training assessor
+# still reads (leak) and how much the chat model still answers (utility), both from 0 at guessing to 1. Take the most
+# private level whose utility is enough for you, or a preset. `vpp evaluate` measures the same on the test split with an
+# attacker that training never saw; believe that one.
+
+# %%
+WANTED = 0.8
+for point in manifest.front:
+    print(f"level {point.level:.2f}  leak {point.leak:5.2f}  utility {point.utility:5.2f}")
+good_enough = [point.level for point in manifest.front if point.utility >= WANTED * manifest.front[0].utility]
+level = max(good_enough, default=0.0)
+print("level", level, "or a preset:", manifest.presets)
+
+protector = ImageProtector.from_pretrained(run, level=level)
+protected = protector.protect_image(data / lines[-1]["image"])
+assert protected.size == (64, 64)
