@@ -99,10 +99,7 @@ class _Candidate(NamedTuple):
     knots: tuple[float, ...]
     front: tuple[tuple[float, float, float], ...]
     """Level, leak and utility of each point."""
-
-    @property
-    def hypervolume(self) -> float:
-        return hypervolume([(max(leak, 0.0), min(utility, 1.0)) for _, leak, utility in self.front])
+    hypervolume: float
 
 
 class Trainer:
@@ -521,7 +518,8 @@ class _Run:
         if self.config.scalarisation in {"upgrad", "mgda"}:
             first, last = objectives
             parts = ((first + fidelity).mean(), (last + plainness).mean())
-            aggregate_gradients(parts, self.protector.parameters(), self.config.scalarisation)
+            with torch.autocast("cpu", enabled=False):  # products of gradients need all their digits
+                aggregate_gradients(parts, self.protector.parameters(), self.config.scalarisation)
         else:
             (objective,) = objectives
             (objective + fidelity + plainness).mean().backward()  # type: ignore[no-untyped-call]
@@ -639,9 +637,12 @@ class _Run:
         leaks = [self._leak(images, labels, level) for level in _CALIBRATION_LEVELS]
         weights = {name: tensor.clone() for name, tensor in self.averaged.state_dict().items()}
         candidate = _Candidate(
-            self.step, weights, spread_levels(_CALIBRATION_LEVELS, leaks, _KNOTS), front=()
+            self.step, weights, spread_levels(_CALIBRATION_LEVELS, leaks, _KNOTS), front=(), hypervolume=0.0
         )
-        return candidate._replace(front=self._front(self._protector_of(candidate), images, labels, answers))
+        front = self._front(self._protector_of(candidate), images, labels, answers)
+        # What lies beyond [0, 1] is noise.
+        area = hypervolume([(max(leak, 0.0), min(utility, 1.0)) for _, leak, utility in front])
+        return candidate._replace(front=front, hypervolume=area)
 
     @cached_property
     def _validation_split(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -835,6 +836,8 @@ class _Run:
                 "pictures were not stored: the history of %d answers starts empty, the budget is kept",
                 len(self.asked),
             )
+            # Another history chooses other queries: what was paid since the checkpoint is not found again.
+            self.planned = max(self.planned, self.ledger.spent()[0])
             return None
         answered = [(*self.ledger.lookup(key), question) for key, question in self.asked]
         return self._records([(image, question, answer) for image, answer, question in answered])

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from langchain_openai import ChatOpenAI
+from safetensors.torch import load_file
 
 from langchain_vpp.artifact import read_manifest
+from langchain_vpp.errors import BudgetExhaustedError, TrainingError
 from langchain_vpp.pixels import decode_image, encode_image
 from tests.e2e.commands import wait_until
 from tests.e2e.conftest import TINY
@@ -181,31 +183,133 @@ class InterruptedByTestError(Exception):
     pass
 
 
-def test_resumed_run_equals_uninterrupted_run(data, server, tmp_path):
+def stop_at(phase, step):
+    def on_progress(progress):
+        if (progress.phase, progress.step) == (phase, step):
+            raise InterruptedByTestError
+
+    return on_progress
+
+
+def trainer(data, server, **settings):
     torch.set_num_threads(1)
     model = ChatOpenAI(base_url=server.base_url, api_key="sandbox", model="sandbox")
-    trainer = Trainer(model, load_dataset(data), TrainerConfig.model_validate(TINY | {"seed": 9}))
-    trainer.fit(tmp_path / "whole")
+    return Trainer(model, load_dataset(data), TrainerConfig.model_validate(TINY | settings))
 
-    def stop_at(phase, step):
-        def on_progress(progress):
-            if (progress.phase, progress.step) == (phase, step):
-                raise InterruptedByTestError
 
-        return on_progress
-
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"validations": 2, "patience": 2},
+        {"estimator": "rgf", "zeroth_order": {"directions": 2}},
+        {"estimator": "spsa-gc", "zeroth_order": {"directions": 1, "images": 2}},
+    ],
+    ids=["student", "student-validated", "rgf", "spsa-gc"],
+)
+def test_resumed_run_equals_uninterrupted_run(settings, data, server, tmp_path):
+    subject = trainer(data, server, seed=9, **settings)
+    subject.fit(tmp_path / "whole")
+    pretrained = [] if "estimator" in settings else [("student", 7)]
     stops = [
         ("assessor", 4),
-        ("student", 7),
+        *pretrained,
         ("protector", 3),
         ("protector", 13),
-        ("protector", 24),
         ("validation", 2),
+        ("protector", 24),
     ]
+    if "validations" not in settings:  # otherwise the first front is measured before the end
+        stops[-2:] = stops[:-3:-1]
     for stop in stops:
         with pytest.raises(InterruptedByTestError):
-            trainer.fit(tmp_path / "resumed", resume=True, on_progress=stop_at(*stop))
-    trainer.fit(tmp_path / "resumed", resume=True)
+            subject.fit(tmp_path / "resumed", resume=True, on_progress=stop_at(*stop))
+    subject.fit(tmp_path / "resumed", resume=True)
     for name in ("model.safetensors", "manifest.json"):
         assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert ledger_counts(tmp_path / "resumed") == ledger_counts(tmp_path / "whole")
+    counts = ledger_counts(tmp_path / "resumed")
+    assert counts == ledger_counts(tmp_path / "whole")
+    assert counts[0] > TINY["validation"] * TINY["max_queries"]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "zeroth_order"),
+    [
+        ("zo-image", {}),
+        ("zo-code", {"radius": 0.1}),
+        ("spsa", {"directions": 2, "images": 1, "perturbation": "rademacher"}),
+        ("none", {}),
+    ],
+)
+def test_every_estimator_ends_with_a_front_and_presets_within_the_budget(
+    estimator, zeroth_order, data, server, tmp_path
+):
+    settings = {"estimator": estimator, "zeroth_order": zeroth_order, "steps": 10, "validations": 1}
+    trainer(data, server, **settings, scalarisation="smooth_tchebycheff").fit(tmp_path)
+    manifest = read_manifest(tmp_path)[0]
+    assert len(manifest.front) == 5
+    assert set(manifest.presets) == {"low", "balanced", "high"}
+    assert 0 <= manifest.presets["low"] <= manifest.presets["balanced"] <= 1
+    sent, answered = ledger_counts(tmp_path)
+    for_fronts = int(TINY["validation"] * TINY["max_queries"])
+    assert sent == answered <= (for_fronts if estimator == "none" else TINY["max_queries"])
+    assert sent > (0 if estimator == "none" else for_fronts)
+
+
+def test_two_objectives_are_aggregated_by_their_gradients(data, server, tmp_path):
+    pytest.importorskip("torchjd")
+    for scalarisation in ("upgrad", "mgda", "weighted_sum"):
+        settings = {"scalarisation": scalarisation, "steps": 4, "seed": 12}
+        trainer(data, server, **settings).fit(tmp_path / scalarisation)
+    weights = {(folder / "model.safetensors").read_bytes() for folder in tmp_path.iterdir()}
+    assert len(weights) == 3
+
+
+def test_the_weights_of_the_best_front_are_kept_and_a_stale_run_ends(data, server, tmp_path, monkeypatch):
+    scores = iter([0.2, 0.5, 0.4, 0.3, 0.6])
+    monkeypatch.setattr("trainer.run.hypervolume", lambda _: next(scores))
+    trainer(data, server, validations=4, patience=2, max_queries=100, quiet=0.0).fit(tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    fronts = [(row["step"], row["hypervolume"]) for row in rows if "hypervolume" in row]
+    assert fronts == [(4, 0.2), (9, 0.5), (14, 0.4), (19, 0.3)]
+    assert read_manifest(tmp_path)[0].steps == 9
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    artifact = load_file(tmp_path / "model.safetensors")
+    assert all(torch.equal(artifact[name], value) for name, value in state["best"]["weights"].items())
+    assert not all(torch.equal(artifact[name], value) for name, value in state["averaged"].items())
+
+
+def test_a_second_run_in_the_same_folder_is_refused_and_touches_nothing(data, server, tmp_path):
+    refusals = []
+
+    def start_another(progress):
+        if (progress.phase, progress.step) == ("protector", 7) and not refusals:
+            before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+            with pytest.raises(TrainingError, match=r"another run is writing to .*; nothing was done"):
+                trainer(data, server, seed=10).fit(tmp_path, resume=True)
+            assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+            refusals.append(progress)
+
+    trainer(data, server, seed=10).fit(tmp_path, on_progress=start_another)
+    assert len(refusals) == 1
+
+
+def test_a_budget_too_small_for_the_estimator_is_told_before_anything_is_sent(data, server, tmp_path):
+    sent = server.stats()["completions"]
+    with pytest.raises(BudgetExhaustedError, match="needs 40 or more for training; nothing was sent"):
+        trainer(data, server, estimator="spsa-gc", max_queries=45).fit(tmp_path / "a")
+    with pytest.raises(BudgetExhaustedError, match="too small for so many fronts; nothing was sent"):
+        trainer(data, server, validations=3).fit(tmp_path / "b")
+    assert server.stats()["completions"] == sent
+
+
+def test_without_pictures_a_resumed_run_keeps_its_budget_and_says_what_it_lost(
+    data, server, tmp_path, caplog
+):
+    subject = trainer(data, server, seed=11, store_images=False)
+    with pytest.raises(InterruptedByTestError):
+        subject.fit(tmp_path, on_progress=stop_at("protector", 18))
+    before = ledger_counts(tmp_path)[0]
+    subject.fit(tmp_path, resume=True)
+    assert "pictures were not stored" in caplog.text
+    assert before < ledger_counts(tmp_path)[0] <= TINY["max_queries"]

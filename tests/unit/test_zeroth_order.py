@@ -18,6 +18,7 @@ from trainer.algorithms.zeroth_order import (
     SharedSPSA,
     draw_pairs,
 )
+from trainer.arithmetic import fast_arithmetic
 
 SPACE = AnswerSpace(("a?", "b?"), ("no", "yes", "perhaps"), torch.tensor([[True] * 3, [True, True, False]]))
 BATCH = 3
@@ -178,22 +179,33 @@ def shared_truth(code, images, gradients):
     return torch.einsum("d,bdchw->bchw", inner, columns) / BATCH
 
 
-def test_rgf_with_as_many_directions_as_the_code_is_exact():
-    images, gradients, code = pictures(8), slopes(8), OperatorCode(8)
-    everything = torch.tensor([[0, -1], [1, -1], [2, -1]])
-    estimator = SharedRGF(SPACE, code, batch=BATCH, radius=0.02, directions=99, images=None)
-    truth = shared_truth(code, images, gradients[:1].expand(2, -1, -1, -1))
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_rgf_with_as_many_directions_as_the_code_is_exact_in_any_arithmetic(precision):
+    images, code = pictures(8), OperatorCode(8)
+    gradients = slopes(8)[:1].expand(2, -1, -1, -1)  # so that it does not matter which question is drawn
+    estimator = SharedRGF(SPACE, code, batch=BATCH, radius=0.02, directions=5, images=None)
+    truth = shared_truth(code, images, gradients)
     for turn in range(3):  # with an empty memory, then with critical directions in it
-        probes = estimator.propose(images, everything, 10_000, generator=generator(turn))
-        asked = probes._replace(questions=torch.zeros_like(probes.questions))
-        global_references = everything[probes.rows, 0]
-        targets = torch.zeros(len(asked.rows), 3)
-        moved = ((probes.images - images[probes.rows]) * gradients[0]).sum(dim=(1, 2, 3))
-        targets[torch.arange(len(targets)), global_references] = torch.exp(-(0.5 + moved) * math.log(3))
-        estimator.observe(Records(probes.images, asked.questions, targets), probes)
-        variable = images.clone().requires_grad_()
-        estimator.loss(variable, everything, generator=generator()).mean().backward()
-        assert torch.allclose(variable.grad, truth, atol=1e-5, rtol=1e-3)
+        with fast_arithmetic(precision):
+            found = estimate(estimator, 30, seed=turn, gradients=gradients, images=images)
+        assert torch.allclose(found, truth, atol=1e-5, rtol=1e-3)
+
+
+def test_rgf_is_exact_along_its_priors_and_scales_up_the_rest():
+    images, code = pictures(), OperatorCode(8)
+    gradients = slopes()[:1].expand(2, -1, -1, -1)
+    estimator = SharedRGF(SPACE, code, batch=BATCH, radius=0.02, directions=6, images=None)
+    for turn in range(4):
+        found = estimate(estimator, 36, seed=turn, gradients=gradients, images=images)
+    size, priors = code.size(images), estimator._priors
+    assert priors == 3
+    units = estimator._asked.directions / math.sqrt(size)
+    assert torch.allclose(units @ units.T, torch.eye(6), atol=1e-5)
+    columns = torch.stack([code.displacement(images, unit.expand(BATCH, -1)) for unit in units])
+    slopes_along = torch.einsum("kbchw,bchw->k", columns, mean_gradient(gradients)) / BATCH
+    weights = torch.tensor([1.0] * priors + [(size - priors) / (6 - priors)] * (6 - priors))
+    expected = torch.einsum("k,kbchw->bchw", weights * slopes_along, columns) / BATCH
+    assert torch.allclose(found, expected, atol=1e-5)
 
 
 def test_the_gradient_correction_is_the_published_recursion():

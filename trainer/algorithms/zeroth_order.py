@@ -23,6 +23,7 @@ estimator                    code                                   directions
 The step size, which the sources fold into the update of the code, is the protector's optimizer's here: the code is
 what carries the estimate to the protector, not what is learned. Where a step asks nothing, estimates on a shared code
 are held (a step of the protector is cheap, a query is not), and images not asked about have a gradient of zero.
+Products are written as sums: matrix products may run in half precision, which finite differences do not survive.
 
 Sources: Spall (1992, SPSA); Nesterov & Spokoiny (2017, random gradient-free); Oh et al. (BlackVIP, CVPR 2023, SPSA-GC);
 Cheng et al. (NeurIPS 2019 and 2021, prior-guided RGF); McRae et al. (ICLR 2022, critical gradients); Maheswaranathan et
@@ -486,7 +487,9 @@ class SharedSPSA(_SharedCode):
     ) -> None:
         super().__init__(space, code, batch=batch, radius=radius, directions=directions, images=images)
         if not 0 <= momentum < 1 or gain <= 0 or min(radius_decay, gain_decay, offset) < 0:
-            raise ValueError("momentum must be in [0, 1), gain must be positive, decays and offset not negative")
+            raise ValueError(
+                "momentum must be in [0, 1), gain must be positive, decays and offset not negative"
+            )
         self._momentum, self._gain, self._offset = momentum, gain, offset
         self._radius_decay, self._gain_decay = radius_decay, gain_decay
         self._perturbation = perturbation
@@ -557,7 +560,8 @@ class CriticalGradients:
         for gradient in self._gradients:
             rest = gradient / gradient.norm().clamp(min=1e-12)
             for _ in range(2):  # once loses orthogonality to rounding when little is left
-                rest = rest - sum((direction * (direction @ rest) for direction in found), torch.zeros(()))
+                for direction in found:
+                    rest = rest - (direction * rest).sum() * direction
             if len(found) < count and float(rest.norm()) > 1e-3:
                 found.append(rest / rest.norm())
         return torch.stack(found) if found else self._gradients[:0]
@@ -639,6 +643,6 @@ class SharedRGF(_SharedCode):
         random = torch.arange(len(directions)) >= self._priors
         rest = (known & random).sum().clamp(min=1)
         weights = torch.where(random, (size - self._priors) / rest, 1.0) * known
-        estimate = (weights * slopes) @ units
+        estimate = ((weights * slopes)[:, None] * units).sum(dim=0)
         self._memory.add(estimate)
         return estimate
