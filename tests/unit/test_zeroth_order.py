@@ -188,7 +188,7 @@ def test_rgf_with_as_many_directions_as_the_code_is_exact_in_any_arithmetic(prec
     for turn in range(3):  # with an empty memory, then with critical directions in it
         with fast_arithmetic(precision):
             found = estimate(estimator, 30, seed=turn, gradients=gradients, images=images)
-        assert torch.allclose(found, truth, atol=1e-5, rtol=1e-3)
+        assert float((found - truth).norm() / truth.norm()) < 1e-3
 
 
 def test_rgf_is_exact_along_its_priors_and_scales_up_the_rest():
