@@ -135,6 +135,7 @@ class Ledger:
                 path, check_same_thread=False, isolation_level=None, timeout=30
             )
         try:
+            self._refuse_what_is_not_ours()
             self._prepare()
             self._alive = FileLock(self._lock_file(self._owner), thread_local=False)
             with self._explained("opened"):
@@ -143,16 +144,11 @@ class Ledger:
             self._connection.close()
             raise
 
-    def _prepare(self) -> None:
-        """Make the tables or bring them up to date."""
+    def _refuse_what_is_not_ours(self) -> None:
         with self._explained("opened"):
             tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             version = self._version()
-            foreign = bool(tables) and version == 0
-            if not foreign and version <= _SCHEMA:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-        if foreign:
+        if tables and version == 0:
             raise LedgerError(
                 f"{self._path} is a database of something else; it was left alone. Use another file."
             )
@@ -161,13 +157,18 @@ class Ledger:
                 f"{self._path} is a ledger of schema {version}; this version reads {_SCHEMA} and older. "
                 "Use another file, or the version that made it."
             )
-        if version < _SCHEMA:
-            with self._transaction():
-                # Another process may have been faster.
-                steps = {0: _TABLES + _FROM_SCHEMA_1, 1: _FROM_SCHEMA_1}.get(self._version(), "")
-                for statement in filter(str.strip, steps.split(";")):
-                    self._connection.execute(statement)
-                if steps:
+
+    def _prepare(self) -> None:
+        """Make the tables or bring them up to date."""
+        # SQLite does not wait for another process that changes the journal's mode or is the last to close.
+        with self._explained("opened"), self._doors():
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            steps = {0: _TABLES + _FROM_SCHEMA_1, 1: _FROM_SCHEMA_1}.get(self._version(), "")
+            if steps:
+                with self._transaction():
+                    for statement in filter(str.strip, steps.split(";")):
+                        self._connection.execute(statement)
                     self._connection.execute(f"PRAGMA user_version = {_SCHEMA}")
 
     def _version(self) -> int:
@@ -182,7 +183,8 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file. Everything recorded is on disk already."""
-        self._connection.close()
+        with self._explained("closed"), self._doors():
+            self._connection.close()
         if self._alive.is_locked:
             self._alive.release()
             self._lock_file(self._owner).unlink(missing_ok=True)
@@ -343,6 +345,10 @@ class Ledger:
         alive = {owner for owner in set(owners.values()) if owner is not None and self._is_alive(owner)}
         elsewhere = {key for key, owner in owners.items() if owner in alive}
         return owners.keys() - elsewhere, elsewhere
+
+    def _doors(self) -> FileLock:
+        """Held while a process opens or closes the file."""
+        return FileLock(self._path.with_name(f"{self._path.name}.lock"), timeout=30)
 
     def _lock_file(self, owner: str) -> Path:
         return self._path.with_name(f"{self._path.name}.{owner}.lock")

@@ -28,7 +28,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 
-from langchain_vpp.errors import OracleError
+from langchain_vpp.errors import OracleError, TrainingError
 from langchain_vpp.pixels import ENCODED_MIME_TYPE
 from trainer.ledger import Answer, Budget, Ledger, Purpose, Query
 from trainer.scoring import kind, refused
@@ -121,7 +121,7 @@ class Oracle:
         counts: What came back so far.
 
     Raises:
-        OracleError: If log-probabilities of several questions in one reply are asked for: they can't be told apart.
+        TrainingError: If log-probabilities of several questions in one reply are asked for: they can't be told apart.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Oracle:
         attempts: int = 5,
     ) -> None:
         if access == "logprobs" and questions_per_call > 1:
-            raise OracleError(
+            raise TrainingError(
                 "several questions per call have no log-probabilities of their own; nothing was sent. "
                 "Use one question per call, or the access 'labels'."
             )

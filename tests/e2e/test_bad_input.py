@@ -6,9 +6,11 @@ import json
 import re
 import shutil
 import socket
+import sqlite3
 
 import pytest
 import torch
+from PIL import Image
 
 from langchain_vpp.artifact import Manifest, save_artifact
 from langchain_vpp.protector import Protector, ProtectorConfig
@@ -57,6 +59,24 @@ def folder(vpp, data):
         shutil.copytree(data, folder / name)
         (folder / name / "data.jsonl").write_text(text)
     (folder / "corrupt" / "images" / "train-000001.png").write_bytes(picture[: len(picture) // 2])
+    rows = [json.loads(line) for line in lines]
+    for name, changed in {
+        "unlabelled": [row | {"private": {}} for row in rows],
+        "unlabelled val": [row | ({"private": {}} if row["split"] == "val" else {}) for row in rows],
+        "one class": [row | {"private": {"hair": "red"}} for row in rows],
+        "one answer": [row | {"tasks": [{"question": "Is it drawn?", "answer": "yes"}]} for row in rows],
+        "no choice": [*rows[:4], rows[4] | {"tasks": [rows[4]["tasks"][0] | {"answer": "mauve"}]}, *rows[5:]],
+        "copies": [*rows, rows[0] | {"image": "images/copy.png", "split": "test"}],
+        "corrupt val": rows,
+    }.items():
+        shutil.copytree(data, folder / name)
+        (folder / name / "data.jsonl").write_text("\n".join(map(json.dumps, changed)))
+    shutil.copy(data / rows[0]["image"], folder / "copies" / "images" / "copy.png")
+    (folder / "corrupt val" / "images" / "val-000001.png").write_bytes(picture[: len(picture) // 2])
+    with sqlite3.connect(folder / "newer.sqlite") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with sqlite3.connect(folder / "notes.sqlite") as connection:
+        connection.execute("CREATE TABLE notes (text)")
     (folder / "cut.png").write_bytes(picture[: len(picture) // 2])
     (folder / "text.jpg").write_text("no picture")
     (folder / "good.png").write_bytes(picture)
@@ -64,8 +84,8 @@ def folder(vpp, data):
     return folder
 
 
-def train(*arguments):
-    return ("train", "--data", "data", "--out", "run", *SERVER, *arguments)
+def train(*arguments, data="data"):
+    return ("train", "--data", data, "--out", "run", *SERVER, *arguments)
 
 
 CASES = {
@@ -77,6 +97,35 @@ CASES = {
         2,
         ("train", "--data", "corrupt", "--out", "run", *SERVER),
         r"train-000001\.png can't be used.*Replace the file",
+    ),
+    "corrupt validation image": (2, train(data="corrupt val"), r"val-000001\.png can't be used.*Replace the file"),
+    "no private label": (2, train(data="unlabelled"), "labels no private attribute, so there is nothing to hide"),
+    "no private label on val": (2, train(data="unlabelled val"), "fewer than two classes of train on val.*Nothing was"),
+    "one class": (2, train(data="one class"), "'hair' has one class only in train"),
+    "one answer": (2, train(data="one answer"), r"'Is it drawn\?' has one possible answer only.*nothing was trained"),
+    "answer that fits no choice": (2, train(data="no choice"), "line 5: tasks.0: .*none of the choices"),
+    "a picture in two splits": (2, train(data="copies"), "line 61: the picture of line 1, which is in train, again in"),
+    "a dry run on bad data": (2, train("--dry-run", data="one class"), "'hair' has one class only"),
+    "a dry run of no model": (2, train("--dry-run", "--model", "gpt-4o-mini"), "is no model. Write provider:name"),
+    "ledger of a newer schema": (2, train("--ledger", "newer.sqlite"), "schema 99; this version reads .*another file"),
+    "ledger that is a database of something else": (2, train("--ledger", "notes.sqlite"), "of something else"),
+    "ledger that is no database": (2, train("--ledger", "good.png"), "good.png could not be opened: .*not a database"),
+    "log-probabilities of several questions": (
+        2,
+        train("--access", "logprobs", "--questions-per-call", 2),
+        "no log-probabilities of their own; nothing was sent",
+    ),
+    "no questions per call": (2, train("--questions-per-call", 0), "questions_per_call: "),
+    "no requests per second": (2, train("--requests-per-second", 0), "requests_per_second: "),
+    "evaluate with a cost and no price": (
+        2,
+        ("evaluate", "artifact", "--data", "data", "--out", "report.json", *SERVER, "--max-cost", 1),
+        "needs the price of tokens. Give --price",
+    ),
+    "evaluate with no cost": (
+        2,
+        ("evaluate", "artifact", "--data", "data", "--out", "report.json", *SERVER, "--price", "1,1", "--max-cost", 0),
+        "--max-cost must be above 0",
     ),
     "model without provider": (2, train("--model", "gpt-4o-mini"), "'gpt-4o-mini' is no model. Write provider:name"),
     "model without name": (2, train("--model", "openai:"), "is no model"),
@@ -207,3 +256,38 @@ def test_a_command_that_is_misspelt_is_explained(vpp, folder, arguments):
     done = vpp.run(*arguments)
     assert (done.code, done.out) == (2, "")
     assert "Traceback" not in done.err
+
+
+def test_images_of_mixed_sizes_are_trained_on_one_canvas_and_protected_at_their_own_size(
+    vpp, data, config, server, tmp_path
+):
+    shutil.copytree(data, tmp_path / "mixed")
+    shapes = [(64, 64), (40, 64), (64, 24), (200, 100)]
+    for number, path in enumerate(sorted((tmp_path / "mixed" / "images").iterdir())):
+        image = Image.open(path).convert("RGB").resize(shapes[number % 4])
+        image.save(path)
+    run = tmp_path / "run"
+    served = ("--model", "sandbox", "--base-url", server.base_url)
+    done = vpp.run("train", "--data", tmp_path / "mixed", "--config", config, "--out", run, *served)
+    assert done.code == 0, done.err
+    Image.new("RGB", (200, 100), (9, 9, 9)).save(tmp_path / "wide.png")
+    done = vpp.run("protect", tmp_path / "wide.png", "--artifact", run, "--out", tmp_path / "protected")
+    assert done.code == 0, done.err
+    assert Image.open(tmp_path / "protected" / "wide.jpg").size == (200, 100)
+
+
+def test_a_ledger_of_another_run_is_refused_on_resuming_and_nothing_is_lost(
+    vpp, data, config, server, tmp_path
+):
+    run = tmp_path / "run"
+    arguments = ("train", "--data", data, "--config", config, "--out", run)
+    served = ("--model", "sandbox", "--base-url", server.base_url)
+    stopped = vpp.run(*arguments, *served, "--price", "1000,1000", "--max-cost", 2)
+    assert stopped.code == 3
+    before = (run / "ledger.sqlite").read_bytes()
+    refused = vpp.run(*arguments, *served, "--resume", "--ledger", tmp_path / "another.sqlite")
+    assert refused.code == 2
+    assert "does not hold the answer" in refused.error
+    assert "belongs to another run" in refused.error
+    assert (run / "ledger.sqlite").read_bytes() == before
+    assert vpp.run(*arguments, *served, "--resume").code == 0

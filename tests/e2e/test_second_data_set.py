@@ -62,7 +62,7 @@ def test_photographs_of_224_px_are_trained_on_without_code_changes(vpp, tmp_path
     }
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     with TroubledProvider({}) as provider:
-        served = ("--model", "openai:some-model", "--base-url", provider.base_url)
+        served = ("--model", "sandbox", "--base-url", provider.base_url)
         done = vpp.run("train", "--data", data, "--config", tmp_path / "settings.json", "--out", run, *served)
     assert done.code == 0, done.err
     assert 0 < len(provider.paid) <= 30

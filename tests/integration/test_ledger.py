@@ -199,7 +199,7 @@ def test_what_another_process_has_sent_is_on_its_way_until_it_answers_gives_up_o
     assert list(after.answered) == keys[:1]
     assert after.new == [query(2)]
     assert (after.lost, after.elsewhere) == ({keys[2]}, set())
-    assert list(path.parent.glob("*.lock")) == []
+    assert list(path.parent.glob(f"{path.name}.*.lock")) == []
 
 
 def open_and_close(path, start):

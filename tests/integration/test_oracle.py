@@ -18,7 +18,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_openai import ChatOpenAI
 
-from langchain_vpp.errors import BudgetExhaustedError, LedgerError, OracleError
+from langchain_vpp.errors import BudgetExhaustedError, LedgerError, OracleError, TrainingError
 from trainer import oracle as oracle_module
 from trainer.ledger import Answer, Budget, Ledger, Price, Query
 from trainer.oracle import Counts, Oracle
@@ -666,7 +666,7 @@ def test_a_request_for_several_that_fails_leaves_none_of_them_paid(ledger):
 
 
 def test_log_probabilities_of_several_questions_at_once_are_refused(ledger):
-    with pytest.raises(OracleError, match="no log-probabilities of their own; nothing was sent"):
+    with pytest.raises(TrainingError, match="no log-probabilities of their own; nothing was sent"):
         Oracle(chat("http://127.0.0.1:9/v1"), ledger, PLENTY, access="logprobs", questions_per_call=2)
 
 
