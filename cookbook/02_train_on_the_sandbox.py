@@ -27,7 +27,7 @@ work = Path(tempfile.mkdtemp())
 
 # %%
 make_data(
-    work / "data", train=80 if SMOKE else 3000, val=20 if SMOKE else 300, test=20 if SMOKE else 400, seed=0
+    work / "data", train=80 if SMOKE else 3000, val=20 if SMOKE else 220, test=20 if SMOKE else 320, seed=0
 )
 dataset = load_dataset(work / "data")
 print(dataset.questions)
@@ -39,8 +39,8 @@ print(dataset.private_attributes)
 
 # %%
 config = TrainerConfig(
-    steps=10 if SMOKE else 400,
-    pretraining_steps=5 if SMOKE else 300,
+    steps=10 if SMOKE else 320,
+    pretraining_steps=5 if SMOKE else 220,
     batch=8 if SMOKE else 32,
     max_queries=40 if SMOKE else 2000,
     access="logprobs",
