@@ -450,7 +450,8 @@ class _Run:
         protected = protected + (sent.float() / 255 - protected).detach()
 
         self.assessor.eval()
-        privacy = privacy_loss(self.assessor(protected, level))
+        posteriors = self.assessor(protected, level)
+        privacy = privacy_loss(posteriors)
         row: dict[str, float] = {}
         self._query(encoded, sent, rows, generator)
         row |= self.estimator.fit(generator=self._generator("fit", self.step))
@@ -467,7 +468,7 @@ class _Run:
 
         loss = self._assessor_steps(protected.detach(), level, self.labels[rows])
 
-        now = float(privacy.detach().mean())
+        now = float(privacy_loss(posteriors.detach(), pull=0).mean())
         self.leak = now if self.leak is None else 0.9 * self.leak + 0.1 * now
         return row | {
             "utility_loss": float(utility.detach().mean()),
