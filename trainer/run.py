@@ -450,8 +450,8 @@ class _Run:
         protected = protected + (sent.float() / 255 - protected).detach()
 
         self.assessor.eval()
-        posteriors = self.assessor(protected, level)
-        privacy = privacy_loss(posteriors)
+        read = self.assessor(protected, level)
+        privacy = privacy_loss(read)
         row: dict[str, float] = {}
         self._query(encoded, sent, rows, generator)
         row |= self.estimator.fit(generator=self._generator("fit", self.step))
@@ -468,7 +468,7 @@ class _Run:
 
         loss = self._assessor_steps(protected.detach(), level, self.labels[rows])
 
-        now = float(privacy_loss(posteriors.detach(), pull=0).mean())
+        now = float(privacy_loss(read.detach(), pull=0).mean())
         self.leak = now if self.leak is None else 0.9 * self.leak + 0.1 * now
         return row | {
             "utility_loss": float(utility.detach().mean()),
