@@ -334,10 +334,10 @@ FIRST = {
 }
 
 
-def test_table_shows_mean_spread_and_seeds_next_to_the_bound():
+def test_table_shows_mean_spread_and_seeds_next_to_the_white_box():
     lines = as_markdown(compared(FIRST)).splitlines()
     assert lines[0] == (
-        "| gradient from | answers | 500 queries | 2,000 queries | queries to 75% of the bound (0.615) | CPU s |"
+        "| gradient from | answers | 500 queries | 2,000 queries | queries to 75% of the white box (0.615) | CPU s |"
     )
     assert lines[2] == "| student | labels | 0.550 ± 0.071 (2) | 0.650 ± 0.071 (2) | 2,000 | 10 / 10 |"
     assert lines[3] == "| spsa | labels | 0.100 (1) | - | not reached | 10 / - |"
@@ -350,9 +350,9 @@ def test_the_target_is_reached_by_the_mean_over_seeds_and_by_the_smallest_budget
     assert "| 2,000 | 10 / 10 |" in as_markdown(results, target=0.55 / 0.82 + 1e-3)
 
 
-def test_without_a_bound_the_table_says_so():
+def test_without_a_white_box_the_table_says_so():
     rendered = as_markdown([result for result in compared(FIRST) if not result.cell.white_box])
-    assert "no bound yet" in rendered
+    assert "no white box yet" in rendered
     assert "not reached" not in rendered
 
 

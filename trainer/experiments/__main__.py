@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=_at_least(1), default=2, help="processes at once, of one thread each")
     parser.add_argument("--seeds", type=_at_least(0), nargs="+", default=[0, 1, 2])
     parser.add_argument(
-        "--target", type=float, default=0.75, help="share of the bound for queries to reach it"
+        "--target", type=float, default=0.75, help="share of the white-box hypervolume to reach"
     )
     parser.add_argument("--table", action="store_true", help="run nothing, only render what is finished")
     options = parser.parse_args(arguments)

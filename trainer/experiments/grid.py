@@ -78,7 +78,7 @@ class Grid(Frozen):
     """Fields of :class:`~trainer.config.TrainerConfig` for all methods."""
 
 
-_WHITE_BOX: Final = Method(name="white box (bound)", white_box=True)
+_WHITE_BOX: Final = Method(name="white box", white_box=True)
 
 
 def _fidelity_alone(*weights: float) -> tuple[Method, ...]:
@@ -93,7 +93,7 @@ QUICK: Final = Grid(
     budgets=(500, 2000),
     access=("labels",),
 )
-"""One estimator between its bound and its baselines."""
+"""One estimator between the white box and the baselines."""
 
 PAPER: Final = Grid(
     methods=(

@@ -34,16 +34,16 @@ def as_markdown(results: Sequence[Result], *, target: float = 0.75) -> str:
 
     Args:
         results: Oldest first.
-        target: Share of the white-box bound that "queries to reach" asks for; judged by the mean over seeds at the
+        target: Share of the white-box hypervolume that "queries to" asks for; judged by the mean over seeds at the
             budgets that were run.
     """
     groups = _newest(results)
     asked = {key: group for key, group in groups.items() if group[0].cell.asks}
     free = {key: group for key, group in groups.items() if not group[0].cell.asks}
-    bound = [result for group in free.values() for result in group if result.cell.white_box]
-    goal = target * _mean(bound) if bound else None
+    white_box = [result for group in free.values() for result in group if result.cell.white_box]
+    goal = target * _mean(white_box) if white_box else None
     parts = [_table_of_budgets(asked, goal, target)] if asked else []
-    parts += [_table_without_queries(free, _mean(bound) if bound else None)] if free else []
+    parts += [_table_without_queries(free, _mean(white_box) if white_box else None)] if free else []
     return "\n\n".join([*parts, _notes(results, groups)]) + "\n"
 
 
@@ -70,7 +70,7 @@ def _table_of_budgets(
         _Row(method, access): [groups.get((method, access, budget), []) for budget in budgets]
         for method, access, _ in groups
     }
-    aim = f"queries to {target:.0%} of the bound" + (f" ({goal:.3f})" if goal is not None else "")
+    aim = f"queries to {target:.0%} of the white box" + (f" ({goal:.3f})" if goal is not None else "")
     lines = [
         ["gradient from", "answers", *(f"{budget:,} queries" for budget in budgets), aim, "CPU s"],
         *(
@@ -90,7 +90,9 @@ def _table_of_budgets(
     return _markdown(lines)
 
 
-def _table_without_queries(groups: Mapping[tuple[str, str, int], list[Result]], bound: float | None) -> str:
+def _table_without_queries(
+    groups: Mapping[tuple[str, str, int], list[Result]], white_box: float | None
+) -> str:
     found = {method: group for (method, _, _), group in groups.items()}
     engines = [group for group in found.values() if group[0].cell.engine is not None]
     together = _together(engines) if len(engines) > 1 else []
@@ -103,9 +105,9 @@ def _table_without_queries(groups: Mapping[tuple[str, str, int], list[Result]], 
     lines.sort(key=lambda line: -line[1])
     return _markdown(
         [
-            ["without queries", "hypervolume", "of the bound", "CPU s"],
+            ["without queries", "hypervolume", "of the white box", "CPU s"],
             *(
-                [name, spread, f"{mean / bound:.2f}" if bound else _MISSING, cpu_s]
+                [name, spread, f"{mean / white_box:.2f}" if white_box else _MISSING, cpu_s]
                 for name, mean, spread, cpu_s in lines
             ),
         ]
@@ -145,7 +147,7 @@ def _notes(results: Sequence[Result], groups: Mapping[tuple[str, str, int], list
 
 def _reached(budgets: Sequence[int], found: Sequence[Sequence[Result]], goal: float | None) -> str:
     if goal is None:
-        return "no bound yet"
+        return "no white box yet"
     enough = [budget for budget, group in zip(budgets, found, strict=True) if group and _mean(group) >= goal]
     return f"{min(enough):,}" if enough else "not reached"
 
