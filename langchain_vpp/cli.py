@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeVar
@@ -41,7 +42,6 @@ from langchain_vpp.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from langchain_core.language_models import BaseChatModel
     from pydantic import BaseModel
     from rich.progress import TaskID
 
@@ -59,8 +59,6 @@ _Settings = TypeVar("_Settings", bound="BaseModel")
 
 _BAD_INPUT: Final = 2
 _INTERRUPTED: Final = 130
-_TIMEOUT_S: Final = 60.0
-"""Time for an answer, where we set it."""
 _EXIT_CODES: Final[Mapping[type[VPPError], int]] = {BudgetExhaustedError: 3, OracleError: 4}
 _PICTURES: Final = frozenset({
     ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"
@@ -282,31 +280,34 @@ def train(
         "steps": steps,
         "seed": seed,
     }
-    _provider_and_name(model)
-    chat_model = None if dry_run else _chat_model(model, base_url, timeout)
-    from trainer import Trainer, TrainerConfig, load_dataset  # noqa: PLC0415  loads torch
-    from trainer.data import check_for_training  # noqa: PLC0415
-    from trainer.prices import estimate  # noqa: PLC0415
+    from trainer.courier import Courier  # noqa: PLC0415
+    from trainer.named_model import NamedModel  # noqa: PLC0415
 
-    settings = _settings(TrainerConfig, config, overrides)
-    dataset = load_dataset(data)
-    foreseen = estimate(settings, dataset, model, _as_price(settings.price))
-    if chat_model is None:
-        _say_before_training(check_for_training(dataset), foreseen)
-        if as_json:
-            _print_json(foreseen._asdict())
-        return
-    charged = _known_price(model, settings.price)
-    trainer = Trainer(chat_model, dataset, settings.model_copy(update={"price": charged}))
-    _say_before_training(trainer.warnings, foreseen)
+    named = NamedModel.parse(model, base_url, timeout)
+    with nullcontext() if dry_run else Courier(named) as courier:
+        from trainer import Trainer, TrainerConfig, load_dataset  # noqa: PLC0415  loads torch
+        from trainer.data import check_for_training  # noqa: PLC0415
+        from trainer.prices import estimate  # noqa: PLC0415
 
-    def fit(display: _Display) -> None:
-        try:
-            trainer.fit(out, resume=resume, ledger=ledger, on_progress=display.show_training)
-        finally:
-            display.say(_what_came_back(trainer.counts))
+        settings = _settings(TrainerConfig, config, overrides)
+        dataset = load_dataset(data)
+        foreseen = estimate(settings, dataset, model, _as_price(settings.price))
+        if courier is None:
+            _say_before_training(check_for_training(dataset), foreseen)
+            if as_json:
+                _print_json(foreseen._asdict())
+            return
+        charged = _known_price(model, settings.price)
+        trainer = Trainer(courier, dataset, settings.model_copy(update={"price": charged}))
+        _say_before_training(trainer.warnings, foreseen)
 
-    _watched(fit, "run the same command again with --resume to go on.")
+        def fit(display: _Display) -> None:
+            try:
+                trainer.fit(out, resume=resume, ledger=ledger, on_progress=display.show_training)
+            finally:
+                display.say(_what_came_back(trainer.counts))
+
+        _watched(fit, "run the same command again with --resume to go on.")
     _show_manifest(out, as_json=as_json)
 
 
@@ -364,7 +365,9 @@ def evaluate(
         raise _InputError(
             "nothing was sent: --max-cost must be above 0 and needs the price of tokens. Give --price."
         )
-    chat_model = None if model is None else _chat_model(model, base_url, timeout)
+    from trainer.named_model import NamedModel  # noqa: PLC0415
+
+    chat_model = None if model is None else NamedModel.parse(model, base_url, timeout).build()
     from trainer.data import load_dataset  # noqa: PLC0415  loads torch
     from trainer.evaluation import EvaluationSettings  # noqa: PLC0415
     from trainer.evaluation import evaluate as measure  # noqa: PLC0415
@@ -617,63 +620,6 @@ def serve(
 
 
 # -- what commands share -------------------------------------------------------------------------------------
-
-
-def _provider_and_name(spec: str) -> tuple[str, str]:
-    provider, _, name = (spec if spec != "sandbox" else "sandbox:sandbox").partition(":")
-    if not provider or not name:
-        raise _InputError(
-            f"nothing was sent: {spec!r} is no model. Write provider:name (openai:gpt-4o-mini) or sandbox."
-        )
-    return provider, name
-
-
-def _chat_model(spec: str, base_url: str | None, timeout: float | None) -> BaseChatModel:
-    """Build the chat model that ``--model`` names.
-
-    OpenAI's client is told not to try again by itself: the oracle does, and knows what may be charged.
-    """
-    provider, name = _provider_and_name(spec)
-    if provider == "sandbox":
-        if base_url is None:
-            raise _InputError(
-                "nothing was sent: the model 'sandbox' needs --base-url; `vpp sandbox serve` prints it."
-            )
-        from langchain_openai import ChatOpenAI  # noqa: PLC0415
-
-        return ChatOpenAI(
-            base_url=base_url,
-            api_key="sandbox",
-            model="sandbox",
-            max_retries=0,
-            timeout=timeout or _TIMEOUT_S,
-        )
-    build: Callable[[], BaseChatModel]
-    if provider == "openai":
-        from langchain_openai import ChatOpenAI  # noqa: PLC0415
-
-        def build() -> BaseChatModel:
-            return ChatOpenAI(model=name, base_url=base_url, max_retries=0, timeout=timeout or _TIMEOUT_S)
-    else:
-        _require("agents", "langchain")
-        from langchain.chat_models import init_chat_model  # noqa: PLC0415
-
-        given = {"base_url": base_url, "timeout": timeout}
-        options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-
-        def build() -> BaseChatModel:
-            model: BaseChatModel = init_chat_model(name, model_provider=provider, **options)
-            return model
-
-    try:
-        return build()
-    except ImportError as error:
-        reason = f"the package of provider {provider!r} is missing ({error.name or 'see its documentation'})"
-    except Exception as error:  # noqa: BLE001  each provider has its own type for a missing key or a bad option
-        reason = (
-            f"the model {spec!r} can't be set up ({type(error).__name__}). Check its name and its API key"
-        )
-    raise _InputError(f"nothing was sent: {reason}.")
 
 
 def _settings(kind: type[_Settings], file: Path | None, overrides: Mapping[str, object]) -> _Settings:

@@ -35,8 +35,8 @@ from trainer.measurements import (
     chance,
     judge,
 )
+from trainer.named_model import model_identity
 from trainer.oracle import Oracle
-from trainer.run import model_identity
 from trainer.scoring import accuracy, chosen, normalise
 
 if TYPE_CHECKING:

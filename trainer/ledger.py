@@ -4,8 +4,10 @@ One SQLite file in WAL mode with full synchronisation. A query is written down a
 and as *answered* when its answer arrives. A process that dies in between leaves it as sent: it may have been paid, so
 it counts against the budget and is never asked again (at most once, not at least once).
 
-Runs and processes may share one file. Each open ledger holds the lock of a small file beside it, which the operating
-system lets go of when its process dies: so another process knows whether an answer is still on its way or lost.
+Runs and processes may share one file. A ledger that writes holds the lock of a small file beside it, which the
+operating system lets go of when its process dies: so another process knows whether an answer is still on its way or
+lost. The process that asks need not be the one that trains: see :mod:`trainer.courier`, whose answers outlive a killed
+run.
 """
 
 from __future__ import annotations
@@ -118,6 +120,9 @@ class Ledger:
         price: To turn tokens into cost.
         store_images: Whether pictures are kept, as they are sent; otherwise only their digests are.
 
+    Attributes:
+        path, model, price, store_images: As given.
+
     Raises:
         LedgerError: If the file can't be opened, or is not a ledger of this schema or an older one, which is brought
             up to date.
@@ -126,9 +131,10 @@ class Ledger:
     def __init__(
         self, path: Path, *, model: str, price: Price | None = None, store_images: bool = True
     ) -> None:
-        self._model, self._price, self._path, self._store_images = model, price, path, store_images
+        self.path, self.model, self.price, self.store_images = path, model, price, store_images
         self._lock = threading.RLock()
         self._owner = uuid.uuid4().hex
+        self._alive = FileLock(self._lock_file(self._owner), thread_local=False)
         with self._explained("opened"):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
@@ -137,9 +143,6 @@ class Ledger:
         try:
             self._refuse_what_is_not_ours()
             self._prepare()
-            self._alive = FileLock(self._lock_file(self._owner), thread_local=False)
-            with self._explained("opened"):
-                self._alive.acquire(timeout=0)
         except BaseException:
             self._connection.close()
             raise
@@ -150,11 +153,11 @@ class Ledger:
             version = self._version()
         if tables and version == 0:
             raise LedgerError(
-                f"{self._path} is a database of something else; it was left alone. Use another file."
+                f"{self.path} is a database of something else; it was left alone. Use another file."
             )
         if version > _SCHEMA:
             raise LedgerError(
-                f"{self._path} is a ledger of schema {version}; this version reads {_SCHEMA} and older. "
+                f"{self.path} is a ledger of schema {version}; this version reads {_SCHEMA} and older. "
                 "Use another file, or the version that made it."
             )
 
@@ -191,7 +194,7 @@ class Ledger:
 
     def key(self, query: Query) -> str:
         """Content key of a query: what is asked, about which picture, of which model."""
-        parts = json.dumps([self._model, query.image_digest, query.prompt])
+        parts = json.dumps([self.model, query.image_digest, query.prompt])
         return hashlib.sha256(parts.encode()).hexdigest()
 
     def reserve(self, queries: Sequence[Query], *, purpose: Purpose, budget: Budget) -> Reservation:
@@ -207,17 +210,19 @@ class Ledger:
             new = {key: query for key, query in by_key.items() if key not in answered and key not in owners}
             if new:
                 self._check(len(new), len(new), budget)
+                if not self._alive.is_locked:  # one that only reads leaves no file behind when it is killed
+                    self._alive.acquire(timeout=0)
             now = time.time()
             for key, query in new.items():
                 digest = query.image_digest
-                if self._store_images:
+                if self.store_images:
                     self._connection.execute(
                         "INSERT OR IGNORE INTO images VALUES (?, ?)", (digest, query.image)
                     )
                 self._connection.execute(
                     "INSERT INTO queries (key, model, image, prompt, purpose, sent_at, owner)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (key, self._model, digest, query.prompt, purpose, now, self._owner),
+                    (key, self.model, digest, query.prompt, purpose, now, self._owner),
                 )
             # Within the transaction, so that nothing is answered between the two looks.
             lost, elsewhere = self._tell_apart(owners)
@@ -258,7 +263,7 @@ class Ledger:
                 None if answer.logprobs is None else json.dumps(dict(answer.logprobs)),
                 answer.input_tokens,
                 answer.output_tokens,
-                None if self._price is None else self._price.of(answer),
+                None if self.price is None else self.price.of(answer),
                 now,
                 self.key(query),
             )
@@ -296,6 +301,17 @@ class Ledger:
             count: int = self._connection.execute("SELECT total(requests) FROM doubtful").fetchone()[0]
         return int(count)
 
+    def known(self, queries: Sequence[Query]) -> list[Answer | None]:
+        """The answers that have been recorded, in the order of the queries; ``None`` where there is none.
+
+        Raises:
+            LedgerError: If the file can't be read.
+        """
+        keys = [self.key(query) for query in queries]
+        with self._lock, self._explained("read"):
+            answered, _ = self._look_up(set(keys))
+        return [answered.get(key) for key in keys]
+
     def lookup(self, key: str) -> tuple[bytes, Answer]:
         """An answered query's picture, as it was sent, and its answer.
 
@@ -309,9 +325,9 @@ class Ledger:
                 (key,),
             ).fetchone()
         if row is None:
-            raise LedgerError(f"{self._path} does not hold the answer {key[:12]}. It belongs to another run.")
+            raise LedgerError(f"{self.path} does not hold the answer {key[:12]}. It belongs to another run.")
         if row[0] is None:
-            raise LedgerError(f"pictures are not stored in {self._path}, so {key[:12]} can't be looked up.")
+            raise LedgerError(f"pictures are not stored in {self.path}, so {key[:12]} can't be looked up.")
         return row[0], _as_answer(row[1:])
 
     def spent(self) -> tuple[int, float]:
@@ -348,10 +364,10 @@ class Ledger:
 
     def _doors(self) -> FileLock:
         """Held while a process opens or closes the file."""
-        return FileLock(self._path.with_name(f"{self._path.name}.lock"), timeout=30)
+        return FileLock(self.path.with_name(f"{self.path.name}.lock"), timeout=30)
 
     def _lock_file(self, owner: str) -> Path:
-        return self._path.with_name(f"{self._path.name}.{owner}.lock")
+        return self.path.with_name(f"{self.path.name}.{owner}.lock")
 
     def _is_alive(self, owner: str) -> bool:
         """Whether another ledger is open in a process that lives."""
@@ -403,7 +419,7 @@ class Ledger:
             yield
         except (sqlite3.Error, OSError) as error:
             raise LedgerError(
-                f"the ledger {self._path} could not be {what}: {error}. Nothing was sent that it does not hold; "
+                f"the ledger {self.path} could not be {what}: {error}. Nothing was sent that it does not hold; "
                 "free the disk or choose a folder that can be written, then resume."
             ) from None
 

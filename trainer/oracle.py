@@ -1,7 +1,8 @@
 """The black box: a chat model seen as queries in, answers out.
 
 Besides the optional judge of :mod:`trainer.scoring`, which sees text alone, nothing else in the trainer reaches a chat
-model.
+model. An oracle asks from within its process, so what is in flight when that is killed is lost, paid or not;
+:mod:`trainer.courier` puts the oracle into a process of its own that lives on until its last answer is recorded.
 """
 
 from __future__ import annotations
@@ -136,11 +137,7 @@ class Oracle:
         max_concurrency: int = 8,
         attempts: int = 5,
     ) -> None:
-        if access == "logprobs" and questions_per_call > 1:
-            raise TrainingError(
-                "several questions per call have no log-probabilities of their own; nothing was sent. "
-                "Use one question per call, or the access 'labels'."
-            )
+        check_access(access, questions_per_call)
         self._model: Runnable[LanguageModelInput, AIMessage] = (
             model.bind(logprobs=True, top_logprobs=20) if access == "logprobs" else model
         )
@@ -168,7 +165,8 @@ class Oracle:
         Raises:
             BudgetExhaustedError: Before anything was sent, unless it is the limit on cost that what was asked so far
                 shows to be too low.
-            OracleError: If the provider refuses or can't be reached. What had been answered is in the ledger.
+            OracleError: If the provider refuses or can't be reached, or :meth:`stop` was called. What had been
+                answered is in the ledger.
             LedgerError: If the ledger can't be written.
         """
         answers: dict[str, Answer] = {}
@@ -179,8 +177,19 @@ class Oracle:
                 self._ask_new(list(reservation.new), answers, on_answer)
                 if not reservation.elsewhere:
                     break
-                time.sleep(_POLL_S)  # another process is asking
+                self._wait(_POLL_S)  # another process is asking
         return [answers.get(self._ledger.key(query)) for query in queries]
+
+    def stop(self) -> None:
+        """Send no further request, ever; called from another thread than the one that asks.
+
+        A call of :meth:`ask` that is under way records the answers in flight, then raises.
+        """
+        self._gate.stop()
+
+    def _wait(self, seconds: float) -> None:
+        if self._gate.stopped.wait(seconds):
+            raise OracleError("asking was stopped. Answers that had arrived are saved: resume.")
 
     def _parts(self, queries: Sequence[Query]) -> Iterator[Sequence[Query]]:
         """All at once, or under a limit on cost in slices, each after a look at what the rest would cost."""
@@ -215,7 +224,7 @@ class Oracle:
                 logger.warning("%d queries failed (%s), trying again", len(pending), _describe(worst))
                 self._ledger.require(pending, self._budget)
                 wait = min(_FIRST_WAIT_S * 2 ** (failures - 1), _LONGEST_WAIT_S)
-                time.sleep(wait * random.uniform(0.5, 1))  # noqa: S311  spreads load, hides nothing
+                self._wait(wait * random.uniform(0.5, 1))  # noqa: S311  spreads load, hides nothing
         finally:
             if pending:
                 self._ledger.release(pending)
@@ -327,6 +336,19 @@ class Oracle:
         counts.malformed_logprobs += self._access == "logprobs" and answer.logprobs is None
 
 
+def check_access(access: Access, questions_per_call: int) -> None:
+    """Check that what is asked for can be had together.
+
+    Raises:
+        TrainingError: If log-probabilities of several questions in one reply are asked for.
+    """
+    if access == "logprobs" and questions_per_call > 1:
+        raise TrainingError(
+            "several questions per call have no log-probabilities of their own; nothing was sent. "
+            "Use one question per call, or the access 'labels'."
+        )
+
+
 def _nothing() -> None:
     pass
 
@@ -336,7 +358,10 @@ class _ClosedError(Exception):
 
 
 class _Gate:
-    """Lets requests out: no faster than a rate, not while the provider wants a pause, none after an interruption."""
+    """Lets requests out: no faster than a rate, not while the provider wants a pause, none after an interruption.
+
+    Once it is stopped, it is never opened again.
+    """
 
     def __init__(self, requests_per_second: float | None) -> None:
         self._limiter: InMemoryRateLimiter | None = None
@@ -344,13 +369,21 @@ class _Gate:
         if requests_per_second is not None:
             self._limiter = InMemoryRateLimiter(requests_per_second=requests_per_second)
             self._tick = min(self._tick, 0.25 / requests_per_second)
-        self._closed = threading.Event()
+        self._closed, self.stopped = threading.Event(), threading.Event()
         self._not_before = -math.inf
 
     def open(self) -> None:
         self._closed.clear()
+        if (
+            self.stopped.is_set()
+        ):  # looked at last, as it is set before the gate is closed: so it ends up closed
+            self._closed.set()
 
     def close(self) -> None:
+        self._closed.set()
+
+    def stop(self) -> None:
+        self.stopped.set()
         self._closed.set()
 
     def pause(self, seconds: float) -> None:

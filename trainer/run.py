@@ -9,7 +9,7 @@ import logging
 import math
 import os
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
@@ -52,9 +52,11 @@ from trainer.algorithms.zeroth_order import (
 )
 from trainer.arithmetic import fast_arithmetic
 from trainer.assessor import Assessor, privacy_loss
+from trainer.courier import Courier
 from trainer.data import Dataset, answer_space, as_image, as_tensor, check_for_training, references
 from trainer.ledger import Answer, Budget, Ledger, Price, Query
 from trainer.metrics import MetricsLog
+from trainer.named_model import model_identity
 from trainer.oracle import Counts, Oracle
 from trainer.scoring import chosen, distribution
 
@@ -106,7 +108,9 @@ class Trainer:
     """Learns a protector by querying a chat model as a black box.
 
     Args:
-        model: The chat model that the protector is to serve, queried through LangChain.
+        model: The chat model that the protector is to serve, queried through LangChain from within this process. Or a
+            courier, which queries it from another one: then also the answers that are in flight when this process is
+            killed are recorded, and a resumed run equals one that was not interrupted.
         dataset: Images with task questions and private labels.
         config: Settings.
         estimator: Where utility gradients come from, in place of the one that ``config`` names.
@@ -125,7 +129,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: BaseChatModel,
+        model: BaseChatModel | Courier,
         dataset: Dataset,
         config: TrainerConfig,
         *,
@@ -183,12 +187,6 @@ class Trainer:
             run.learn()
             run.finish()
         return folder
-
-
-def model_identity(model: BaseChatModel) -> str:
-    """What names a chat model in ledgers and manifests: its class and model name."""
-    name = getattr(model, "model_name", None) or getattr(model, "model", None) or model._llm_type  # noqa: SLF001
-    return f"{type(model).__name__}:{name}"
 
 
 @contextmanager
@@ -254,7 +252,7 @@ class _Run:
 
     def __init__(
         self,
-        model: BaseChatModel,
+        model: BaseChatModel | Courier,
         dataset: Dataset,
         config: TrainerConfig,
         estimator: UtilityEstimator | None,
@@ -265,7 +263,7 @@ class _Run:
     ) -> None:
         self.config, self.dataset, self.folder, self.report = config, dataset, folder, report
         self.given = estimator
-        self.identity = model_identity(model)
+        self.identity = model.identity if isinstance(model, Courier) else model_identity(model)
         self.space = answer_space(dataset)
         self.attributes = dataset.private_attributes
         self.step = 0
@@ -292,8 +290,10 @@ class _Run:
         self.opened = ExitStack()
         self.opened.callback(self.ledger.close)
         self.budget = Budget(config.max_queries, config.max_cost)
-        self.oracle = Oracle(
-            model,
+        connect: Callable[..., Oracle | Courier] = (
+            model.open if isinstance(model, Courier) else partial(Oracle, model)
+        )
+        self.oracle = connect(
             self.ledger,
             self.budget,
             access=config.access,

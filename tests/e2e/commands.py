@@ -70,6 +70,10 @@ class Command:
         self._process = context.Process(target=_run, args=(arguments, folder, self._out, self._err))
         self._process.start()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def signal(self, number: signal.Signals) -> None:
         os.kill(self._process.pid, number)
 

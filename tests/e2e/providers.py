@@ -1,7 +1,8 @@
-"""A provider of vision models that misbehaves: OpenAI's interface, and trouble for a share of the requests."""
+"""Providers of vision models that misbehave: OpenAI's interface, with trouble, or with outages before a good one."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import random
@@ -11,6 +12,8 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Self
+
+import httpx
 
 Trouble = Literal["busy", "silent", "refuses"]
 _CHOICES = re.compile(r"exactly one of: (.*)\.")
@@ -81,6 +84,84 @@ class TroubledProvider:
                 return kind
             draw -= share
         return "answered"
+
+
+class Relay:
+    """Stands before a provider, and cuts requests off during outages, before any of them is forwarded.
+
+    Args:
+        base_url: The provider's.
+        delay: Seconds by which each answer is held back.
+        outages: Before which request, counted from 0 as they are forwarded, one begins, and how many seconds it lasts;
+            ``inf`` lasts until :meth:`restore`.
+
+    Attributes:
+        forwarded: Requests that reached the provider.
+        in_flight: Those of them whose answer is on its way.
+        cut: Requests that were cut off, a number for each outage that has begun.
+    """
+
+    def __init__(self, base_url: str, *, delay: float, outages: dict[int, float] | None = None) -> None:
+        self._target, self._delay = base_url, delay
+        self._outages = sorted((outages or {}).items(), reverse=True)
+        self._down_until = 0.0
+        self._lock = threading.Lock()
+        self.forwarded = self.in_flight = 0
+        self.cut: list[int] = []
+        relay = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                relay.handle(self, self.rfile.read(int(self.headers["Content-Length"])))
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.base_url = f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def restore(self) -> None:
+        self._down_until = 0.0
+
+    def handle(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        if not self._forward():
+            request.close_connection = True
+            request.connection.shutdown(socket.SHUT_RDWR)
+            return
+        try:
+            url = f"{self._target}/chat/completions"
+            reply = httpx.post(
+                url, content=body, headers={"Content-Type": "application/json"}, trust_env=False
+            )
+            time.sleep(self._delay)
+            with contextlib.suppress(ConnectionError):  # who asked may be dead
+                _reply(request, reply.status_code, reply.json(), {})
+        finally:
+            with self._lock:
+                self.in_flight -= 1
+
+    def _forward(self) -> bool:
+        with self._lock:
+            if self._outages and self.forwarded >= self._outages[-1][0]:
+                self._down_until = time.monotonic() + self._outages.pop()[1]
+                self.cut.append(0)
+            if time.monotonic() < self._down_until:
+                self.cut[-1] += 1
+                return False
+            self.forwarded += 1
+            self.in_flight += 1
+            return True
 
 
 def _answer(image: dict[str, Any], text: dict[str, Any]) -> str:

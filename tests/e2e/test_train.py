@@ -1,14 +1,12 @@
-"""``vpp train`` as a real process against the sandbox as another: killed, interrupted, cut off, resumed."""
+"""``vpp train`` as a real process against the sandbox as another: interrupted, cut off, resumed. See test_courier."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
-import random
 import signal
 import sqlite3
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,8 +24,6 @@ from trainer.sandbox.process import SandboxServer
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-KILLS = 8
 
 
 def train(vpp, data, config, out, server, *more, wait: bool = True):
@@ -64,34 +60,6 @@ def test_a_run_trains_shows_its_result_and_is_not_overwritten(vpp, data, config,
     assert "holds a run already; nothing was done" in again.error
     inspected = vpp.run("inspect", tmp_path / "run", "--json")
     assert json.loads(inspected.out) == result
-
-
-def test_kill_9_at_any_moment_and_resume_pays_nothing_twice(vpp, data, config, tmp_path):
-    generator = random.Random(5)
-    out = tmp_path / "run"
-    record = tmp_path / "requests.jsonl"
-    with SandboxServer(record=record) as server:
-        received = 0
-        for number in range(KILLS):
-            command = train(vpp, data, config, out, server, "--seed", 2, "--resume", wait=False)
-            if number < 2:  # while it loads or learns without queries
-                wait_until((out / "ledger.sqlite").exists)
-                time.sleep(generator.uniform(0.05, 0.8))
-            else:
-                goal = received + generator.randint(1, 9)
-                wait_until(lambda goal=goal: len(record.read_bytes().splitlines()) >= goal)
-            command.signal(signal.SIGKILL)
-            assert command.wait().code == -signal.SIGKILL
-            received = len(record.read_bytes().splitlines())
-        done = train(vpp, data, config, out, server, "--seed", 2, "--resume")
-        assert done.code == 0
-        stats = server.stats()
-    assert stats["repeated"] == 0
-    assert stats["completions"] > KILLS - 2
-    sent, _ = ledger_counts(out)
-    assert stats["completions"] <= sent <= TINY["max_queries"]
-    assert len(set(requests(record))) == len(requests(record))
-    assert read_manifest(out)[0].queries == sent
 
 
 def test_a_server_that_is_killed_ends_the_run_with_4_and_the_run_goes_on_when_it_is_back(

@@ -202,6 +202,15 @@ def test_what_another_process_has_sent_is_on_its_way_until_it_answers_gives_up_o
     assert list(path.parent.glob(f"{path.name}.*.lock")) == []
 
 
+def test_a_ledger_that_only_reads_knows_the_answers_and_leaves_no_lock(path):
+    with Ledger(path, model="m") as writer, Ledger(path, model="m") as reader:
+        reserve(writer, 1, 2)
+        writer.record(query(1), Answer("red", {"red": -0.25}))
+        known = reader.known([query(2), query(1), query(3), query(1)])
+        assert known == [None, Answer("red", {"red": -0.25}), None, Answer("red", {"red": -0.25})]
+        assert len(list(path.parent.glob(f"{path.name}.*.lock"))) == 1  # the writer's
+
+
 def open_and_close(path, start):
     start.wait()
     for _ in range(5):

@@ -319,13 +319,56 @@ def test_when_interrupted_answers_in_flight_are_kept_and_no_further_query_leaves
 
 
 def test_an_interruption_while_waiting_to_try_again_leaves_nothing_lost(ledger, monkeypatch):
-    def interrupt(_):
+    def interrupt(*_):
         raise Interrupted
 
-    monkeypatch.setattr(oracle_module.time, "sleep", interrupt)
+    monkeypatch.setattr(Oracle, "_wait", interrupt)
     with pytest.raises(Interrupted):
         ask(ledger, f"http://127.0.0.1:{refused_port()}/v1", queries(1, 2))
     assert ledger.spent()[0] == 0
+
+
+def test_when_stopped_answers_in_flight_are_kept_and_no_further_query_leaves_ever(ledger):
+    arrived = threading.Event()
+
+    def script(*_):
+        arrived.set()
+        time.sleep(0.3)
+        return 200, completion()
+
+    def stop():
+        arrived.wait()
+        oracle.stop()
+
+    with Provider(script) as provider:
+        oracle = Oracle(chat(provider.base_url), ledger, PLENTY, max_concurrency=3)
+        threading.Thread(target=stop).start()
+        with pytest.raises(OracleError):
+            oracle.ask(queries(*range(20)), purpose="train")
+        with pytest.raises(OracleError):
+            oracle.ask(queries(21), purpose="train")
+        asked = {number_of(body) for body in provider.bodies}
+        reservation = ledger.reserve(queries(*range(22)), purpose="train", budget=PLENTY)
+    assert 1 <= len(asked) <= 3
+    assert len(reservation.answered) == len(asked)
+    assert len(reservation.new) == 22 - len(asked)
+    assert reservation.lost == set()
+
+
+@pytest.mark.parametrize("waiting_for", ["the provider", "another process"])
+def test_when_stopped_it_does_not_wait_to_ask_later(ledger, monkeypatch, waiting_for):
+    monkeypatch.setattr(oracle_module, "_FIRST_WAIT_S", 100.0)
+    other = Ledger(ledger.path, model="m")
+    if waiting_for == "another process":
+        other.reserve(queries(1), purpose="train", budget=PLENTY)
+    oracle = Oracle(chat(f"http://127.0.0.1:{refused_port()}/v1"), ledger, PLENTY)
+    threading.Timer(0.5, oracle.stop).start()
+    start = time.monotonic()
+    with pytest.raises(OracleError, match="was stopped"):
+        oracle.ask(queries(1), purpose="train")
+    assert time.monotonic() - start < 10
+    assert ledger.spent()[0] == (waiting_for == "another process")
+    other.close()
 
 
 def test_a_ledger_that_cannot_be_written_stops_the_queries(ledger, monkeypatch):

@@ -192,6 +192,14 @@ def test_importing_the_library_loads_neither_torch_nor_the_trainer(statement):
     assert loaded.strip() == "[]"
 
 
+def test_the_courier_loads_no_torch():
+    code = "import trainer.courier, sys\nprint('torch' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "False\n"
+    )
+
+
 def test_the_check_of_loaded_modules_can_fail():
     code = f"import langchain_vpp.protector, sys\nprint([name for name in {HEAVY!r} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

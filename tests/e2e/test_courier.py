@@ -1,0 +1,226 @@
+"""What is in flight when ``vpp train`` is killed is neither lost nor paid twice, and no process is left behind."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from langchain_vpp.errors import LedgerError, OracleError
+from tests.e2e.commands import wait_until
+from tests.e2e.conftest import TINY
+from tests.e2e.providers import Relay
+from tests.e2e.test_train import ledger_counts, train
+from trainer.courier import Courier
+from trainer.ledger import Budget, Ledger, Query
+from trainer.named_model import NamedModel
+from trainer.sandbox.process import SandboxServer
+
+KILLS = 20
+OUTAGES = {15: 0.5, 40: 1.0, 60: math.inf, 90: 0.3, 120: 0.8}
+LONGER = TINY | {"max_queries": 200}
+
+
+def couriers() -> dict[int, int]:
+    """Process ids of all couriers that live, with their parents'."""
+    listed = subprocess.run(
+        ["ps", "-axo", "pid=,ppid=,stat=,command="], capture_output=True, text=True, check=True
+    )
+    rows = [line.split(None, 3) for line in listed.stdout.splitlines()]
+    return {
+        int(pid): int(parent)
+        for pid, parent, stat, command in rows
+        if "trainer.courier" in command and stat[0] != "Z"
+    }
+
+
+def courier_of(command) -> int:
+    found = []
+
+    def has_one() -> bool:
+        found[:] = [pid for pid, parent in couriers().items() if parent == command.pid]
+        return bool(found)
+
+    wait_until(has_one)
+    return found[0]
+
+
+def assert_gone(pids, seconds: float) -> None:
+    wait_until(lambda: not couriers().keys() & set(pids), seconds)
+
+
+@pytest.mark.slow
+def test_20_kills_and_5_outages_change_nothing_and_pay_nothing_twice(vpp, data, config, server, tmp_path):
+    config.write_text(json.dumps(LONGER))
+    assert train(vpp, data, config, tmp_path / "whole", server, "--seed", 21).code == 0
+    out = tmp_path / "run"
+    generator = random.Random(21)
+    started, kills, cut_short, ended_by_outage = set(), 0, 0, 0
+    with SandboxServer() as own, Relay(own.base_url, delay=0.1, outages=OUTAGES) as relay:
+
+        def start():
+            return train(vpp, data, config, out, relay, "--seed", 21, "--resume", wait=False)
+
+        while kills < KILLS:
+            command = start()
+            started.add(command.pid)
+            if kills % 4 == 0:  # at any moment, also while it loads
+                time.sleep(generator.uniform(0, 3))
+            else:
+                goal = relay.forwarded + generator.randint(1, 5)
+                wait_until(
+                    lambda goal=goal, command=command: relay.forwarded >= goal or not command.running()
+                )
+                time.sleep(generator.uniform(0, 0.1))
+            if not command.running():
+                stopped = command.wait()
+                assert (stopped.code, relay.forwarded) == (4, 60), stopped.err
+                ended_by_outage += 1
+                relay.restore()
+                continue
+            cut_short += relay.in_flight > 0
+            command.signal(signal.SIGKILL)
+            assert command.wait().code == -signal.SIGKILL
+            kills += 1
+        done = start()
+        assert done.wait().code == 0
+        stats = own.stats()
+    assert cut_short >= 8
+    assert ended_by_outage == 1
+    assert len(relay.cut) == len(OUTAGES)
+    assert min(relay.cut) > 0
+    for name in ("model.safetensors", "manifest.json"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert stats["repeated"] == 0
+    assert (stats["completions"],) * 2 == ledger_counts(out) == ledger_counts(tmp_path / "whole")
+    assert_gone([pid for pid, parent in couriers().items() if parent in {done.pid, *started}], 5)
+
+
+def test_when_the_courier_is_killed_the_run_ends_with_4_and_resumes_without_what_was_in_flight(
+    vpp, data, config, tmp_path
+):
+    out = tmp_path / "run"
+    with SandboxServer() as server, Relay(server.base_url, delay=0.3) as relay:
+        command = train(vpp, data, config, out, relay, "--seed", 22, "--steps", 8, wait=False)
+        wait_until(lambda: relay.forwarded >= 6 and relay.in_flight > 0)
+        courier = courier_of(command)
+        subprocess.run(["kill", "-9", str(courier)], check=True)
+        stopped = command.wait()
+        assert stopped.code == 4
+        assert "has ended (exit code -9)" in stopped.error
+        assert "not asked again. Resume" in stopped.error
+        sent, answered = ledger_counts(out)
+        lost = sent - answered
+        assert 1 <= lost <= TINY["max_concurrency"] + TINY["batch"] * 3
+        assert train(vpp, data, config, out, relay, "--seed", 22, "--steps", 8, "--resume").code == 0
+        stats = server.stats()
+    sent, answered = ledger_counts(out)
+    assert sent - answered == lost
+    assert stats["repeated"] == 0
+    assert stats["completions"] <= sent <= TINY["max_queries"]
+    assert courier not in couriers()
+
+
+def test_a_courier_ends_with_its_run_and_after_a_kill_with_its_last_answer(vpp, data, config, tmp_path):
+    with SandboxServer() as server, Relay(server.base_url, delay=0.6) as relay:
+        command = train(vpp, data, config, tmp_path / "run", relay, "--seed", 23, "--steps", 1000, wait=False)
+        courier = courier_of(command)
+        wait_until(lambda: relay.in_flight > 0)
+        command.signal(signal.SIGTERM)  # as fatal as kill -9, and not for the courier
+        assert command.wait().code == -signal.SIGTERM
+        assert courier in couriers()
+        assert_gone([courier], 5)
+        assert len(set(ledger_counts(tmp_path / "run"))) == 1
+        assert server.stats()["completions"] == ledger_counts(tmp_path / "run")[0]
+        command = train(vpp, data, config, tmp_path / "run", relay, "--seed", 24, "--resume", wait=False)
+        courier = courier_of(command)
+        assert command.wait().code == 2  # settings of another run
+        assert_gone([courier], 1)
+    command = train(vpp, data, config, tmp_path / "early", relay, wait=False)
+    courier = courier_of(command)
+    command.signal(signal.SIGKILL)
+    assert_gone([courier], 10)
+
+
+@pytest.fixture
+def endless():
+    """Address of a provider that sends a byte now and then and never ends."""
+
+    def trickle(connection):
+        with connection:
+            try:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n")
+                while not over.wait(0.1):
+                    connection.sendall(b" ")
+            except ConnectionError:
+                pass
+
+    def serve():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            taken.append(connection)
+            threading.Thread(target=trickle, args=(connection,), daemon=True).start()
+
+    over, taken = threading.Event(), []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1", taken
+        over.set()
+
+
+def test_a_request_that_never_ends_does_not_keep_a_courier_alive(endless, tmp_path):
+    base_url, taken = endless
+    path = tmp_path / "ledger.sqlite"
+    asker = (
+        "import sys\nfrom pathlib import Path\n"
+        "from trainer.courier import Courier\nfrom trainer.ledger import Budget, Ledger, Query\n"
+        "from trainer.named_model import NamedModel\n"
+        "courier = Courier(NamedModel.parse('sandbox', sys.argv[1], 0.5))\n"
+        "courier.open(Ledger(Path(sys.argv[2]), model='m'), Budget(9), access='labels', questions_per_call=1,"
+        " requests_per_second=None, max_concurrency=1)\n"
+        "print(courier.pid, flush=True)\n"
+        "courier.ask([Query(b'image', 'How many?')], purpose='train')\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", asker, base_url, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    courier = int(process.stdout.readline())
+    wait_until(lambda: taken)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert_gone([courier], 0.5 + 5 + 3)
+    with Ledger(path, model="m") as ledger:  # it may have been paid
+        assert (
+            len(ledger.reserve([Query(b"image", "How many?")], purpose="train", budget=Budget(9)).lost) == 1
+        )
+
+
+def test_a_courier_that_can_not_begin_says_why(tmp_path):
+    settings = {
+        "access": "labels",
+        "questions_per_call": 1,
+        "requests_per_second": None,
+        "max_concurrency": 1,
+    }
+    named = NamedModel.parse("sandbox", "http://127.0.0.1:9/v1")
+    with Courier(named) as courier, Ledger(tmp_path / "a", model="m") as ledger:
+        with pytest.raises(OracleError, match="has no ledger"):
+            courier.ask([Query(b"image", "How many?")], purpose="train")
+        ledger.path = tmp_path
+        courier.open(ledger, Budget(9), **settings)
+        with pytest.raises(LedgerError, match="could not be opened"):
+            courier.ask([Query(b"image", "How many?")], purpose="train")
+        with pytest.raises(OracleError, match="has ended"):
+            courier.ask([Query(b"image", "How many?")], purpose="train")
