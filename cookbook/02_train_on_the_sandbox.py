@@ -39,8 +39,8 @@ print(dataset.private_attributes)
 
 # %%
 config = TrainerConfig(
-    steps=10 if SMOKE else 300,
-    pretraining_steps=5 if SMOKE else 220,
+    steps=10 if SMOKE else 320,
+    pretraining_steps=5 if SMOKE else 300,
     batch=8 if SMOKE else 32,
     max_queries=40 if SMOKE else 2000,
     access="logprobs",

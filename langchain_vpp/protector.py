@@ -115,9 +115,10 @@ class Protector(nn.Module):
             x = block(x, condition)
         colour, keep = self.head(torch.relu(x)).float().split([3 * _STRIDE**2, _STRIDE**2], dim=1)
         recoloured = _smooth(torch.sigmoid(nn.functional.pixel_shuffle(colour, _STRIDE)), 5)
-        # A stretched sigmoid has a gradient near its ends and reaches them exactly, so nothing shines through.
-        mask = (1.4 * torch.sigmoid(nn.functional.pixel_shuffle(keep, _STRIDE)) - 0.2).clamp(0, 1)
-        mask = _smooth(mask, 3)
+        # A stretched sigmoid reaches its ends exactly, so nothing shines through. Where it is cut off, its gradient is
+        # passed on all the same: a mask that closed everywhere too soon must be able to open again.
+        stretched = 1.4 * torch.sigmoid(nn.functional.pixel_shuffle(keep, _STRIDE)) - 0.2
+        mask = _smooth(stretched + (stretched.clamp(0, 1) - stretched).detach(), 3)
         return mask * images + (1 - mask) * recoloured
 
 

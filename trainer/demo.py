@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from trainer.run import Progress
 
 DEMO: Final = TrainerConfig(
-    steps=300,
-    pretraining_steps=220,
+    steps=320,
+    pretraining_steps=300,
     max_queries=2000,
     access="logprobs",
     protector=ProtectorConfig(width=32, blocks=(1, 3, 1), working_resolution=64),
@@ -58,9 +58,9 @@ class Plan(NamedTuple):
     """Sizes of a demo."""
 
     config: TrainerConfig = DEMO
-    train: int = 2500
-    val: int = 250
-    test: int = 400
+    train: int = 3000
+    val: int = 200
+    test: int = 300
     levels: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
     """At which the protector is measured, as well as at the artifact's balanced level."""
     baseline_levels: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)

@@ -41,6 +41,15 @@ def test_a_closed_mask_lets_nothing_of_the_original_through():
     assert torch.equal(one, other)
 
 
+def test_a_mask_that_closed_everywhere_still_learns():
+    protector = seeded()
+    with torch.no_grad():
+        protector.head.bias[48:] = -4  # 1.4 * sigmoid(-4) - 0.2 is below 0
+    images = torch.rand(1, 3, 16, 16)
+    (protector(images, torch.zeros(1)) - images).square().mean().backward()
+    assert float(protector.head.bias.grad[48:].abs().min()) > 0
+
+
 def test_the_level_changes_the_output_once_film_has_learned():
     protector = seeded()
     with torch.no_grad():
@@ -83,7 +92,8 @@ def test_working_size_bounds_the_longest_side(size, expected):
 
 
 @pytest.mark.parametrize(
-    "hostile", [{"blocks": (1, 10**6, 1)}, {"level_knots": (0.0,)}, {"level_knots": (0.0, 7.0)}, {"width": 10**6}]
+    "hostile",
+    [{"blocks": (1, 10**6, 1)}, {"level_knots": (0.0,)}, {"level_knots": (0.0, 7.0)}, {"width": 10**6}],
 )
 def test_a_configuration_out_of_bounds_is_refused(hostile):
     with pytest.raises(ValidationError):
