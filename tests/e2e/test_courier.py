@@ -25,8 +25,8 @@ from trainer.named_model import NamedModel
 from trainer.sandbox.process import SandboxServer
 
 KILLS = 20
-OUTAGES = {15: 0.5, 40: 1.0, 60: math.inf, 90: 0.3, 120: 0.8}
-LONGER = TINY | {"max_queries": 200}
+OUTAGES = {6: 0.5, 12: 1.0, 20: math.inf, 35: 0.3, 50: 0.8}
+LONGER = TINY | {"steps": 16, "max_queries": 100}
 
 
 def couriers() -> dict[int, int]:
@@ -63,45 +63,35 @@ def test_20_kills_and_5_outages_change_nothing_and_pay_nothing_twice(vpp, data, 
     assert train(vpp, data, config, tmp_path / "whole", server, "--seed", 21).code == 0
     out = tmp_path / "run"
     generator = random.Random(21)
-    started, kills, cut_short, ended_by_outage = set(), 0, 0, 0
+    started, kills, cut_short, codes = set(), 0, 0, []
     with SandboxServer() as own, Relay(own.base_url, delay=0.1, outages=OUTAGES) as relay:
-
-        def start():
-            return train(vpp, data, config, out, relay, "--seed", 21, "--resume", wait=False)
-
-        while kills < KILLS:
-            command = start()
+        while 0 not in codes:
+            command = train(vpp, data, config, out, relay, "--seed", 21, "--resume", wait=False)
             started.add(command.pid)
-            if kills % 4 == 0:  # at any moment, also while it loads
-                time.sleep(generator.uniform(0, 3))
-            else:
+            if kills < KILLS and kills % 2:  # soon after a request left
                 goal = relay.forwarded + generator.randint(1, 5)
-                wait_until(
-                    lambda goal=goal, command=command: relay.forwarded >= goal or not command.running()
-                )
+                wait_until(lambda: relay.forwarded >= goal or not command.running())  # noqa: B023
                 time.sleep(generator.uniform(0, 0.1))
-            if not command.running():
-                stopped = command.wait()
-                assert (stopped.code, relay.forwarded) == (4, 60), stopped.err
-                ended_by_outage += 1
+            elif kills < KILLS:  # at any moment, also while it loads
+                time.sleep(generator.uniform(0, 3))
+            if kills < KILLS and command.running():
+                cut_short += relay.in_flight > 0
+                command.signal(signal.SIGKILL)
+                assert command.wait().code == -signal.SIGKILL
+                kills += 1
+            else:
+                codes.append(command.wait().code)
                 relay.restore()
-                continue
-            cut_short += relay.in_flight > 0
-            command.signal(signal.SIGKILL)
-            assert command.wait().code == -signal.SIGKILL
-            kills += 1
-        done = start()
-        assert done.wait().code == 0
         stats = own.stats()
-    assert cut_short >= 8
-    assert ended_by_outage == 1
+    assert (kills, codes) == (KILLS, [4, 0])
+    assert cut_short >= 5
     assert len(relay.cut) == len(OUTAGES)
     assert min(relay.cut) > 0
     for name in ("model.safetensors", "manifest.json"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert stats["repeated"] == 0
     assert (stats["completions"],) * 2 == ledger_counts(out) == ledger_counts(tmp_path / "whole")
-    assert_gone([pid for pid, parent in couriers().items() if parent in {done.pid, *started}], 5)
+    assert_gone([pid for pid, parent in couriers().items() if parent in started], 5)
 
 
 def test_when_the_courier_is_killed_the_run_ends_with_4_and_resumes_without_what_was_in_flight(
@@ -158,7 +148,7 @@ def endless():
         with connection:
             try:
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n")
-                while not over.wait(0.1):
+                while not over.wait(0.05):
                     connection.sendall(b" ")
             except ConnectionError:
                 pass
@@ -186,7 +176,7 @@ def test_a_request_that_never_ends_does_not_keep_a_courier_alive(endless, tmp_pa
         "import sys\nfrom pathlib import Path\n"
         "from trainer.courier import Courier\nfrom trainer.ledger import Budget, Ledger, Query\n"
         "from trainer.named_model import NamedModel\n"
-        "courier = Courier(NamedModel.parse('sandbox', sys.argv[1], 0.5))\n"
+        "courier = Courier(NamedModel.parse('sandbox', sys.argv[1], 2.0))\n"
         "courier.open(Ledger(Path(sys.argv[2]), model='m'), Budget(9), access='labels', questions_per_call=1,"
         " requests_per_second=None, max_concurrency=1)\n"
         "print(courier.pid, flush=True)\n"
@@ -200,11 +190,11 @@ def test_a_request_that_never_ends_does_not_keep_a_courier_alive(endless, tmp_pa
     process.kill()
     process.wait()
     process.stdout.close()
-    assert_gone([courier], 0.5 + 5 + 3)
-    with Ledger(path, model="m") as ledger:  # it may have been paid
-        assert (
-            len(ledger.reserve([Query(b"image", "How many?")], purpose="train", budget=Budget(9)).lost) == 1
-        )
+    assert_gone([courier], 2 + 5 + 3)
+    with Ledger(path, model="m") as ledger:
+        # It may have been paid. A process that is listed no more may hold its lock for a moment yet.
+        asked = [Query(b"image", "How many?")]
+        wait_until(lambda: ledger.reserve(asked, purpose="train", budget=Budget(9)).lost, 5)
 
 
 def test_a_courier_that_can_not_begin_says_why(tmp_path):
