@@ -257,7 +257,13 @@ def test_a_cell_runs_in_a_process_and_a_thread_of_its_own(judge, tmp_path):
     cell = cells(grid, [0])[0]
     result = running._in_own_process(running.run_cell, cell, judge, tmp_path)
     assert result.digest == cell.digest()
-    assert result.points == judge.points(as_sent_by_engine(CLASSICAL_ENGINES["pixelate"]()), (0.2, 0.9))
+    # Sums of another number of threads round differently, and an attacker's training magnifies it.
+    for point, here in zip(
+        result.points,
+        judge.points(as_sent_by_engine(CLASSICAL_ENGINES["pixelate"]()), (0.2, 0.9)),
+        strict=True,
+    ):
+        assert point == pytest.approx(here, abs=0.15)
 
 
 def test_a_cell_whose_process_dies_does_not_hang():
