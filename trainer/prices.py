@@ -10,8 +10,6 @@ import math
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import torch
-
 from langchain_vpp.protector import working_size
 from trainer.data import answer_space, references
 from trainer.ledger import Price, Query
@@ -210,22 +208,10 @@ def _queries(config: TrainerConfig, dataset: Dataset) -> tuple[_Training, int]:
     if config.estimator != "student":  # others ask about perturbed copies, each a picture of its own
         return _Training(config.max_queries - kept, config.max_queries - kept), validation
     steps = config.steps - int(config.quiet * config.steps)
-    pairs = config.batch * float(asked.mean())
-    train = min(config.max_queries - kept, math.floor(steps * pairs))
-    share = train / (steps * pairs) if pairs else 0.0
-    requests = math.ceil(steps * config.batch * _requests_per_image(asked, share, config.questions_per_call))
-    return _Training(train, min(train, requests)), validation
-
-
-def _requests_per_image(asked: torch.Tensor, share: float, questions_per_call: int) -> float:
-    """Expected requests about an image of which each question is chosen with a probability, independently."""
-    expected = 0.0
-    for questions, images in zip(*torch.unique(asked.int(), return_counts=True), strict=True):
-        count = int(questions)
-        for chosen in range(1, count + 1):
-            probability = math.comb(count, chosen) * share**chosen * (1 - share) ** (count - chosen)
-            expected += int(images) / len(asked) * probability * math.ceil(chosen / questions_per_call)
-    return expected
+    train = min(config.max_queries - kept, math.floor(steps * config.batch * float(asked.mean())))
+    requests = (asked / config.questions_per_call).ceil().sum().clamp(min=1)
+    questions_per_request = max(1.0, float(asked.sum() / requests))
+    return _Training(train, math.ceil(train / questions_per_request)), validation
 
 
 def _canvas(dataset: Dataset, working_resolution: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from langchain_vpp.engines import CLASSICAL_ENGINES
 from langchain_vpp.errors import TrainingError
 from langchain_vpp.pixels import decode_image, encode_image
-from trainer.algorithms.pareto import non_dominated
+from trainer.algorithms.pareto import NonDominatedArchive, non_dominated
 from trainer.measurements import OURS
 
 if TYPE_CHECKING:
@@ -143,10 +143,11 @@ def _front_table(report: Report) -> Table:
     table = Table(
         title="Privacy and utility on the test split",
         caption=f"leak 0 = chance floor (mean accuracy {floor:.2f}), 1 = originals (mean accuracy {ceiling:.2f}); "
-        "95 % intervals in brackets",
+        "95 % intervals in brackets; * no other row has less leak and more utility",
     )
-    for heading in ("engine", "level", "attacker's accuracy", "leak", "utility"):
+    for heading in ("engine", "level", "attacker's accuracy", "leak", "utility", "best"):
         table.add_column(heading, justify="left" if heading == "engine" else "right")
+    best = _best_of_all(report)
     for engine in report.engines:
         for point in report.of(engine):
             table.add_row(
@@ -155,9 +156,20 @@ def _front_table(report: Report) -> Table:
                 f"{_mean_accuracy(point.attributes):.2f}",
                 _interval(point.leak),
                 _interval(point.utility),
+                "*" if (engine, point.level) in best else "",
             )
         table.add_section()
     return table
+
+
+def _best_of_all(report: Report) -> set[tuple[str, float]]:
+    """Engine and level of the useful points that no other engine or level beats."""
+    archive: NonDominatedArchive[tuple[str, float]] = NonDominatedArchive()
+    for engine in report.engines:
+        for point in report.of(engine):
+            if point.leak and point.utility and point.utility.value > 0:
+                archive.add(point.leak.value, point.utility.value, (engine, point.level))
+    return {point.payload for point in archive.points}
 
 
 def _readings_table(

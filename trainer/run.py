@@ -233,6 +233,7 @@ def _named_estimator(config: TrainerConfig, space: AnswerSpace, labelled: Labell
                 steps=config.student_steps,
                 batch=config.student_batch,
                 query_choice=config.query_choice,
+                together=config.questions_per_call,
                 criticality=config.criticality,
             )
         case "none":

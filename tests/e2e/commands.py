@@ -9,12 +9,12 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    import signal
     from pathlib import Path
 
 _PRELOADED = (
@@ -92,6 +92,8 @@ def _run(arguments: list[str], folder: Path, out: Path, err: Path) -> None:
         os.dup2(opened, descriptor)
         os.close(opened)
     os.chdir(folder)
+    # Ignored, and so inherited, where the tests themselves run in a shell's background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["vpp", *arguments]
     from langchain_vpp.cli import main
 

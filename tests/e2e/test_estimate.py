@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from langchain_vpp.artifact import read_manifest
 from tests.e2e.conftest import TINY
 from trainer.sandbox.process import SandboxServer
 
@@ -122,3 +123,18 @@ def test_an_evaluation_stops_at_its_limit_on_cost_with_everything_saved(vpp, dat
         after = server.stats()
     assert after["completions"] - stats["completions"] == 100 - paid
     assert after["repeated"] == stats["repeated"]
+
+
+def test_several_questions_per_request_pay_a_picture_once_and_are_all_answered(vpp, data, config, tmp_path):
+    what = ("--data", data, "--config", config, "--model", "sandbox", "--questions-per-call", 2, "--seed", 3)
+    with SandboxServer() as server:
+        provider = ("--base-url", server.base_url, "--out", tmp_path / "run")
+        foreseen = vpp.run("train", *what, *provider, "--dry-run", "--json")
+        done = vpp.run("train", *what, *provider)
+        stats = server.stats()
+    assert done.code == 0, done.err
+    asked = read_manifest(tmp_path / "run")[0].queries
+    assert f"answers: {asked} usable." in done.err
+    assert stats["distinct"] == asked
+    assert stats["completions"] <= 0.75 * asked
+    assert stats["completions"] <= json.loads(foreseen.out)["requests"]

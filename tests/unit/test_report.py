@@ -100,6 +100,18 @@ def test_tables_print_the_chance_floor_the_refusals_and_the_ratio() -> None:
     assert "2.50 x the best" in text
 
 
+def test_points_that_nothing_beats_are_marked() -> None:
+    front = tables(_report())[0]
+    marks = dict(
+        zip(
+            zip(*(column.cells for column in front.columns[:2]), strict=True),
+            front.columns[-1].cells,
+            strict=True,
+        )
+    )
+    assert marks == {("ours", "0"): "*", ("ours", "1"): "*", ("blur", "0.5"): "", ("blur", "0.8"): ""}
+
+
 def test_tables_of_an_evaluation_without_a_chat_model_say_so() -> None:
     text = _text(_report(asked=False))
     assert "not measured" in text

@@ -51,6 +51,19 @@ def test_answer_is_the_likeliest_choice_and_probabilities_sum_to_one(model, name
     assert sum(map(math.exp, reply.log_probabilities.values())) == pytest.approx(1, abs=1e-5)
 
 
+def test_a_numbered_list_gets_a_line_for_each_question(model):
+    image, _ = draw_scene(np.random.default_rng(3))
+    asked = [QUESTIONS["count"], "What is the capital of France?", QUESTIONS["hair"]]
+    reply = model.answer(
+        image, "Answer each question.\n" + "\n".join(f"{i}. {q}" for i, q in enumerate(asked, 1))
+    )
+    lines = [
+        f"{number}. {model.answer(image, question).text}" for number, question in enumerate(asked, start=1)
+    ]
+    assert reply == ("\n".join(lines), None, {})
+    assert lines[1] == f"2. {UNKNOWN}"
+
+
 def test_a_question_about_something_else_gets_no_guess(model):
     image, _ = draw_scene(np.random.default_rng(3))
     assert model.answer(image, "What is the capital of France?") == (UNKNOWN, None, {})

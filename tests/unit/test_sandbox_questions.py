@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.sandbox.questions import route
+from trainer.sandbox.questions import numbered, route
 from trainer.sandbox.scenes import PRIVATE_ATTRIBUTES, PRIVATE_QUESTIONS, TASKS
 
 PARAPHRASES = {
@@ -76,3 +76,13 @@ def test_what_is_not_about_an_attribute_is_not_understood(question):
 
 def test_of_several_questions_the_last_understood_counts():
     assert route("What colour is the sign? And how many balloons are there? Are you sure?") == "count"
+
+
+def test_a_numbered_list_is_taken_apart_and_nothing_else_is():
+    assert numbered("Answer each.\n1. What colour is the sign?\n2. How many balloons?") == [
+        "What colour is the sign?",
+        "How many balloons?",
+    ]
+    assert numbered("1. What colour is the sign?") == []
+    assert numbered("Is it 1. or 2.? How many balloons?") == []
+    assert numbered("2. What colour is the sign?\n3. How many balloons?") == []

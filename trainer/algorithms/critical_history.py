@@ -31,6 +31,7 @@ Nearest literature, and where we differ:
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Literal, NamedTuple
 
 import torch
@@ -245,19 +246,36 @@ def query_disagreement(posteriors: Tensor) -> Tensor:
     return information.clamp(0, 1)
 
 
-def choose_queries(criticality: Tensor, count: int, *, generator: torch.Generator) -> Tensor:
+def choose_queries(
+    criticality: Tensor, images: Tensor, count: int, *, together: int = 1, generator: torch.Generator
+) -> Tensor:
     """Choose what to ask: at random, by criticality.
 
     Each candidate's criticality is blurred by a uniform random number in [0, 1) before the highest are taken, so that a
-    batch is not asked about near copies of one hard case and every candidate may be asked.
+    batch is not asked about near copies of one hard case and every candidate may be asked. Where one request may hold
+    several questions about an image, an image that is asked about is asked its ``together`` most critical ones, since
+    the picture is what a request costs.
 
     Args:
         criticality: In [0, 1], shape ``[N]``; all zero chooses uniformly.
-        count: At most ``N``.
+        images: Which image each candidate is about, ``int64``, shape ``[N]``.
+        count: Most that are chosen.
+        together: Questions that one request may hold.
         generator: Source of randomness.
 
     Returns:
-        Ascending positions, shape ``[count]``.
+        Ascending positions; up to ``together - 1`` fewer than ``count``, since only whole requests are chosen.
     """
     blurred = torch.rand(len(criticality), generator=generator) + criticality
-    return blurred.topk(count).indices.sort().values
+    requests: dict[tuple[int, int], list[int]] = {}
+    """By image and number; in the order of their most critical candidates."""
+    asked: Counter[int] = Counter()
+    for position in blurred.argsort(descending=True).tolist():
+        image = int(images[position])
+        requests.setdefault((image, asked[image] // together), []).append(position)
+        asked[image] += 1
+    chosen: list[int] = []
+    for request in requests.values():
+        if len(chosen) + len(request) <= count:
+            chosen += request
+    return torch.tensor(sorted(chosen), dtype=torch.long)

@@ -220,11 +220,10 @@ class DistilledStudent:
         noise: Standard deviation of the input noise, in units of the pixel range.
         query_choice: What is asked first: where the answer is about to flip, where the student disagrees with itself
             over views of the image, or anything.
+        together: Questions about one image that one request may hold.
         criticality: How records of the history are scored; see
             :func:`~trainer.algorithms.critical_history.record_criticality`.
     """
-
-    least = 1
 
     def __init__(
         self,
@@ -237,15 +236,21 @@ class DistilledStudent:
         learning_rate: float = 1e-3,
         noise: float = 0.02,
         query_choice: QueryChoice = "critical",
+        together: int = 1,
         criticality: RecordScore = "loss",
     ) -> None:
         self.history = history
         self._space, self._labelled = space, labelled
         self._steps, self._batch, self._noise = steps, batch, noise
         self._sizes = space.sizes
-        self._query_choice, self._criticality = query_choice, criticality
+        self._query_choice, self._together, self._criticality = query_choice, together, criticality
         self.network = Reader(question_vectors(space.questions), len(space.answers))
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=learning_rate, weight_decay=1e-2)
+
+    @property
+    def least(self) -> int:
+        """One whole request."""
+        return self._together
 
     def pretrain(
         self, steps: int, *, learning_rate: float, generator: torch.Generator, progress: Callable[[], None]
@@ -265,13 +270,12 @@ class DistilledStudent:
     ) -> Probes:
         """Propose the protected images themselves, each with the question that is most worth asking."""
         pairs = (references >= 0).nonzero()
-        count = min(quota, len(pairs))
-        if not count:
+        if not (quota and len(pairs)):
             return no_probes(images, references)
         criticality = self._query_criticality(images, generator)[pairs[:, 0], pairs[:, 1]]
-        chosen = choose_queries(criticality, count, generator=generator)
+        chosen = choose_queries(criticality, pairs[:, 0], quota, together=self._together, generator=generator)
         rows, questions = pairs[chosen].unbind(1)
-        return Probes(images[rows], rows, questions, torch.arange(count))
+        return Probes(images[rows], rows, questions, torch.arange(len(chosen)))
 
     def observe(self, records: Records, probes: Probes) -> None:  # noqa: ARG002  records say it all
         """See :meth:`UtilityEstimator.observe`."""

@@ -237,10 +237,6 @@ class NonDominatedArchive(Generic[Payload]):
         """The front, by rising leak and so by rising utility."""
         return tuple(self._points)
 
-    def hypervolume(self, reference: tuple[float, float] = (1.0, 0.0)) -> float:
-        """Exact area that the front dominates; see :func:`hypervolume`."""
-        return hypervolume([(point.leak, point.utility) for point in self._points], reference)
-
 
 def spread_levels(levels: Sequence[float], leaks: Sequence[float], count: int) -> tuple[float, ...]:
     """Choose network levels at which the leak falls in equal steps.

@@ -73,8 +73,7 @@ class WhiteBox(NoQueries):
 
     def __init__(self, space: AnswerSpace, vision: LocalVisionModel) -> None:
         self._space = space
-        # `log_probabilities` is for inference: no gradient passes through it.
-        self._network = vision._network.requires_grad_(requires_grad=False)  # noqa: SLF001
+        self._network = vision.network.requires_grad_(requires_grad=False)
         self._attributes = tuple(_attribute(question) for question in space.questions)
 
     def loss(self, images: Tensor, references: Tensor, *, generator: torch.Generator) -> Tensor:  # noqa: ARG002

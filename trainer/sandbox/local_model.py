@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from langchain_vpp.errors import ArtifactError
-from trainer.sandbox.questions import route
+from trainer.sandbox.questions import numbered, route
 from trainer.sandbox.scenes import PRIVATE_ATTRIBUTES, SCENE_SIZE, TASKS
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class Reply(NamedTuple):
 
     Attributes:
         text: One of the attribute's choices, or :data:`UNKNOWN`.
-        attribute: What the question was understood to ask; None if it was not understood.
-        log_probabilities: Choice -> natural logarithm of its probability; empty if not understood.
+        attribute: What the question was understood to ask; None if it was not understood, or to several.
+        log_probabilities: Choice -> natural logarithm of its probability; empty without an attribute.
     """
 
     text: str
@@ -115,10 +115,13 @@ class LocalVisionModel:
 
     Args:
         network: In evaluation mode.
+
+    Attributes:
+        network: The same; gradients pass through it, as they do not through :meth:`log_probabilities`.
     """
 
     def __init__(self, network: SceneNetwork) -> None:
-        self._network = network
+        self.network = network
 
     @classmethod
     def load(cls, folder: Path = WEIGHTS) -> Self:
@@ -161,7 +164,7 @@ class LocalVisionModel:
             Attribute -> natural log-probabilities in the order of its choices, ``[B, number of choices]``.
         """
         with torch.inference_mode():
-            logits = self._network(images, attributes)
+            logits = self.network(images, attributes)
             return {name: values.log_softmax(1) for name, values in logits.items()}
 
     def answer(self, image: Image.Image, question: str) -> Reply:
@@ -169,8 +172,13 @@ class LocalVisionModel:
 
         Args:
             image: Any mode and size; it is seen as RGB at 64 x 64.
-            question: English, about one attribute.
+            question: English, about one attribute; or a numbered list of such questions, which gets a line for each.
         """
+        if listed := numbered(question):
+            lines = [
+                f"{number}. {self.answer(image, each).text}" for number, each in enumerate(listed, start=1)
+            ]
+            return Reply("\n".join(lines), None, {})
         attribute = route(question)
         if attribute is None:
             return Reply(UNKNOWN, None, {})

@@ -88,6 +88,19 @@ def route(text: str) -> str | None:
     return None
 
 
+def numbered(text: str) -> list[str]:
+    """Return the questions of a numbered list: the lines that begin with 1, 2, ... and a full stop.
+
+    Returns:
+        Two or more; none if the text holds no such list.
+    """
+    found: list[str] = []
+    for number, question in re.findall(r"^ *(\d+)\. +(.+)$", text, flags=re.MULTILINE):
+        if int(number) == len(found) + 1:
+            found.append(question)
+    return found if len(found) > 1 else []
+
+
 def _route_sentence(words: Sequence[str]) -> str | None:
     best: tuple[int, int] | None = None
     found = None

@@ -34,6 +34,7 @@ from starlette.routing import Route
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.pixels import decode_image
 from trainer.sandbox.local_model import LocalVisionModel
+from trainer.sandbox.questions import numbered
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -158,10 +159,11 @@ class _Sandbox:
         return JSONResponse(counts)
 
     def _count(self, image: bytes, question: str) -> None:
-        pair = hashlib.sha256(hashlib.sha256(image).digest() + question.encode()).digest()
         self._completions += 1
-        self._repeated += pair in self._seen
-        self._seen.add(pair)
+        for each in numbered(question) or [question]:
+            pair = hashlib.sha256(hashlib.sha256(image).digest() + each.encode()).digest()
+            self._repeated += pair in self._seen
+            self._seen.add(pair)
 
     def _write_record(self, body: bytes) -> None:
         if self._record is None:
@@ -222,7 +224,7 @@ class _Completion:
     def _logprobs(self) -> dict[str, Any] | None:
         if not self._asked.logprobs:
             return None
-        # A reply that was not understood is certain.
+        # A reply to what was not understood, or to several questions, is given as certain.
         believed = self._reply.log_probabilities or {self._reply.text: 0.0}
         ranked = sorted(believed.items(), key=lambda item: -item[1])[: self._asked.top_logprobs or 0]
         token = _token(self._reply.text, believed[self._reply.text])
