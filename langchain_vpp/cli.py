@@ -351,6 +351,10 @@ def evaluate(
     max_cost: _MaxCost = None,
     price: _Price = None,
     timeout: _Timeout = None,
+    judge: Annotated[
+        str | None,
+        typer.Option("--judge", help="A chat model that says which answers to open questions mean the same."),
+    ] = None,
     queries_per_point: Annotated[int | None, typer.Option("--queries-per-point", min=1)] = None,
     query_originals: Annotated[
         bool, typer.Option("--query-originals", help="Also send UNPROTECTED test images, as the reference.")
@@ -368,6 +372,7 @@ def evaluate(
     from trainer.named_model import NamedModel  # noqa: PLC0415
 
     chat_model = None if model is None else NamedModel.parse(model, base_url, timeout).build()
+    answer_judge = None if judge is None else NamedModel.parse(judge, None, timeout).build()
     from trainer.data import load_dataset  # noqa: PLC0415  loads torch
     from trainer.evaluation import EvaluationSettings  # noqa: PLC0415
     from trainer.evaluation import evaluate as measure  # noqa: PLC0415
@@ -390,6 +395,7 @@ def evaluate(
             load_dataset(data),
             chat_model,
             settings,
+            answer_judge=answer_judge,
             ledger=out.with_suffix(".ledger.sqlite"),
             budget=Budget(2**31 if max_queries is None else max_queries, max_cost),
             price=_as_price(charged),

@@ -71,7 +71,7 @@ class TrainerConfig(BaseModel):
     """Weight of the mean distance of a pixel from mid-grey, scaled by the level."""
 
     assessor_steps: int = Field(3, ge=1)
-    """Steps of the assessor on every protected batch, so that it keeps up with the protector."""
+    """Steps of the assessor in every step, each on a protected batch of its own, so that it keeps up."""
 
     precision: Precision = "auto"
     """Arithmetic of the convolutions; ``auto`` takes bfloat16 where the processor computes in it (twice as fast)."""

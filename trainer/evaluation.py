@@ -37,7 +37,7 @@ from trainer.measurements import (
 )
 from trainer.named_model import model_identity
 from trainer.oracle import Oracle
-from trainer.scoring import accuracy, chosen, normalise
+from trainer.scoring import Judge, accuracy, chosen, normalise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -124,10 +124,14 @@ class _Pair(NamedTuple):
     answer: str
     answers: tuple[str, ...] = ()
 
-    def score(self, text: str) -> float | None:
+    def score(self, text: str, same_meaning: Callable[[str, str], bool] | None) -> float | None:
         """Judge an answer, in [0, 1]; ``None`` if it is a refusal or names no class."""
         usable = chosen(text, self.choices) is not None if self.choices else bool(normalise(text))
-        return accuracy(text, self.answer, choices=self.choices, answers=self.answers) if usable else None
+        if not usable:
+            return None
+        return accuracy(
+            text, self.answer, choices=self.choices, answers=self.answers, same_meaning=same_meaning
+        )
 
 
 @dataclass
@@ -148,6 +152,7 @@ def evaluate(
     model: BaseChatModel | None = None,
     settings: EvaluationSettings | None = None,
     *,
+    answer_judge: BaseChatModel | None = None,
     ledger: str | Path | None = None,
     budget: Budget | None = None,
     price: Price | None = None,
@@ -164,6 +169,8 @@ def evaluate(
         dataset: Images with task questions and private labels.
         model: The chat model; without one only the leak is measured.
         settings: What is measured.
+        answer_judge: Says which answers to open questions mean the same ("sofa", "couch"); without one only equal words
+            do. It is sent pairs of answers, never a picture; see :class:`~trainer.scoring.Judge`.
         ledger: File for the queries, of this evaluation alone. Needed with a model.
         budget: What may be spent in the ledger, over all calls; unlimited if not given.
         price: Of tokens, for a budget in money.
@@ -179,12 +186,17 @@ def evaluate(
     if model is not None and ledger is None:
         raise TrainingError("an evaluation with a chat model needs a ledger file; nothing was sent.")
     run = _Evaluation(source, dataset, settings or EvaluationSettings(), on_progress or (lambda _: None))
+    if answer_judge is not None:
+        run.same_meaning = Judge(answer_judge).same
     run.attack()
     if model is not None and ledger is not None:
         limit = budget or Budget(2**31)
         with Ledger(Path(ledger), model=f"{model_identity(model)}|labels", price=price) as book:
             run.ask(Oracle(model, book, limit, max_concurrency=run.settings.max_concurrency), book)
-    return run.report(None if model is None else model_identity(model))
+    return run.report(
+        None if model is None else model_identity(model),
+        None if answer_judge is None else model_identity(answer_judge),
+    )
 
 
 class _Evaluation:
@@ -224,6 +236,7 @@ class _Evaluation:
         self.private_pairs = self._private_pairs()
         self.attacker = FreshClassifier(self.attributes)
         self.seen: dict[_Setting, _Seen] = {}
+        self.same_meaning: Callable[[str, str], bool] | None = None
         self.queries = QueryCount()
 
     # -- what is to be measured ----------------------------------------------------------------------------------
@@ -407,7 +420,7 @@ class _Evaluation:
 
     # -- the report ----------------------------------------------------------------------------------------------
 
-    def report(self, model: str | None) -> Report:
+    def report(self, model: str | None, answer_judge: str | None) -> Report:
         """Judge what was seen."""
         originals = self._judge(self.originals, None)
         if originals.leak is None:
@@ -428,6 +441,7 @@ class _Evaluation:
             data_digest=self.dataset.digest,
             seed=self.settings.seed,
             model=model,
+            judge=answer_judge,
             images={split: len(examples) for split, examples in self.examples.items()},
             attacker=self.attacker.description,
             originals=originals,
@@ -484,7 +498,7 @@ class _Evaluation:
             for position, (pair, answer) in enumerate(pairs):
                 if pair.subject != subject or answer is None:
                     continue
-                score = pair.score(answer.text)
+                score = pair.score(answer.text, self.same_meaning)
                 unusable += score is None
                 if score is not None or kind == "task":
                     scores[position] = score or 0.0

@@ -99,6 +99,8 @@ class Report(_Record):
     seed: int
     model: str | None
     """The chat model, as ``class:name``."""
+    judge: str | None = None
+    """The chat model that decided which answers to open questions mean the same, as ``class:name``."""
     images: dict[str, int]
     """Images used of each split."""
     attacker: str

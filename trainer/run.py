@@ -467,7 +467,9 @@ class _Run:
             config.plainness * level * plainness,
         )
 
-        loss = self._assessor_steps(protected.detach(), level, self.labels[rows])
+        loss = self._assessor_step(protected.detach(), level, self.labels[rows])
+        for turn in range(1, config.assessor_steps):
+            loss = self._assessor_step(*self._assessor_batch(turn))
 
         now = float(privacy_loss(read.detach(), pull=0).mean())
         self.leak = now if self.leak is None else 0.9 * self.leak + 0.1 * now
@@ -479,15 +481,23 @@ class _Run:
             "queries": float(self.planned),
         }
 
-    def _assessor_steps(self, protected: Tensor, level: Tensor, labels: Tensor) -> Tensor:
-        """Let the assessor follow the protector; returns its last loss."""
+    def _assessor_batch(self, turn: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Protected images, levels and labels for one more step: on the same batch again it would learn it by heart."""
+        generator = self._generator(f"assessor/{turn}", self.step)
+        rows = torch.randint(len(self.images), (self.config.batch,), generator=generator)
+        level = sample_levels(self.config.batch, generator=generator)
+        with torch.no_grad():
+            protected = self.protector.at_network_level(self.images[rows].float() / 255, level)
+        return self._encode(protected)[1].float() / 255, level, self.labels[rows]
+
+    def _assessor_step(self, protected: Tensor, level: Tensor, labels: Tensor) -> Tensor:
+        """Let the assessor follow the protector; returns its loss."""
         self.assessor.train()
-        for _ in range(self.config.assessor_steps):
-            loss = self.assessor.loss(protected, level, labels)
-            self.assessor_optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.assessor.parameters(), 1.0)
-            self.assessor_optimizer.step()
+        loss = self.assessor.loss(protected, level, labels)
+        self.assessor_optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.assessor.parameters(), 1.0)
+        self.assessor_optimizer.step()
         return loss.detach()
 
     @staticmethod

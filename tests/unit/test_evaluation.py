@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,28 @@ class _Eyes(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=AIMessage(answer))])
 
 
+class _Wordy(_Eyes):
+    """Answers open questions in its own words."""
+
+    def _generate(
+        self, messages: list[BaseMessage], stop=None, run_manager=None, **kwargs: Any
+    ) -> ChatResult:
+        message = super()._generate(messages).generations[0].message
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(f"{message.content} all over"))])
+
+
+class _Compares(_Eyes):
+    """Says whether the shorter of two answers is in the longer one."""
+
+    def _generate(
+        self, messages: list[BaseMessage], stop=None, run_manager=None, **kwargs: Any
+    ) -> ChatResult:
+        assert isinstance(messages[0].content, str)
+        self.calls.append(messages[0].content)
+        short, long = sorted(re.findall(r'"([^"]+)"', messages[0].content)[-2:], key=len)
+        return ChatResult(generations=[ChatGeneration(message=AIMessage("yes" if short in long else "no"))])
+
+
 class _Identity:
     def protect(self, image: Image.Image, level: float) -> Image.Image:
         return image.copy()
@@ -152,6 +175,34 @@ def test_an_attacker_adapts_to_a_protection_that_fools_one_trained_on_originals(
             return Image.fromarray(255 - np.asarray(image))
 
     assert _scaled(_evaluate(_Inverts(), dataset, tmp_path))["tone"] > 0.9
+
+
+def test_a_judge_decides_whether_answers_to_open_questions_mean_the_same(dataset, tmp_path) -> None:
+    examples = tuple(
+        example.model_copy(
+            update={"tasks": tuple(task.model_copy(update={"choices": ()}) for task in example.tasks)}
+        )
+        for example in dataset.examples
+    )
+    open_questions = Dataset(dataset.folder, examples, "open")
+    judge = _Compares()
+    reports = [
+        evaluate(
+            _Identity(),
+            open_questions,
+            _Wordy(),
+            _settings(),
+            answer_judge=each,
+            ledger=tmp_path / "l.sqlite",
+        )
+        for each in (None, judge)
+    ]
+    alone, judged = (report.of(OURS)[0].utility.value for report in reports)
+    assert alone < 0.05
+    assert judged > 0.9
+    assert [report.judge for report in reports] == [None, "_Compares:eyes"]
+    assert len(judge.calls) == len(set(judge.calls)) <= len(_COLOURS) ** 2
+    assert reports[1].queries.paid == 0
 
 
 def test_same_seed_gives_the_same_report(dataset, tmp_path) -> None:

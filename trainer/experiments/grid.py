@@ -107,6 +107,13 @@ PAPER: Final = Grid(
             Method(name=name, settings={"estimator": name})
             for name in ("zo-image", "zo-code", "spsa", "spsa-gc", "rgf")
         ),
+        Method(
+            name="spsa-gc, tuned",
+            settings={
+                "estimator": "spsa-gc",
+                "zeroth_order": {"radius": 0.1, "directions": 1, "images": 8, "momentum": 0.5},
+            },
+        ),
         *(
             Method(
                 name=f"student, {name}",
