@@ -57,7 +57,6 @@ def assert_gone(pids, seconds: float) -> None:
     wait_until(lambda: not couriers().keys() & set(pids), seconds)
 
 
-@pytest.mark.slow
 def test_20_kills_and_5_outages_change_nothing_and_pay_nothing_twice(vpp, data, config, server, tmp_path):
     config.write_text(json.dumps(LONGER))
     assert train(vpp, data, config, tmp_path / "whole", server, "--seed", 21).code == 0

@@ -250,7 +250,6 @@ def test_a_cell_that_fails_is_told_and_the_others_are_kept(tmp_path, monkeypatch
     assert sorted(result.cell.method for result in load_results(tmp_path)) == ["blur", "bound", "student"]
 
 
-@pytest.mark.slow
 def test_a_cell_runs_in_a_process_and_a_thread_of_its_own(judge, tmp_path):
     assert running._in_own_process(torch.get_num_threads) == 1
     grid = Grid(methods=(), sizes=SIZES, baselines={"pixelate": (0.2, 0.9)})
