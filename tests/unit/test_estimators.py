@@ -73,8 +73,8 @@ def test_pretraining_reads_the_labels_and_its_loss_points_to_them():
     subject = student(labelled)
     subject.pretrain(80, learning_rate=4e-3, generator=generator(), progress=lambda: None)
     images = labelled.images.float() / 255
-    right = subject.loss(images, labelled.references, generator=generator())
-    wrong = subject.loss(images, 1 - labelled.references, generator=generator())
+    right = subject.loss(images, labelled.references, generator=generator()).detach()
+    wrong = subject.loss(images, 1 - labelled.references, generator=generator()).detach()
     assert float(right.mean()) < 0.3
     assert float(wrong.mean()) > 1
 
