@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from trainer.run import Progress
 
 DEMO: Final = TrainerConfig(
-    steps=320,
+    steps=290,
     pretraining_steps=300,
     max_queries=2000,
     access="logprobs",
@@ -63,7 +63,7 @@ class Plan(NamedTuple):
     test: int = 300
     levels: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
     """At which the protector is measured, as well as at the artifact's balanced level."""
-    baseline_levels: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
+    baseline_levels: tuple[float, ...] = (0.3, 0.5, 0.8)
     attacker_images: int = 700
     """That the attacker adapts to, other ones at every operating point."""
     queries_per_point: int = 200

@@ -88,10 +88,14 @@ def _fidelity_alone(*weights: float) -> tuple[Method, ...]:
     )
 
 
+_STEPS: Final[dict[str, JsonValue]] = {"steps": 320}
+"""The demo, which has to end within minutes, takes a few less."""
+
 QUICK: Final = Grid(
     methods=(Method(name="student"), _WHITE_BOX, *_fidelity_alone(3.0)),
     budgets=(500, 2000),
     access=("labels",),
+    settings=_STEPS,
 )
 """One estimator between the white box and the baselines."""
 
@@ -130,6 +134,7 @@ PAPER: Final = Grid(
         _WHITE_BOX,
         *_fidelity_alone(1.0, 3.0, 10.0, 30.0),
     ),
+    settings=_STEPS,
 )
 """The table of ``trainer/README.md``."""
 
