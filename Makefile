@@ -9,7 +9,7 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev
 	# Two processes of one thread each; threads that compete for two cores make small tensors twenty times as slow.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
 	# By itself: two networks that learn at once on two cores take many times as long.
 	$(BIN)/python -m pytest -m slow $(ARGS)
 

@@ -39,7 +39,7 @@ print(dataset.private_attributes)
 
 # %%
 config = TrainerConfig(
-    steps=10 if SMOKE else 290,
+    steps=10 if SMOKE else 240,
     pretraining_steps=5 if SMOKE else 300,
     batch=8 if SMOKE else 32,
     max_queries=40 if SMOKE else 2000,

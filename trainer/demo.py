@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from trainer.run import Progress
 
 DEMO: Final = TrainerConfig(
-    steps=290,
+    steps=240,
     pretraining_steps=300,
     max_queries=2000,
     access="logprobs",
