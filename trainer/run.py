@@ -441,9 +441,7 @@ class _Run:
     def _train_step(self) -> dict[str, float]:
         config = self.config
         generator = self._generator("batch", self.step)
-        rows = torch.randint(len(self.images), (config.batch,), generator=generator)
-        level = sample_levels(config.batch, generator=generator)
-        images = self.images[rows].float() / 255
+        rows, images, level = self._draw(generator)
         protected = self.protector.at_network_level(images, level)
         encoded, sent = self._encode(protected.detach())
         # Straight through the encoder (Bengio et al., 2013): the values that arrive with the gradient of what was
@@ -481,13 +479,16 @@ class _Run:
             "queries": float(self.planned),
         }
 
+    def _draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows of the training split, their images in [0, 1], and a level for each."""
+        rows = torch.randint(len(self.images), (self.config.batch,), generator=generator)
+        return rows, self.images[rows].float() / 255, sample_levels(self.config.batch, generator=generator)
+
     def _assessor_batch(self, turn: int) -> tuple[Tensor, Tensor, Tensor]:
         """Protected images, levels and labels for one more step: on the same batch again it would learn it by heart."""
-        generator = self._generator(f"assessor/{turn}", self.step)
-        rows = torch.randint(len(self.images), (self.config.batch,), generator=generator)
-        level = sample_levels(self.config.batch, generator=generator)
+        rows, images, level = self._draw(self._generator(f"assessor/{turn}", self.step))
         with torch.no_grad():
-            protected = self.protector.at_network_level(self.images[rows].float() / 255, level)
+            protected = self.protector.at_network_level(images, level)
         return self._encode(protected)[1].float() / 255, level, self.labels[rows]
 
     def _assessor_step(self, protected: Tensor, level: Tensor, labels: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import re
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Self
 
@@ -19,31 +20,18 @@ Trouble = Literal["busy", "silent", "refuses"]
 _CHOICES = re.compile(r"exactly one of: (.*)\.")
 
 
-class TroubledProvider:
-    """Answers each question with one of its choices, drawn from the picture, or makes trouble.
+class _LocalServer(ABC):
+    """Listens on a free port while its context is entered."""
 
-    Args:
-        trouble: Share of the requests for each kind: ``busy`` is a 429 with ``Retry-After``, ``silent`` is a connection
-            that ends without an answer, ``refuses`` is an answer that is none.
-        holds: How many of the silent connections are held for three seconds before they end.
-        seed: Of the draws.
-    """
-
-    def __init__(self, trouble: dict[Trouble, float], *, holds: int = 0, seed: int = 0) -> None:
-        self.trouble = trouble
-        self._holds = holds
-        self.counts = {"answered": 0, "busy": 0, "silent": 0, "refuses": 0}
-        self.paid: list[tuple[str, str]] = []
-        """Picture and question of each answer, refusals too."""
-        self._random = random.Random(seed)
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        provider = self
+        owner = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                provider.handle(self, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                owner.handle(self, self.rfile.read(int(self.headers["Content-Length"])))
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -59,8 +47,32 @@ class TroubledProvider:
         self._server.shutdown()
         self._server.server_close()
 
-    def handle(self, request: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
-        text, image = body["messages"][0]["content"]
+    @abstractmethod
+    def handle(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        """Answer a request, or don't."""
+
+
+class TroubledProvider(_LocalServer):
+    """Answers each question with one of its choices, drawn from the picture, or makes trouble.
+
+    Args:
+        trouble: Share of the requests for each kind: ``busy`` is a 429 with ``Retry-After``, ``silent`` is a connection
+            that ends without an answer, ``refuses`` is an answer that is none.
+        holds: How many of the silent connections are held for three seconds before they end.
+        seed: Of the draws.
+    """
+
+    def __init__(self, trouble: dict[Trouble, float], *, holds: int = 0, seed: int = 0) -> None:
+        super().__init__()
+        self.trouble = trouble
+        self._holds = holds
+        self.counts = {"answered": 0, "busy": 0, "silent": 0, "refuses": 0}
+        self.paid: list[tuple[str, str]] = []
+        """Picture and question of each answer, refusals too."""
+        self._random = random.Random(seed)
+
+    def handle(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        text, image = json.loads(body)["messages"][0]["content"]
         with self._lock:
             kind = self._draw()
             self.counts[kind] += 1
@@ -86,7 +98,7 @@ class TroubledProvider:
         return "answered"
 
 
-class Relay:
+class Relay(_LocalServer):
     """Stands before a provider, and cuts requests off during outages, before any of them is forwarded.
 
     Args:
@@ -102,34 +114,12 @@ class Relay:
     """
 
     def __init__(self, base_url: str, *, delay: float, outages: dict[int, float] | None = None) -> None:
+        super().__init__()
         self._target, self._delay = base_url, delay
         self._outages = sorted((outages or {}).items(), reverse=True)
         self._down_until = 0.0
-        self._lock = threading.Lock()
         self.forwarded = self.in_flight = 0
         self.cut: list[int] = []
-        relay = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                relay.handle(self, self.rfile.read(int(self.headers["Content-Length"])))
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.base_url = f"http://127.0.0.1:{self._server.server_port}/v1"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     def restore(self) -> None:
         self._down_until = 0.0

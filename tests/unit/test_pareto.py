@@ -213,6 +213,8 @@ def test_archive_holds_what_no_other_point_beats(points):
     assert [(point.leak, point.utility) for point in archive.points] == sorted(unbeaten)
     for point in archive.points:
         assert point.payload == points.index((point.leak, point.utility))  # of equal points the first
+    kept = [(point.leak, point.utility) for point in archive.points]
+    assert hypervolume(kept) == pytest.approx(hypervolume(points))
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=8))
