@@ -243,7 +243,7 @@ def class_mean_precision(
     )
 
 
-def bootstrap_mean(scores: Tensor, groups: Tensor, *, generator: torch.Generator) -> Estimate | None:
+def bootstrap_mean(scores: Tensor, groups: Tensor, *, generator: torch.Generator) -> Estimate:
     """Mean score of images and its bootstrap 95 % interval over groups.
 
     Args:
@@ -251,11 +251,11 @@ def bootstrap_mean(scores: Tensor, groups: Tensor, *, generator: torch.Generator
         groups: Group of each image, numbered from 0, shape ``[N]``.
         generator: Source of randomness.
 
-    Returns:
-        ``None`` where no image has a score.
+    Raises:
+        ValueError: If no image has a score.
     """
     if not scores.isfinite().any():
-        return None
+        raise ValueError("no image has a score")
     return _estimate(_resampled_means(scores[:, None], groups, generator)[:, 0])
 
 
@@ -267,7 +267,7 @@ def floor_from_tasks(
     groups: Tensor,
     *,
     generator: torch.Generator,
-) -> Estimate | None:
+) -> Estimate:
     """Accuracy of guessing a private attribute from the reference answers to the tasks, without any picture.
 
     No protector that keeps the tasks can go below it. The guess is the commonest class among the training images with
@@ -283,11 +283,8 @@ def floor_from_tasks(
         groups: Group of each test image, numbered from 0, shape ``[N]``.
         generator: Of the bootstrap over groups.
 
-    Returns:
-        ``None`` where no test image has a known class.
-
     Raises:
-        ValueError: If no training image has a known class.
+        ValueError: If no training image or no test image has a known class.
     """
     known = train_labels >= 0
     if not known.any():

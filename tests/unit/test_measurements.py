@@ -84,7 +84,11 @@ def test_images_of_few_groups_give_a_wider_interval() -> None:
     assert apart.value == together.value == 0.5
     assert apart.low > 0.3
     assert (together.low, together.high) == (0.0, 1.0)
-    assert bootstrap_mean(torch.full((3,), torch.nan), torch.arange(3), generator=_generator()) is None
+
+
+def test_no_score_at_all_has_no_mean() -> None:
+    with pytest.raises(ValueError, match="no image"):
+        bootstrap_mean(torch.full((3,), torch.nan), torch.arange(3), generator=_generator())
 
 
 def _floor(answers: torch.Tensor, labels: torch.Tensor):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainer.arithmetic import fast_arithmetic
 from trainer.attackers.backbones import Backbone, BackboneClassifier
+from trainer.attackers.layers import convolution, settle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,8 +19,6 @@ Architecture = Literal["small"] | Backbone
 
 _BATCH = 32
 _READ_BATCH = 64
-_SETTLE = 1024
-"""Most images that the statistics of batch normalisation are taken from after training."""
 _RATES: Final[Mapping[Architecture, tuple[float, float]]] = {
     "small": (4e-3, 3e-3),
     "resnet18": (2e-3, 1e-3),
@@ -60,11 +59,11 @@ class AttributeClassifier(nn.Module):
         self.classes = classes
         self.stem = nn.Sequential(
             nn.PixelUnshuffle(2),
-            *_convolution(12, 32, pool=2),
-            *_convolution(32, 64, pool=2),
-            *_convolution(64, 128),
+            *convolution(12, 32, pool=2),
+            *convolution(32, 64, pool=2),
+            *convolution(64, 128),
         )
-        self.residual = nn.Sequential(*_convolution(128, 128))
+        self.residual = nn.Sequential(*convolution(128, 128))
         self.heads = nn.Linear(256, sum(classes))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -287,21 +286,8 @@ class FreshClassifier:
                 (torch.stack(losses).sum() / batch).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
-        order = torch.randperm(len(train.images), generator=generator)[: min(steps * batch, _SETTLE)]
-        self._settle(train.images[order])
-
-    @torch.no_grad()
-    def _settle(self, images: Tensor) -> None:
-        """Compute the statistics of batch normalisation anew, by the final weights.
-
-        Their running means lag behind: with few steps, a deep network that learned well reads at chance with them.
-        """
-        for layer in self._prepared().modules():
-            if isinstance(layer, nn.BatchNorm2d):
-                layer.reset_running_stats()
-                layer.momentum = None  # the mean over all that follows
-        for part in torch.split(images, min(_BATCH, len(images))):
-            self._logits(part)
+        order = torch.randperm(len(train.images), generator=generator)
+        settle(network, self._logits, train.images[order])
 
     def _logits(self, images: Tensor) -> tuple[Tensor, ...]:
         pixels = images.to(self._device, memory_format=torch.channels_last).float().div_(255)
@@ -401,13 +387,3 @@ def combine(candidates: Sequence[Scores], labels: Tensor) -> tuple[Scores, Tenso
 def _by_attribute(scores: Tensor, choice: Tensor) -> Tensor:
     """From ``[C, N, A, K]``, each attribute of one candidate: ``[N, A, K]``."""
     return scores[choice, :, torch.arange(len(choice))].transpose(0, 1)
-
-
-def _convolution(inputs: int, outputs: int, *, pool: int = 1) -> tuple[nn.Module, ...]:
-    # Pooling first: the same maximum, at a quarter of the cost of what follows.
-    return (
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.MaxPool2d(pool),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-    )
