@@ -104,6 +104,7 @@ def test_every_page_is_well_formed_and_has_nothing_to_load_or_run(name, original
             assert attribute != "style"  # the policy would refuse it
             if attribute in LOADING:
                 assert value.startswith(("#", "data:image/jpeg;base64,"))
+    assert {child.tag for terms in root.iter("dl") for child in terms} <= {"dt", "dd"}
     assert not re.search(r"url\(|@import|image-set", root.find("head/style").text)
     targets = {element.get("id") for element in root.iter() if element.get("id")}
     assert {element.get("href")[1:] for element in root.iter("a")} <= targets
