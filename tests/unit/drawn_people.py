@@ -125,7 +125,12 @@ def fooling(people: People) -> tuple[Assessor, Callable[[Tensor], Tensor]]:
         with torch.no_grad():
             pattern -= 4 * gradient.sign()
     found = pattern.detach()
-    return assessor, lambda originals: (originals.float() + found).clamp(0, 255).round().byte()
+
+    def protect(originals: Tensor) -> Tensor:
+        fitting = nn.functional.interpolate(found, originals.shape[2:], mode="bilinear")
+        return (originals.float() + fitting).clamp(0, 255).round().byte()
+
+    return assessor, protect
 
 
 class Pointwise:

@@ -27,7 +27,7 @@ def people():
 
 @pytest.fixture(scope="module")
 def prepared(people):
-    attacker = Inverter(epochs=8)
+    attacker = Inverter(epochs=8, width=24)
     attacker.prepare(_data(people, identity), generator=_generator())
     return attacker
 
