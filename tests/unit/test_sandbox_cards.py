@@ -142,6 +142,22 @@ def test_every_layout_keeps_all_fields_on_the_card_and_apart(layout, monkeypatch
             assert overlap(made.boxes[first], made.boxes[second]) < 0.3, (seed, first, second)
 
 
+@pytest.mark.parametrize("fonts", card_design._FONTS, ids=lambda each: each.regular)
+def test_the_longest_value_fits_the_narrowest_place_in_every_font(fonts):
+    widest = card_design.CARD_SIZE[0] - 2 * 8 - 14 - 98 - 10  # beside the widest stripe and portrait
+    narrowest = widest / 2 - 3
+    font = fonts.font(round(card_design._SMALLEST_VALUE * 20))
+    values = [
+        *TASKS["department"].choices,
+        *cards._FIRST_NAMES,
+        *cards._LAST_NAMES,
+        "28 Mar 1988",
+        "482-1936",
+    ]
+    for value in values:
+        assert font.getlength(value.upper()) / 20 <= narrowest, value
+
+
 def test_values_are_large_enough_to_read_and_stand_out(drawn):
     for each in drawn:
         for name in (*TEXTS, "department", "gate", "expiry"):

@@ -25,7 +25,7 @@ Box: TypeAlias = tuple[float, float, float, float]
 CARD_SIZE: Final = (300.0, 206.0)
 """Width and height of a flat card in its own units, which are about pixels of the smallest picture."""
 
-_SMALLEST_VALUE: Final = 11.0
+_SMALLEST_VALUE: Final = 10.5
 """Size of the smallest value's font, card units: what a text recogniser still reads in the smallest picture."""
 
 _STRIPE: Final[Mapping[str, Colour]] = {
@@ -280,9 +280,12 @@ class FlatCard:
     def _fitting(
         self, lines: Sequence[str], width: float, height: float, style: _Style
     ) -> ImageFont.FreeTypeFont | None:
-        """The largest font up to the style's size, and up to ``height``, in which each line is within ``width``."""
+        """The largest font, up to the style's size and ``height``, that keeps each line within ``width``, if any does."""
+        largest = min(style.size, height)
+        if largest < _SMALLEST_VALUE:
+            return None
         for bold in dict.fromkeys((style.bold, False)):
-            for size in np.arange(min(style.size, height), _SMALLEST_VALUE - 0.01, -0.5).tolist():
+            for size in (*np.arange(largest, _SMALLEST_VALUE, -0.5).tolist(), _SMALLEST_VALUE):
                 font = self._fonts.font(math.floor(size * self._scale), bold=bold)
                 if max(font.getlength(line) for line in lines) <= width * self._scale:
                     return font

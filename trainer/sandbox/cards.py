@@ -103,8 +103,8 @@ def make_cards(
 
     Raises:
         DataError: See :func:`~trainer.sandbox.portraits.read_portraits` and
-            :func:`~trainer.sandbox.drawn_data.write_data`; also if ``largest`` is too small, a portrait can't be decoded,
-            or the fonts are missing.
+            :func:`~trainer.sandbox.drawn_data.write_data`; also if ``largest`` is too small, a portrait can't
+            be decoded, or the fonts are missing.
     """
     portraits = read_portraits(faces)
     orders = {
