@@ -280,7 +280,7 @@ class FlatCard:
     def _fitting(
         self, lines: Sequence[str], width: float, height: float, style: _Style
     ) -> ImageFont.FreeTypeFont | None:
-        """The largest font, up to the style's size and ``height``, that keeps each line within ``width``, if any does."""
+        """The largest font, up to the style's size and ``height``, that keeps every line within ``width``; or none."""
         largest = min(style.size, height)
         if largest < _SMALLEST_VALUE:
             return None
