@@ -3,7 +3,7 @@
 Each picture is drawn for one step and never seen again, in other processes while this one trains. The scenes take
 about ten minutes on two cores. For the cards a few batches were measured, on a core that computes in bfloat16: 18 ms a
 card to learn and 30 ms to draw it, so about two and a half hours on two cores; on a GPU drawing is all that takes time,
-and ``--workers`` shares it out. A run that was stopped goes on from its checkpoint when the same command is given again.
+and ``--workers`` shares it out. A run that was stopped goes on from its checkpoint when the same command is given.
 """
 
 from __future__ import annotations
