@@ -205,10 +205,26 @@ def test_attention_is_only_wrong_where_there_is_nothing_to_see():
 def test_the_loss_falls_on_cards_that_are_seen_again():
     course = dataclasses.replace(COURSE, steps=30, peak_rate=4e-3)
     run = train_local_model._Run(course, steps=30, seed=0, device="cpu")
-    lessons = train_local_model._Lessons(course, 0, 2, seed=0)
+    lessons = train_local_model._Lessons(train_local_model._Drawings(course, 0), course, 0, seed=0, end=2)
     batch = train_local_model._Lesson(*map(torch.stack, zip(lessons[0], lessons[1], strict=True)))
     losses = [sum(run.learn(batch, "auto").values()) for _ in range(10)]
     assert np.mean(losses[-2:]) < 0.8 * losses[0]
+
+
+def test_a_round_shows_each_kept_card_once_in_an_order_of_its_own():
+    course = dataclasses.replace(COURSE, different=6)
+    kept = train_local_model._draw_all(train_local_model._Drawings(course, 0), workers=0)
+    assert len(kept) == 6
+    lessons = train_local_model._Lessons(kept, course, 0, seed=0, end=18)
+    rounds = [[lessons[6 * turn + place].image for place in range(6)] for turn in range(3)]
+    orders = [
+        [next(i for i, first in enumerate(rounds[0]) if torch.equal(image, first)) for image in each]
+        for each in rounds
+    ]
+    assert [sorted(order) for order in orders] == [list(range(6))] * 3
+    assert len({tuple(order) for order in orders}) == 3
+    later = train_local_model._Lessons(kept, course, 7, seed=0, end=18)
+    assert torch.equal(later[0].image, lessons[7].image)
 
 
 def quick_scenes(steps=4) -> Course:

@@ -99,6 +99,10 @@ def _font(file: str, size: float) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(folder / file), size, layout_engine=ImageFont.Layout.BASIC)
 
 
+class DoesNotFitError(ValueError):
+    """A value can't be set large enough to be read where the layout wants it."""
+
+
 class _Style(NamedTuple):
     size: float
     """Of values; captions have 0.6 of it."""
@@ -135,7 +139,11 @@ class FlatCard:
         return mask
 
     def draw(self, face: Image.Image, values: Mapping[str, str]) -> None:
-        """Draw everything, each thing in a place of its own."""
+        """Draw everything, each thing in a place of its own.
+
+        Raises:
+            DoesNotFitError: If a value can't be set large enough; about one card in ten thousand.
+        """
         self._draw_pattern()
         room = self._draw_frame()
         portrait, slots = LAYOUTS[int(self._generator.integers(len(LAYOUTS)))](self._generator, room)
@@ -264,8 +272,8 @@ class FlatCard:
         if font is None:
             lines = text.split(" ", 1)
             font = self._fitting(lines, right - start, (bottom - top) / (head + 1.1 * len(lines)), style)
-        if font is None:  # never seen, but a card that can't be read must not be counted
-            raise ValueError(f"the {name} does not fit its place on the card")
+        if font is None:
+            raise DoesNotFitError(f"the {name} does not fit its place on the card")
         size = font.size / self._scale
         spare = bottom - top - (head + 1.1 * len(lines)) * size
         y = top + min(spare, 4.0) + head * size

@@ -11,6 +11,7 @@ Names and companies are invented.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from langchain_vpp.errors import DataError
-from trainer.sandbox.card_design import CARD_SIZE, FlatCard
+from trainer.sandbox.card_design import CARD_SIZE, DoesNotFitError, FlatCard
 from trainer.sandbox.drawn_data import Entry, write_data
 from trainer.sandbox.portraits import PRIVATE_ATTRIBUTES, read_portraits
 from trainer.sandbox.scenes import Question, pick, shade
@@ -209,13 +210,22 @@ def draw_card(
         "birth date": _birth_date(generator, labels["age_group"]),
     }
     scale = _SUPERSAMPLE * width / CARD_VIEW[0]
-    flat = FlatCard(generator, scale, labels["stripe"])
-    flat.draw(face, values)
+    flat = _flat_card(generator, face, values, scale, labels["stripe"])
     size = width, width * CARD_VIEW[1] // CARD_VIEW[0]
     corners = _lay_down(generator, size)
     image = _photograph(generator, flat.image, flat.shape(), corners, size)
     texts = {name: flat.printed[name] for name in TEXTS}
     return Card(image, labels, texts, flat.boxes, tuple((x, y) for x, y in corners.tolist()))
+
+
+def _flat_card(
+    generator: np.random.Generator, face: Image.Image, values: Mapping[str, str], scale: float, stripe: str
+) -> FlatCard:
+    while True:  # a card that can't be read must not be counted
+        flat = FlatCard(generator, scale, stripe)
+        with contextlib.suppress(DoesNotFitError):
+            flat.draw(face, values)
+            return flat
 
 
 # -- the photograph ------------------------------------------------------------------------------------------------

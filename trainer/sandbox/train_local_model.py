@@ -1,9 +1,8 @@
 """Train the weights of a local vision model: ``python -m trainer.sandbox.train_local_model [scenes | cards]``.
 
-Each picture is drawn for one step and never seen again, in other processes while this one trains. The scenes take
-about ten minutes on two cores. For the cards a few batches were measured, on a core that computes in bfloat16: 18 ms a
-card to learn and 30 ms to draw it, so about two and a half hours on two cores; on a GPU drawing is all that takes time,
-and ``--workers`` shares it out. A run that was stopped goes on from its checkpoint when the same command is given.
+Other processes draw what this one learns from. A scene is drawn for one step and never seen again; that takes about
+ten minutes on two cores. A card takes longer to draw than to learn from, so a number of them are drawn first and seen
+several times. A run that was stopped goes on from its checkpoint when the same command is given.
 """
 
 from __future__ import annotations
@@ -79,6 +78,8 @@ class Course:
     steps: int
     batch: int
     peak_rate: float
+    different: int | None = None
+    """How many pictures are drawn, each to be seen several times; by default one for each time."""
 
 
 SCENE_COURSE: Final = Course(
@@ -126,9 +127,10 @@ def card_course(faces: Path) -> Course:
             "licence": "MIT, as the package; portraits: CC BY 4.0",
             "attribution": "Trained on portraits of FairFace (Karkkainen and Joo, WACV 2021), CC BY 4.0.",
         },
-        steps=6000,
+        steps=3000,
         batch=48,
         peak_rate=2e-3,
+        different=20_000,
     )
 
 
@@ -142,38 +144,68 @@ class _Lesson(NamedTuple):
     """Left, top, right and bottom as shares of the picture, ``[attributes, 4]``; all 0 where unknown."""
 
 
-class _Lessons(Dataset[_Lesson]):
+class _Kept(NamedTuple):
+    """A drawn picture until it is learned from."""
+
+    file: bytes
+    labels: Tensor
+    places: Tensor
+    """Labels and places as in a lesson."""
+
+    def lesson(self, subject: Subject) -> _Lesson:
+        return _Lesson(to_tensor(Image.open(io.BytesIO(self.file)), subject.size), self.labels, self.places)
+
+
+class _Drawings(Dataset[_Kept]):
     """Drawn on demand; compressed as real pictures are, except each fourth."""
 
-    def __init__(self, course: Course, first: int, end: int, seed: int) -> None:
-        self._course = course
+    def __init__(self, course: Course, seed: int) -> None:
+        self._course, self._seed = course, seed
+
+    def __len__(self) -> int:
+        return self._course.different or self._course.steps * self._course.batch
+
+    def __getitem__(self, index: int) -> _Kept:
+        generator = np.random.default_rng((self._seed, STREAMS["train"], index))
+        picture = self._course.draw(generator, "train")
+        return _keep(picture, self._course.subject, int(generator.integers(70, 96)) if index % 4 else None)
+
+
+class _Lessons(Dataset[_Lesson]):
+    """What is learned from, in the order of learning; several rounds if there are fewer drawings, each shuffled."""
+
+    def __init__(
+        self, drawings: _Drawings | Sequence[_Kept], course: Course, first: int, seed: int, end: int
+    ) -> None:
+        self._drawings, self._course, self._seed = drawings, course, seed
         self._first, self._end = first, end
-        self._seed = seed
 
     def __len__(self) -> int:
         return self._end - self._first
 
     def __getitem__(self, place: int) -> _Lesson:
-        index = self._first + place
-        generator = np.random.default_rng((self._seed, STREAMS["train"], index))
-        picture = self._course.draw(generator, "train")
-        if index % 4:
-            picture = picture._replace(image=compress(picture.image, int(generator.integers(70, 96))))
-        return _lesson(picture, self._course.subject)
+        turn, index = divmod(self._first + place, len(self._drawings))
+        if turn:
+            index = int(np.random.default_rng((self._seed, turn)).permutation(len(self._drawings))[index])
+        return self._drawings[index].lesson(self._course.subject)
 
 
-def _lesson(picture: Picture, subject: Subject) -> _Lesson:
+def _draw_all(drawings: _Drawings, workers: int) -> list[_Kept]:
+    _logger.info("drawing %d pictures", len(drawings))
+    loader = DataLoader(drawings, batch_size=None, num_workers=workers, generator=torch.Generator())
+    return [_Kept(*kept) for kept in loader]
+
+
+def _keep(picture: Picture, subject: Subject, quality: int | None) -> _Kept:
+    """Encode a picture, as JPEG of that quality if there is one."""
     labels = [choices.index(picture.labels[name]) for name, choices in subject.choices.items()]
     places = torch.tensor([picture.places.get(name, (0.0, 0.0, 0.0, 0.0)) for name in subject.choices])
-    scale = torch.tensor(picture.image.size * 2)
-    return _Lesson(to_tensor(picture.image, subject.size), torch.tensor(labels), places / scale)
-
-
-def compress(image: Image.Image, quality: int) -> Image.Image:
-    """Return the image after a JPEG round trip; quality is Pillow's, 1 to 95."""
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    return Image.open(buffer).convert("RGB")
+    if quality is None:
+        picture.image.save(buffer, "PNG", compress_level=1)
+    else:
+        picture.image.save(buffer, "JPEG", quality=quality)
+    return _Kept(buffer.getvalue(), torch.tensor(labels), places / torch.tensor(picture.image.size * 2))
 
 
 def disturb(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -320,7 +352,7 @@ def train(
         seed: Of the initial weights, the pictures and their disturbances.
         device: Where to compute.
         precision: Of the convolutions; ``auto`` takes bfloat16 where the device computes in it.
-        workers: Processes that draw; 0 draws in this one.
+        workers: Processes that draw and decode; 0 draws in this one.
         checkpoint: File to go on from if it exists, and to save to. On a processor, a run that was stopped and goes
             on ends with the weights of one that was not; on a GPU the dropout differs.
         checkpoint_every: Steps between two checkpoints, each with the accuracy on pictures for validation.
@@ -333,7 +365,9 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
     end = course.steps if stop_after is None else min(stop_after, course.steps)
-    lessons = _Lessons(course, run.step * course.batch, end * course.batch, seed)
+    drawings = _Drawings(course, seed)
+    kept = drawings if course.different is None else _draw_all(drawings, workers)
+    lessons = _Lessons(kept, course, run.step * course.batch, seed, end * course.batch)
     loader = DataLoader(
         lessons,
         batch_size=course.batch,
@@ -367,9 +401,7 @@ def accuracies(
         lessons = []
         for index in range(start, min(start + 50, pictures)):
             picture = course.draw(np.random.default_rng((seed, STREAMS[split], index)), split)
-            lessons.append(
-                _lesson(picture._replace(image=compress(picture.image, TEST_QUALITY)), course.subject)
-            )
+            lessons.append(_keep(picture, course.subject, TEST_QUALITY).lesson(course.subject))
         believed = model.log_probabilities(torch.stack([lesson.image for lesson in lessons]))
         for column, name in enumerate(right):
             truth = torch.stack([lesson.labels[column] for lesson in lessons])
