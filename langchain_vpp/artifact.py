@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _WEIGHTS = "model.safetensors"
 _MANIFEST = "manifest.json"
 _MAX_MANIFEST_BYTES = 4 * 2**20
+_DEFAULT = Path(__file__).with_name("default")
+"""The artifact that comes with the package."""
 
 
 class FrontPoint(BaseModel):
@@ -68,7 +70,9 @@ class Manifest(BaseModel):
     """Who the attacker behind ``front`` was, on which split."""
     presets: dict[str, float] = {}
     licence: str = ""
+    """Of the weights."""
     attribution: str = ""
+    """Who made what it was trained on, and under which licence."""
     created_with: str
     """Our version."""
     files: dict[str, str] = {}
@@ -160,21 +164,42 @@ def load_protector(folder: Path) -> tuple[Protector, Manifest, str]:
     )
 
 
+def artifact_folder(source: str | os.PathLike[str]) -> Path:
+    """Find an artifact.
+
+    Args:
+        source: A folder, or the text ``default`` for the artifact that comes with the package; a folder of that name
+            is ``./default``.
+
+    Raises:
+        ArtifactError: If there is no such folder, or the package came without an artifact.
+    """
+    if source == "default":
+        if _DEFAULT.is_dir():
+            return _DEFAULT
+        raise ArtifactError(
+            "this installation comes without the default artifact. Nothing was loaded. Train one with `vpp train` or "
+            "`vpp demo` and give its folder (./default for one of that name), or use a classical engine."
+        )
+    folder = Path(source)
+    if folder.is_dir():
+        return folder
+    raise ArtifactError(
+        f"there is no artifact folder {re.sub(r'[^ -~]', '?', str(folder))[:200]!r}. "
+        "Train one with `vpp train` or `vpp demo`, or use a classical engine."
+    )
+
+
 def load_engine(source: str | os.PathLike[str]) -> Engine:
     """Load what :meth:`ImageProtector.from_pretrained` runs.
 
     Args:
-        source: Folder of an artifact.
+        source: See :func:`artifact_folder`.
 
     Raises:
-        ArtifactError: See :func:`load_protector`; also if ``source`` is no folder.
+        ArtifactError: See :func:`load_protector` and :func:`artifact_folder`.
     """
-    folder = Path(source)
-    if not folder.is_dir():
-        raise ArtifactError(
-            f"there is no artifact folder {re.sub(r'[^ -~]', '?', str(folder))[:200]!r}. "
-            "Train one with `vpp train` or `vpp demo`, or use a classical engine."
-        )
+    folder = artifact_folder(source)
     from langchain_vpp.engines import TorchEngine  # noqa: PLC0415
 
     protector, _, digest = load_protector(folder)

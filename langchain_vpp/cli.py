@@ -192,7 +192,8 @@ def demo(
     console.print(_conversation(outcome))
     _print_verdict(console, outcome)
     console.print(
-        f"Everything is in {out}: artifact, report.json, front.png, contact_sheet.png.", highlight=False
+        f"Everything is in {out}: artifact, report.html, report.json, front.png, contact_sheet.png.",
+        highlight=False,
     )
 
 
@@ -359,6 +360,13 @@ def evaluate(
     query_originals: Annotated[
         bool, typer.Option("--query-originals", help="Also send UNPROTECTED test images, as the reference.")
     ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="File for the report as a page, with protected pictures in it."),
+    ] = None,
+    with_originals: Annotated[
+        bool, typer.Option("--with-originals", help="Also show UNPROTECTED test pictures in the page.")
+    ] = False,
     config: _Config = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, max=2**31 - 1)] = None,
     as_json: _Json = False,
@@ -369,15 +377,21 @@ def evaluate(
         raise _InputError(
             "nothing was sent: --max-cost must be above 0 and needs the price of tokens. Give --price."
         )
+    if with_originals and html is None:
+        raise _InputError("nothing was measured: --with-originals is about the page. Give --html.")
+    if html is not None and html.resolve() == out.resolve():
+        raise _InputError("nothing was measured: --out and --html are the same file. Give two.")
     from trainer.named_model import NamedModel  # noqa: PLC0415
 
     chat_model = None if model is None else NamedModel.parse(model, base_url, timeout).build()
     answer_judge = None if judge is None else NamedModel.parse(judge, None, timeout).build()
+    from langchain_vpp.artifact import load_engine, read_manifest  # noqa: PLC0415
     from trainer.data import load_dataset  # noqa: PLC0415  loads torch
     from trainer.evaluation import EvaluationSettings  # noqa: PLC0415
     from trainer.evaluation import evaluate as measure  # noqa: PLC0415
+    from trainer.html_report import save_html  # noqa: PLC0415
     from trainer.ledger import Budget  # noqa: PLC0415
-    from trainer.report import save_json, tables  # noqa: PLC0415
+    from trainer.report import picture_rows, save_json, tables  # noqa: PLC0415
 
     overrides = {
         "seed": seed,
@@ -385,14 +399,21 @@ def evaluate(
         "query_originals": query_originals or None,
     }
     settings = _settings(EvaluationSettings, config, overrides)
+    presets = read_manifest(artifact)[0].presets
+    if "levels" not in settings.model_fields_set:
+        settings = settings.model_copy(
+            update={"levels": tuple(sorted({*settings.levels, *presets.values()}))}
+        )
     # Before what takes long, not after it.
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.is_dir():
-        raise _InputError(f"nothing was measured: {out} is a folder. Give a file for the report.")
+    for path in filter(None, (out, html)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise _InputError(f"nothing was measured: {path} is a folder. Give a file for the report.")
+    dataset = load_dataset(data)
     report = _watched(
         lambda display: measure(
             artifact,
-            load_dataset(data),
+            dataset,
             chat_model,
             settings,
             answer_judge=answer_judge,
@@ -404,6 +425,10 @@ def evaluate(
         "run the same command again to go on.",
     )
     save_json(report, out)
+    if html is not None:
+        shown = sorted(set(presets.values()) or set(settings.levels))
+        pictures = picture_rows(dataset, load_engine(artifact), shown, {}, originals=with_originals)
+        save_html(report, html, presets=presets, pictures=pictures)
     if as_json:
         _print_json(report.model_dump(mode="json"))
     for table in tables(report):
@@ -599,6 +624,41 @@ def make_data(
         )
     if as_json:
         _print_json({"data": str(folder), "train": train, "val": val, "test": test, "seed": seed})
+
+
+@sandbox.command("make-cards")
+def make_cards(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is missing or empty.")],
+    *,
+    faces: Annotated[
+        Path, typer.Option("--faces", help="Folder with labels.csv, train/ and val/, such as FairFace's.")
+    ],
+    train: Annotated[int, typer.Option("--train", min=0)] = 9000,
+    val: Annotated[int, typer.Option("--val", min=0)] = 500,
+    test: Annotated[int, typer.Option("--test", min=0)] = 1000,
+    largest: Annotated[
+        int, typer.Option("--largest", min=320, help="Width of the largest card, pixels.")
+    ] = 480,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    as_json: _Json = False,
+) -> None:
+    """Draw staff cards with portraits of your own collection."""
+    _require("demo", "matplotlib")
+    from trainer.sandbox.cards import make_cards as draw  # noqa: PLC0415
+
+    sizes = {"train": train, "val": val, "test": test}
+    with _bars() as bars:
+        bar = bars.add_task("drawing", total=sum(sizes.values()), facts="")
+        draw(
+            folder,
+            faces,
+            **sizes,
+            seed=seed,
+            largest=largest,
+            progress=lambda done, _: bars.update(bar, completed=done),
+        )
+    if as_json:
+        _print_json({"data": str(folder), **sizes, "largest": largest, "seed": seed})
 
 
 @sandbox.command("serve")

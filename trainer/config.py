@@ -117,6 +117,10 @@ class TrainerConfig(BaseModel):
     """Keep protected pictures in the ledger. Without them a resumed student starts with an empty history."""
     checkpoint_every: int = Field(50, ge=1)
     """Steps between checkpoints."""
+    licence: str = ""
+    """Of the artifact's weights, for its manifest."""
+    attribution: str = ""
+    """Who made the data that they were trained on, for the manifest; many licences ask for it."""
     tensorboard: bool = False
     """Write metrics for TensorBoard too (extra ``tensorboard``)."""
 

@@ -4,10 +4,12 @@
 
     {"image": "images/1.jpg", "split": "train", "group": "g1",
      "tasks": [{"question": "...", "answer": "...", "choices": ["..."], "answers": ["..."]}],
-     "private": {"gender": "female", "age_group": "30-39"}}
+     "private": {"gender": "female", "age_group": "30-39"},
+     "texts": {"name": "Odrana Velori", "id number": "482-1936"}}
 
 ``choices``, ``answers`` (several annotators) and ``group`` (kept on one side of a split) are optional, and an image may
-miss some of the private attributes.
+miss some of the private attributes. ``texts`` is optional too: private words and numbers as they stand in the picture.
+They are no classes, so no assessor learns them; the evaluation's text recogniser looks for them.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import numpy as np
 import torch
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Split = Literal["train", "val", "test"]
+_NotEmpty = Annotated[str, Field(pattern=r"\S")]
 _INDEX = "data.jsonl"
 _PADDING = (128, 128, 128)
 _TELLING = 0.1
@@ -75,6 +78,8 @@ class Example(BaseModel):
     group: str | None = None
     tasks: tuple[Task, ...] = Field(min_length=1)
     private: dict[str, str] = {}
+    texts: dict[_NotEmpty, _NotEmpty] = {}
+    """What it is -> the words or numbers in the picture."""
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,11 @@ from langchain_vpp.protector import ProtectorConfig
 from trainer.config import TrainerConfig
 from trainer.data import Dataset, load_dataset
 from trainer.evaluation import EvaluationSettings, evaluate
+from trainer.html_report import save_html
 from trainer.ledger import Query
 from trainer.measurements import OURS
 from trainer.oracle import as_message
-from trainer.report import contact_sheet, plot_front, save_json
+from trainer.report import contact_sheet, picture_rows, plot_front, save_json
 from trainer.run import Trainer
 from trainer.sandbox.process import SandboxServer
 from trainer.sandbox.scenes import PRIVATE_ATTRIBUTES, PRIVATE_QUESTIONS, TASKS, make_data
@@ -62,7 +63,7 @@ class Plan(NamedTuple):
     val: int = 200
     test: int = 300
     levels: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
-    """At which the protector is measured, as well as at the artifact's balanced level."""
+    """At which the protector is measured, as well as at the artifact's presets."""
     baseline_levels: tuple[float, ...] = (0.3, 0.5, 0.8)
     attacker_images: int = 700
     """That the attacker adapts to, other ones at every operating point."""
@@ -140,12 +141,21 @@ class Files(NamedTuple):
     report: Path
     front: Path
     contact_sheet: Path
+    page: Path
+    """The report to read, with pictures; drawings show nobody, so originals are among them."""
 
     @classmethod
     def under(cls, out: Path) -> Files:
         """Name the files of a demo in a folder."""
-        names = ("data", "artifact", "requests.jsonl", "report.json", "front.png", "contact_sheet.png")
-        return cls(*(out / name for name in names))
+        return cls(
+            out / "data",
+            out / "artifact",
+            out / "requests.jsonl",
+            out / "report.json",
+            out / "front.png",
+            out / "contact_sheet.png",
+            out / "report.html",
+        )
 
 
 def run_demo(
@@ -177,7 +187,8 @@ def run_demo(
         Trainer(_model(server, "training"), dataset, config).fit(
             files.artifact, resume=True, on_progress=on_training
         )
-        balanced = read_manifest(files.artifact)[0].presets["balanced"]
+        presets = read_manifest(files.artifact)[0].presets
+        balanced = presets["balanced"]
 
         def tell(phase: Phase) -> None:
             on_stage(phase.name, phase.done, phase.of)
@@ -187,7 +198,7 @@ def run_demo(
             dataset,
             _model(server, "evaluation"),
             EvaluationSettings(
-                levels=tuple(sorted({*plan.levels, balanced})),
+                levels=tuple(sorted({*plan.levels, *presets.values()})),
                 baselines=dict.fromkeys(CLASSICAL_ENGINES, plan.baseline_levels),
                 seed=seed,
                 train_images=plan.attacker_images,
@@ -200,9 +211,11 @@ def run_demo(
         )
         save_json(report, files.report)
         plot_front(report, files.front)
-        contact_sheet(
-            files.contact_sheet, dataset, load_engine(files.artifact), plan.levels, _SHOWN_BASELINES
+        pictures = picture_rows(
+            dataset, load_engine(files.artifact), plan.levels, _SHOWN_BASELINES, originals=True
         )
+        contact_sheet(pictures, files.contact_sheet)
+        save_html(report, files.page, presets=presets, pictures=pictures)
         conversation = _converse(server, dataset, files.artifact, balanced)
     return Outcome(report, judge(report, balanced), balanced, conversation)
 

@@ -337,8 +337,8 @@ class _Evaluation:
             chains[setting.name].append(setting)
         with _one_thread_each():
             data, sent = self._protected(self.originals)
-            predictions = self.attacker.prepare(data, generator=self._generator("prepare"))
-            self.seen[self.originals] = _Seen(predictions, sent)
+            read = self.attacker.prepare(data, generator=self._generator("prepare"))
+            self.seen[self.originals] = _Seen(read.predictions, sent)
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 pending = {pool.submit(self._attack_engine, chain) for chain in chains.values()}
                 while pending:
@@ -354,7 +354,7 @@ class _Evaluation:
         for setting in chain:
             data, sent = self._protected(setting)
             generator = self._generator(f"attack/{setting.name}/{setting.level}")
-            self.seen[setting] = _Seen(attacker.attack(data, generator=generator), sent)
+            self.seen[setting] = _Seen(attacker.attack(data, generator=generator).predictions, sent)
 
     def _protected(self, setting: _Setting) -> tuple[AttackData, dict[int, bytes]]:
         """Protect the images of all splits; also return the test pictures that the chat model is to be asked about."""

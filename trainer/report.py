@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from statistics import fmean
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -24,8 +24,17 @@ if TYPE_CHECKING:
     from trainer.data import Dataset
     from trainer.measurements import Estimate, Reading, Report
 
-# Okabe and Ito's colours, told apart with any colour vision, and a marker each, told apart without colour.
-_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"))
+ENGINE_STYLES = (
+    ("#0072B2", "o"),
+    ("#D55E00", "s"),
+    ("#009E73", "^"),
+    ("#CC79A7", "D"),
+    ("#E69F00", "v"),
+    ("#56B4E9", "P"),
+    ("#000000", "X"),
+)
+"""Okabe and Ito's colours, told apart with any colour vision, and a marker each, told apart without colour."""
+
 _PHONE_INCHES = (4.0, 3.8)
 _CELL = 96
 _LABEL = 112
@@ -38,7 +47,7 @@ def save_json(report: Report, path: Path) -> None:
     Raises:
         TrainingError: If the file can't be written.
     """
-    with _writing("report", path):
+    with writing("report", path):
         path.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
@@ -70,7 +79,7 @@ def plot_front(report: Report, path: Path) -> None:
     axes = figure.add_subplot()
     axes.axvline(0, color="0.6", linewidth=0.8, linestyle=":")
     axes.axhline(0, color="0.6", linewidth=0.8, linestyle=":")
-    for engine, (colour, marker) in zip(report.engines, _STYLES, strict=False):
+    for engine, (colour, marker) in zip(report.engines, ENGINE_STYLES, strict=False):
         measured = [
             (point.leak, point.utility) for point in report.of(engine) if point.leak and point.utility
         ]
@@ -88,51 +97,84 @@ def plot_front(report: Report, path: Path) -> None:
     axes.set_xlabel("leak: 0 = chance, 1 = originals")
     axes.set_ylabel("utility: 0 = chance, 1 = originals")
     axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
-    with _writing("plot", path):
+    with writing("plot", path):
         figure.savefig(path)
 
 
-def contact_sheet(
-    path: Path,
+class PictureRow(NamedTuple):
+    """The same few test pictures, all shown in one way."""
+
+    label: str
+    protected: bool
+    """Whether they went through a protector; originals show whom they show."""
+    pictures: tuple[Image.Image, ...]
+    """As they are sent."""
+
+
+def picture_rows(
     dataset: Dataset,
     engine: Engine,
     levels: Sequence[float],
     baselines: Mapping[str, float],
     *,
+    originals: bool,
     count: int = 6,
-) -> None:
-    """Draw test images in rows: originals, protected at each level, and by classical engines, all as they are sent.
+) -> tuple[PictureRow, ...]:
+    """Show test images as they are sent: protected at each level, and by classical engines.
 
     Args:
-        path: A PNG or JPEG file. It holds *unprotected* images: it is for the owner of the data.
         dataset: The first images of its test split are shown.
         engine: What protects.
         levels: A row each.
         baselines: Names of classical engines and the level of each.
+        originals: Whether the first row is *unprotected*.
         count: Images in a row.
+    """
+    shown: list[tuple[str, Engine | None, float]] = [("original", None, 0.0)] if originals else []
+    shown += [(f"level {level:g}", engine, level) for level in levels]
+    shown += [(f"{name} {level:g}", CLASSICAL_ENGINES[name](), level) for name, level in baselines.items()]
+    images = [dataset.open_image(example) for example in dataset.split("test")[:count]]
+    return tuple(
+        PictureRow(
+            label,
+            protector is not None,
+            tuple(
+                decode_image(encode_image(protector.protect(image, level) if protector else image))
+                for image in images
+            ),
+        )
+        for label, protector, level in shown
+    )
+
+
+def contact_sheet(rows: Sequence[PictureRow], path: Path) -> None:
+    """Draw pictures in rows.
+
+    Args:
+        rows: All of the same number of pictures.
+        path: A PNG or JPEG file. With *unprotected* rows it is for the owner of the data.
 
     Raises:
         TrainingError: If the file can't be written.
     """
-    rows: list[tuple[str, Engine | None, float]] = [("original", None, 0.0)]
-    rows += [(f"level {level:g}", engine, level) for level in levels]
-    rows += [(f"{name} {level:g}", CLASSICAL_ENGINES[name](), level) for name, level in baselines.items()]
-    originals = [dataset.open_image(example) for example in dataset.split("test")[:count]]
-    size = (_LABEL + len(originals) * (_CELL + _MARGIN), len(rows) * (_CELL + _MARGIN) + _MARGIN)
+    columns = max(len(row.pictures) for row in rows)
+    size = (_LABEL + columns * (_CELL + _MARGIN), len(rows) * (_CELL + _MARGIN) + _MARGIN)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(14)
-    for row, (label, protector, level) in enumerate(rows):
-        top = _MARGIN + row * (_CELL + _MARGIN)
-        draw.text((_MARGIN, top + _CELL // 2), label, fill="black", font=font, anchor="lm")
-        for column, original in enumerate(originals):
-            image = protector.protect(original, level) if protector else original
-            image = decode_image(encode_image(image))
-            scale = _CELL / max(image.size)
-            shown = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-            sheet.paste(shown, (_LABEL + column * (_CELL + _MARGIN), top))
-    with _writing("sheet", path):
+    for number, row in enumerate(rows):
+        top = _MARGIN + number * (_CELL + _MARGIN)
+        draw.text((_MARGIN, top + _CELL // 2), row.label, fill="black", font=font, anchor="lm")
+        for column, picture in enumerate(row.pictures):
+            sheet.paste(thumbnail(picture, _CELL), (_LABEL + column * (_CELL + _MARGIN), top))
+    with writing("sheet", path):
         sheet.save(path)
+
+
+def thumbnail(picture: Image.Image, side: int) -> Image.Image:
+    """Scale a picture so that its longer side has so many pixels."""
+    factor = side / max(picture.size)
+    return picture.resize((max(1, round(picture.width * factor)), max(1, round(picture.height * factor))))
 
 
 def _front_table(report: Report) -> Table:
@@ -147,7 +189,7 @@ def _front_table(report: Report) -> Table:
     )
     for heading in ("engine", "level", "attacker's accuracy", "leak", "utility", "best"):
         table.add_column(heading, justify="left" if heading == "engine" else "right")
-    best = _best_of_all(report)
+    best = best_of_all(report)
     for engine in report.engines:
         for point in report.of(engine):
             table.add_row(
@@ -162,7 +204,7 @@ def _front_table(report: Report) -> Table:
     return table
 
 
-def _best_of_all(report: Report) -> set[tuple[str, float]]:
+def best_of_all(report: Report) -> set[tuple[str, float]]:
     """Engine and level of the useful points that no other engine or level beats."""
     archive: NonDominatedArchive[tuple[str, float]] = NonDominatedArchive()
     for engine in report.engines:
@@ -228,7 +270,7 @@ def _bars(estimate: Estimate) -> list[list[float]]:
 
 
 @contextmanager
-def _writing(what: str, path: Path) -> Iterator[None]:
+def writing(what: str, path: Path) -> Iterator[None]:
     """Make the folder, and turn a failure to write into an error that says so."""
     failure = ""
     try:

@@ -639,6 +639,8 @@ class _Run:
                 if chosen.front
                 else "",
                 presets=self._presets(protector, chosen.front),
+                licence=self.config.licence,
+                attribution=self.config.attribution,
                 created_with=f"langchain-vpp {version('langchain-vpp')}",
             ),
         )

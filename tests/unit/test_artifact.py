@@ -8,11 +8,13 @@ import pickle
 
 import pytest
 import torch
+from PIL import Image
 
 from langchain_vpp import ImageProtector
 from langchain_vpp.artifact import (
     FrontPoint,
     Manifest,
+    artifact_folder,
     load_engine,
     load_protector,
     read_manifest,
@@ -160,6 +162,43 @@ def test_what_is_no_folder_is_refused_in_one_line(folder, name):
     with pytest.raises(ArtifactError, match="there is no artifact folder") as caught:
         load_engine(folder.parent / name)
     assert "\n" not in str(caught.value)
+
+
+def test_the_default_is_the_folder_that_comes_with_the_package(folder, monkeypatch):
+    monkeypatch.setattr("langchain_vpp.artifact._DEFAULT", folder)
+    loaded = ImageProtector.from_pretrained("default", level=0.3)
+    image = Image.new("RGB", (40, 24), (200, 30, 90))
+    same = ImageProtector.from_pretrained(folder, level=0.3)
+    assert loaded.protect_image(image).tobytes() == same.protect_image(image).tobytes()
+    assert load_engine("default").digest == read_manifest(folder)[1]
+    (folder / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ArtifactError, match="sha256 differs"):
+        load_engine("default")
+
+
+def test_without_a_default_artifact_it_is_said_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr("langchain_vpp.artifact._DEFAULT", tmp_path / "missing")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArtifactError, match=r"without the default artifact.*vpp train") as caught:
+        ImageProtector.from_pretrained("default")
+    assert caught.value.__context__ is None
+
+
+def test_a_folder_that_is_called_default_is_not_taken_for_the_packages(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("langchain_vpp.artifact._DEFAULT", tmp_path / "missing")
+    monkeypatch.chdir(tmp_path)
+    folder.rename("default")
+    with pytest.raises(ArtifactError, match="without the default artifact"):
+        load_engine("default")
+    assert artifact_folder("./default").resolve() == tmp_path / "default"
+    load_engine("./default")
+
+
+def test_licence_and_attribution_are_kept(tmp_path, protector):
+    said = {"licence": "MIT; portraits CC BY 4.0", "attribution": "FairFace, K\u00e4rkk\u00e4inen and Joo"}
+    save_artifact(tmp_path / "a", protector, MANIFEST.model_copy(update=said))
+    manifest, _ = read_manifest(tmp_path / "a")
+    assert {"licence": manifest.licence, "attribution": manifest.attribution} == said
 
 
 def test_a_pickle_in_place_of_the_weights_is_never_opened(folder, tmp_path):

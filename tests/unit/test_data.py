@@ -90,6 +90,10 @@ BAD_LINES = {
     "unknown field": (line("1.png", label="x"), "label"),
     "unknown field of a task": (line("1.png", tasks=[TASK | {"hint": "x"}]), "hint"),
     "label that is no text": (line("1.png", private={"gender": 1}), "private.gender"),
+    "texts that are a list": (line("5.png", texts=["Odrana"]), "texts"),
+    "text that is a number": (line("5.png", texts={"id number": 4821}), "texts.id number"),
+    "text of blanks": (line("5.png", texts={"name": " "}), "texts.name"),
+    "text without a name": (line("5.png", texts={"": "Odrana"}), "texts"),
     "half a surrogate pair": (line("5.png", group="\ud83d"), "not JSON"),
     "missing image": (line("9.png"), "there is no image '9.png'"),
     "image with a NUL": (line("9\0.png"), "there is no image"),
@@ -190,6 +194,15 @@ def test_an_image_that_cannot_be_decoded_is_named(folder, content):
     dataset = load_dataset(folder)
     with pytest.raises(DataError, match=r"2\.png can't be used.*Replace the file"):
         dataset.pixels(dataset.examples, 64)
+
+
+def test_private_texts_are_read_and_are_no_attributes(folder):
+    texts = {"name": "Odrana Velori", "id number": "482-1936"}
+    write(folder, [lines()[0] | {"texts": texts}, *lines()[1:]])
+    dataset = load_dataset(folder)
+    assert dataset.examples[0].texts == texts
+    assert dataset.examples[1].texts == {}
+    assert set(dataset.private_attributes) == {"gender"}
 
 
 def test_missing_and_unseen_labels_are_minus_one(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import shutil
 
@@ -13,7 +14,7 @@ from PIL import Image
 from langchain_vpp.errors import ArtifactError
 from trainer.sandbox.local_model import CHOICES, UNKNOWN, WEIGHTS, LocalVisionModel, to_tensor
 from trainer.sandbox.scenes import PRIVATE_QUESTIONS, SCENE_SIZE, TASKS, draw_scene
-from trainer.sandbox.train_local_model import accuracies, compress
+from trainer.sandbox.train_local_model import SCENE_COURSE, accuracies
 
 QUESTIONS = dict(PRIVATE_QUESTIONS) | {name: task.text for name, task in TASKS.items()}
 
@@ -25,7 +26,7 @@ def model() -> LocalVisionModel:
 
 def test_every_attribute_is_legible_on_fresh_compressed_scenes(model):
     # No seed of the training script, and another than that of its own test.
-    reached = accuracies(model, seed=4711, scenes=300)
+    reached = accuracies(model, SCENE_COURSE, seed=4711, pictures=300)
     assert set(reached) == set(CHOICES)
     assert min(reached.values()) > 0.95, reached
 
@@ -81,7 +82,9 @@ def test_an_enlarged_scene_is_answered_as_the_scene(model):
     right = 0
     for index in range(30):
         image, labels = draw_scene(np.random.default_rng((13, index)))
-        large = compress(image.resize((256, 256)), 85)
+        buffer = io.BytesIO()
+        image.resize((256, 256)).save(buffer, "JPEG", quality=85)
+        large = Image.open(buffer)
         right += model.answer(large, QUESTIONS["sign_colour"]).text == labels["sign_colour"]
     assert right >= 28
 

@@ -1,20 +1,30 @@
-"""A fresh classifier of the private attributes that adapts to the protection."""
+"""Fresh classifiers of the private attributes that adapt to the protection, and the strongest of several."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import copy
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from trainer.arithmetic import fast_arithmetic
+from trainer.attackers.backbones import Backbone, BackboneClassifier
+from trainer.attackers.layers import convolution, settle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+Architecture = Literal["small"] | Backbone
 
 _BATCH = 32
-_WARM_RATE = 4e-3
-_RATE = 3e-3
+_READ_BATCH = 64
+_RATES: Final[Mapping[Architecture, tuple[float, float]]] = {
+    "small": (4e-3, 3e-3),
+    "resnet18": (2e-3, 1e-3),
+    "mobilenet_v3_small": (4e-3, 3e-3),
+}
+"""Largest learning rate from new weights, and when going on from where the network stands."""
 
 
 class LabelledImages(NamedTuple):
@@ -49,11 +59,11 @@ class AttributeClassifier(nn.Module):
         self.classes = classes
         self.stem = nn.Sequential(
             nn.PixelUnshuffle(2),
-            *_convolution(12, 32, pool=2),
-            *_convolution(32, 64, pool=2),
-            *_convolution(64, 128),
+            *convolution(12, 32, pool=2),
+            *convolution(32, 64, pool=2),
+            *convolution(64, 128),
         )
-        self.residual = nn.Sequential(*_convolution(128, 128))
+        self.residual = nn.Sequential(*convolution(128, 128))
         self.heads = nn.Linear(256, sum(classes))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -72,6 +82,46 @@ class AttributeClassifier(nn.Module):
         return logits
 
 
+class Scores(NamedTuple):
+    """Probabilities that an attacker gives to the classes of each attribute.
+
+    The last dimension is that of the attribute with the most classes; those that an attribute lacks have probability 0.
+    """
+
+    val: Tensor
+    """Shape ``[N, A, K]``."""
+    test: Tensor
+    """Shape ``[N, A, K]``."""
+
+    @property
+    def predictions(self) -> Tensor:
+        """Classes read from the test images, shape ``[N, A]``."""
+        return self.test.argmax(dim=2)
+
+
+class Attacker(Protocol):
+    """Reads private attributes. It is prepared once and copied for each engine, before it attacks that."""
+
+    name: str
+
+    @property
+    def description(self) -> str:
+        """How it was trained, for a report."""
+        ...
+
+    def prepare(self, originals: AttackData, *, generator: torch.Generator) -> Scores:
+        """Learn from originals, forgetting everything before, and read them."""
+        ...
+
+    def attack(self, protected: AttackData, *, generator: torch.Generator) -> Scores:
+        """Adapt to protected images and read them."""
+        ...
+
+    def read(self, images: Tensor) -> Tensor:
+        """Read images, ``uint8`` of shape ``[N, 3, H, W]``, without adapting to them; scores ``[N, A, K]``."""
+        ...
+
+
 class FreshClassifier:
     """Learns the private attributes from originals, then adapts to one protection after the other.
 
@@ -82,61 +132,135 @@ class FreshClassifier:
     strengths was 0.97, 0.92, 0.79 after 3 epochs on 2,000 images (0.98, 0.93, 0.80 after 10 from originals; one seed),
     and 0.92, 0.88, 0.76 on 1,000 (0.93, 0.90, 0.76 after 5).
 
-    For every attribute, the predictions reported are those of the network that it started from or of the adapted one,
+    For every attribute, what is reported is the reading of the network that it started from or of the adapted one,
     whichever reads the validation images better.
 
     Args:
         attributes: Private attributes and their classes.
-        warm_epochs: Passes over the originals.
-        epochs: Passes over the protected images in each attack.
+        architecture: ``small`` is :class:`AttributeClassifier`; the others are torchvision's.
+        weights: State dict of a torchvision architecture, to begin with instead of random weights; see
+            :func:`~trainer.attackers.backbones.read_weights`.
+        start: ``protected`` trains new weights on the protected images alone at each operating point, as long as on
+            originals otherwise: a network that knows originals may be stuck with what it looks for there.
+        warm_epochs: Passes over the images that new weights see.
+        epochs: Passes over the protected images in each attack that goes on from where the network stands.
+        side: Longest side, in pixels, to which images are scaled before the network; as they come if not given.
+            Torchvision's networks divide the resolution by 32: they need 64 and more.
+        device: Where to compute.
+
+    Raises:
+        ValueError: If there are weights for the small architecture, which has none to give.
     """
 
-    name = "fresh classifier"
-
     def __init__(
-        self, attributes: Mapping[str, tuple[str, ...]], *, warm_epochs: int = 6, epochs: int = 3
+        self,
+        attributes: Mapping[str, tuple[str, ...]],
+        *,
+        architecture: Architecture = "small",
+        weights: Mapping[str, Tensor] | None = None,
+        start: Literal["originals", "protected"] = "originals",
+        warm_epochs: int = 6,
+        epochs: int = 3,
+        side: int | None = None,
+        device: str = "cpu",
     ) -> None:
+        if weights is not None and architecture == "small":
+            raise ValueError("weights are for torchvision's architectures")
         self._classes = tuple(len(classes) for classes in attributes.values())
+        self._architecture, self._weights, self._start = architecture, weights, start
         self._warm_epochs, self._epochs = warm_epochs, epochs
-        self._network: AttributeClassifier | None = None
+        self._side, self._device = side, device
+        self._network: nn.Module | None = None
+        self._new: nn.Module | None = None
+        """Untrained; drawn once, because attacks run in threads and layers use torch's global generator."""
+        self.name = "fresh classifier" if architecture == "small" else f"fresh {architecture}"
+        if start == "protected":
+            self.name += ", protected images only"
 
     @property
     def description(self) -> str:
         """How it was trained, for a report."""
+        network: str = "convolutional classifier" if self._architecture == "small" else self._architecture
+        if self._weights is not None:
+            network += " with given weights"
+        if self._start == "protected":
+            return (
+                f"fresh {network}: {self._warm_epochs} epochs on protected training images alone, anew for each "
+                "operating point"
+            )
         return (
-            f"fresh convolutional classifier: {self._warm_epochs} epochs on originals, then {self._epochs} on "
+            f"fresh {network}: {self._warm_epochs} epochs on originals, then {self._epochs} on "
             "protected training images for each operating point, from the weakest level of an engine to its "
             "strongest; the better of before and after on the validation split"
         )
 
-    def prepare(self, originals: AttackData, *, generator: torch.Generator) -> Tensor:
+    def prepare(self, originals: AttackData, *, generator: torch.Generator) -> Scores:
         """Learn from originals, forgetting everything before.
 
         Returns:
-            Classes read from the test images, shape ``[N, A]``.
+            What the network reads from originals.
+
+        Raises:
+            TrainingError: If the weights are of another network.
         """
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # layers draw their weights from torch's global generator only
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
-            self._network = AttributeClassifier(self._classes).to(memory_format=torch.channels_last)
-        self._fit(originals.train, self._warm_epochs, _WARM_RATE, generator)
-        return self._read(originals.test.images)
+            self._new = self._draw().to(memory_format=torch.channels_last).to(self._device)
+        self._network = copy.deepcopy(self._new)
+        self._fit(originals.train, self._warm_epochs, _RATES[self._architecture][0], generator)
+        return self._scores(originals)
 
-    def attack(self, protected: AttackData, *, generator: torch.Generator) -> Tensor:
-        """Adapt to protected images and read those of the test split.
-
-        Returns:
-            Classes, shape ``[N, A]``.
+    def attack(self, protected: AttackData, *, generator: torch.Generator) -> Scores:
+        """Adapt to protected images and read them.
 
         Raises:
             ValueError: If :meth:`prepare` was not called.
         """
-        before = self._read(protected.val.images), self._read(protected.test.images)
-        self._fit(protected.train, self._epochs, _RATE, generator)
-        after = self._read(protected.val.images), self._read(protected.test.images)
-        right = [(val == protected.val.labels).sum(dim=0) for val, _ in (before, after)]
-        return torch.where(right[0] > right[1], before[1], after[1])
+        first_rate, rate = _RATES[self._architecture]
+        if self._start == "protected":
+            self._prepared()
+            self._network = copy.deepcopy(self._new)
+            self._fit(protected.train, self._warm_epochs, first_rate, generator)
+            return self._scores(protected)
+        before = self._scores(protected)
+        self._fit(protected.train, self._epochs, rate, generator)
+        return combine((self._scores(protected), before), protected.val.labels)[0]
+
+    @fast_arithmetic()
+    @torch.no_grad()
+    def read(self, images: Tensor) -> Tensor:
+        """Read images with the network as it stands.
+
+        Args:
+            images: ``uint8``, shape ``[N, 3, H, W]``.
+
+        Returns:
+            Probabilities of the classes, shape ``[N, A, K]``; see :class:`Scores`.
+
+        Raises:
+            ValueError: If :meth:`prepare` was not called.
+        """
+        self._prepared().eval()
+        widest = max(self._classes)
+        parts = [
+            torch.stack(
+                [
+                    nn.functional.pad(each.softmax(dim=1), (0, widest - each.shape[1]))
+                    for each in self._logits(part)
+                ],
+                dim=1,
+            )
+            for part in torch.split(images, _READ_BATCH)
+        ]
+        return torch.cat(parts).cpu()
+
+    def _scores(self, data: AttackData) -> Scores:
+        return Scores(self.read(data.val.images), self.read(data.test.images))
+
+    def _draw(self) -> nn.Module:
+        if self._architecture == "small":
+            return AttributeClassifier(self._classes)
+        return BackboneClassifier(self._architecture, self._classes, weights=self._weights)
 
     @fast_arithmetic()
     def _fit(
@@ -153,42 +277,113 @@ class FreshClassifier:
             order = torch.randperm(len(train.images), generator=generator)[: steps * batch]
             for rows in torch.split(order, batch):
                 logits = self._logits(train.images[rows])
+                labels = train.labels[rows].to(self._device)
                 losses = [
-                    nn.functional.cross_entropy(each, labels, ignore_index=-1, reduction="sum")
-                    for each, labels in zip(logits, train.labels[rows].T, strict=True)
+                    nn.functional.cross_entropy(each, column, ignore_index=-1, reduction="sum")
+                    for each, column in zip(logits, labels.T, strict=True)
                 ]
                 optimizer.zero_grad(set_to_none=True)
                 (torch.stack(losses).sum() / batch).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
-
-    @fast_arithmetic()
-    @torch.no_grad()
-    def _read(self, images: Tensor) -> Tensor:
-        self._prepared().eval()
-        parts = [
-            torch.stack([each.argmax(dim=1) for each in self._logits(part)], dim=1)
-            for part in torch.split(images, 256)
-        ]
-        return torch.cat(parts)
+        order = torch.randperm(len(train.images), generator=generator)
+        settle(network, self._logits, train.images[order])
 
     def _logits(self, images: Tensor) -> tuple[Tensor, ...]:
-        logits: tuple[Tensor, ...] = self._prepared()(
-            images.to(memory_format=torch.channels_last).float().div_(255)
-        )
+        pixels = images.to(self._device, memory_format=torch.channels_last).float().div_(255)
+        if self._side is not None:
+            factor = self._side / max(pixels.shape[2:])
+            size = [max(8, round(length * factor / 8) * 8) for length in pixels.shape[2:]]
+            pixels = nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True)
+        logits: tuple[Tensor, ...] = self._prepared()(pixels)
         return logits
 
-    def _prepared(self) -> AttributeClassifier:
+    def _prepared(self) -> nn.Module:
         if self._network is None:
             raise ValueError("the attacker must see originals first: call prepare()")
         return self._network
 
 
-def _convolution(inputs: int, outputs: int, *, pool: int = 1) -> tuple[nn.Module, ...]:
-    # Pooling first: the same maximum, at a quarter of the cost of what follows.
-    return (
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.MaxPool2d(pool),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-    )
+class Strongest:
+    """Several attackers as one: for each attribute, whichever reads the validation images best is believed.
+
+    The choice is made on *val*, so that what is reported on *test* is not the luckiest of several.
+
+    Args:
+        attackers: At least one.
+    """
+
+    name = "strongest"
+
+    def __init__(self, attackers: Sequence[Attacker]) -> None:
+        self._attackers = tuple(attackers)
+        self._choice: Tensor | None = None
+
+    @property
+    def description(self) -> str:
+        """How its members were trained, for a report."""
+        members = "; ".join(each.description for each in self._attackers)
+        return f"for each attribute the best on the validation split of {len(self._attackers)}: {members}"
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Name of the attacker that was believed last, for each attribute.
+
+        Raises:
+            ValueError: If :meth:`prepare` was not called.
+        """
+        return tuple(self._attackers[index].name for index in self._chosen().tolist())
+
+    def prepare(self, originals: AttackData, *, generator: torch.Generator) -> Scores:
+        """Let each learn from originals."""
+        return self._best(
+            [each.prepare(originals, generator=generator) for each in self._attackers], originals.val
+        )
+
+    def attack(self, protected: AttackData, *, generator: torch.Generator) -> Scores:
+        """Let each adapt to protected images."""
+        return self._best(
+            [each.attack(protected, generator=generator) for each in self._attackers], protected.val
+        )
+
+    def read(self, images: Tensor) -> Tensor:
+        """Read images, each attribute by the attacker that was believed last; see :meth:`FreshClassifier.read`."""
+        return _by_attribute(torch.stack([each.read(images) for each in self._attackers]), self._chosen())
+
+    def _best(self, scores: Sequence[Scores], val: LabelledImages) -> Scores:
+        best, self._choice = combine(scores, val.labels)
+        return best
+
+    def _chosen(self) -> Tensor:
+        if self._choice is None:
+            raise ValueError("the attackers must see originals first: call prepare()")
+        return self._choice
+
+
+def combine(candidates: Sequence[Scores], labels: Tensor) -> tuple[Scores, Tensor]:
+    """Take each attribute from the candidate that reads the validation images best.
+
+    That is the one with most of them right; among equals, the one that gives the true classes more probability.
+
+    Args:
+        candidates: At least one.
+        labels: Classes of the validation images, shape ``[N, A]``, ``-1`` where unknown.
+
+    Returns:
+        The combined scores, and which candidate each attribute was taken from, shape ``[A]``.
+    """
+    merits = []
+    for scores in candidates:
+        known = labels >= 0
+        right = ((scores.val.argmax(dim=2) == labels) & known).sum(dim=0)
+        truth = scores.val.gather(2, labels.clamp(min=0)[..., None]).squeeze(2).double()
+        probability = (truth * known).sum(dim=0) / known.sum(dim=0).clamp(min=1)
+        merits.append(right + probability / 2)  # below 1, so that it decides between equals alone
+    choice = torch.stack(merits).argmax(dim=0)
+    val, test = (torch.stack(parts) for parts in zip(*candidates, strict=True))
+    return Scores(_by_attribute(val, choice), _by_attribute(test, choice)), choice
+
+
+def _by_attribute(scores: Tensor, choice: Tensor) -> Tensor:
+    """From ``[C, N, A, K]``, each attribute of one candidate: ``[N, A, K]``."""
+    return scores[choice, :, torch.arange(len(choice))].transpose(0, 1)

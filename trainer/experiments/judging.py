@@ -61,7 +61,7 @@ class Judge:
         self._attacker = FreshClassifier(self.dataset.private_attributes)
         originals = self._originals()
         read = self._attacker.prepare(self._data(originals), generator=self._generator("prepare"))
-        self._leak_ceilings = _accuracies(read == self._labels["test"])
+        self._leak_ceilings = _accuracies(read.predictions == self._labels["test"])
         self._utility_ceilings = self._answered(originals["test"])
 
     def points(
@@ -80,7 +80,7 @@ class Judge:
             rows = torch.randperm(len(originals["train"]), generator=generator)[: self._sizes.attacker_images]
             chosen = originals | {"train": originals["train"][rows]}
             arrived = {split: protect(images, level) for split, images in chosen.items()}
-            read = attacker.attack(self._data(arrived, rows), generator=generator)
+            read = attacker.attack(self._data(arrived, rows), generator=generator).predictions
             truth = self._labels["test"]
             leak = _mean_scaled(_accuracies(read == truth), truth, self._leak_ceilings)
             utility = _mean_scaled(self._answered(arrived["test"]), self._references, self._utility_ceilings)

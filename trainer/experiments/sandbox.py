@@ -14,8 +14,7 @@ from pydantic import ConfigDict, Field, SkipValidation
 from langchain_vpp.errors import DataError
 from langchain_vpp.pixels import decode_image
 from trainer.algorithms.estimators import NoQueries
-from trainer.sandbox.local_model import CHOICES, LocalVisionModel
-from trainer.sandbox.questions import route
+from trainer.sandbox.local_model import LocalVisionModel
 from trainer.scoring import normalise
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ class SandboxChatModel(BaseChatModel):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     model_name: str = "sandbox"
+    """What ledgers and manifests call it."""
     vision: SkipValidation[LocalVisionModel] = Field(
         default_factory=LocalVisionModel.load, exclude=True, repr=False
     )
@@ -67,14 +67,15 @@ class WhiteBox(NoQueries):
     .. math:: L_u(x) = \frac{1}{|Q_x|} \sum_{q \in Q_x} \frac{-\log p_M(y_q \mid x, q)}{\log K_q}
 
     Args:
-        space: Questions and answers; all must be the sandbox's.
-        vision: The chat model.
+        space: Questions and answers; all must be of the model's subject.
+        vision: The chat model. Pictures must come in its size.
     """
 
     def __init__(self, space: AnswerSpace, vision: LocalVisionModel) -> None:
         self._space = space
         self._network = vision.network.requires_grad_(requires_grad=False)
-        self._attributes = tuple(_attribute(question) for question in space.questions)
+        self._choices = vision.subject.choices
+        self._attributes = tuple(_attribute(vision, question) for question in space.questions)
 
     def loss(self, images: Tensor, references: Tensor, *, generator: torch.Generator) -> Tensor:  # noqa: ARG002
         """Utility loss per image, shape ``[B]``, differentiable in ``images``."""
@@ -96,13 +97,13 @@ class WhiteBox(NoQueries):
             (len(images), len(self._attributes), len(self._space.answers)), -torch.inf, dtype=torch.float32
         )
         for question, attribute in enumerate(self._attributes):
-            columns = [self._space.answers.index(normalise(choice)) for choice in CHOICES[attribute]]
+            columns = [self._space.answers.index(normalise(choice)) for choice in self._choices[attribute]]
             result[:, question, columns] = believed[attribute].float().log_softmax(dim=1)
         return result
 
 
-def _attribute(question: str) -> str:
-    attribute = route(question)
+def _attribute(vision: LocalVisionModel, question: str) -> str:
+    attribute = vision.route(question)
     if attribute is None:
         raise DataError("the sandbox's chat model does not understand a question of the data set.")
     return attribute

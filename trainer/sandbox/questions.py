@@ -1,15 +1,19 @@
-"""Which attribute of a scene does a free-text question ask about?"""
+"""Which attribute of a picture does a free-text question ask about?"""
 
 from __future__ import annotations
 
 import re
 from itertools import product
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _Words = frozenset[str]
+
+Patterns: TypeAlias = "Mapping[str, Sequence[Sequence[frozenset[str]]]]"
+"""Attribute -> patterns, each of groups of words. A question asks for an attribute if it has a word of each group of
+one pattern."""
 
 # Words are compared without a plural s; American spellings are made British first.
 _COLOUR: Final[_Words] = frozenset({"colour", "coloured", "hue", "shade", "tint"})
@@ -46,8 +50,7 @@ _GLASSES: Final[_Words] = frozenset(
 _BUILD: Final[_Words] = frozenset({"build", "built", "physique", "bodytype", "stature"})
 _BALLOON: Final[_Words] = frozenset({"balloon"})
 
-# A question asks for an attribute if it has a word of each group in one of the attribute's patterns.
-_PATTERNS: Final[Mapping[str, Sequence[Sequence[_Words]]]] = {
+SCENES: Final[Patterns] = {
     "hair": ((_HAIR,), (_HAIR, _COLOUR)),
     "skin": ((_SKIN,), (_SKIN, _COLOUR)),
     "glasses": ((_GLASSES,),),
@@ -59,6 +62,21 @@ _PATTERNS: Final[Mapping[str, Sequence[Sequence[_Words]]]] = {
     "sign_digit": ((_SIGN, _NUMBER),),
     "count": ((_BALLOON,), (_BALLOON, frozenset({"many", "number", "count", "total"}))),
 }
+"""About the drawn scenes: the keys of ``PRIVATE_ATTRIBUTES`` and ``TASKS`` of :mod:`trainer.sandbox.scenes`."""
+
+_STRIPE: Final[_Words] = frozenset({"stripe", "strip", "band"})
+
+# Whom a question is about often stands in it too ("the man's department"): so gender comes last.
+CARDS: Final[Patterns] = {
+    "department": ((frozenset({"department", "dept", "division", "team"}),),),
+    "gate": ((frozenset({"gate", "entrance", "door"}),),),
+    "expiry": ((frozenset({"expire", "expired", "expiry", "expiration", "valid", "validity"}),),),
+    "stripe": ((_STRIPE,), (_STRIPE, _COLOUR)),
+    "age_group": ((frozenset({"age", "aged", "old"}),),),
+    "race": ((frozenset({"race", "racial", "ethnicity", "ethnic"}),),),
+    "gender": ((frozenset({"gender", "sex", "male", "female", "man", "woman"}),),),
+}
+"""About the staff cards: the keys of ``TASKS`` and ``PRIVATE_ATTRIBUTES`` of :mod:`trainer.sandbox.cards`."""
 
 
 # "The person holding the sign" says who is meant, not what is asked.
@@ -67,7 +85,7 @@ _BEARER: Final = re.compile(
 )
 
 
-def route(text: str) -> str | None:
+def route(text: str, patterns: Patterns = SCENES) -> str | None:
     """Return the attribute that a question asks about.
 
     Of the sentences that end in a question mark the last that is understood counts, since a prompt often ends
@@ -76,13 +94,14 @@ def route(text: str) -> str | None:
 
     Args:
         text: English.
+        patterns: What may be asked about.
 
     Returns:
-        A key of ``PRIVATE_ATTRIBUTES`` or ``TASKS`` of :mod:`trainer.sandbox.scenes`; None if not understood.
+        A key of ``patterns``; None if not understood.
     """
     questions = re.findall(r"[^?.!\n]+\?", text) or [text]
     for question in reversed(questions):
-        attribute = _route_sentence(_words(question))
+        attribute = _route_sentence(_words(question), patterns)
         if attribute is not None:
             return attribute
     return None
@@ -101,10 +120,10 @@ def numbered(text: str) -> list[str]:
     return found if len(found) > 1 else []
 
 
-def _route_sentence(words: Sequence[str]) -> str | None:
+def _route_sentence(words: Sequence[str], known: Patterns) -> str | None:
     best: tuple[int, int] | None = None
     found = None
-    for attribute, patterns in _PATTERNS.items():
+    for attribute, patterns in known.items():
         for pattern in patterns:
             places = [[place for place, word in enumerate(words) if word in group] for group in pattern]
             if not all(places):

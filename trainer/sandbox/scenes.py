@@ -12,7 +12,6 @@ Every attribute is drawn uniformly and independently of all others.
 
 from __future__ import annotations
 
-import json
 import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
@@ -21,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from langchain_vpp.errors import DataError
+from trainer.sandbox.drawn_data import Entry, write_data
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 SCENE_SIZE: Final = 64
@@ -76,27 +75,25 @@ TASKS: Final[Mapping[str, Question]] = MappingProxyType(
 )
 """Task fact -> its canonical question and choices."""
 
-SPLITS: Final = ("train", "val", "test")
-
 _SUPERSAMPLE: Final = 3
 
 _Point: TypeAlias = tuple[float, float]
-_Colour: TypeAlias = tuple[int, int, int]
+Colour: TypeAlias = tuple[int, int, int]
 
-_HAIR: Final[Mapping[str, _Colour]] = {
+_HAIR: Final[Mapping[str, Colour]] = {
     "black": (36, 30, 34),
     "blond": (232, 200, 98),
     "red": (176, 66, 28),
     "grey": (158, 160, 166),
 }
-_SKIN: Final[Mapping[str, _Colour]] = {
+_SKIN: Final[Mapping[str, Colour]] = {
     "light": (250, 220, 196),
     "tan": (222, 168, 124),
     "brown": (164, 106, 68),
     "dark": (92, 58, 42),
 }
 # About equal luminance: only chroma tells one sign from another.
-_SIGN: Final[Mapping[str, _Colour]] = {
+_SIGN: Final[Mapping[str, Colour]] = {
     "red": (206, 40, 50),
     "orange": (208, 108, 8),
     "green": (22, 136, 58),
@@ -196,11 +193,11 @@ class _Pen:
     def __init__(self, image: Image.Image) -> None:
         self._draw = ImageDraw.Draw(image)
 
-    def line(self, points: list[_Point], colour: _Colour, width: float) -> None:
+    def line(self, points: list[_Point], colour: Colour, width: float) -> None:
         scaled = [(x * _SUPERSAMPLE, y * _SUPERSAMPLE) for x, y in points]
         self._draw.line(scaled, fill=colour, width=round(width * _SUPERSAMPLE), joint="curve")
 
-    def limb(self, start: _Point, end: _Point, colour: _Colour, width: float) -> None:
+    def limb(self, start: _Point, end: _Point, colour: Colour, width: float) -> None:
         self.line([start, end], colour, width)
         self.ellipse(end, (width / 2, width / 2), colour)
 
@@ -208,23 +205,23 @@ class _Pen:
         self,
         centre: _Point,
         radii: _Point,
-        fill: _Colour | None,
+        fill: Colour | None,
         *,
-        outline: _Colour | None = None,
+        outline: Colour | None = None,
         width: float = 0,
     ) -> None:
         (x, y), (rx, ry) = centre, radii
         box = [s * _SUPERSAMPLE for s in (x - rx, y - ry, x + rx, y + ry)]
         self._draw.ellipse(box, fill=fill, outline=outline, width=round(width * _SUPERSAMPLE))
 
-    def polygon(self, points: list[_Point], fill: _Colour) -> None:
+    def polygon(self, points: list[_Point], fill: Colour) -> None:
         self._draw.polygon([(x * _SUPERSAMPLE, y * _SUPERSAMPLE) for x, y in points], fill=fill)
 
-    def box(self, corners: tuple[float, float, float, float], fill: _Colour, radius: float) -> None:
+    def box(self, corners: tuple[float, float, float, float], fill: Colour, radius: float) -> None:
         box = [s * _SUPERSAMPLE for s in corners]
         self._draw.rounded_rectangle(box, radius=radius * _SUPERSAMPLE, fill=fill)
 
-    def arc(self, centre: _Point, radius: float, span: _Point, colour: _Colour, width: float) -> None:
+    def arc(self, centre: _Point, radius: float, span: _Point, colour: Colour, width: float) -> None:
         x, y = centre
         box = [s * _SUPERSAMPLE for s in (x - radius, y - radius, x + radius, y + radius)]
         self._draw.arc(box, *span, fill=colour, width=round(width * _SUPERSAMPLE))
@@ -246,8 +243,8 @@ def draw_scene(generator: np.random.Generator) -> tuple[Image.Image, dict[str, s
         The picture, RGB, :data:`SCENE_SIZE` square, and its labels: one of the choices for each key of
         :data:`PRIVATE_ATTRIBUTES` and :data:`TASKS`.
     """
-    labels = {name: _pick(generator, choices) for name, choices in PRIVATE_ATTRIBUTES.items()}
-    labels |= {name: _pick(generator, task.choices) for name, task in TASKS.items()}
+    labels = {name: pick(generator, choices) for name, choices in PRIVATE_ATTRIBUTES.items()}
+    labels |= {name: pick(generator, task.choices) for name, task in TASKS.items()}
     canvas = _background(generator)
     pen = _Pen(canvas)
     body = _Body(generator, labels)
@@ -269,74 +266,37 @@ def make_data(
 ) -> None:
     """Write a drawn data set: ``data.jsonl`` and ``images/*.png``.
 
-    An image depends on ``seed``, its split and its index in the split alone, so a larger data set begins with
-    the images of a smaller one, and no split shares a random stream with another.
-
-    Args:
-        out: A folder that is missing or empty.
-        train: Images in the train split, at least 0.
-        val: Images in the validation split, at least 0.
-        test: Images in the test split, at least 0.
-        seed: At least 0.
-        progress: Called with (images written, images in all) after each image.
-
-    Raises:
-        DataError: If a size or the seed is negative, or the folder is not empty or can't be written.
+    Arguments and errors are those of :func:`~trainer.sandbox.drawn_data.write_data`.
     """
-    sizes = dict(zip(SPLITS, (train, val, test), strict=True))
-    total = sum(sizes.values())
-    if seed < 0 or min(sizes.values()) < 0 or total == 0:
-        raise DataError(
-            "No data was made: the sizes and the seed must not be negative, and one size must be positive."
-        )
-    problem = None
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            problem = "No data was made: the output folder is not empty; choose another or empty it."
-        else:
-            (out / "images").mkdir()
-            lines = []
-            for done, line in enumerate(_write_images(out, sizes, seed), start=1):
-                lines.append(line)
-                if progress is not None:
-                    progress(done, total)
-            # Last, so that a folder with a `data.jsonl` is whole.
-            (out / "data.jsonl").write_text("".join(lines), encoding="utf-8")
-    except OSError as error:
-        problem = f"The data was not made: the output folder can't be written ({error.strerror})."
-    if problem is not None:
-        raise DataError(problem)
+    write_data(
+        out,
+        lambda generator, _, __: _entry(*draw_scene(generator)),
+        sizes={"train": train, "val": val, "test": test},
+        seed=seed,
+        suffix=".png",
+        progress=progress,
+    )
 
 
-def _write_images(out: Path, sizes: Mapping[str, int], seed: int) -> Iterator[str]:
-    for key, (split, size) in enumerate(sizes.items()):
-        for index in range(size):
-            image, labels = draw_scene(np.random.default_rng((seed, key, index)))
-            name = f"images/{split}-{index:06d}.png"
-            image.save(out / name, compress_level=1)
-            record = {
-                "image": name,
-                "split": split,
-                "tasks": [
-                    {"question": task.text, "answer": labels[key], "choices": task.choices}
-                    for key, task in TASKS.items()
-                ],
-                "private": {key: labels[key] for key in PRIVATE_ATTRIBUTES},
-            }
-            yield json.dumps(record) + "\n"
+def _entry(image: Image.Image, labels: Mapping[str, str]) -> Entry:
+    tasks = [
+        {"question": task.text, "answer": labels[key], "choices": task.choices} for key, task in TASKS.items()
+    ]
+    return Entry(image, {"tasks": tasks, "private": {key: labels[key] for key in PRIVATE_ATTRIBUTES}})
 
 
-def _pick(generator: np.random.Generator, choices: tuple[str, ...]) -> str:
+def pick(generator: np.random.Generator, choices: Sequence[str]) -> str:
+    """Draw one of the choices, each as likely."""
     return choices[int(generator.integers(len(choices)))]
 
 
-def _shade(colour: _Colour, factor: float) -> _Colour:
+def shade(colour: Colour, factor: float) -> Colour:
+    """Make a colour lighter or darker."""
     red, green, blue = (min(255, max(0, round(channel * factor))) for channel in colour)
     return red, green, blue
 
 
-def _any_colour(generator: np.random.Generator, low: int, high: int) -> _Colour:
+def _any_colour(generator: np.random.Generator, low: int, high: int) -> Colour:
     red, green, blue = generator.integers(low, high, 3).tolist()
     return red, green, blue
 
@@ -347,7 +307,7 @@ def _background(generator: np.random.Generator) -> Image.Image:
     image = Image.fromarray(corners.astype(np.uint8)).resize((side, side), Image.Resampling.BILINEAR)
     pen = _Pen(image)
     texture = int(generator.integers(4))
-    tone = _shade(tuple(corners[0, 0].astype(int).tolist()), float(generator.uniform(0.82, 1.15)))
+    tone = shade(tuple(corners[0, 0].astype(int).tolist()), float(generator.uniform(0.82, 1.15)))
     if texture == 1:  # stripes
         step, slope = generator.uniform(7, 14), generator.uniform(-20, 20)
         for x in np.arange(-20, SCENE_SIZE + 20, step).tolist():
@@ -404,10 +364,10 @@ class _Body:
 
     def draw(self, pen: _Pen, generator: np.random.Generator) -> None:
         (x, y), scale, width = self.head, self.scale, self.half_width
-        skin = _shade(_SKIN[self.labels["skin"]], float(generator.uniform(0.96, 1.04)))
-        hair = _shade(_HAIR[self.labels["hair"]], float(generator.uniform(0.93, 1.07)))
-        shirt = _shade(
-            _SIGN[_pick(generator, TASKS["sign_colour"].choices)], float(generator.uniform(0.85, 1.1))
+        skin = shade(_SKIN[self.labels["skin"]], float(generator.uniform(0.96, 1.04)))
+        hair = shade(_HAIR[self.labels["hair"]], float(generator.uniform(0.93, 1.07)))
+        shirt = shade(
+            _SIGN[pick(generator, TASKS["sign_colour"].choices)], float(generator.uniform(0.85, 1.1))
         )
         trousers = _any_colour(generator, 40, 110)
         if generator.random() < 0.5:  # long hair falls behind the shoulders
@@ -415,22 +375,22 @@ class _Body:
         for side in (-1, 1):
             leg = x + side * width * 0.5
             pen.box((leg - width * 0.42, self.hips - 2, leg + width * 0.42, SCENE_SIZE + 9), trousers, 1)
-        pen.box((x - 2.6 * scale, y + 6 * scale, x + 2.6 * scale, self.shoulders + 2), _shade(skin, 0.9), 0)
+        pen.box((x - 2.6 * scale, y + 6 * scale, x + 2.6 * scale, self.shoulders + 2), shade(skin, 0.9), 0)
         for side in (0, 1):
             shoulder, hand = self.arm(side)
-            pen.limb(shoulder, hand, _shade(shirt, 0.82), 4.4 * scale)
+            pen.limb(shoulder, hand, shade(shirt, 0.82), 4.4 * scale)
             pen.ellipse(hand, (2.7 * scale, 2.7 * scale), skin)
         pen.box((x - width, self.shoulders, x + width, self.hips), shirt, 3.5)
         pen.digit(self.labels["shirt_number"], self.number, 10.5 * scale)
         self._draw_head(pen, generator, skin, hair)
 
-    def _draw_head(self, pen: _Pen, generator: np.random.Generator, skin: _Colour, hair: _Colour) -> None:
+    def _draw_head(self, pen: _Pen, generator: np.random.Generator, skin: Colour, hair: Colour) -> None:
         (x, y), scale = self.head, self.scale
         pen.ellipse((x, y - 1.2 * scale), (8.9 * scale, 9.2 * scale), hair)
         pen.ellipse((x, y + 0.9 * scale), (7.5 * scale, 7.9 * scale), skin)
         # The fringe: a cap of hair over the forehead.
         pen.arc((x, y - 0.6 * scale), 8.4 * scale, (200, 340), hair, 3.2 * scale)
-        ink: _Colour = (24, 22, 30)
+        ink: Colour = (24, 22, 30)
         for side in (-1, 1):
             eye = (x + side * 3.3 * scale, y + 0.8 * scale)
             pen.ellipse(eye, (1.35, 1.35), (248, 248, 248))
@@ -441,7 +401,7 @@ class _Body:
             pen.line([(x - 7.4 * scale, y + 0.2), (x - 6 * scale, y + 0.6)], ink, 1)
             pen.line([(x + 7.4 * scale, y + 0.2), (x + 6 * scale, y + 0.6)], ink, 1)
         mouth = float(generator.uniform(1.4, 2.4))
-        pen.arc((x, y + 4.2 * scale), mouth, (20, 160), _shade(skin, 0.55), 0.8)
+        pen.arc((x, y + 4.2 * scale), mouth, (20, 160), shade(skin, 0.55), 0.8)
 
 
 def _place_sign(generator: np.random.Generator, body: _Body) -> _Point:
@@ -459,9 +419,9 @@ def _place_sign(generator: np.random.Generator, body: _Body) -> _Point:
 
 
 def _draw_sign(generator: np.random.Generator, pen: _Pen, labels: Mapping[str, str], centre: _Point) -> None:
-    colour = _shade(_SIGN[labels["sign_colour"]], float(generator.uniform(0.88, 1.1)))
+    colour = shade(_SIGN[labels["sign_colour"]], float(generator.uniform(0.88, 1.1)))
     size, turn = float(generator.uniform(0.95, 1.05)), float(generator.uniform(-0.12, 0.12))
-    rim: _Colour = (250, 250, 250) if generator.random() < 0.5 else (30, 30, 36)
+    rim: Colour = (250, 250, 250) if generator.random() < 0.5 else (30, 30, 36)
     x, y = centre
     digit = centre
     if labels["sign_shape"] == "circle":
@@ -492,9 +452,9 @@ def _draw_balloons(
         # The first that is free; in a crowded scene the one with the most room.
         best = int(enough.argmax()) if enough.any() else int(clearance.argmax())
         x, y = points[best].tolist()
-        colour = _shade(palette[int(generator.integers(len(palette)))], float(generator.uniform(0.9, 1.1)))
+        colour = shade(palette[int(generator.integers(len(palette)))], float(generator.uniform(0.9, 1.1)))
         pen.line([(x, y + radius), (x + float(generator.uniform(-1, 1)), y + radius + 3)], (60, 60, 60), 0.5)
-        pen.ellipse((x, y), (radius * 0.9, radius), colour, outline=_shade(colour, 0.55), width=0.7)
+        pen.ellipse((x, y), (radius * 0.9, radius), colour, outline=shade(colour, 0.55), width=0.7)
         pen.ellipse((x - 1.1, y - 1.3), (0.7, 0.9), (255, 255, 255))
         clearance = np.minimum(clearance, _distance(points, x, y, radius))
 

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server in front of the local vision model.
+"""An OpenAI-compatible server in front of the local vision models.
 
 ``POST /v1/chat/completions`` (JSON and server-sent events), ``GET /v1/models``, ``GET /health`` and
 ``GET /stats``, the server's own count of what it was asked. It also runs on its own:
@@ -33,17 +33,19 @@ from starlette.routing import Route
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.pixels import decode_image
-from trainer.sandbox.local_model import LocalVisionModel
+from trainer.sandbox.card_model import CARDS
+from trainer.sandbox.local_model import SCENES, LocalVisionModel
 from trainer.sandbox.questions import numbered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from starlette.requests import Request
 
     from trainer.sandbox.local_model import Reply
 
-MODEL_NAME: Final = "sandbox"
+MODEL_NAME: Final = SCENES.name
+"""The model that answers about drawn scenes; the one for staff cards is there once it has been trained."""
 MAX_BODY: Final = 32 * 2**20
 """Longest request body, bytes."""
 
@@ -116,8 +118,8 @@ class _Refusal(Exception):  # noqa: N818 - the client's error, not ours
 class _Sandbox:
     """The endpoints and what they count."""
 
-    def __init__(self, model: LocalVisionModel, record: Path | None) -> None:
-        self._model = model
+    def __init__(self, models: Sequence[LocalVisionModel], record: Path | None) -> None:
+        self._models = {model.subject.name: model for model in models}
         # Unbuffered and in append mode: a request is on record before it is answered, even if we are killed.
         self._record = None if record is None else record.open("ab", buffering=0)
         self._seen: set[bytes] = set()
@@ -132,6 +134,10 @@ class _Sandbox:
         body = await _read(request)
         self._write_record(body)
         asked = _parse(body)
+        model = self._models.get(asked.model)
+        if model is None:
+            what = f"This server has no such model; it has {', '.join(map(repr, self._models))}."
+            raise _Refusal(what, status=404, code="model_not_found", param="model")
         image = _image_bytes(asked)
         try:
             picture = decode_image(image)
@@ -140,16 +146,19 @@ class _Sandbox:
         if picture is None:
             raise _Refusal("The image can't be decoded.", code="invalid_image", param="messages")
         question = asked.question()
-        reply = self._model.answer(picture, question)
-        self._count(image, question)
+        reply = model.answer(picture, question)
+        self._count(asked.model, image, question)
         completion = _Completion(asked, reply)
         if asked.stream:
             return StreamingResponse(_events(completion), media_type="text/event-stream")
         return JSONResponse(completion.whole())
 
     async def models(self, _: Request) -> Response:
-        entry = {"id": MODEL_NAME, "object": "model", "created": 0, "owned_by": "langchain-vpp"}
-        return JSONResponse({"object": "list", "data": [entry]})
+        entries = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "langchain-vpp"}
+            for name in self._models
+        ]
+        return JSONResponse({"object": "list", "data": entries})
 
     async def health(self, _: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -158,10 +167,10 @@ class _Sandbox:
         counts = {"completions": self._completions, "distinct": len(self._seen), "repeated": self._repeated}
         return JSONResponse(counts)
 
-    def _count(self, image: bytes, question: str) -> None:
+    def _count(self, model: str, image: bytes, question: str) -> None:
         self._completions += 1
         for each in numbered(question) or [question]:
-            pair = hashlib.sha256(hashlib.sha256(image).digest() + each.encode()).digest()
+            pair = hashlib.sha256(hashlib.sha256(image).digest() + f"{model}/{each}".encode()).digest()
             self._repeated += pair in self._seen
             self._seen.add(pair)
 
@@ -186,7 +195,7 @@ class _Completion:
         self._head: dict[str, Any] = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
             "created": int(time.time()),
-            "model": MODEL_NAME,
+            "model": asked.model,
         }
         copies = asked.n or 1
         prompt = len(asked.question()) // _CHARACTERS_PER_TOKEN + 1 + _IMAGE_TOKENS * len(asked.image_urls())
@@ -231,17 +240,17 @@ class _Completion:
         return {"content": [token | {"top_logprobs": [_token(*item) for item in ranked]}], "refusal": None}
 
 
-def create_app(model: LocalVisionModel, *, record: Path | None = None) -> Starlette:
+def create_app(*models: LocalVisionModel, record: Path | None = None) -> Starlette:
     """Build the server's ASGI application.
 
     Args:
-        model: Answers the questions.
+        models: Answer the questions, each under its subject's name.
         record: A file to which the body of each completion request is appended, one JSON line each.
 
     Raises:
         OSError: If ``record`` can't be opened.
     """
-    sandbox = _Sandbox(model, record)
+    sandbox = _Sandbox(models, record)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -279,10 +288,11 @@ def serve(
 
     Raises:
         OSError: If the address is in use or ``record`` can't be opened.
-        ArtifactError: If the model can't be loaded.
+        ArtifactError: If a model can't be loaded.
     """
     torch.set_num_threads(1)  # one image is too small to share among threads
-    app = create_app(LocalVisionModel.load(), record=record)
+    subjects = [SCENES] + [CARDS] * CARDS.weights.is_dir()
+    app = create_app(*(LocalVisionModel.load(subject=subject) for subject in subjects), record=record)
     # With the protocol named, asyncio turns Nagle's algorithm off; without it each small answer waits 40 ms.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         if os.name == "posix":  # elsewhere the option lets two servers share a port
@@ -331,9 +341,6 @@ def _parse(body: bytes) -> _ChatRequest:
             f" (at '{param}')." if param else "."
         )
         raise _Refusal(what, code="invalid_request", param=param)
-    if asked.model != MODEL_NAME:
-        what = f"This server has one model, '{MODEL_NAME}'."
-        raise _Refusal(what, status=404, code="model_not_found", param="model")
     return asked
 
 

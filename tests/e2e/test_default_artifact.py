@@ -1,0 +1,77 @@
+"""The one command that makes the default artifact, at its smallest sizes and with portraits of nobody."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+
+import pytest
+from PIL import Image
+
+from langchain_vpp import ImageProtector
+from langchain_vpp.artifact import read_manifest
+from trainer.default_artifact.__main__ import Plan, main, settings
+from trainer.sandbox import train_local_model
+from trainer.sandbox.portraits import PRIVATE_ATTRIBUTES
+
+
+@pytest.fixture
+def faces(tmp_path):
+    folder = tmp_path / "faces"
+    values = itertools.product(*(PRIVATE_ATTRIBUTES[name] for name in ("age_group", "gender", "race")))
+    lines = ["file,age_group,gender,race"]
+    for number, (age, gender, race) in enumerate(values):
+        name = f"{'val' if number % 4 == 0 else 'train'}/{number}.png"
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (number, 90, 255 - number)).save(folder / name)
+        lines.append(f"{name},{age},{gender},{race}")
+    (folder / "labels.csv").write_text("\n".join(lines))
+    return folder
+
+
+def test_the_command_makes_an_artifact_with_its_card_and_goes_on(faces, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(train_local_model, "TEST_PICTURES", 4)
+    caplog.set_level(logging.INFO)
+    command = [
+        "--faces",
+        str(faces),
+        "--out",
+        str(tmp_path / "out"),
+        "--smoke",
+        "--device",
+        "cpu",
+        "--workers",
+        "0",
+    ]
+    assert main(command) == 0
+    artifact = tmp_path / "out" / "artifact"
+    manifest, _ = read_manifest(artifact)
+    assert "FairFace" in manifest.attribution
+    assert "CC BY 4.0" in manifest.attribution
+    assert manifest.trained_against == "SandboxChatModel:cards"
+    assert set(manifest.private_attributes) == set(PRIVATE_ATTRIBUTES)
+    assert 0 < manifest.queries <= 30
+    card = (artifact / "README.md").read_text()
+    assert manifest.attribution in card
+    assert manifest.data_digest in card
+    assert "$" not in card
+    assert ImageProtector.from_pretrained(artifact).protect_image(Image.new("RGB", (64, 48))).size == (64, 48)
+    # Again: nothing is drawn, trained or asked a second time.
+    before = {path: path.read_bytes() for path in sorted(artifact.iterdir())}
+    caplog.clear()
+    assert main(command) == 0
+    assert "drawing" not in caplog.text
+    assert {path: path.read_bytes() for path in sorted(artifact.iterdir())} == before
+
+
+def test_bad_portraits_end_the_command_in_one_line(tmp_path, caplog):
+    assert main(["--faces", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "labels.csv can't be used" in caplog.text
+
+
+def test_the_settings_are_those_of_a_run_that_can_be_shipped():
+    config = settings()
+    assert config.protector.working_resolution == 384
+    assert "CC BY 4.0" in config.attribution
+    assert config.licence
+    assert Plan().largest <= config.protector.working_resolution

@@ -1,0 +1,143 @@
+"""Words and numbers that are still to be read in protected pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import math
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from langchain_vpp.errors import TrainingError
+
+Reader = Callable[[Tensor], Sequence[str]]
+"""From one ``uint8`` image ``[3, H, W]`` to what stands in it: all of its text, once for each attempt at it."""
+
+_LONGEST: Final = 2000
+
+
+class WordsRead(NamedTuple):
+    """How near an OCR engine comes to words that it should not read, each in the best of its attempts.
+
+    :func:`~trainer.measurements.bootstrap_mean` of a column gives its mean and interval.
+    """
+
+    exact: Tensor
+    """1 where the whole word was read, else 0; NaN where a picture has none. Shape ``[N, F]``."""
+    distance: Tensor
+    """Edits between the word and the part of the text that comes nearest, for each of its characters: 0 is read
+    exactly, 1 not at all. Shape ``[N, F]``, NaN as above."""
+    exact_floor: Tensor
+    """``exact`` for the words of another picture: short ones may turn up by chance. Shape ``[N, F]``."""
+    distance_floor: Tensor
+    """``distance`` to the words of another picture: a long text is never far from a short word."""
+
+
+def read_words(images: Tensor, words: Sequence[Sequence[str | None]], reader: Reader) -> WordsRead:
+    """Look for words in pictures.
+
+    Case, spaces and punctuation don't count.
+
+    Args:
+        images: ``uint8``, shape ``[N, 3, H, W]``.
+        words: The same ``F`` fields for each picture, such as name and number; ``None`` where it has none.
+        reader: Such as :func:`rapid_ocr` gives.
+
+    Raises:
+        ValueError: If there are not as many lists of words as pictures, or a word has neither letter nor digit.
+    """
+    if len(words) != len(images):
+        raise ValueError("there must be a list of words for each picture")
+    folded = [[None if word is None else _fold(word) for word in each] for each in words]
+    if any(word == "" for each in folded for word in each):
+        raise ValueError("a word must have a letter or a digit")
+    texts = [[_fold(text) for text in reader(image)] for image in images]
+    distance = _distances(folded, texts)
+    floor = _distances(folded[1:] + folded[:1], texts)
+    return WordsRead(_exact(distance), distance, _exact(floor), floor)
+
+
+def rapid_ocr(*, sides: Sequence[int] = (640, 1280), threads: int = 1) -> Reader:
+    """Read with RapidOCR, whose models come with its package (extra ``ocr``).
+
+    Args:
+        sides: Longest sides to which a picture is enlarged, an attempt each, besides its own size: detectors miss
+            small letters.
+        threads: Of ONNX Runtime.
+
+    Raises:
+        TrainingError: If the package is not installed.
+    """
+    package: Any = None
+    with contextlib.suppress(ImportError):
+        package = importlib.import_module("rapidocr")  # an optional extra
+    if package is None:
+        raise TrainingError(
+            "reading text needs an OCR engine; nothing was read. Install langchain-vpp[ocr], or leave this test out."
+        )
+    engine = package.RapidOCR(
+        params={
+            "Global.log_level": "critical",
+            "Global.text_score": 0.0,
+            "EngineConfig.onnxruntime.intra_op_num_threads": threads,
+            "EngineConfig.onnxruntime.inter_op_num_threads": threads,
+        }
+    )
+
+    def read(image: Tensor) -> tuple[str, ...]:
+        longest = max(image.shape[1:])
+        wanted = [longest, *(side for side in sides if longest < side <= _LONGEST)]
+        found = (engine(_scaled(image, side / longest).numpy()).txts for side in wanted)
+        return tuple(" ".join(lines or ()) for lines in found)
+
+    return read
+
+
+def edits_within(word: str, text: str) -> int:
+    """Fewest insertions, deletions and substitutions that turn some part of a text into a word (Sellers, 1980).
+
+    Example:
+        >>> edits_within("1987", "born 1937 in")
+        1
+    """
+    row = [0] * (len(text) + 1)  # a match may begin anywhere
+    for index, letter in enumerate(word, start=1):
+        above, row = row, [index]
+        for column, other in enumerate(text, start=1):
+            row.append(min(above[column - 1] + (letter != other), above[column] + 1, row[column - 1] + 1))
+    return min(row)  # and end anywhere
+
+
+def _fold(text: str) -> str:
+    return "".join(each for each in unicodedata.normalize("NFKC", text).casefold() if each.isalnum())
+
+
+def _distances(words: Sequence[Sequence[str | None]], texts: Sequence[Sequence[str]]) -> Tensor:
+    return torch.tensor(
+        [
+            [
+                math.nan
+                if word is None
+                else min((edits_within(word, each) for each in attempts), default=len(word)) / len(word)
+                for word in fields
+            ]
+            for fields, attempts in zip(words, texts, strict=True)
+        ]
+    )
+
+
+def _exact(distance: Tensor) -> Tensor:
+    return (distance == 0).float().masked_fill(distance.isnan(), math.nan)
+
+
+def _scaled(image: Tensor, factor: float) -> Tensor:
+    """Enlarge; to BGR, ``[H, W, 3]``, as OpenCV has it."""
+    pixels = image
+    if factor > 1:
+        larger = nn.functional.interpolate(image[None].float(), scale_factor=factor, mode="bicubic")[0]
+        pixels = larger.clamp(0, 255).round().byte()
+    return pixels.flip(0).permute(1, 2, 0).contiguous()

@@ -1,0 +1,202 @@
+"""Everything from portraits to the default artifact, in one command that goes on where it was stopped.
+
+1. Staff cards with the portraits of ``--faces`` (``OUT/data``).
+2. The local vision model that reads them (``OUT/model``), unless its weights come with the package.
+3. A protector, trained through that model as a black box with the settings of ``config.json`` (``OUT/run``).
+4. The artifact with its card, ready for ``langchain_vpp/default`` (``OUT/artifact``).
+
+On one core of a server with bfloat16, steps 2 and 3 take hours; step 2 takes a GPU if there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import torch
+
+from langchain_vpp.artifact import read_manifest
+from langchain_vpp.errors import VPPError
+from langchain_vpp.protector import ProtectorConfig
+from trainer.config import TrainerConfig
+from trainer.data import load_dataset
+from trainer.experiments.sandbox import SandboxChatModel
+from trainer.run import Trainer
+from trainer.sandbox.card_model import CARDS
+from trainer.sandbox.cards import make_cards
+from trainer.sandbox.local_model import LocalVisionModel
+from trainer.sandbox.train_local_model import card_course, save, train
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_vpp.artifact import Manifest
+    from trainer.run import Progress
+
+_HERE: Final = Path(__file__).parent
+_logger = logging.getLogger(__name__)
+
+
+class Plan(NamedTuple):
+    """Sizes of everything but the training of the protector."""
+
+    train: int = 9000
+    val: int = 500
+    test: int = 1000
+    largest: int = 320
+    """Cards of one size: with others, all would be padded to the largest, at the cost of half as much time again."""
+    model_steps: int = 6000
+    model_batch: int = 48
+
+
+SMOKE: Final = Plan(train=60, val=24, test=12, model_steps=2, model_batch=2)
+"""The smallest sizes: they show that everything runs, and nothing else."""
+
+
+def settings(*, smoke: bool = False) -> TrainerConfig:
+    """Read the settings of the training."""
+    config = TrainerConfig.model_validate_json((_HERE / "config.json").read_bytes())
+    if not smoke:
+        return config
+    small = ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=64)
+    update = {
+        "protector": small,
+        "steps": 4,
+        "batch": 4,
+        "pretraining_steps": 2,
+        "max_queries": 30,
+        "validations": 0,
+    }
+    return config.model_copy(update=update)
+
+
+def train_default(
+    faces: Path, out: Path, plan: Plan, config: TrainerConfig, *, device: str = "cpu", workers: int = 1
+) -> Path:
+    """Make the default artifact, or go on with it.
+
+    Args:
+        faces: See :mod:`trainer.sandbox.portraits`.
+        out: Folder for everything.
+        plan: Sizes; those of an unfinished run must be given again.
+        config: Settings of the protector's training.
+        device: Where the local vision model is trained.
+        workers: Processes that draw cards for it.
+
+    Returns:
+        The artifact's folder.
+
+    Raises:
+        DataError: If the portraits or the data can't be used.
+        TrainingError: See :meth:`trainer.run.Trainer.fit`.
+        ArtifactError: If weights can't be read or written.
+    """
+    data, run, artifact = out / "data", out / "run", out / "artifact"
+    if not (data / "data.jsonl").exists():
+        _logger.info("drawing %d cards", plan.train + plan.val + plan.test)
+        make_cards(
+            data,
+            faces,
+            train=plan.train,
+            val=plan.val,
+            test=plan.test,
+            seed=config.seed,
+            largest=plan.largest,
+        )
+    vision = _vision(faces, out / "model", plan, config.seed, device=device, workers=workers)
+    model = SandboxChatModel(model_name=CARDS.name, vision=vision)
+    Trainer(model, load_dataset(data), config).fit(run, resume=True, on_progress=_tell)
+    artifact.mkdir(exist_ok=True)
+    for name in ("model.safetensors", "manifest.json"):
+        shutil.copyfile(run / name, artifact / name)
+    (artifact / "README.md").write_text(describe(read_manifest(artifact)[0]), encoding="utf-8")
+    return artifact
+
+
+def _vision(
+    faces: Path, folder: Path, plan: Plan, seed: int, *, device: str, workers: int
+) -> LocalVisionModel:
+    if CARDS.weights.is_dir():
+        return LocalVisionModel.load(subject=CARDS)
+    if not (folder / "model.json").exists():
+        course = replace(card_course(faces), steps=plan.model_steps, batch=plan.model_batch)
+        checkpoint = folder / "checkpoint.pt"
+        network = train(course, seed=seed, device=device, workers=workers, checkpoint=checkpoint)
+        reached = save(network, folder, course, seed=seed)
+        checkpoint.unlink()
+        _logger.info(
+            "local vision model: %s", ", ".join(f"{name} {value:.3f}" for name, value in reached.items())
+        )
+    return LocalVisionModel.load(folder, subject=CARDS)
+
+
+def _tell(progress: Progress) -> None:
+    if progress.step % 50 == 0:
+        _logger.info(
+            "%s: %d of %d, %d queries", progress.phase, progress.step, progress.steps, progress.queries
+        )
+
+
+def describe(manifest: Manifest) -> str:
+    """Fill the card in from a manifest."""
+    rows = [f"| {point.level:.2f} | {point.leak:.2f} | {point.utility:.2f} |" for point in manifest.front]
+    presets = [f"{name} = level {level:.2f}" for name, level in manifest.presets.items()]
+    return Template((_HERE / "card.md").read_text(encoding="utf-8")).substitute(
+        private=", ".join(manifest.private_attributes).replace("_", " ") + " of the portrait",
+        questions=" ".join(manifest.questions),
+        trained_against=manifest.trained_against,
+        access=manifest.access,
+        queries=manifest.queries,
+        steps=manifest.steps,
+        seed=manifest.seed,
+        presets=", ".join(presets) or "none",
+        data_digest=manifest.data_digest,
+        resolution=manifest.protector["working_resolution"],
+        licence=manifest.licence,
+        attribution=manifest.attribution,
+        created_with=manifest.created_with,
+        measured_by=(manifest.front_measured_by or "nothing was measured").capitalize(),
+        front="\n".join(rows) or "| | | |",
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train from the command line.
+
+    Returns:
+        The exit code: 0 when done, 2 if it could not be done.
+    """
+    parser = argparse.ArgumentParser(description="Train the default artifact; the same command goes on.")
+    parser.add_argument("--faces", type=Path, required=True, help="portraits: labels.csv, train/ and val/")
+    parser.add_argument("--out", type=Path, required=True, help="folder for everything")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw cards")
+    parser.add_argument("--smoke", action="store_true", help="smallest sizes, to see that everything runs")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        artifact = train_default(
+            given.faces,
+            given.out,
+            SMOKE if given.smoke else Plan(),
+            settings(smoke=given.smoke),
+            device=given.device,
+            workers=given.workers,
+        )
+    except VPPError as error:
+        _logger.error("%s", error)  # noqa: TRY400  one line, as on the command line
+        return 2
+    _logger.info(
+        "done: %s; measure it with `vpp evaluate %s --data %s`", artifact, artifact, given.out / "data"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Writes a drawn data set in the project's format: whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+import numpy as np
+
+from langchain_vpp.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from PIL import Image
+
+Split = Literal["train", "val", "test"]
+
+SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
+
+_OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {".png": {"compress_level": 1}, ".jpg": {"quality": 92}}
+
+
+class Entry(NamedTuple):
+    """A drawn picture and its line in ``data.jsonl``, without ``image`` and ``split``."""
+
+    image: Image.Image
+    fields: Mapping[str, Any]
+
+
+def write_data(
+    out: Path,
+    draw: Callable[[np.random.Generator, Split, int], Entry],
+    *,
+    sizes: Mapping[Split, int],
+    seed: int,
+    suffix: Literal[".png", ".jpg"],
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write ``data.jsonl`` and ``images/``.
+
+    An image depends on ``seed``, its split and its index in the split alone, so a larger data set begins with
+    the images of a smaller one, and no split shares a random stream with another.
+
+    Args:
+        out: A folder that is missing or empty.
+        draw: Called with the image's own source of randomness, its split and its index.
+        sizes: Images in each split, at least 0.
+        seed: At least 0.
+        suffix: How images are stored.
+        progress: Called with (images written, images in all) after each image.
+
+    Raises:
+        DataError: If a size or the seed is negative, or the folder is not empty or can't be written; also what
+            ``draw`` raises. Nothing is left behind then.
+    """
+    total = sum(sizes.values())
+    if seed < 0 or min(sizes.values()) < 0 or total == 0:
+        raise DataError(
+            "No data was made: the sizes and the seed must not be negative, and one size must be positive."
+        )
+    created = not out.exists()
+    unfinished = out / f".{os.getpid()}.unfinished"
+    problem = None
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            problem = "No data was made: the output folder is not empty; choose another or empty it."
+        else:
+            (unfinished / "images").mkdir(parents=True)
+            lines = []
+            for done, line in enumerate(_lines(unfinished, draw, sizes, seed, suffix), start=1):
+                lines.append(line)
+                if progress is not None:
+                    progress(done, total)
+            (unfinished / "data.jsonl").write_text("".join(lines), encoding="utf-8")
+            # The index last, so that a folder with one is whole.
+            (unfinished / "images").replace(out / "images")
+            (unfinished / "data.jsonl").replace(out / "data.jsonl")
+    except OSError as error:
+        problem = f"The data was not made: the output folder can't be written ({error.strerror})."
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if created:
+            with contextlib.suppress(OSError):
+                out.rmdir()  # stays if there is anything in it
+    if problem is not None:
+        raise DataError(problem)
+
+
+def _lines(
+    folder: Path,
+    draw: Callable[[np.random.Generator, Split, int], Entry],
+    sizes: Mapping[Split, int],
+    seed: int,
+    suffix: str,
+) -> Iterator[str]:
+    for split, size in sizes.items():
+        for index in range(size):
+            image, fields = draw(np.random.default_rng((seed, SPLITS.index(split), index)), split, index)
+            name = f"images/{split}-{index:06d}{suffix}"
+            image.save(folder / name, **_OPTIONS[suffix])
+            yield json.dumps({"image": name, "split": split} | dict(fields)) + "\n"
