@@ -127,7 +127,7 @@ def card_course(faces: Path) -> Course:
             "licence": "MIT, as the package; portraits: CC BY 4.0",
             "attribution": "Trained on portraits of FairFace (Karkkainen and Joo, WACV 2021), CC BY 4.0.",
         },
-        steps=3000,
+        steps=2400,
         batch=48,
         peak_rate=2e-3,
         different=20_000,
@@ -193,7 +193,8 @@ class _Lessons(Dataset[_Lesson]):
 def _draw_all(drawings: _Drawings, workers: int) -> list[_Kept]:
     _logger.info("drawing %d pictures", len(drawings))
     loader = DataLoader(drawings, batch_size=None, num_workers=workers, generator=torch.Generator())
-    return [_Kept(*kept) for kept in loader]
+    # Copied, because what comes from another process lies in shared memory, with an open file for each tensor.
+    return [_Kept(file, labels.clone(), places.clone()) for file, labels, places in loader]
 
 
 def _keep(picture: Picture, subject: Subject, quality: int | None) -> _Kept:
