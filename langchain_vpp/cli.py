@@ -19,10 +19,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from contextlib import nullcontext
+import time
+from contextlib import closing, nullcontext
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 import typer
 from rich.console import Console
@@ -32,12 +34,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from langchain_vpp.errors import (
-    BudgetExhaustedError,
-    OracleError,
-    ProtectionError,
-    VPPError,
-)
+from langchain_vpp.errors import BudgetExhaustedError, OracleError, VPPError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +44,7 @@ if TYPE_CHECKING:
 
     from langchain_vpp.artifact import Manifest
     from langchain_vpp.engines import Engine
+    from langchain_vpp.folders import Copy
     from langchain_vpp.protection import ImageProtector
     from trainer.demo import Outcome
     from trainer.ledger import Price
@@ -60,9 +58,6 @@ _Settings = TypeVar("_Settings", bound="BaseModel")
 _BAD_INPUT: Final = 2
 _INTERRUPTED: Final = 130
 _EXIT_CODES: Final[Mapping[type[VPPError], int]] = {BudgetExhaustedError: 3, OracleError: 4}
-_PICTURES: Final = frozenset({
-    ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"
-})  # fmt: skip
 
 
 class _InputError(VPPError):
@@ -456,7 +451,7 @@ def protect(
         Path, typer.Option("--out", help="Folder for the protected pictures, as JPEG without metadata.")
     ],
     artifact: Annotated[
-        Path | None, typer.Option("--artifact", help="Folder of a trained protector.")
+        str | None, typer.Option("--artifact", help="Folder of a trained protector, or default: ours.")
     ] = None,
     engine: Annotated[
         Literal["blur", "pixelate", "downscale"] | None,
@@ -466,57 +461,100 @@ def protect(
         str, typer.Option("--level", help="0 (most useful) to 1 (most private), or an artifact's preset.")
     ] = "0.5",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace earlier outputs; inputs are never replaced.")
+        bool,
+        typer.Option("--overwrite", help="Replace other files in --out; inputs are never replaced."),
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, max=256, help="Pictures at once; as many as there are CPUs."),
+    ] = None,
     as_json: _Json = False,
 ) -> None:
-    """Write protected copies of pictures; the originals are never touched."""
-    protector = _protector(artifact, engine, level)
-    jobs, failed = _jobs(paths, out, overwrite=overwrite)
-    done: list[_Job] = []
+    """Write protected copies of pictures; the originals are never touched.
+
+    The same command goes on where it was stopped: what was made from the same picture in the same way stays.
+    """
+    from langchain_vpp.folders import plan, protect_files  # noqa: PLC0415
+
+    # One thread per picture. Networks that each want all CPUs would only wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    protector, settings = _protector(artifact, engine, level)
+    jobs, copies = plan(paths, out)
+    order = {path: position for position, path in enumerate(job.source for job in jobs)}
+    started, made, interrupted = time.monotonic(), 0, False
     with _bars() as bars:
         bar = bars.add_task("protecting", total=len(jobs), facts="")
-        for job in jobs:
-            reason = _protect_file(protector, job)
-            if reason:
-                failed.append((job.source, reason))
-            else:
-                done.append(job)
-            bars.advance(bar)
+        done = protect_files(
+            jobs, out, protector, settings=settings, overwrite=overwrite, workers=workers or _cpus()
+        )
+        try:
+            with closing(done):
+                for copy in done:
+                    copies.append(copy)
+                    made += copy.status == "protected"
+                    rate = made / (time.monotonic() - started)
+                    bars.update(bar, advance=1, facts=f"{rate:.1f} images/s" if made else "")
+        except KeyboardInterrupt:
+            interrupted = True
+    if interrupted:
+        _say_error(f"interrupted. {made} pictures were protected; run the same command again to go on.")
+        raise typer.Exit(_INTERRUPTED)
+    copies.sort(key=lambda copy: order.get(copy.source, -1))
+    _show_copies(copies, out, as_json=as_json)
+
+
+def _show_copies(copies: Sequence[Copy], out: Path, *, as_json: bool) -> None:
+    of: dict[str, list[Copy]] = {"protected": [], "unchanged": [], "failed": []}
+    for copy in copies:
+        of[copy.status].append(copy)
     if as_json:
-        _print_json({
-            "protected": [{"input": str(job.source), "output": str(job.target)} for job in done],
-            "failed": [{"input": str(path), "reason": reason} for path, reason in failed],
-        })  # fmt: skip
-    for path, reason in failed:
-        _say_error(f"{path} was not protected: {reason}")
-    if failed:
+        pairs = {
+            status: [{"input": str(each.source), "output": str(each.target)} for each in of[status]]
+            for status in ("protected", "unchanged")
+        }
+        _print_json(
+            pairs | {"failed": [{"input": str(each.source), "reason": each.reason} for each in of["failed"]]}
+        )
+    for each in of["failed"]:
+        _say_error(f"{each.source} was not protected: {each.reason}")
+    if of["failed"]:
         raise typer.Exit(_BAD_INPUT)
-    _console().print(f"{len(done)} protected, in {out}", highlight=False, markup=False)
+    unchanged = f", {len(of['unchanged'])} were there already" if of["unchanged"] else ""
+    _say(f"{len(of['protected'])} protected{unchanged}, in {out}")
 
 
-class _Job(NamedTuple):
-    source: Path
-    target: Path
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _protector(artifact: Path | None, engine: str | None, level: str) -> ImageProtector:
-    if (artifact is None) == (engine is None):
+def _protector(
+    source: str | None, engine: str | None, level: str
+) -> tuple[ImageProtector, Mapping[str, object]]:
+    """Build a protector, and name everything in it that its outputs depend on."""
+    if (source is None) == (engine is None):
         raise _InputError("nothing was protected: give either --artifact or --engine.")
     from langchain_vpp.protection import ImageProtector  # noqa: PLC0415
 
     chosen: Engine
     presets: Mapping[str, float] = {}
-    if artifact is not None:
-        from langchain_vpp.artifact import load_engine, read_manifest  # noqa: PLC0415
+    if source is not None:
+        from langchain_vpp.artifact import artifact_folder, load_engine, read_manifest  # noqa: PLC0415
 
-        chosen = load_engine(artifact)
-        presets = read_manifest(artifact)[0].presets
+        folder = artifact_folder(source)
+        chosen = load_engine(folder)
+        presets = read_manifest(folder)[0].presets
     else:
         from langchain_vpp.engines import CLASSICAL_ENGINES  # noqa: PLC0415
 
         chosen = CLASSICAL_ENGINES[str(engine)]()
-    return ImageProtector(chosen, level=_level(level, presets))
+    strength = _level(level, presets)
+    settings = {
+        "engine": getattr(chosen, "name", ""),
+        "artifact": getattr(chosen, "digest", ""),
+        "level": strength,
+        "version": version("langchain-vpp"),
+    }
+    return ImageProtector(chosen, level=strength), settings
 
 
 def _level(text: str, presets: Mapping[str, float]) -> float:
@@ -530,70 +568,6 @@ def _level(text: str, presets: Mapping[str, float]) -> float:
         names = f", or one of {', '.join(presets)}" if presets else ""
         raise _InputError(f"nothing was protected: --level must be a number from 0 to 1{names}.")
     return level
-
-
-def _jobs(paths: Sequence[Path], out: Path, *, overwrite: bool) -> tuple[list[_Job], list[tuple[Path, str]]]:
-    """Pair every picture with its output, and say which ones have none that may be written."""
-    failed: list[tuple[Path, str]] = []
-    found: list[tuple[Path, Path]] = []
-    for path in paths:
-        if path.is_dir():
-            inside = _pictures_in(path, out)
-            found += [(each, each.relative_to(path)) for each in inside]
-            if not inside:
-                failed.append((path, "there is no picture in this folder."))
-        elif path.exists():
-            found.append((path, Path(path.name)))
-        else:
-            failed.append((path, "there is no such file."))
-    inputs = {source.resolve() for source, _ in found}
-    jobs: dict[Path, _Job] = {}
-    for source, relative in found:
-        target = out / relative.with_suffix(".jpg")
-        if target.resolve() in inputs:
-            failed.append((source, f"{target} is an original. Choose another --out."))
-        elif target in jobs:
-            failed.append(
-                (source, f"{target} is already the output of {jobs[target].source}. Rename one of them.")
-            )
-        elif target.exists() and not overwrite:
-            failed.append((source, f"{target} exists. Choose another --out, or give --overwrite."))
-        else:
-            jobs[target] = _Job(source, target)
-    return list(jobs.values()), failed
-
-
-def _pictures_in(folder: Path, out: Path) -> list[Path]:
-    """All pictures below a folder, but not those that an earlier call has put into ``out``."""
-    outputs = out.resolve()
-    skip_outputs = outputs != folder.resolve()
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in _PICTURES
-        and path.is_file()
-        and not (skip_outputs and path.resolve().is_relative_to(outputs))
-    ]
-
-
-def _protect_file(protector: ImageProtector, job: _Job) -> str:
-    """Protect one file; return why it was not done, or nothing."""
-    from langchain_vpp.pixels import encode_image  # noqa: PLC0415
-
-    temporary = job.target.with_name(f".{job.target.name}.{os.getpid()}.tmp")
-    try:
-        encoded = encode_image(protector.protect_image(job.source.read_bytes()))
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(encoded)
-            temporary.replace(job.target)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except ProtectionError as error:
-        return str(error)
-    except OSError as error:
-        return f"{error.filename or job.target}: {error.strerror or type(error).__name__}."
-    return ""
 
 
 # -- the sandbox ---------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
+import signal
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from skimage import data as photographs
 
 from langchain_vpp.artifact import Manifest, save_artifact
 from langchain_vpp.protector import Protector, ProtectorConfig
+from tests.e2e.commands import wait_until
 
 CANARY = b"canary-of-the-metadata"
 
@@ -63,6 +66,11 @@ def digest(path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def outputs(folder) -> list[str]:
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(str(path) for path in found if path.parts[0] != ".vpp")
+
+
 def difference(first: Image.Image, second: Image.Image) -> float:
     return float(np.abs(np.asarray(first, dtype=float) - np.asarray(second, dtype=float)).mean())
 
@@ -73,7 +81,11 @@ def test_a_photograph_is_upright_protected_and_without_metadata(vpp, photo, astr
     weak = vpp.run("protect", photo, "--engine", engine, "--level", 0, "--out", tmp_path / "weak", "--json")
     assert weak.code == 0
     output = tmp_path / "weak" / "astronaut.jpg"
-    assert json.loads(weak.out) == {"protected": [{"input": str(photo), "output": str(output)}], "failed": []}
+    assert json.loads(weak.out) == {
+        "protected": [{"input": str(photo), "output": str(output)}],
+        "unchanged": [],
+        "failed": [],
+    }
     with Image.open(output) as protected:
         assert protected.format == "JPEG"
         assert protected.size == astronaut.size
@@ -113,8 +125,7 @@ def test_a_folder_keeps_its_shape_and_one_bad_file_does_not_stop_the_others(vpp,
     assert "bad.jpg was not protected" in done.error
     result = json.loads(done.out)
     assert [entry["input"] for entry in result["failed"]] == [str(inside / "bad.jpg")]
-    written = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
-    assert written == ["astronaut.jpg", "trip/day 1/two.jpg"]
+    assert outputs(out) == ["astronaut.jpg", "trip/day 1/two.jpg"]
 
 
 def test_inputs_are_never_overwritten(vpp, photo):
@@ -164,4 +175,77 @@ def test_outputs_within_the_folder_are_not_taken_for_inputs(vpp, photo):
     out = photo.parent / "protected"
     assert vpp.run("protect", photo.parent, "--engine", "blur", "--out", out).code == 0
     assert vpp.run("protect", photo.parent, "--engine", "blur", "--out", out, "--overwrite").code == 0
-    assert [str(path.relative_to(out)) for path in out.rglob("*")] == ["astronaut.jpg"]
+    assert outputs(out) == ["astronaut.jpg"]
+
+
+def many(photo, folder, count):
+    """Pictures that differ, in several folders."""
+    with Image.open(photo) as picture:
+        for number in range(count):
+            path = folder / f"roll {number % 3}" / f"{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.resize((400 + number, 320)).save(path)
+    return folder
+
+
+def test_a_folder_that_was_killed_is_finished_by_the_same_command(vpp, photo, artifact, tmp_path):
+    folder = many(photo, tmp_path / "many", 40)
+    before = {path: digest(path) for path in folder.rglob("*.jpg")}
+    command = ("protect", folder, "--artifact", artifact, "--level", 0.7, "--json", "--out")
+    assert vpp.run(*command, tmp_path / "whole").code == 0
+    out = tmp_path / "out"
+    killed = vpp.start(*command, out)
+    wait_until(lambda: len(outputs(out)) >= 5)
+    killed.signal(signal.SIGKILL)
+    assert killed.wait().code == -signal.SIGKILL
+    there = outputs(out)
+    assert 5 <= len(there) < 40
+    for name in there:
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    resumed = vpp.run(*command, out)
+    assert resumed.code == 0
+    result = json.loads(resumed.out)
+    assert [entry["output"] for entry in result["unchanged"]] == [str(out / name) for name in there]
+    assert len(result["protected"]) == 40 - len(there)
+    assert (
+        outputs(out)
+        == outputs(tmp_path / "whole")
+        == sorted(str(path.relative_to(folder)) for path in before)
+    )
+    for name in outputs(out):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert {path: digest(path) for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_an_interrupted_folder_says_how_to_go_on(vpp, photo, tmp_path):
+    folder = many(photo, tmp_path / "many", 40)
+    out = tmp_path / "out"
+    stopped = vpp.start("protect", folder, "--engine", "blur", "--out", out)
+    wait_until(lambda: outputs(out))
+    stopped.signal(signal.SIGINT)
+    done = stopped.wait()
+    assert done.code == 130
+    assert re.search(r"interrupted. \d+ pictures were protected; run the same command again", done.error)
+    assert len(outputs(out)) < 40
+    assert vpp.run("protect", folder, "--engine", "blur", "--out", out).code == 0
+    assert len(outputs(out)) == 40
+
+
+def test_progress_names_the_pace_and_the_last_line_what_was_done(vpp, photo, tmp_path):
+    folder = many(photo, tmp_path / "many", 4)
+    done = vpp.run("protect", folder, "--engine", "blur", "--out", tmp_path / "out", "--workers", 2)
+    assert done.out == ""
+    assert "4/4" in done.err
+    assert re.search(r"\d images/s", done.err)
+    assert "ETA" in done.err
+    assert done.err.rstrip().endswith(f"4 protected, in {tmp_path / 'out'}")
+    again = vpp.run("protect", folder, "--engine", "blur", "--out", tmp_path / "out")
+    assert again.err.rstrip().endswith(f"0 protected, 4 were there already, in {tmp_path / 'out'}")
+
+
+def test_another_level_or_artifact_is_not_taken_for_done(vpp, photo, artifact, tmp_path):
+    command = ("protect", photo, "--out", tmp_path / "out")
+    assert vpp.run(*command, "--artifact", artifact, "--level", 0.4).code == 0
+    assert vpp.run(*command, "--artifact", artifact, "--level", "balanced").code == 0
+    assert "exists" in vpp.run(*command, "--artifact", artifact, "--level", 0.5).error
+    assert "exists" in vpp.run(*command, "--engine", "blur", "--level", 0.4).error

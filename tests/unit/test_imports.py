@@ -30,6 +30,7 @@ LAYERS = (
         "langchain_vpp.middleware",
         "langchain_vpp.tracing",
         "langchain_vpp.testing",
+        "langchain_vpp.folders",
     },
     {"langchain_vpp.cli"},
 )
