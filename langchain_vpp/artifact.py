@@ -3,6 +3,8 @@
 An artifact is a folder::
 
     model.safetensors   the weights
+    protector.onnx      the same network as a graph in int8, which needs no torch (if it was exported)
+    protector.fp32.onnx the graph before quantisation (if it was exported)
     manifest.json       configuration, what it was trained for and against, what it cost, the measured front,
                         licence and attribution, and the sha256 of every other file
 """
@@ -14,18 +16,25 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from langchain_vpp.errors import ArtifactError
+from langchain_vpp.protector_config import ProtectorConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from langchain_vpp.engines import Engine
     from langchain_vpp.protector import Protector
 
 _WEIGHTS = "model.safetensors"
 _MANIFEST = "manifest.json"
+GRAPH: Final = "protector.onnx"
+"""The quantised graph."""
+EXACT_GRAPH: Final = "protector.fp32.onnx"
+"""The graph that equals the network in torch."""
 _MAX_MANIFEST_BYTES = 4 * 2**20
 _DEFAULT = Path(__file__).with_name("default")
 """The artifact that comes with the package."""
@@ -99,12 +108,37 @@ def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str
             "files": {_WEIGHTS: hashlib.sha256(weights).hexdigest()},
         }
     )
-    text = json.dumps(complete.model_dump(mode="json"), indent=2, sort_keys=True).encode() + b"\n"
+    return _write(folder, {_WEIGHTS: weights}, complete)
+
+
+def save_graphs(folder: Path, graphs: Mapping[str, bytes]) -> str:
+    """Put graphs into an artifact in the place of those that it had, and return its new digest.
+
+    Args:
+        folder: An artifact.
+        graphs: By file name: :data:`GRAPH`, :data:`EXACT_GRAPH` or both; none to go back to torch.
+
+    Raises:
+        ArtifactError: If the artifact does not hold (see :func:`load_protector`) or can't be written.
+        ValueError: If a name is another one.
+    """
+    if not set(graphs) <= {GRAPH, EXACT_GRAPH}:
+        msg = f"a graph must be named {GRAPH} or {EXACT_GRAPH}"
+        raise ValueError(msg)
+    _, manifest, _ = load_protector(folder)
+    digests = {name: hashlib.sha256(graph).hexdigest() for name, graph in graphs.items()}
+    files = {_WEIGHTS: manifest.files[_WEIGHTS], **digests}
+    return _write(folder, graphs, manifest.model_copy(update={"files": files}))
+
+
+def _write(folder: Path, files: Mapping[str, bytes], manifest: Manifest) -> str:
+    text = json.dumps(manifest.model_dump(mode="json"), indent=2, sort_keys=True).encode() + b"\n"
     failure = ""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # A reader in between sees the old manifest with the new weights and refuses: never a silent mixture.
-        _replace(folder / _WEIGHTS, weights)
+        # A reader in between sees the old manifest with the new files and refuses: never a silent mixture.
+        for name, data in files.items():
+            _replace(folder / name, data)
         _replace(folder / _MANIFEST, text)
     except OSError as error:
         failure = error.strerror or type(error).__name__
@@ -128,6 +162,11 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
         where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "not JSON"
         reason = f"{where}: {error.errors()[0]['msg']}"
     else:
+        if not {_WEIGHTS} <= set(manifest.files) <= {_WEIGHTS, GRAPH, EXACT_GRAPH}:
+            raise ArtifactError(
+                f"{folder / _MANIFEST} must list exactly {_WEIGHTS}, or the graphs {GRAPH} and {EXACT_GRAPH} as well. "
+                "Nothing was loaded."
+            )
         return manifest, hashlib.sha256(text).hexdigest()
     raise ArtifactError(f"{folder / _MANIFEST} is not a manifest of format 1 ({reason}). Nothing was loaded.")
 
@@ -139,18 +178,12 @@ def load_protector(folder: Path) -> tuple[Protector, Manifest, str]:
         ArtifactError: If a file is missing, was changed since it was written, or does not fit the configuration.
     """
     manifest, digest = read_manifest(folder)
-    if set(manifest.files) != {_WEIGHTS}:
-        raise ArtifactError(f"{folder / _MANIFEST} must list exactly {_WEIGHTS}. Nothing was loaded.")
-    weights = _read(folder, _WEIGHTS)
-    if hashlib.sha256(weights).hexdigest() != manifest.files[_WEIGHTS]:
-        raise ArtifactError(
-            f"{folder / _WEIGHTS} is not the file that the manifest describes (sha256 differs). "
-            "Nothing was loaded. Get the artifact again from where it was trained."
-        )
+    files = {name: _read_checked(folder, name, manifest) for name in sorted(manifest.files)}
+    weights = files[_WEIGHTS]
     from safetensors import SafetensorError  # noqa: PLC0415
     from safetensors.torch import load  # noqa: PLC0415
 
-    from langchain_vpp.protector import Protector, ProtectorConfig  # noqa: PLC0415
+    from langchain_vpp.protector import Protector  # noqa: PLC0415
 
     try:
         protector = Protector(ProtectorConfig.model_validate(manifest.protector))
@@ -191,19 +224,44 @@ def artifact_folder(source: str | os.PathLike[str]) -> Path:
 
 
 def load_engine(source: str | os.PathLike[str]) -> Engine:
-    """Load what :meth:`ImageProtector.from_pretrained` runs.
+    """Load what :meth:`ImageProtector.from_pretrained` runs: the quantised graph, else the exact one, else torch.
+
+    Of the files, only what runs is read, and its sha256 is checked. Torch is loaded only where there is no graph.
 
     Args:
         source: See :func:`artifact_folder`.
 
     Raises:
-        ArtifactError: See :func:`load_protector` and :func:`artifact_folder`.
+        ArtifactError: See :func:`load_protector` and :func:`artifact_folder`; or ONNX Runtime can't load the graph.
     """
     folder = artifact_folder(source)
-    from langchain_vpp.engines import TorchEngine  # noqa: PLC0415
+    from langchain_vpp.engines import OnnxEngine, TorchEngine  # noqa: PLC0415
 
-    protector, _, digest = load_protector(folder)
-    return TorchEngine(protector, digest=digest)
+    manifest, digest = read_manifest(folder)
+    name = next((name for name in (GRAPH, EXACT_GRAPH) if name in manifest.files), None)
+    if name is None:
+        protector, _, digest = load_protector(folder)
+        return TorchEngine(protector, digest=digest)
+    graph = _read_checked(folder, name, manifest)
+    try:
+        config = ProtectorConfig.model_validate(manifest.protector)
+    except ValidationError:
+        pass
+    else:
+        return OnnxEngine(graph, working_resolution=config.working_resolution, digest=digest)
+    raise ArtifactError(
+        f"the configuration of the protector in {folder / _MANIFEST} is not valid. Nothing was loaded."
+    )
+
+
+def _read_checked(folder: Path, name: str, manifest: Manifest) -> bytes:
+    data = _read(folder, name)
+    if hashlib.sha256(data).hexdigest() != manifest.files[name]:
+        raise ArtifactError(
+            f"{folder / name} is not the file that the manifest describes (sha256 differs). "
+            "Nothing was loaded. Get the artifact again from where it was trained."
+        )
+    return data
 
 
 def _read(folder: Path, name: str, *, limit: int = 2**30) -> bytes:

@@ -1,15 +1,22 @@
-"""What runs a protector: the learned network in torch, and the classical operators behind the same call."""
+"""What runs a protector: the network in ONNX Runtime or torch, and the classical operators behind the same call."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageFilter
+
+from langchain_vpp.errors import ArtifactError
+from langchain_vpp.protector_config import working_size
 
 if TYPE_CHECKING:
     from langchain_vpp.protector import Protector
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 
 @runtime_checkable
@@ -17,6 +24,8 @@ class Engine(Protocol):
     """Anything that can protect a picture.
 
     Engines of ours also have a ``name`` and a ``digest``: the sha256, in hex, of everything that determines the output.
+    One that looks at pictures at a bounded size alone says so with ``working_resolution``, the longest side in pixels:
+    it is then given pictures that were decoded and scaled to that size, and what it returns is enlarged.
     """
 
     def protect(self, image: Image.Image, level: float) -> Image.Image:
@@ -29,11 +38,80 @@ class Engine(Protocol):
         ...
 
 
-class TorchEngine:
-    """Runs a :class:`~langchain_vpp.protector.Protector` on the CPU.
+class _Learned(ABC):
+    """Brings a picture to the working resolution, lets a network change it there, and scales it back.
 
-    The picture is brought to the working resolution, protected there, and scaled back to its own size: no detail above
-    the working resolution reaches the output.
+    No detail above the working resolution reaches the output, whatever the network does.
+
+    Attributes:
+        working_resolution: The longest side in pixels that the network sees. Whoever has a larger picture may bring it
+            to :func:`~langchain_vpp.protector_config.working_size` by itself, which saves decoding it at full size.
+        digest: sha256, in hex, of the artifact that it came from.
+    """
+
+    name: str
+
+    def __init__(self, working_resolution: int, digest: str) -> None:
+        self.working_resolution = working_resolution
+        self.digest = digest
+
+    def protect(self, image: Image.Image, level: float) -> Image.Image:
+        """Protect one picture; see :meth:`Engine.protect`."""
+        size = working_size(*image.size, self.working_resolution)
+        seen = image.resize(size, Image.Resampling.BOX, reducing_gap=3.0) if size != image.size else image
+        result = Image.fromarray(self._run(np.asarray(seen), level))
+        return result if result.size == image.size else result.resize(image.size, Image.Resampling.BICUBIC)
+
+    @abstractmethod
+    def _run(self, pixels: Pixels, level: float) -> Pixels:
+        """Protect pixels, shape ``[H, W, 3]``; both sides are multiples of 8."""
+
+
+class OnnxEngine(_Learned):
+    """Runs the graph of an artifact in ONNX Runtime. Loads no torch.
+
+    One session serves all threads, and each call computes in the thread that made it: pictures run side by side,
+    and the result depends neither on the number of threads nor on what else runs.
+
+    Args:
+        graph: The graph: ``image`` (uint8, ``[1, H, W, 3]``) and ``level`` (float32, ``[1]``) to ``protected``
+            (as ``image``).
+        working_resolution: Longest side in pixels at which it was trained.
+        digest: sha256, in hex, of the artifact that it came from.
+
+    Raises:
+        ArtifactError: If ONNX Runtime can't load the graph.
+    """
+
+    name = "onnx"
+
+    def __init__(self, graph: bytes, *, working_resolution: int, digest: str) -> None:
+        super().__init__(working_resolution, digest)
+        import onnxruntime  # noqa: PLC0415  only where a network runs
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        failure = ""
+        try:
+            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # noqa: BLE001  its exceptions have no common base but this
+            failure = type(error).__name__
+        if failure:
+            raise ArtifactError(
+                f"ONNX Runtime can't load the graph of the artifact ({failure}). Nothing was loaded. "
+                "Export it again with `vpp export`, or install a newer onnxruntime."
+            )
+
+    def _run(self, pixels: Pixels, level: float) -> Pixels:
+        feed = {"image": pixels[None], "level": np.array([level], dtype=np.float32)}
+        protected: Pixels = self._session.run(["protected"], feed)[0][0]
+        return protected
+
+
+class TorchEngine(_Learned):
+    """Runs a :class:`~langchain_vpp.protector.Protector` in torch on the CPU, for artifacts without a graph.
 
     Args:
         protector: The network. It is switched to evaluation mode.
@@ -43,25 +121,17 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, protector: Protector, *, digest: str) -> None:
+        super().__init__(protector.config.working_resolution, digest)
         self._protector = protector.eval()
-        self.digest = digest
 
-    def protect(self, image: Image.Image, level: float) -> Image.Image:
-        """Protect one picture; see :meth:`Engine.protect`."""
+    def _run(self, pixels: Pixels, level: float) -> Pixels:
         import torch  # noqa: PLC0415  loading torch takes seconds: only where a network runs
 
-        from langchain_vpp.protector import working_size  # noqa: PLC0415
-
-        size = working_size(*image.size, self._protector.config.working_resolution)
-        pixels = np.asarray(
-            image.resize(size, Image.Resampling.BOX, reducing_gap=3.0) if size != image.size else image
-        )
         batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float().div_(255)
         with torch.inference_mode():
             protected = self._protector(batch, torch.tensor([level], dtype=torch.float32))
-        array = protected[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
-        result = Image.fromarray(array)
-        return result if result.size == image.size else result.resize(image.size, Image.Resampling.BICUBIC)
+        array: Pixels = protected[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
+        return array
 
 
 class _Classical:

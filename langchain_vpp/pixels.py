@@ -1,22 +1,35 @@
-"""Bytes to picture and back: decode, orient, strip, bound, encode. Pillow only.
+"""Bytes to picture and back: decode, orient, strip, bound, encode. Pillow, and simplejpeg where it is installed.
 
 The header is read before any pixel: format, size and number of frames are judged first, so a bomb is cheap.
 What comes out of :func:`decode_image` is built from pixels alone: no EXIF, ICC profile, comment, thumbnail or
-hidden colour under a transparent pixel can travel on. No global Pillow setting is read or changed, so both
-functions may run in several threads.
+hidden colour under a transparent pixel can travel on. No global Pillow setting is read or changed, so all
+functions may run in several threads; what takes long in them lets other threads run.
+
+Pillow reads every header and decides what is refused. With simplejpeg (extra ``fast``) a plain JPEG's pixels are
+decoded and encoded without the copies between Pillow and numpy; whatever it can't do, Pillow does.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import io
 import os
 import re
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms
 
 from langchain_vpp.errors import ProtectionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_Plane: TypeAlias = npt.NDArray[np.uint8]
+_T = TypeVar("_T")
 
 ENCODED_MIME_TYPE: Final = "image/jpeg"
 """The MIME type of what :func:`encode_image` returns."""
@@ -34,6 +47,7 @@ _PNG_END: Final = b"IEND\xaeB`\x82"
 _HEIF_HEADER: Final = re.compile(rb"(?s)\A.{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)")
 _GRAY_MODES: Final = ("L", "LA", "I;16", "I;16B", "I;16L")
 _WHITE: Final = (255, 255, 255)
+_PIECE_VALUES: Final = 131_072
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -43,6 +57,12 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+_FLIPS: Final = (
+    Image.Transpose.FLIP_LEFT_RIGHT,
+    Image.Transpose.ROTATE_180,
+    Image.Transpose.FLIP_TOP_BOTTOM,
+)
 
 _REFUSED: Final = "The picture was not protected: "
 _TOO_LARGE: Final = _REFUSED + "it has more than {:,} pixels. Make it smaller, or raise the limit."
@@ -54,6 +74,15 @@ _UNDECODABLE: Final = (
 )
 _HEIC: Final = _REFUSED + "HEIC needs pillow-heif; call pillow_heif.register_heif_opener(), or send a JPEG."
 _DEEP_GRAY: Final = _REFUSED + "32-bit gray has no defined range. Scale it to 8 or 16 bits."
+
+
+class Reduced(NamedTuple):
+    """A picture that was made smaller while it was decoded."""
+
+    image: Image.Image
+    """Upright RGB, with an empty ``info``."""
+    original_size: tuple[int, int]
+    """Width and height of the whole picture, upright."""
 
 
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, max_side: int | None = None) -> Image.Image:
@@ -77,20 +106,50 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, max_side: int | N
         ProtectionError: If the data are no such picture, are cut off or corrupt, hold several frames, or
             exceed ``max_pixels``. The error carries nothing of the data.
     """
-    refusal: ProtectionError
-    try:
-        with Image.open(io.BytesIO(data), formats=_formats()) as opened:
-            _check_header(opened, data, max_pixels)
-            if max_side is not None:
-                _draft(opened, max_side)
-            return _upright_rgb(opened)
-    except ProtectionError as ours:
-        refusal = ours
-    except Image.DecompressionBombError:
-        refusal = ProtectionError(_TOO_LARGE.format(max_pixels))
-    except Exception:  # noqa: BLE001 - Pillow raises a dozen types, some with content; ours is raised outside
-        refusal = ProtectionError(_HEIC if _HEIF_HEADER.match(data) else _UNDECODABLE)
-    raise refusal
+
+    def decode(opened: Image.Image) -> Image.Image:
+        if max_side is not None and 0 < max_side < max(opened.size):
+            opened.draft(None, _scaled_to(opened.size, max_side))
+        opened.load()
+        return _upright(_srgb(opened), _turn(opened))
+
+    return _opened(data, max_pixels, decode)
+
+
+def decode_reduced(
+    data: bytes, size: Callable[[int, int], tuple[int, int]], *, max_pixels: int = MAX_PIXELS
+) -> Reduced:
+    """Decode one still picture at a smaller size, without the pixels of the large one where the format allows it.
+
+    As :func:`decode_image`, but a JPEG is decoded at the nearest cheaper scale, every picture is then brought to its
+    size in one step (each pixel the mean of those that it stands for), and colours and orientation are seen to at
+    the small size.
+
+    Args:
+        data: As in :func:`decode_image`.
+        size: From the width and height of the upright picture to those that are wanted.
+        max_pixels: As in :func:`decode_image`.
+
+    Raises:
+        ProtectionError: As :func:`decode_image`.
+    """
+
+    def decode(opened: Image.Image) -> Reduced:
+        is_jpeg = opened.format == "JPEG"
+        if not is_jpeg:
+            opened.load()
+        turn = _turn(opened)
+        on_its_side = turn is not None and turn not in _FLIPS
+        original = opened.size[::-1] if on_its_side else opened.size
+        wanted = size(*original)[::-1] if on_its_side else size(*original)
+        image = _fast_decoded(opened, data, wanted) if is_jpeg else opened
+        if image is None:
+            opened.draft(None, wanted)
+            opened.load()
+            image = opened
+        return Reduced(_upright(_srgb(resized(image, wanted)), turn), original)
+
+    return _opened(data, max_pixels, decode)
 
 
 def encode_image(image: Image.Image, *, quality: int = 85) -> bytes:
@@ -103,17 +162,56 @@ def encode_image(image: Image.Image, *, quality: int = 85) -> bytes:
     Raises:
         ProtectionError: If the picture has no pixels, a side above 65,500, or a mode without an RGB meaning.
     """
-    refusal: ProtectionError
-    try:
-        with _memory_file() as encoded:
-            _flat_rgb(image).save(encoded, "JPEG", quality=quality)
-            encoded.seek(0)
-            return encoded.read()
-    except ProtectionError as ours:
-        refusal = ours
-    except Exception:  # noqa: BLE001 - as in decode_image
-        refusal = ProtectionError("The picture was not encoded: its size or mode doesn't fit JPEG.")
-    raise refusal
+    return _encoded(lambda: _pillow_jpeg(_flat_rgb(image), quality))
+
+
+def encode_scaled(image: Image.Image, size: tuple[int, int], *, quality: int = 85) -> bytes:
+    """Encode an image as a JPEG of another size, scaled linearly; otherwise as :func:`encode_image`, and faster.
+
+    With simplejpeg, luma and the chroma that a JPEG keeps are scaled by themselves and nothing is held at full size
+    in three colours. The bytes then differ from those without it; on one installation they are always the same.
+
+    Args:
+        image: As in :func:`encode_image`.
+        size: Width and height of the JPEG.
+        quality: JPEG quality in [1, 95].
+
+    Raises:
+        ProtectionError: As :func:`encode_image`.
+    """
+
+    def encode() -> bytes:
+        flat, simplejpeg = _flat_rgb(image), _simplejpeg()
+        options = {"quality": quality, "fastdct": True}
+        if simplejpeg is None:
+            same = size == flat.size
+            return _pillow_jpeg(flat if same else flat.resize(size, Image.Resampling.BILINEAR), quality)
+        # Of planes it reads an even number of rows and columns, and so past the end of odd ones: whatever lies there in
+        # memory would be sent.
+        if size == flat.size or size[0] % 2 or size[1] % 2:
+            scaled = flat if size == flat.size else flat.resize(size, Image.Resampling.BILINEAR)
+            return bytes(simplejpeg.encode_jpeg(np.asarray(scaled), colorsubsampling="420", **options))
+        return bytes(simplejpeg.encode_jpeg_yuv_planes(*_scaled_planes(flat, size), **options))
+
+    return _encoded(encode)
+
+
+def resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Bring an image to a size, each pixel the mean of those that it stands for.
+
+    Pixels are mixed in a mode in which that means mixing what they look like; the mode of the result is that one.
+    """
+    if image.size == size:
+        return image
+    if image.mode.startswith("I;16"):
+        image = _gray_from_16_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+    elif image.mode not in ("RGB", "L", "CMYK"):
+        profile = image.info.get("icc_profile")
+        image = _flat_rgb(image)
+        image.info["icc_profile"] = profile
+    return image.resize(size, Image.Resampling.BOX, reducing_gap=3.0)
 
 
 def bare(image: Image.Image) -> Image.Image:
@@ -123,6 +221,105 @@ def bare(image: Image.Image) -> Image.Image:
     """
     image.load()
     return Image.Image()._new(image.im)  # noqa: SLF001
+
+
+def _opened(data: bytes, max_pixels: int, decode: Callable[[Image.Image], _T]) -> _T:
+    """Open a picture, judge its header, and decode it; whatever goes wrong is ours to say."""
+    refusal: ProtectionError
+    try:
+        with Image.open(io.BytesIO(data), formats=_formats()) as opened:
+            _check_header(opened, data, max_pixels)
+            return decode(opened)
+    except ProtectionError as ours:
+        refusal = ours
+    except Image.DecompressionBombError:
+        refusal = ProtectionError(_TOO_LARGE.format(max_pixels))
+    except Exception:  # noqa: BLE001 - Pillow raises a dozen types, some with content; ours is raised outside
+        refusal = ProtectionError(_HEIC if _HEIF_HEADER.match(data) else _UNDECODABLE)
+    raise refusal
+
+
+@functools.cache
+def _simplejpeg() -> Any:
+    """The module of the extra ``fast``, or ``None``."""
+    with contextlib.suppress(ImportError):
+        return importlib.import_module("simplejpeg")
+    return None
+
+
+def _fast_decoded(opened: Image.Image, data: bytes, wanted: tuple[int, int]) -> Image.Image | None:
+    """Decode a plain JPEG at the cheapest scale that is not below ``wanted``; ``None`` leaves it to Pillow."""
+    simplejpeg = _simplejpeg()
+    if simplejpeg is None or opened.mode != "RGB":
+        return None
+    factor = next((factor for factor in (8, 4, 2) if _reaches(opened.size, factor, wanted)), 1)
+    width, height = (-(-side // factor) for side in opened.size)
+    try:
+        pixels = simplejpeg.decode_jpeg(
+            data, min_width=width, min_height=height, min_factor=factor, fastdct=True, fastupsample=True
+        )
+    except ValueError:
+        # Strict, it refuses much that is only untidy. Pillow, which knows cut off from untidy, has the last word.
+        return None
+    if pixels.shape != (height, width, 3):
+        return None
+    image = Image.fromarray(pixels)
+    image.info["icc_profile"] = opened.info.get("icc_profile")
+    return image
+
+
+def _reaches(size: tuple[int, int], factor: int, wanted: tuple[int, int]) -> bool:
+    return all(-(-side // factor) >= least for side, least in zip(size, wanted, strict=True))
+
+
+def _encoded(encode: Callable[[], bytes]) -> bytes:
+    refusal: ProtectionError
+    try:
+        return encode()
+    except ProtectionError as ours:
+        refusal = ours
+    except Exception:  # noqa: BLE001 - as in _opened
+        refusal = ProtectionError("The picture was not encoded: its size or mode doesn't fit JPEG.")
+    raise refusal
+
+
+def _pillow_jpeg(flat: Image.Image, quality: int) -> bytes:
+    with _memory_file() as encoded:
+        flat.save(encoded, "JPEG", quality=quality)
+        encoded.seek(0)
+        return encoded.read()
+
+
+def _scaled_planes(image: Image.Image, size: tuple[int, int]) -> list[_Plane]:
+    """Luma at an even ``size`` and chroma at half of it: what a JPEG keeps, at half the work of scaling colours."""
+    width, height = size
+    half = (width // 2, height // 2)
+    planes = image.convert("YCbCr").split()
+    return [_scaled_plane(plane, wanted) for plane, wanted in zip(planes, (size, half, half), strict=True)]
+
+
+def _scaled_plane(plane: Image.Image, size: tuple[int, int]) -> _Plane:
+    """Scale linearly: Pillow makes the rows longer, numpy mixes them into many, in pieces that stay in the cache."""
+    width, height = size
+    if height < plane.height or width < plane.width:
+        return np.asarray(plane.resize(size, Image.Resampling.BILINEAR))
+    rows = np.asarray(plane.resize((width, plane.height), Image.Resampling.BILINEAR)).astype(np.int16)
+    last = len(rows) - 1
+    position = np.clip((np.arange(height) + 0.5) * (len(rows) / height) - 0.5, 0, last)
+    above = np.minimum(position.astype(np.intp), max(last - 1, 0))
+    # Seven bits: 255 * 128 + 64 is the largest sum, and fits 16 bits with a sign.
+    weights = np.rint((position - above) * 128).astype(np.int16)[:, None]
+    steps = np.diff(rows, axis=0, append=rows[-1:])
+    rows = rows * np.int16(128) + np.int16(64)
+    scaled = np.empty((height, width), np.uint8)
+    piece = max(1, _PIECE_VALUES // width)
+    for start in range(0, height, piece):
+        part = slice(start, start + piece)
+        mixed = steps[above[part]] * weights[part]
+        mixed += rows[above[part]]
+        mixed >>= 7
+        scaled[part] = mixed
+    return scaled
 
 
 def _memory_file() -> IO[bytes]:
@@ -156,21 +353,22 @@ def _check_header(image: Image.Image, data: bytes, max_pixels: int) -> None:
         raise ProtectionError(_UNDECODABLE)
 
 
-def _draft(image: Image.Image, max_side: int) -> None:
-    """Ask a JPEG for the smallest DCT scale that keeps the longest side at ``max_side`` or more."""
-    longest = max(image.size)
-    if 0 < max_side < longest:
-        wanted = (-(-image.width * max_side // longest), -(-image.height * max_side // longest))
-        image.draft(None, wanted)
+def _scaled_to(size: tuple[int, int], max_side: int) -> tuple[int, int]:
+    longest = max(size)
+    return -(-size[0] * max_side // longest), -(-size[1] * max_side // longest)
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    image.load()
-    # Read after load(): the EXIF of a PNG may follow its pixels, and load() itself turns a TIFF.
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Say what makes an image upright.
+
+    But for a JPEG, ask after load(): a PNG's EXIF may follow its pixels, and load() turns a TIFF by itself.
+    """
     orientation = image.getexif().get(ExifTags.Base.Orientation)
-    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    upright = _srgb(image)
-    return upright if turn is None else upright.transpose(turn)
+    return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+
+
+def _upright(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:
+    return image if turn is None else image.transpose(turn)
 
 
 def _srgb(image: Image.Image) -> Image.Image:

@@ -7,16 +7,19 @@ on messages that were walked only in part.
 
 from __future__ import annotations
 
+import contextvars
 import hashlib
 import hmac
 import io
 import math
+import os
 import re
 import secrets
 import threading
 import time
 import warnings
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
@@ -27,10 +30,12 @@ from PIL import Image
 
 from langchain_vpp.blocks import ContentPolicy, PixelSource, coerce_messages, plan_messages
 from langchain_vpp.errors import ProtectionError, TraceLeakWarning
-from langchain_vpp.pixels import bare, decode_image, encode_image
+from langchain_vpp.pixels import Reduced, bare, decode_image, decode_reduced, encode_scaled, resized
+from langchain_vpp.protector_config import working_size
+from langchain_vpp.provider_sizes import fit_size, within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from langchain_core.callbacks import Callbacks
     from langchain_core.language_models import LanguageModelInput
@@ -49,6 +54,14 @@ _HANDLE: Final = re.compile(r"\Avpp://([0-9a-f]{64})\Z")
 _STORE_PREFIX: Final = "vpp-"
 # A digest and a few numbers each. One that is pushed out costs a second protection, never a leak.
 _REMEMBERED_OUTPUTS: Final = 16_384
+# What a JPEG can hold.
+_MAX_SIDE: Final = 65_500
+# What an entry of the memo takes beside its encoded pictures: measured at about 700 bytes.
+_ENTRY_BYTES: Final = 1_024
+
+_Key = tuple[bytes, float, bool]
+OutputSize = Literal["same", "fit"] | int | tuple[int, int]
+"""What ``ImageProtector(output_size=...)`` takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +119,19 @@ class _Memo:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._entries: OrderedDict[tuple[bytes, float], tuple[_Output, ...]] = OrderedDict()
+        self._entries: OrderedDict[_Key, tuple[_Output, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: tuple[bytes, float]) -> tuple[_Output, ...] | None:
+    def get(self, key: _Key) -> tuple[_Output, ...] | None:
         with self._lock:
             outputs = self._entries.get(key)
             if outputs is not None:
                 self._entries.move_to_end(key)
             return outputs
 
-    def put(self, key: tuple[bytes, float], outputs: tuple[_Output, ...]) -> tuple[_Output, ...]:
+    def put(self, key: _Key, outputs: tuple[_Output, ...]) -> tuple[_Output, ...]:
         """Keep ``outputs``, unless another thread was faster: then its outputs, so that all callers agree."""
-        size = sum(len(output.encoded) for output in outputs)
+        size = _entry_size(outputs)
         with self._lock:
             if key in self._entries:
                 return self._entries[key]
@@ -128,8 +141,12 @@ class _Memo:
             self._bytes += size
             while self._bytes > self._max_bytes:
                 _, dropped = self._entries.popitem(last=False)
-                self._bytes -= sum(len(output.encoded) for output in dropped)
+                self._bytes -= _entry_size(dropped)
             return outputs
+
+
+def _entry_size(outputs: tuple[_Output, ...]) -> int:
+    return sum(_ENTRY_BYTES + len(output.encoded) for output in outputs)
 
 
 class _Produced:
@@ -177,11 +194,15 @@ class ImageProtector:
         on_document: Refuse PDF documents, or turn each page into a protected picture (extra ``documents``).
         on_upstream_trace: What to do when an enclosing run with handlers has already recorded the original.
         store: Where sealed originals are kept; needed for :meth:`seal` and for ``vpp://`` handles.
+        output_size: How large protected pictures are: as the original (``"same"``); as large as every main provider
+            keeps them, which saves upload and often tokens (``"fit"``, see :mod:`langchain_vpp.provider_sizes`);
+            or at most so many pixels along the longest side, or within such a width and height. Never larger than
+            the original, and never with more detail than the engine lets through.
         memo_bytes: Bound on the protected pictures that are kept for the next turn of a conversation.
         receipt_original_digest: Whether receipts name the originals' digests too. They identify the pictures.
 
     Raises:
-        ValueError: If a level is not in [0, 1], ``level < min_level``, or an option is unknown.
+        ValueError: If a level is not in [0, 1], ``level < min_level``, or an option or a size is unknown.
         TypeError: If ``engine`` has no ``protect``.
     """
 
@@ -195,11 +216,13 @@ class ImageProtector:
         "_memo",
         "_min_level",
         "_on_upstream_trace",
+        "_output_size",
         "_policy",
         "_produced",
         "_receipt_original_digest",
         "_seal_key",
         "_store",
+        "_working_resolution",
     )
 
     _artifact: str | None
@@ -210,11 +233,13 @@ class ImageProtector:
     _memo: _Memo
     _min_level: float
     _on_upstream_trace: Literal["warn", "raise", "ignore"]
+    _output_size: OutputSize
     _policy: ContentPolicy
     _produced: _Produced
     _receipt_original_digest: bool
     _seal_key: bytes
     _store: ByteStore | None
+    _working_resolution: int | None
 
     def __init__(
         self,
@@ -228,6 +253,7 @@ class ImageProtector:
         on_document: Literal["raise", "rasterize"] = "raise",
         on_upstream_trace: Literal["warn", "raise", "ignore"] = "warn",
         store: ByteStore | None = None,
+        output_size: OutputSize = "same",
         memo_bytes: int = 64 * 2**20,
         receipt_original_digest: bool = False,
     ) -> None:
@@ -249,6 +275,7 @@ class ImageProtector:
             raise ValueError(msg)
         name = getattr(engine, "name", None)
         digest = getattr(engine, "digest", None)
+        resolution = getattr(engine, "working_resolution", None)
         settings: dict[str, Any] = {
             "_engine": engine,
             "_engine_name": name if isinstance(name, str) else type(engine).__name__,
@@ -261,6 +288,8 @@ class ImageProtector:
             ),
             "_on_upstream_trace": on_upstream_trace,
             "_store": store,
+            "_output_size": _checked_output_size(output_size),
+            "_working_resolution": resolution if type(resolution) is int and resolution > 0 else None,
             "_receipt_original_digest": receipt_original_digest,
             "_memo": _Memo(memo_bytes),
             "_produced": _Produced(),
@@ -301,7 +330,7 @@ class ImageProtector:
         Raises:
             ArtifactError: If the artifact is missing, altered or of another format.
         """
-        from langchain_vpp.artifact import load_engine  # noqa: PLC0415  loads torch
+        from langchain_vpp.artifact import load_engine  # noqa: PLC0415  onnxruntime or torch
 
         return cls(load_engine(source), level=level, **options)
 
@@ -350,12 +379,33 @@ class ImageProtector:
             level: In [0, 1]; ``min_level`` is the floor. Default: the protector's level.
 
         Returns:
-            A new upright RGB image of the size of the upright original, without metadata.
+            A new upright RGB image without metadata. Its size is that of the upright original, or what
+            ``output_size`` makes of it.
 
         Raises:
             ProtectionError: If the picture can't be read, decoded or protected.
         """
-        return self._run_engine(decode_image(_image_bytes(image)), self._effective(level))
+        picture = decode_reduced(_image_bytes(image), self._seen_size)
+        protected = self._run_engine(picture.image, self._effective(level))
+        size = self._sent_size(*picture.original_size)
+        return protected if protected.size == size else protected.resize(size, Image.Resampling.BICUBIC)
+
+    def protect_encoded(self, data: bytes, level: float | None = None) -> bytes:
+        """Protect one picture from bytes to bytes: what a chat model would be sent.
+
+        Faster than encoding what :meth:`protect_image` returns, because nothing is held at full size.
+
+        Args:
+            data: An encoded picture.
+            level: In [0, 1]; ``min_level`` is the floor. Default: the protector's level.
+
+        Returns:
+            A baseline JPEG without metadata.
+
+        Raises:
+            ProtectionError: If the picture can't be decoded or protected.
+        """
+        return self._encoded(decode_reduced(data, self._seen_size), self._effective(level))
 
     def seal(self, image: Image.Image | bytes | str | Path) -> dict[str, str]:
         """Put an original away, and return a content block with a handle in its place.
@@ -416,46 +466,91 @@ class ImageProtector:
     def _admit(self, messages: LanguageModelInput, level: float | None) -> tuple[Admission, bool]:
         plan = plan_messages(coerce_messages(messages), self._policy)
         exposed = False
-        replacements: list[list[bytes]] = []
-        sent: list[SentImage] = []
         effective = self._effective(level)
+        at_least = self._min_level if level is None else effective
+        wanted: list[_Key | _Output] = []
+        originals: dict[_Key, bytes] = {}
         for source in plan.sources:
+            data = self._source_bytes(source)
+            digest = hashlib.sha256(data)
+            own = None
             if source.data is not None:
-                digest = hashlib.sha256(source.data).hexdigest()
-                own = self._produced.find(
-                    digest, effective, at_least=self._min_level if level is None else effective
-                )
-                if own is not None:
-                    replacements.append([source.data])
-                    sent.append(own)
-                    continue
+                own = self._produced.find(digest.hexdigest(), effective, at_least=at_least)
+            if own is not None:
+                wanted.append(_Output(data, own))
+                continue
             exposed = exposed or source.kind != "sealed"
-            outputs = self._protect_source(source, effective)
-            replacements.append([output.encoded for output in outputs])
-            sent.extend(output.sent for output in outputs)
-        receipt = Receipt(tuple(sent), self._engine_name, self._artifact)
-        return Admission(plan.rebuild(replacements), receipt), exposed
+            key = (digest.digest(), effective, source.kind == "document")
+            wanted.append(key)
+            originals[key] = data
+        made = self._protect_all(originals)
+        outputs = [(each,) if isinstance(each, _Output) else made[each] for each in wanted]
+        receipt = Receipt(
+            tuple(output.sent for each in outputs for output in each), self._engine_name, self._artifact
+        )
+        rebuilt = plan.rebuild([[output.encoded for output in each] for each in outputs])
+        return Admission(rebuilt, receipt), exposed
 
-    def _protect_source(self, source: PixelSource, level: float) -> tuple[_Output, ...]:
-        data = self._source_bytes(source)
-        key = (hashlib.sha256(data).digest(), level)
-        outputs = self._memo.get(key)
-        if outputs is None:
-            started = time.perf_counter()
-            pictures = _rasterize(data) if source.kind == "document" else [decode_image(data)]
-            original = key[0].hex() if self._receipt_original_digest else None
-            made = []
-            for picture in pictures:
-                encoded = encode_image(self._run_engine(picture, level))
-                now = time.perf_counter()
-                sent = SentImage(
-                    hashlib.sha256(encoded).hexdigest(), level, round((now - started) * 1000, 3), original
-                )
-                made.append(_Output(encoded, sent))
-                started = now
-            outputs = self._memo.put(key, tuple(made))
-        self._produced.add(outputs)
-        return outputs
+    def _protect_all(self, originals: Mapping[_Key, bytes]) -> dict[_Key, tuple[_Output, ...]]:
+        """Protect several files, each once and in a thread of its own."""
+        made = {key: outputs for key in originals if (outputs := self._memo.get(key)) is not None}
+        missing = [key for key in originals if key not in made]
+        if len(missing) > 1:
+            # A pool per request: nothing to share, to shut down, or to break in a process that forks.
+            with ThreadPoolExecutor(min(len(missing), _cpus()), thread_name_prefix="vpp") as pool:
+                running = [
+                    pool.submit(contextvars.copy_context().run, self._protect_file, originals[key], key)
+                    for key in missing
+                ]
+                try:
+                    made |= {key: each.result() for key, each in zip(missing, running, strict=True)}
+                finally:
+                    pool.shutdown(cancel_futures=True)
+        else:
+            made |= {key: self._protect_file(originals[key], key) for key in missing}
+        for outputs in made.values():
+            self._produced.add(outputs)
+        return made
+
+    def _protect_file(self, data: bytes, key: _Key) -> tuple[_Output, ...]:
+        digest, level, is_document = key
+        started = time.perf_counter()
+        if is_document:
+            pictures = [
+                Reduced(resized(page, self._seen_size(*page.size)), page.size) for page in _rasterize(data)
+            ]
+        else:
+            pictures = [decode_reduced(data, self._seen_size)]
+        original = digest.hex() if self._receipt_original_digest else None
+        made = []
+        for picture in pictures:
+            encoded = self._encoded(picture, level)
+            now = time.perf_counter()
+            sent = SentImage(
+                hashlib.sha256(encoded).hexdigest(), level, round((now - started) * 1000, 3), original
+            )
+            made.append(_Output(encoded, sent))
+            started = now
+        return self._memo.put(key, tuple(made))
+
+    def _encoded(self, picture: Reduced, level: float) -> bytes:
+        protected = self._run_engine(picture.image, level)
+        return encode_scaled(protected, self._sent_size(*picture.original_size))
+
+    def _seen_size(self, width: int, height: int) -> tuple[int, int]:
+        """The size at which the engine is given a picture: no larger than it looks at, or than what leaves."""
+        if self._working_resolution is not None:
+            return working_size(width, height, self._working_resolution)
+        return self._sent_size(width, height)
+
+    def _sent_size(self, width: int, height: int) -> tuple[int, int]:
+        """The size at which a picture leaves."""
+        if self._output_size == "same":
+            return width, height
+        if self._output_size == "fit":
+            return fit_size(width, height)
+        box = self._output_size
+        return within(width, height, (box, box) if isinstance(box, int) else box)
 
     def _source_bytes(self, source: PixelSource) -> bytes:
         if source.data is not None:
@@ -557,6 +652,20 @@ def _is_level(level: Any) -> bool:
     if isinstance(level, bool) or not isinstance(level, (int, float)):
         return False
     return math.isfinite(level) and 0 <= level <= 1
+
+
+def _checked_output_size(size: Any) -> OutputSize:
+    if size in ("same", "fit"):
+        return "same" if size == "same" else "fit"
+    sides = (size,) if not isinstance(size, tuple) else size
+    if len(sides) > 2 or not all(type(side) is int and 0 < side <= _MAX_SIDE for side in sides):
+        msg = f"output_size must be same, fit, or one or two numbers of pixels from 1 to {_MAX_SIDE}"
+        raise ValueError(msg)
+    return size if isinstance(size, int) else (sides[0], sides[-1])
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _image_bytes(image: Image.Image | bytes | str | Path) -> bytes:

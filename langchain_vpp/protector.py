@@ -3,35 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-_STRIDE = 4
-"""Space-to-depth factor; with the one downsampling below it, sides must be multiples of ``2 * _STRIDE``."""
+from langchain_vpp.protector_config import STRIDE, ProtectorConfig, working_size
 
-
-# Bounded, so that a hostile manifest can't ask for a network that fills the memory.
-_Count = Annotated[int, Field(ge=0, le=32)]
-_Level = Annotated[float, Field(ge=0, le=1)]
-
-
-class ProtectorConfig(BaseModel):
-    """What shapes a :class:`Protector`; stored in the manifest, so it must stay readable by later versions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    architecture: Literal["s2d"] = "s2d"
-    width: int = Field(48, ge=8, le=256)
-    """Channels at a quarter of the resolution; twice as many at an eighth."""
-    blocks: tuple[_Count, _Count, _Count] = (2, 4, 2)
-    """Residual blocks before, inside and after the coarse stage."""
-    working_resolution: int = Field(384, ge=32, le=1024)
-    """Longest side in pixels at which the network works. No detail above it survives, whatever the weights."""
-    level_knots: tuple[_Level, ...] = Field((0.0, 1.0), min_length=2, max_length=65)
-    """The network's level at equally spaced user levels 0 ... 1 (ascending; linear in between)."""
+__all__ = ["Protector", "ProtectorConfig", "working_size"]
 
 
 class Protector(nn.Module):
@@ -59,19 +37,19 @@ class Protector(nn.Module):
         fine, coarse = config.width, 2 * config.width
         before, inside, after = config.blocks
         self.level = _LevelEmbedding(coarse)
-        self.stem = nn.Conv2d(3 * _STRIDE**2, fine, 3, padding=1)
+        self.stem = nn.Conv2d(3 * STRIDE**2, fine, 3, padding=1)
         self.before = nn.ModuleList(_Block(fine, coarse) for _ in range(before))
         self.down = nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
         self.inside = nn.ModuleList(_Block(coarse, coarse) for _ in range(inside))
         self.up = nn.Conv2d(coarse, 4 * fine, 1)
         self.after = nn.ModuleList(_Block(fine, coarse) for _ in range(after))
-        self.head = nn.Conv2d(fine, 4 * _STRIDE**2, 3, padding=1)
+        self.head = nn.Conv2d(fine, 4 * STRIDE**2, 3, padding=1)
         # Start next to the identity: the mask keeps almost everything, the recoloured image is grey.
         nn.init.normal_(self.head.weight, std=0.02)
         with torch.no_grad():
             assert self.head.bias is not None
             self.head.bias.zero_()
-            self.head.bias[3 * _STRIDE**2 :] = 1.5
+            self.head.bias[3 * STRIDE**2 :] = 1.5
 
     def forward(self, images: Tensor, level: Tensor) -> Tensor:
         """Protect images.
@@ -86,8 +64,8 @@ class Protector(nn.Module):
         Raises:
             ValueError: If a side is not a multiple of 8 or the level has another shape.
         """
-        if images.shape[-1] % (2 * _STRIDE) or images.shape[-2] % (2 * _STRIDE):
-            raise ValueError(f"sides must be multiples of {2 * _STRIDE}, got {tuple(images.shape[-2:])}")
+        if images.shape[-1] % (2 * STRIDE) or images.shape[-2] % (2 * STRIDE):
+            raise ValueError(f"sides must be multiples of {2 * STRIDE}, got {tuple(images.shape[-2:])}")
         if level.shape != images.shape[:1]:
             raise ValueError(
                 f"one level per image expected, got {tuple(level.shape)} for {images.shape[0]} images"
@@ -104,7 +82,7 @@ class Protector(nn.Module):
     def at_network_level(self, images: Tensor, level: Tensor) -> Tensor:
         """Protect at uncalibrated levels, as training does; shapes and ranges as in :meth:`forward`."""
         condition = self.level(level)
-        x = torch.relu(self.stem(nn.functional.pixel_unshuffle(images * 2 - 1, _STRIDE)))
+        x = torch.relu(self.stem(nn.functional.pixel_unshuffle(images * 2 - 1, STRIDE)))
         for block in self.before:
             x = block(x, condition)
         y = torch.relu(self.down(x))
@@ -113,11 +91,11 @@ class Protector(nn.Module):
         x = x + nn.functional.pixel_shuffle(self.up(y), 2)
         for block in self.after:
             x = block(x, condition)
-        colour, keep = self.head(torch.relu(x)).float().split([3 * _STRIDE**2, _STRIDE**2], dim=1)
-        recoloured = _smooth(torch.sigmoid(nn.functional.pixel_shuffle(colour, _STRIDE)), 5)
+        colour, keep = self.head(torch.relu(x)).float().split([3 * STRIDE**2, STRIDE**2], dim=1)
+        recoloured = _smooth(torch.sigmoid(nn.functional.pixel_shuffle(colour, STRIDE)), 5)
         # A stretched sigmoid reaches its ends exactly, so nothing shines through. Where it is cut off, its gradient is
         # passed on all the same: a mask that closed everywhere too soon must be able to open again.
-        stretched = 1.4 * torch.sigmoid(nn.functional.pixel_shuffle(keep, _STRIDE)) - 0.2
+        stretched = 1.4 * torch.sigmoid(nn.functional.pixel_shuffle(keep, STRIDE)) - 0.2
         mask = _smooth(stretched + (stretched.clamp(0, 1) - stretched).detach(), 3)
         return mask * images + (1 - mask) * recoloured
 
@@ -161,20 +139,3 @@ class _Block(nn.Module):
 def _smooth(images: Tensor, size: int) -> Tensor:
     """Average over squares of ``size`` pixels, so that no fine pattern can be drawn."""
     return nn.functional.avg_pool2d(images, size, stride=1, padding=size // 2, count_include_pad=False)
-
-
-def working_size(width: int, height: int, working_resolution: int) -> tuple[int, int]:
-    """Size at which an image is protected: the longest side bounded, both sides rounded to multiples of 8.
-
-    Example:
-        >>> working_size(4000, 3000, 384)
-        (384, 288)
-        >>> working_size(64, 64, 384)
-        (64, 64)
-    """
-    scale = min(1.0, working_resolution / max(width, height))
-    multiple = 2 * _STRIDE
-    return (
-        max(multiple, round(width * scale / multiple) * multiple),
-        max(multiple, round(height * scale / multiple) * multiple),
-    )
