@@ -18,11 +18,11 @@ import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from langchain_vpp.artifact import load_protector
-from langchain_vpp.engines import CLASSICAL_ENGINES, TorchEngine
+from langchain_vpp.artifact import artifact_folder, load_engine, read_manifest
+from langchain_vpp.engines import CLASSICAL_ENGINES
 from langchain_vpp.errors import DataError, TrainingError
 from langchain_vpp.pixels import decode_image, encode_image
-from langchain_vpp.protector import working_size
+from langchain_vpp.protector_config import ProtectorConfig, working_size
 from trainer.attackers.classifier import AttackData, FreshClassifier, LabelledImages
 from trainer.data import as_tensor
 from trainer.ledger import Budget, Ledger, Price, Query
@@ -244,16 +244,20 @@ class _Evaluation:
     def _engine(self, source: str | Path | Engine) -> Engine:
         if not isinstance(source, str | Path):
             self.digest: str = getattr(source, "digest", "")
-            self.resolution = self.settings.resolution or _RESOLUTION
+            own = getattr(source, "working_resolution", None)
+            self.resolution = self.settings.resolution or own or _RESOLUTION
             return source
-        protector, manifest, self.digest = load_protector(Path(source))
-        self.resolution = self.settings.resolution or protector.config.working_resolution
+        # What users get: the graph, if the artifact has one.
+        manifest, self.digest = read_manifest(artifact_folder(source))
+        engine = load_engine(source)
+        own = ProtectorConfig.model_validate(manifest.protector).working_resolution
+        self.resolution = self.settings.resolution or own
         if manifest.data_digest != self.dataset.digest:
             self.warnings.append(
                 "the artifact was trained on another data set: whether its training saw the test images of this one, "
                 "and so flatters what is measured here, can't be told"
             )
-        return TorchEngine(protector, digest=self.digest)
+        return engine
 
     def _check(self) -> None:
         empty = [split for split, examples in self.examples.items() if not examples]

@@ -1,0 +1,328 @@
+"""A protector as an ONNX graph, exact or in int8 (extra ``export``).
+
+The graph is written node by node, because only so it is what the runtime does fast: pixels come in and go out as bytes,
+convolutions and the residual stream between them are int8, the modulation by the level stays in float, and so does
+everything after the last convolution, where a keep mask of exactly 0 or 1 must stay exact. Weights keep to seven bits:
+with eight, processors without VNNI saturate in between, and their pictures would differ from those that were measured.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from onnx import NodeProto, TensorProto, checker, helper, numpy_helper
+
+from langchain_vpp.protector_config import STRIDE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onnx import ModelProto
+
+    from langchain_vpp.protector import Protector
+
+_Array: TypeAlias = npt.NDArray[Any]
+_FLOAT, _INT = np.float32, np.int64
+_OPSET: Final = 17
+_IR_VERSION: Final = 8
+_WEIGHT_PEAK: Final = 63
+_COLOURS: Final = 3 * STRIDE**2
+_BIAS_PEAK: Final = 2**30
+_LEAST_SCALE: Final = 1e-3
+# Beyond these the sigmoid of a colour is black or white to the eye, and the stretched one of the mask is 0 or 1.
+_COLOUR_PEAK: Final = 5.5
+_MASK_PEAK: Final = 2.0
+
+
+class Range(NamedTuple):
+    """The values that a tensor took on the calibration images."""
+
+    low: float
+    high: float
+
+
+def exact_graph(protector: Protector) -> ModelProto:
+    """The network in float32.
+
+    ``image`` (uint8, ``[1, H, W, 3]``, both sides multiples of 8) and ``level`` (float32, ``[1]``, in [0, 1]) to
+    ``protected`` (as ``image``).
+    """
+    return _Builder(protector).build()
+
+
+def observed_graph(protector: Protector) -> ModelProto:
+    """As :func:`exact_graph`, with every tensor that :func:`quantised_graph` needs a range of as a further output."""
+    return _Builder(protector).build(observed=True)
+
+
+def quantised_graph(protector: Protector, ranges: Mapping[str, Range]) -> ModelProto:
+    """The network in int8, with quantisation parameters from ``ranges``.
+
+    Args:
+        protector: The network.
+        ranges: By output of :func:`observed_graph`.
+    """
+    return _Builder(protector, ranges).build()
+
+
+@dataclass
+class _Builder:
+    """Writes one graph. Tensors are passed around by name; in int8, those between blocks hold bytes."""
+
+    protector: Protector
+    ranges: Mapping[str, Range] | None = None
+    nodes: list[NodeProto] = field(default_factory=list)
+    constants: dict[str, _Array] = field(default_factory=dict)
+    observed: dict[str, str] = field(default_factory=dict)
+    """Purpose -> tensor of floats that int8 needs the range of."""
+    bytes_of: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """Tensor of bytes -> its scale and zero point."""
+
+    def __post_init__(self) -> None:
+        state = self.protector.state_dict()
+        self.weights = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
+
+    def build(self, *, observed: bool = False) -> ModelProto:
+        self._network()
+        image = helper.make_tensor_value_info("image", TensorProto.UINT8, [1, "H", "W", 3])
+        level = helper.make_tensor_value_info("level", TensorProto.FLOAT, [1])
+        outputs = [helper.make_tensor_value_info("protected", TensorProto.UINT8, [1, "H", "W", 3])]
+        if observed:
+            for purpose, tensor in self.observed.items():
+                self.nodes.append(helper.make_node("Identity", [tensor], [purpose]))
+                outputs.append(
+                    helper.make_tensor_value_info(purpose, TensorProto.FLOAT, [1, None, None, None])
+                )
+        constants = [numpy_helper.from_array(value, name) for name, value in self.constants.items()]
+        graph = helper.make_graph(self.nodes, "protector", [image, level], outputs, constants)
+        opset = helper.make_opsetid("", _OPSET)
+        model = helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
+        checker.check_model(model)
+        return model
+
+    # -- the network, as in langchain_vpp.protector ----------------------------------------------------------------
+
+    def _network(self) -> None:
+        before, inside, after = self.protector.config.blocks
+        condition = self._condition()
+        planes = self.node("Transpose", "image", perm=[0, 3, 1, 2])
+        x = self._stem(planes)
+        for index in range(before):
+            x = self._block(f"before.{index}", x, condition)
+        y = self.convolution("down", x, stride=2, relu=True)
+        for index in range(inside):
+            y = self._block(f"inside.{index}", y, condition)
+        up = self.convolution("up", y, pad=0)
+        x = self.sum("joined", x, self.same_bytes(up, "DepthToSpace", up, blocksize=2, mode="CRD"))
+        for index in range(after):
+            x = self._block(f"after.{index}", x, condition)
+        colour, keep = self._head(self.positive(x))
+        image = self.node("DequantizeLinear", planes, self.number(1 / 255), self.constant(np.uint8(0)))
+        self._blend(image, colour, keep)
+
+    def _stem(self, planes: str) -> str:
+        # torch orders the channels of space-to-depth by colour first, ONNX by place.
+        weight, bias = self.weights["stem.weight"], self.weights["stem.bias"]
+        weight = weight.reshape(len(weight), 3, STRIDE**2, 3, 3).swapaxes(1, 2).reshape(weight.shape)
+        if self.ranges is None:
+            floats = self.node("Cast", planes, to=TensorProto.FLOAT)
+            centred = self.node("Sub", self.node("Mul", floats, self.number(2 / 255)), self.number(1))
+            x = self.node("SpaceToDepth", centred, blocksize=STRIDE)
+        else:
+            # The bytes as they are, around 128; the centre is 127.5, and the half goes into the bias.
+            x = self.node("SpaceToDepth", planes, blocksize=STRIDE)
+            self.bytes_of[x] = (2 / 255, 128)
+            bias = bias + weight.sum(axis=(1, 2, 3)) / 255
+        return self.convolution("stem", x, weight, bias, relu=True)
+
+    def _head(self, x: str) -> tuple[str, str]:
+        weight, bias = self.weights["head.weight"].copy(), self.weights["head.bias"].copy()
+        ratio = 1.0
+        if self.ranges is not None:
+            # Both kinds of output share one scale, so the mask's are stretched to the range of the colours'.
+            ratio = _COLOUR_PEAK / _MASK_PEAK
+            weight[_COLOURS:] *= ratio
+            bias[_COLOURS:] *= ratio
+        head = self.floats(self.convolution("head", x, weight, bias))
+        parts = self.constant(np.array([_COLOURS, STRIDE**2], _INT))
+        colour, keep = f"{head}.colour", f"{head}.keep"
+        self.nodes.append(helper.make_node("Split", [head, parts], [colour, keep], axis=1))
+        return colour, keep if ratio == 1 else self.node("Mul", keep, self.number(1 / ratio))
+
+    def _condition(self) -> str:
+        """The level through its knots and its perceptron, shape ``[1, C]``."""
+        knots = np.asarray(self.protector.config.level_knots, _FLOAT)
+        last = len(knots) - 1
+        level = self.node("Clip", "level", self.number(0), self.number(1))
+        position = self.node("Mul", level, self.number(last))
+        left = self.node("Min", self.node("Floor", position), self.number(last - 1))
+        index = self.node("Cast", left, to=TensorProto.INT64)
+        table, steps = self.constant(knots), self.constant(np.diff(knots, append=knots[-1:]))
+        part = self.node("Mul", self.node("Gather", steps, index), self.node("Sub", position, left))
+        own = self.node("Add", self.node("Gather", table, index), part)
+        own = self.node("Reshape", own, self.constant(np.array([1, 1], _INT)))
+        frequencies = self.constant((math.pi * np.arange(1, 5, dtype=_FLOAT))[None])
+        waves = self.node("Cos", self.node("Mul", own, frequencies))
+        x = self.node("Concat", own, waves, axis=1)
+        for layer in ("level.layers.0", "level.layers.2"):
+            x = self.node(
+                "Relu", self.linear(x, self.weights[f"{layer}.weight"], self.weights[f"{layer}.bias"])
+            )
+        return x
+
+    def _block(self, name: str, x: str, condition: str) -> str:
+        weight, bias = self.weights[f"{name}.film.weight"], self.weights[f"{name}.film.bias"]
+        channels = len(bias) // 2
+        # One is added to the scale once and for all, here.
+        scale = self.linear(condition, weight[:channels], bias[:channels] + 1)
+        shift = self.linear(condition, weight[channels:], bias[channels:])
+        hidden = self.convolution(f"{name}.first", self.positive(x))
+        hidden = self.modulated(f"{name}.hidden", hidden, scale, shift, channels)
+        return self.sum(f"{name}.sum", x, self.convolution(f"{name}.second", hidden))
+
+    def _blend(self, image: str, colour: str, keep: str) -> None:
+        colours = self.node("DepthToSpace", self.node("Sigmoid", colour), blocksize=STRIDE, mode="CRD")
+        recoloured = self.smoothed(colours, 5)
+        stretched = self.node(
+            "Sub", self.node("Mul", self.node("Sigmoid", keep), self.number(1.4)), self.number(0.2)
+        )
+        mask = self.node("Clip", stretched, self.number(0), self.number(1))
+        mask = self.smoothed(self.node("DepthToSpace", mask, blocksize=STRIDE, mode="CRD"), 3)
+        kept = self.node("Mul", mask, self.node("Sub", image, recoloured))
+        mixed = self.node("Add", recoloured, kept)
+        # Rounds, clips and stores as bytes.
+        stored = self.node("QuantizeLinear", mixed, self.number(1 / 255), self.constant(np.uint8(0)))
+        self.nodes.append(helper.make_node("Transpose", [stored], ["protected"], perm=[0, 2, 3, 1]))
+
+    def smoothed(self, x: str, size: int) -> str:
+        """The mean over squares that are cut at the border: first along one side, then along the other."""
+        half = size // 2
+        options = {"strides": [1, 1], "count_include_pad": 0}
+        x = self.node("AveragePool", x, kernel_shape=[1, size], pads=[0, half, 0, half], **options)
+        return self.node("AveragePool", x, kernel_shape=[size, 1], pads=[half, 0, half, 0], **options)
+
+    # -- what differs between float and int8 -----------------------------------------------------------------------
+
+    def convolution(
+        self,
+        name: str,
+        x: str,
+        weight: _Array | None = None,
+        bias: _Array | None = None,
+        *,
+        pad: int = 1,
+        stride: int = 1,
+        relu: bool = False,
+    ) -> str:
+        weight = self.weights[f"{name}.weight"] if weight is None else weight
+        bias = self.weights[f"{name}.bias"] if bias is None else bias
+        if self.ranges is None:
+            inputs = [x, self.constant(weight), self.constant(bias)]
+        else:
+            scale = np.maximum(np.abs(weight).max(axis=(1, 2, 3)) / _WEIGHT_PEAK, 1e-8).astype(_FLOAT)
+            rounded = np.rint(weight / scale[:, None, None, None]).astype(np.int8)
+            unit = scale * _FLOAT(self.bytes_of[x][0])
+            added = np.clip(np.rint(bias / unit), -_BIAS_PEAK, _BIAS_PEAK).astype(np.int32)
+            inputs = [self.floats(x), self.per_channel(rounded, scale), self.per_channel(added, unit)]
+        window = {"kernel_shape": list(weight.shape[2:]), "pads": [pad] * 4, "strides": [stride] * 2}
+        out = self.node("Conv", *inputs, **window)
+        return self.shared(f"{name}.out", self.node("Relu", out) if relu else out)
+
+    def modulated(self, purpose: str, x: str, scale: str, shift: str, channels: int) -> str:
+        """The rectified ``x * scale + shift`` by channel.
+
+        In int8, a convolution of one pixel per channel whose weights are all the same number: what depends on the level
+        is its weights' scale and its bias. One pass over bytes, where floats take four.
+        """
+        if self.ranges is None:
+            shape = self.constant(np.array([1, channels, 1, 1], _INT))
+            scale, shift = self.node("Reshape", scale, shape), self.node("Reshape", shift, shape)
+            out = self.node("Relu", self.node("Add", self.node("Mul", x, scale), shift))
+            return self.shared(purpose, out)
+        flat = self.constant(np.array([channels], _INT))
+        scale, shift = self.node("Reshape", scale, flat), self.node("Reshape", shift, flat)
+        # Away from zero, so that the bias, which counts in units of the scale, stays within 32 bits.
+        sign = self.node("Where", self.node("Less", scale, self.number(0)), self.number(-1), self.number(1))
+        scale = self.node("Mul", sign, self.node("Max", self.node("Abs", scale), self.number(_LEAST_SCALE)))
+        own, zero = self.bytes_of[x]
+        unit = self.node("Mul", scale, self.number(1 / _WEIGHT_PEAK))
+        bias = self.node("Div", shift, self.node("Mul", unit, self.number(own)))
+        bias = self.node("Cast", self.node("Round", bias), to=TensorProto.INT32)
+        wide = max(self.ranges[purpose].high, 1e-6) / 255
+        stored = self.node(
+            "QLinearConv",
+            x,
+            self.number(own),
+            self.constant(np.uint8(zero)),
+            self.constant(np.full((channels, 1, 1, 1), _WEIGHT_PEAK, np.int8)),
+            unit,
+            self.constant(np.zeros(channels, np.int8)),
+            self.number(wide),
+            self.constant(np.uint8(0)),
+            bias,
+            kernel_shape=[1, 1],
+            group=channels,
+        )
+        self.bytes_of[stored] = (wide, 0)
+        return stored
+
+    def sum(self, purpose: str, x: str, y: str) -> str:
+        return self.shared(purpose, self.node("Add", self.floats(x), self.floats(y)))
+
+    def positive(self, x: str) -> str:
+        """The rectified tensor, in bytes if it was."""
+        if x not in self.bytes_of:
+            return self.node("Relu", x)
+        return self.same_bytes(x, "Max", x, self.constant(np.uint8(self.bytes_of[x][1])))
+
+    def shared(self, purpose: str, x: str) -> str:
+        """Hand a tensor on, in int8 as bytes."""
+        if self.ranges is None:
+            self.observed[purpose] = x
+            return x
+        low, high = (-_COLOUR_PEAK, _COLOUR_PEAK) if purpose == "head.out" else self.ranges[purpose]
+        scale = max(high - low, 1e-6) / 255
+        zero = round(min(255.0, max(0.0, -low / scale)))
+        stored = self.node("QuantizeLinear", x, self.number(scale), self.constant(np.uint8(zero)))
+        self.bytes_of[stored] = (scale, zero)
+        return stored
+
+    def floats(self, x: str) -> str:
+        if x not in self.bytes_of:
+            return x
+        scale, zero = self.bytes_of[x]
+        return self.node("DequantizeLinear", x, self.number(scale), self.constant(np.uint8(zero)))
+
+    def same_bytes(self, like: str, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Apply an operator that leaves scale and zero point as they are."""
+        out = self.node(operator, *inputs, **attributes)
+        if like in self.bytes_of:
+            self.bytes_of[out] = self.bytes_of[like]
+        return out
+
+    # -- nodes and constants ---------------------------------------------------------------------------------------
+
+    def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        name = f"{operator}.{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
+        return name
+
+    def linear(self, x: str, weight: _Array, bias: _Array) -> str:
+        return self.node("Gemm", x, self.constant(weight), self.constant(bias), transB=1)
+
+    def per_channel(self, values: _Array, scale: _Array) -> str:
+        zeros = self.constant(np.zeros(len(scale), values.dtype))
+        return self.node("DequantizeLinear", self.constant(values), self.constant(scale), zeros, axis=0)
+
+    def number(self, value: float) -> str:
+        return self.constant(_FLOAT(value))
+
+    def constant(self, value: _Array | np.generic) -> str:
+        array = np.ascontiguousarray(value) if np.ndim(value) else np.asarray(value)
+        name = f"constant.{len(self.constants)}"
+        self.constants[name] = array
+        return name
