@@ -430,14 +430,65 @@ def evaluate(
         _console().print(table)
 
 
-@app.command()
-def inspect(
+@app.command("export")
+def export_graphs(
     artifact: Annotated[Path, typer.Argument(help="Folder of a trained protector.")],
     *,
+    data: _Data,
+    images: Annotated[
+        int, typer.Option("--images", min=1, help="Images to set the ranges of int8 by, and to check on.")
+    ] = 64,
+    least_psnr: Annotated[
+        float, typer.Option("--least-psnr", help="Serve int8 only if it is as near to torch as this, dB.")
+    ] = 35.0,
+    recheck: Annotated[
+        bool, typer.Option("--recheck", help="Measure the leak of the graph and of torch, side by side.")
+    ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Check an artifact's digests and show what it says of itself."""
-    _show_manifest(artifact, as_json=as_json)
+    """Add graphs to an artifact: it is then served without torch, several times as fast."""
+    _require("export", "onnx")
+    from trainer.data import load_dataset  # noqa: PLC0415  loads torch
+    from trainer.export import export  # noqa: PLC0415
+    from trainer.export import recheck as measure  # noqa: PLC0415
+
+    dataset = load_dataset(data)
+    done = export(artifact, dataset, images=images, least_psnr=least_psnr)
+    again = measure(artifact, dataset) if recheck else None
+    if as_json:
+        gain = None if again is None else again.largest_leak_gain
+        _print_json({"artifact": str(artifact), **done._asdict(), "largest_leak_gain": gain})
+    _say(f"exported: int8 is within {done.psnr:.1f} dB of torch at worst, digest {done.digest}.")
+    if not done.quantised:
+        _say(f"warning: below {least_psnr:g} dB, so the graph in float32 is served, which is slower.")
+    if again is not None:
+        _say(f"recheck: an attacker recovers {again.largest_leak_gain:+.3f} more at the worst level.")
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="Folder of a trained protector; with --cost also a picture.")],
+    *,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="What upload and image tokens cost, same size and fitted.")
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """Check an artifact's digests and show what it says of itself, or what pictures cost."""
+    if not cost:
+        _show_manifest(path, as_json=as_json)
+        return
+    from langchain_vpp.upload_cost import of_artifact, of_picture  # noqa: PLC0415
+
+    costs = of_artifact(path) if path.is_dir() else [of_picture(path)]
+    if as_json:
+        _print_json([each.as_json() for each in costs])
+    for each in costs:
+        table = _table(each.title, "", "as the original", "fitted", "saved")
+        for name, (same, fitted) in each.rows.items():
+            table.add_row(name, f"{same:,}", f"{fitted:,}", f"{1 - fitted / same:.0%}")
+        table.caption = each.note
+        _console().print(table)
 
 
 # -- using a protector ---------------------------------------------------------------------------------------
@@ -460,6 +511,12 @@ def protect(
     level: Annotated[
         str, typer.Option("--level", help="0 (most useful) to 1 (most private), or an artifact's preset.")
     ] = "0.5",
+    size: Annotated[
+        str,
+        typer.Option(
+            "--size", help="same, fit (what the main providers keep), or pixels of the longest side."
+        ),
+    ] = "same",
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace other files in --out; inputs are never replaced."),
@@ -478,7 +535,7 @@ def protect(
 
     # One thread per picture. Networks that each want all CPUs would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    protector, settings = _protector(artifact, engine, level)
+    protector, settings = _protector(artifact, engine, level, size)
     jobs, copies = plan(paths, out)
     order = {path: position for position, path in enumerate(job.source for job in jobs)}
     started, made, interrupted = time.monotonic(), 0, False
@@ -528,7 +585,7 @@ def _cpus() -> int:
 
 
 def _protector(
-    source: str | None, engine: str | None, level: str
+    source: str | None, engine: str | None, level: str, size: str
 ) -> tuple[ImageProtector, Mapping[str, object]]:
     """Build a protector, and name everything in it that its outputs depend on."""
     if (source is None) == (engine is None):
@@ -547,14 +604,26 @@ def _protector(
         from langchain_vpp.engines import CLASSICAL_ENGINES  # noqa: PLC0415
 
         chosen = CLASSICAL_ENGINES[str(engine)]()
-    strength = _level(level, presets)
+    strength, output_size = _level(level, presets), _output_size(size)
     settings = {
         "engine": getattr(chosen, "name", ""),
         "artifact": getattr(chosen, "digest", ""),
         "level": strength,
+        "size": output_size,
         "version": version("langchain-vpp"),
     }
-    return ImageProtector(chosen, level=strength), settings
+    return ImageProtector(chosen, level=strength, output_size=output_size), settings
+
+
+def _output_size(text: str) -> Literal["same", "fit"] | int:
+    named: Mapping[str, Literal["same", "fit"]] = {"same": "same", "fit": "fit"}
+    if text in named:
+        return named[text]
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 65_500:
+        return int(text)
+    raise _InputError(
+        "nothing was protected: --size must be same, fit, or the pixels of the longest side, 1 to 65500."
+    )
 
 
 def _level(text: str, presets: Mapping[str, float]) -> float:

@@ -658,7 +658,7 @@ def _checked_output_size(size: Any) -> OutputSize:
     if size in ("same", "fit"):
         return "same" if size == "same" else "fit"
     sides = (size,) if not isinstance(size, tuple) else size
-    if len(sides) > 2 or not all(type(side) is int and 0 < side <= _MAX_SIDE for side in sides):
+    if len(sides) not in (1, 2) or not all(type(side) is int and 0 < side <= _MAX_SIDE for side in sides):
         msg = f"output_size must be same, fit, or one or two numbers of pixels from 1 to {_MAX_SIDE}"
         raise ValueError(msg)
     return size if isinstance(size, int) else (sides[0], sides[-1])

@@ -33,6 +33,7 @@ LAYERS = (
         "langchain_vpp.tracing",
         "langchain_vpp.testing",
         "langchain_vpp.folders",
+        "langchain_vpp.upload_cost",
     },
     {"langchain_vpp.cli"},
 )

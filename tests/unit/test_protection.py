@@ -7,8 +7,11 @@ import base64
 import copy
 import hashlib
 import io
+import itertools
 import pickle
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -412,3 +415,149 @@ def test_the_guard_is_silent_where_nothing_was_exposed() -> None:
     protector.admit(_human(PICTURE), callbacks=[Recording()])
     protector.admit(_human(PICTURE), callbacks=CallbackManager(handlers=[Recording()]))
     protector.admit(_human(PICTURE), callbacks=_inside_a_run(BaseCallbackHandler()))
+
+
+class Seeing:
+    """Notes the sizes that it is given; looks at 64 pixels at most if told so."""
+
+    def __init__(self, working_resolution: int | None = None) -> None:
+        self.sizes: list[tuple[int, int]] = []
+        if working_resolution is not None:
+            self.working_resolution = working_resolution
+
+    def protect(self, image: Image.Image, level: float) -> Image.Image:
+        self.sizes.append(image.size)
+        return image.copy()
+
+
+def _picture(width: int, height: int, file_format: str = "JPEG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize((width, height)).convert("RGB").save(file, file_format, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("output_size", "expected"),
+    [
+        ("same", (1600, 1200)),
+        ("fit", (1024, 768)),
+        (800, (800, 600)),
+        ((900, 300), (400, 300)),
+        (5000, (1600, 1200)),
+    ],
+)
+@pytest.mark.parametrize("resolution", [None, 64])
+def test_pictures_leave_at_the_size_that_was_chosen(
+    output_size: Any, expected: tuple[int, int], resolution: int | None
+) -> None:
+    engine = Seeing(resolution)
+    protector = ImageProtector(engine, output_size=output_size)
+    data = _picture(1600, 1200)
+    sent = _sent(protector.protect_messages(_human(data)))[0]
+    assert Image.open(io.BytesIO(sent)).size == expected
+    assert protector.protect_image(data).size == expected
+    assert protector.protect_encoded(data) == sent
+    assert set(engine.sizes) == {(64, 48) if resolution else expected}
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("resolution", [None, 64])
+def test_a_size_is_that_of_the_upright_picture(orientation: int, resolution: int | None) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    protector = ImageProtector(Seeing(resolution), output_size=(200, 1000))
+    size = protector.protect_image(_picture(400, 100, exif=exif)).size
+    assert size == ((200, 50) if orientation == 1 else (100, 400))
+
+
+def test_an_engine_that_sees_little_lets_no_detail_through() -> None:
+    stripes = Image.new("L", (512, 512))
+    stripes.putdata([255 * (x % 2) for _ in range(512) for x in range(512)])
+    shown = ImageProtector(Seeing(64)).protect_image(stripes.convert("RGB"))
+    low, high = shown.convert("L").getextrema()
+    assert isinstance(low, int)
+    assert isinstance(high, int)
+    assert 120 <= low <= high <= 135
+
+
+@pytest.mark.parametrize(
+    "output_size", ["large", 0, -1, 1.5, True, (1, 2, 3), (0, 5), (1, 70_000), [5, 5], None, ()]
+)
+def test_a_size_that_is_none_is_refused(output_size: Any) -> None:
+    with pytest.raises(ValueError, match="output_size"):
+        ImageProtector(Pixelate(), output_size=output_size)
+
+
+class _Meeting(Seeing):
+    """Protects only when two pictures are in work at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.barrier = threading.Barrier(2, timeout=20)
+
+    def protect(self, image: Image.Image, level: float) -> Image.Image:
+        self.barrier.wait()
+        return super().protect(image, level)
+
+
+def test_the_pictures_of_a_request_are_protected_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("langchain_vpp.protection._cpus", lambda: 2)
+    pictures = [_picture(40 + number, 30) for number in range(4)]
+    sent = _sent(ImageProtector(_Meeting()).protect_messages(_human(*pictures)))
+    assert [Image.open(io.BytesIO(each)).width for each in sent] == [40, 41, 42, 43]
+
+
+def test_one_picture_of_several_that_fails_stops_the_request_without_content() -> None:
+    class Failing(Seeing):
+        def protect(self, image: Image.Image, level: float) -> Image.Image:
+            return _raise(image) if image.width == 42 else super().protect(image, level)
+
+    pictures = [_picture(40 + number, 30) for number in range(4)]
+    with pytest.raises(ProtectionError) as caught:
+        ImageProtector(Failing()).protect_messages(_human(*pictures))
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    assert_no_leak(PICTURE, caught.value)
+
+
+def test_threads_that_ask_for_the_same_picture_at_once_get_the_same_bytes() -> None:
+    class Uneven:
+        """Another result each time: only the memo can make callers agree."""
+
+        def __init__(self) -> None:
+            self.count = itertools.count()
+            self.barrier = threading.Barrier(4, timeout=20)
+
+        def protect(self, image: Image.Image, level: float) -> Image.Image:
+            self.barrier.wait()
+            return Image.new("RGB", image.size, (next(self.count) * 60, 0, 0))
+
+    protector = ImageProtector(Uneven())
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: _sent(protector.protect_messages(_human(PICTURE)))[0], range(4)))
+    assert len(set(answers)) == 1
+
+
+def test_many_small_pictures_count_with_what_remembering_them_takes() -> None:
+    engine = Counting()
+    protector = ImageProtector(engine, memo_bytes=20_000)
+    pictures = [_picture(8 + number, 8) for number in range(100)]
+    for data in pictures:
+        protector.protect_messages(_human(data))
+    assert len(protector._memo._entries) < 20
+    assert 0 < protector._memo._bytes <= 20_000
+
+
+async def test_the_event_loop_goes_on_while_pictures_are_protected() -> None:
+    class Waiting(Seeing):
+        def protect(self, image: Image.Image, level: float) -> Image.Image:
+            assert released.wait(20)
+            return super().protect(image, level)
+
+    released = threading.Event()
+    protected = asyncio.create_task(ImageProtector(Waiting()).aprotect_messages(_human(PICTURE)))
+    for _ in range(50):
+        await asyncio.sleep(0.001)
+    assert not protected.done()
+    released.set()
+    assert len(_sent(await protected)) == 1
