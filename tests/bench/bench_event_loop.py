@@ -13,39 +13,27 @@ import asyncio
 import base64
 import contextlib
 import hashlib
-import io
 import json
-import random
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.messages import BaseMessage, HumanMessage
-from PIL import Image
 
 from langchain_vpp import ImageProtector
 from langchain_vpp.engines import Pixelate, TorchEngine
 
-from .measuring import machine, percentile
+from .measuring import machine, percentile, photograph
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    Work: TypeAlias = Callable[[], Awaitable[Any]]
 
 ROUNDS = 3
 PICTURES = 3
 SECONDS = 1.5
 SIZE = (4000, 3000)
 TICK = 0.001
-
-
-def photograph() -> bytes:
-    """A 12 MP JPEG with the detail, and so the size, of a photograph."""
-    chance = random.Random(0)
-    coarse = Image.frombytes("RGB", (500, 375), chance.randbytes(500 * 375 * 3))
-    picture = coarse.resize(SIZE, Image.Resampling.BICUBIC)
-    noise = Image.effect_noise(SIZE, 24).convert("RGB")
-    encoded = io.BytesIO()
-    Image.blend(picture, noise, 0.3).save(encoded, "JPEG", quality=88)
-    return encoded.getvalue()
 
 
 def torch_engine() -> TorchEngine:
@@ -59,7 +47,7 @@ def torch_engine() -> TorchEngine:
     return TorchEngine(Protector(config), digest="0" * 64)
 
 
-async def lags_beside(work: Callable[[], Awaitable[Any]]) -> list[float]:
+async def lags_beside(work: Work) -> list[float]:
     """Milliseconds by which each tick was late while ``work`` went on."""
     lags: list[float] = []
 
@@ -95,36 +83,31 @@ async def c_burner() -> None:
     await asyncio.to_thread(burn)
 
 
-def protecting(engine: Any, messages: list[BaseMessage], *, on_loop: bool = False) -> Callable[[], Any]:
+def protecting(
+    build: Callable[[], ImageProtector], messages: list[BaseMessage], *, on_loop: bool = False
+) -> Work:
+    """Protect the messages a few times, by a protector that remembers nothing."""
+
     async def work() -> None:
-        # Another protector each time, so that nothing is remembered.
         for _ in range(PICTURES):
-            protector = ImageProtector(engine, level=0.7, memo_bytes=0)
             if on_loop:
-                protector.protect_messages(messages)
+                build().protect_messages(messages)
             else:
-                await protector.aprotect_messages(messages)
+                await build().aprotect_messages(messages)
 
     return work
 
 
-async def main() -> None:
-    """Print one JSON document."""
-    encoded = base64.b64encode(photograph()).decode()
-    messages: list[BaseMessage] = [
-        HumanMessage([{"type": "image", "base64": encoded, "mime_type": "image/jpeg"}])
-    ]
-    classical, learned = Pixelate(), torch_engine()
-    subjects = {
-        "idle": idle,
-        "c_burner": c_burner,
-        "pixelate": protecting(classical, messages),
-        "torch": protecting(learned, messages),
-        "pixelate_on_the_loop": protecting(classical, messages, on_loop=True),
-    }
+def conversation() -> list[BaseMessage]:
+    """One message with one picture of 12 megapixels."""
+    encoded = base64.b64encode(photograph(SIZE)).decode()
+    return [HumanMessage([{"type": "image", "base64": encoded, "mime_type": "image/jpeg"}])]
+
+
+async def measured(subjects: dict[str, Work]) -> dict[str, dict[str, float]]:
+    """Percentiles of the lag beside each subject, in milliseconds, over interleaved rounds."""
     lags: dict[str, list[float]] = {name: [] for name in subjects}
     seconds = dict.fromkeys(subjects, 0.0)
-    await protecting(learned, messages)()
     for _ in range(ROUNDS):
         for name, work in subjects.items():
             started = time.perf_counter()
@@ -136,11 +119,30 @@ async def main() -> None:
         shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
         results[name] = {key: round(percentile(ordered, share), 3) for key, share in shares.items()}
         results[name] |= {"ticks": len(ordered), "seconds": round(seconds[name], 2)}
+    return results
+
+
+async def main() -> None:
+    """Print one JSON document."""
+    messages = conversation()
+    classical, learned = Pixelate(), torch_engine()
+
+    def by(engine: Any) -> Callable[[], ImageProtector]:
+        return lambda: ImageProtector(engine, level=0.7, memo_bytes=0)
+
+    await protecting(by(learned), messages)()
+    results = await measured({
+        "idle": idle,
+        "c_burner": c_burner,
+        "pixelate": protecting(by(classical), messages),
+        "torch": protecting(by(learned), messages),
+        "pixelate_on_the_loop": protecting(by(classical), messages, on_loop=True),
+    })  # fmt: skip
     floor = results["c_burner"]
     report = {
         "benchmark": "event_loop",
         "unit": "ms of lag",
-        "picture": {"width": SIZE[0], "height": SIZE[1], "bytes": len(encoded) * 3 // 4},
+        "picture": {"width": SIZE[0], "height": SIZE[1]},
         "pictures": ROUNDS * PICTURES,
         "results": results,
         "ratio_to_c_burner": {
