@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 from filelock import FileLock, Timeout
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.pixels import encode_image
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -149,7 +148,7 @@ def protect_files(
                 if not overwrite:
                     advice = "exists. Choose another --out, or give --overwrite."
                     return Copy(*job, "failed", f"{job.target} {advice}")
-            return _Made(job, recipe, encode_image(protector.protect_image(data)))
+            return _Made(job, recipe, protector.protect_encoded(data))
         except ProtectionError as error:
             return Copy(*job, "failed", str(error))
         except OSError as error:
