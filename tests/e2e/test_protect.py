@@ -243,6 +243,19 @@ def test_progress_names_the_pace_and_the_last_line_what_was_done(vpp, photo, tmp
     assert again.err.rstrip().endswith(f"0 protected, 4 were there already, in {tmp_path / 'out'}")
 
 
+def test_outputs_are_made_smaller_on_request(vpp, photo, artifact, tmp_path):
+    command = ("protect", photo, "--artifact", artifact, "--out")
+    assert vpp.run(*command, tmp_path / "same").code == 0
+    assert vpp.run(*command, tmp_path / "small", "--size", 96).code == 0
+    assert vpp.run(*command, tmp_path / "fit", "--size", "fit").code == 0
+    sizes = [Image.open(tmp_path / name / "astronaut.jpg").size for name in ("same", "small", "fit")]
+    assert sizes == [(384, 320), (96, 80), (384, 320)]
+    assert "exists" in vpp.run(*command, tmp_path / "small", "--size", 90).error
+    for size in ("0", "-1", "largest", "99999", "²"):
+        done = vpp.run(*command, tmp_path / "none", "--size", size)
+        assert (done.code, "--size must be same, fit" in done.error) == (2, True)
+
+
 def test_another_level_or_artifact_is_not_taken_for_done(vpp, photo, artifact, tmp_path):
     command = ("protect", photo, "--out", tmp_path / "out")
     assert vpp.run(*command, "--artifact", artifact, "--level", 0.4).code == 0
