@@ -140,18 +140,26 @@ class _Builder:
         return self.convolution("stem", x, weight, bias, relu=True)
 
     def _head(self, x: str) -> tuple[str, str]:
+        """The colours ``[1, 3, H, W]`` and the mask ``[1, 1, H, W]``, before their sigmoids."""
         weight, bias = self.weights["head.weight"].copy(), self.weights["head.bias"].copy()
-        ratio = 1.0
         if self.ranges is not None:
-            # Both kinds of output share one scale, so the mask's are stretched to the range of the colours'.
-            ratio = _COLOUR_PEAK / _MASK_PEAK
-            weight[_COLOURS:] *= ratio
-            bias[_COLOURS:] *= ratio
-        head = self.floats(self.convolution("head", x, weight, bias))
+            # Both share one scale, so the mask's are stretched to the range of the colours', and back below.
+            weight[_COLOURS:] *= _COLOUR_PEAK / _MASK_PEAK
+            bias[_COLOURS:] *= _COLOUR_PEAK / _MASK_PEAK
+        head = self.convolution("head", x, weight, bias)
         parts = self.constant(np.array([_COLOURS, STRIDE**2], _INT))
         colour, keep = f"{head}.colour", f"{head}.keep"
         self.nodes.append(helper.make_node("Split", [head, parts], [colour, keep], axis=1))
-        return colour, keep if ratio == 1 else self.node("Mul", keep, self.number(1 / ratio))
+        if self.ranges is not None:
+            scale, zero = self.bytes_of[head]
+            self.bytes_of[colour] = (scale, zero)
+            self.bytes_of[keep] = (scale * _MASK_PEAK / _COLOUR_PEAK, zero)
+        # Bytes are moved, where there are bytes: a quarter of the memory.
+        moved = [
+            self.same_bytes(each, "DepthToSpace", each, blocksize=STRIDE, mode="CRD")
+            for each in (colour, keep)
+        ]
+        return self.floats(moved[0]), self.floats(moved[1])
 
     def _condition(self) -> str:
         """The level through its knots and its perceptron, shape ``[1, C]``."""
@@ -185,13 +193,10 @@ class _Builder:
         return self.sum(f"{name}.sum", x, self.convolution(f"{name}.second", hidden))
 
     def _blend(self, image: str, colour: str, keep: str) -> None:
-        colours = self.node("DepthToSpace", self.node("Sigmoid", colour), blocksize=STRIDE, mode="CRD")
-        recoloured = self.smoothed(colours, 5)
-        stretched = self.node(
-            "Sub", self.node("Mul", self.node("Sigmoid", keep), self.number(1.4)), self.number(0.2)
-        )
-        mask = self.node("Clip", stretched, self.number(0), self.number(1))
-        mask = self.smoothed(self.node("DepthToSpace", mask, blocksize=STRIDE, mode="CRD"), 3)
+        recoloured = self.smoothed(self.node("Sigmoid", colour), 5)
+        stretched = self.node("Mul", self.node("Sigmoid", keep), self.number(1.4))
+        stretched = self.node("Sub", stretched, self.number(0.2))
+        mask = self.smoothed(self.node("Clip", stretched, self.number(0), self.number(1)), 3)
         kept = self.node("Mul", mask, self.node("Sub", image, recoloured))
         mixed = self.node("Add", recoloured, kept)
         # Rounds, clips and stores as bytes.
