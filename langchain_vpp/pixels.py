@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image
 
 from langchain_vpp.errors import ProtectionError
 
@@ -39,6 +39,7 @@ MAX_PIXELS: Final = 64_000_000
 
 # An allow-list: Pillow would otherwise hand PostScript to Ghostscript and try forty rarely used parsers.
 _FORMATS: Final = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF")
+_SIGNATURES: Final = ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"))
 # A progressive JPEG is decoded once per scan; encoders write about ten, an attacker thousands.
 _MAX_SCANS: Final = 100
 _JPEG_SCAN: Final = b"\xff\xda"
@@ -227,7 +228,7 @@ def _opened(data: bytes, max_pixels: int, decode: Callable[[Image.Image], _T]) -
     """Open a picture, judge its header, and decode it; whatever goes wrong is ours to say."""
     refusal: ProtectionError
     try:
-        with Image.open(io.BytesIO(data), formats=_formats()) as opened:
+        with Image.open(io.BytesIO(data), formats=_formats(data)) as opened:
             _check_header(opened, data, max_pixels)
             return decode(opened)
     except ProtectionError as ours:
@@ -330,8 +331,14 @@ def _memory_file() -> IO[bytes]:
     return io.BytesIO()
 
 
-def _formats() -> tuple[str, ...]:
-    """Name the formats to try. Pillow fails on one that no plugin opens, and only pillow-heif opens HEIF."""
+def _formats(data: bytes) -> tuple[str, ...]:
+    """Name the formats to try. Pillow fails on one that no plugin opens, and only pillow-heif opens HEIF.
+
+    The commonest are known by their first bytes: for any but a few, Pillow would first import all of its plugins.
+    """
+    for signature, name in _SIGNATURES:
+        if data.startswith(signature):
+            return (name,)
     return ("HEIF", *_FORMATS) if "HEIF" in Image.OPEN else _FORMATS
 
 
@@ -376,6 +383,8 @@ def _srgb(image: Image.Image) -> Image.Image:
     embedded = image.info.get("icc_profile")
     if not embedded:
         return _flat_rgb(image)
+    from PIL import ImageCms  # noqa: PLC0415  LittleCMS, which few pictures need
+
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(embedded))
     except (ImageCms.PyCMSError, OSError):

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler, BaseCallbackManager
-from langchain_core.runnables.config import ensure_config, run_in_executor
 from PIL import Image
 
 from langchain_vpp.blocks import ContentPolicy, PixelSource, coerce_messages, plan_messages
@@ -435,7 +434,7 @@ class ImageProtector:
 
     async def aseal(self, image: Image.Image | bytes | str | Path) -> dict[str, str]:
         """As :meth:`seal`, in a thread."""
-        return await run_in_executor(None, self.seal, image)
+        return await _in_thread(self.seal, image)
 
     def admit(
         self, messages: LanguageModelInput, *, level: float | None = None, callbacks: Callbacks = None
@@ -459,7 +458,7 @@ class ImageProtector:
         self, messages: LanguageModelInput, *, level: float | None = None, callbacks: Callbacks = None
     ) -> Admission:
         """As :meth:`admit`; the work is done in a thread."""
-        admission, exposed = await run_in_executor(None, self._admit, messages, level)
+        admission, exposed = await _in_thread(self._admit, messages, level)
         self._check_upstream(callbacks, exposed=exposed)
         return admission
 
@@ -618,6 +617,13 @@ class ImageProtector:
         warnings.warn(msg, TraceLeakWarning, stacklevel=3)
 
 
+async def _in_thread(function: Callable[..., _T], *arguments: Any) -> _T:
+    """Call a function in a thread of the loop's pool."""
+    from langchain_core.runnables.config import run_in_executor  # noqa: PLC0415  it imports much
+
+    return await run_in_executor(None, function, *arguments)
+
+
 def requested_level(config: RunnableConfig | None) -> float | None:
     """The level that a request names in ``config["configurable"]["vpp_level"]``, or None.
 
@@ -626,6 +632,8 @@ def requested_level(config: RunnableConfig | None) -> float | None:
     Raises:
         ProtectionError: If it is not a number in [0, 1].
     """
+    from langchain_core.runnables.config import ensure_config  # noqa: PLC0415  it imports much
+
     level = ensure_config(config).get("configurable", {}).get(LEVEL_KEY)
     return None if level is None else checked_request_level(level)
 
