@@ -135,7 +135,15 @@ class _HidesTone:
 
 def _settings(**changes: Any) -> EvaluationSettings:
     return EvaluationSettings(
-        **{"levels": (0.5,), "baselines": {}, "resolution": _SIDE, "queries_per_point": 60, **changes}
+        **{
+            "levels": (0.5,),
+            "baselines": {},
+            "resolution": _SIDE,
+            "queries_per_point": 60,
+            "classifiers": ("small",),
+            "cold": False,
+            **changes,
+        }
     )
 
 
