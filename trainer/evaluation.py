@@ -39,6 +39,7 @@ from trainer.data import answer_space, as_tensor, references
 from trainer.ledger import Budget, Ledger, Price, Query
 from trainer.measurements import (
     OURS,
+    STRONGEST,
     Column,
     OperatingPoint,
     QueryCount,
@@ -73,7 +74,6 @@ _LEAST_PER_QUESTION = 20
 """Test references that a question needs for a chance floor of its own; rarer ones are pooled."""
 
 _REPEATED = "repeated queries"
-_STRONGEST = "strongest"
 _BACKBONE_SIDE = 160
 """Longest side at which torchvision's networks look: at full size they would take most of the time and read no more."""
 
@@ -607,7 +607,7 @@ class _Evaluation:
     @property
     def _leading_reader(self) -> str:
         """Whose readings make the leak."""
-        return self.attackers[0].name if len(self.attackers) == 1 else _STRONGEST
+        return self.attackers[0].name if len(self.attackers) == 1 else STRONGEST
 
     def _task_floors(self) -> dict[str, Estimate]:
         """What the reference answers to the tasks tell of each private attribute on their own."""
@@ -664,7 +664,7 @@ class _Evaluation:
         readers = dict(scores)
         if len(scores) > 1:
             best, _ = combine(tuple(scores.values()), self.labels["val"])
-            readers = {_STRONGEST: best, **scores}
+            readers = {STRONGEST: best, **scores}
         leak: Estimate | None = None
         result: list[Reading] = []
         for number, (name, each) in enumerate(readers.items()):

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 OURS = "ours"
 """Name of the engine under evaluation."""
 
+STRONGEST = "strongest"
+"""Reader that takes each attribute from whichever of several attackers reads it best on the validation split."""
+
 _RESAMPLES = 1000
 _READABLE = 0.05
 """Least distance between the accuracy on originals and chance that can be scaled by."""

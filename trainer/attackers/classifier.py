@@ -1,4 +1,4 @@
-"""Fresh classifiers of the private attributes that adapt to the protection, and the strongest of several."""
+"""Fresh classifiers of the private attributes that adapt to the protection, and the strongest reading of several."""
 
 from __future__ import annotations
 
@@ -302,62 +302,6 @@ class FreshClassifier:
         if self._network is None:
             raise ValueError("the attacker must see originals first: call prepare()")
         return self._network
-
-
-class Strongest:
-    """Several attackers as one: for each attribute, whichever reads the validation images best is believed.
-
-    The choice is made on *val*, so that what is reported on *test* is not the luckiest of several.
-
-    Args:
-        attackers: At least one.
-    """
-
-    name = "strongest"
-
-    def __init__(self, attackers: Sequence[Attacker]) -> None:
-        self._attackers = tuple(attackers)
-        self._choice: Tensor | None = None
-
-    @property
-    def description(self) -> str:
-        """How its members were trained, for a report."""
-        members = "; ".join(each.description for each in self._attackers)
-        return f"for each attribute the best on the validation split of {len(self._attackers)}: {members}"
-
-    @property
-    def chosen(self) -> tuple[str, ...]:
-        """Name of the attacker that was believed last, for each attribute.
-
-        Raises:
-            ValueError: If :meth:`prepare` was not called.
-        """
-        return tuple(self._attackers[index].name for index in self._chosen().tolist())
-
-    def prepare(self, originals: AttackData, *, generator: torch.Generator) -> Scores:
-        """Let each learn from originals."""
-        return self._best(
-            [each.prepare(originals, generator=generator) for each in self._attackers], originals.val
-        )
-
-    def attack(self, protected: AttackData, *, generator: torch.Generator) -> Scores:
-        """Let each adapt to protected images."""
-        return self._best(
-            [each.attack(protected, generator=generator) for each in self._attackers], protected.val
-        )
-
-    def read(self, images: Tensor) -> Tensor:
-        """Read images, each attribute by the attacker that was believed last; see :meth:`FreshClassifier.read`."""
-        return _by_attribute(torch.stack([each.read(images) for each in self._attackers]), self._chosen())
-
-    def _best(self, scores: Sequence[Scores], val: LabelledImages) -> Scores:
-        best, self._choice = combine(scores, val.labels)
-        return best
-
-    def _chosen(self) -> Tensor:
-        if self._choice is None:
-            raise ValueError("the attackers must see originals first: call prepare()")
-        return self._choice
 
 
 def combine(candidates: Sequence[Scores], labels: Tensor) -> tuple[Scores, Tensor]:
