@@ -22,7 +22,7 @@ import sys
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args
 
 import typer
 from rich.console import Console
@@ -48,7 +48,9 @@ if TYPE_CHECKING:
     from langchain_vpp.artifact import Manifest
     from langchain_vpp.engines import Engine
     from langchain_vpp.protection import ImageProtector
+    from trainer.data import Dataset
     from trainer.demo import Outcome
+    from trainer.evaluation import EvaluationSettings
     from trainer.ledger import Price
     from trainer.oracle import Counts
     from trainer.prices import Estimate
@@ -122,6 +124,10 @@ def _options(
     pass
 
 
+_Attack = Literal["identity", "inversion", "repeated", "text", "prompted", "all"]
+_Artifact = Annotated[
+    str, typer.Argument(help="Folder of a trained protector, or `default` for the one that comes along.")
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 _Data = Annotated[Path, typer.Option("--data", help="Folder with data.jsonl.")]
 _BaseURL = Annotated[
@@ -338,7 +344,7 @@ def _what_came_back(counts: Counts) -> str:
 
 @app.command()
 def evaluate(
-    artifact: Annotated[Path, typer.Argument(help="Folder of a trained protector.")],
+    artifact: _Artifact,
     *,
     data: _Data,
     out: Annotated[
@@ -360,6 +366,14 @@ def evaluate(
     query_originals: Annotated[
         bool, typer.Option("--query-originals", help="Also send UNPROTECTED test images, as the reference.")
     ] = False,
+    attack: Annotated[
+        list[_Attack] | None,
+        typer.Option(
+            "--attack",
+            help="Besides classifiers: identity, inversion, repeated, text (extra ocr), prompted (private questions in "
+            "three styles), or all. Can be given several times.",
+        ),
+    ] = None,
     html: Annotated[
         Path | None,
         typer.Option("--html", help="File for the report as a page, with protected pictures in it."),
@@ -385,7 +399,7 @@ def evaluate(
 
     chat_model = None if model is None else NamedModel.parse(model, base_url, timeout).build()
     answer_judge = None if judge is None else NamedModel.parse(judge, None, timeout).build()
-    from langchain_vpp.artifact import load_engine, read_manifest  # noqa: PLC0415
+    from langchain_vpp.artifact import artifact_folder, load_engine, read_manifest  # noqa: PLC0415
     from trainer.data import load_dataset  # noqa: PLC0415  loads torch
     from trainer.evaluation import EvaluationSettings  # noqa: PLC0415
     from trainer.evaluation import evaluate as measure  # noqa: PLC0415
@@ -397,22 +411,21 @@ def evaluate(
         "seed": seed,
         "queries_per_point": queries_per_point,
         "query_originals": query_originals or None,
+        **_attacks(attack or ()),
     }
     settings = _settings(EvaluationSettings, config, overrides)
-    presets = read_manifest(artifact)[0].presets
-    if "levels" not in settings.model_fields_set:
-        settings = settings.model_copy(
-            update={"levels": tuple(sorted({*settings.levels, *presets.values()}))}
-        )
+    folder = artifact_folder(artifact)
+    presets = read_manifest(folder)[0].presets
     # Before what takes long, not after it.
     for path in filter(None, (out, html)):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise _InputError(f"nothing was measured: {path} is a folder. Give a file for the report.")
     dataset = load_dataset(data)
+    settings = _completed(settings, presets, dataset)
     report = _watched(
         lambda display: measure(
-            artifact,
+            folder,
             dataset,
             chat_model,
             settings,
@@ -427,7 +440,7 @@ def evaluate(
     save_json(report, out)
     if html is not None:
         shown = sorted(set(presets.values()) or set(settings.levels))
-        pictures = picture_rows(dataset, load_engine(artifact), shown, {}, originals=with_originals)
+        pictures = picture_rows(dataset, load_engine(folder), shown, {}, originals=with_originals)
         save_html(report, html, presets=presets, pictures=pictures)
     if as_json:
         _print_json(report.model_dump(mode="json"))
@@ -435,14 +448,42 @@ def evaluate(
         _console().print(table)
 
 
+def _completed(
+    settings: EvaluationSettings, presets: Mapping[str, float], dataset: Dataset
+) -> EvaluationSettings:
+    """Fill in what the artifact and the data set know: the presets' levels, and what to ask privately."""
+    update: dict[str, Any] = {}
+    if "levels" not in settings.model_fields_set:
+        update["levels"] = tuple(sorted({*settings.levels, *presets.values()}))
+    if len(settings.styles) > 1 and not settings.private_questions:
+        update["private_questions"] = {
+            name: f"What is the {name.replace('_', ' ')}?" for name in dataset.private_attributes
+        }
+    return settings.model_copy(update=update)
+
+
+def _attacks(names: Sequence[_Attack]) -> dict[str, Any]:
+    """Settings for what was asked for on the command line."""
+    chosen = set(names)
+    further = [each for each in get_args(_Attack) if each in chosen or "all" in chosen]
+    result: dict[str, Any] = {}
+    if found := [each for each in further if each not in {"prompted", "all"}]:
+        result["attacks"] = found
+    if "prompted" in further:
+        result["styles"] = ["direct", "examples", "steps"]
+    return result
+
+
 @app.command()
 def inspect(
-    artifact: Annotated[Path, typer.Argument(help="Folder of a trained protector.")],
+    artifact: _Artifact,
     *,
     as_json: _Json = False,
 ) -> None:
     """Check an artifact's digests and show what it says of itself."""
-    _show_manifest(artifact, as_json=as_json)
+    from langchain_vpp.artifact import artifact_folder  # noqa: PLC0415
+
+    _show_manifest(artifact_folder(artifact), as_json=as_json)
 
 
 # -- using a protector ---------------------------------------------------------------------------------------
@@ -456,15 +497,23 @@ def protect(
         Path, typer.Option("--out", help="Folder for the protected pictures, as JPEG without metadata.")
     ],
     artifact: Annotated[
-        Path | None, typer.Option("--artifact", help="Folder of a trained protector.")
+        str | None,
+        typer.Option(
+            "--artifact",
+            help="Folder of a trained protector; by default the one that comes along, for staff cards.",
+        ),
     ] = None,
     engine: Annotated[
         Literal["blur", "pixelate", "downscale"] | None,
-        typer.Option("--engine", help="A classical operator."),
+        typer.Option("--engine", help="A classical operator in place of an artifact."),
     ] = None,
     level: Annotated[
-        str, typer.Option("--level", help="0 (most useful) to 1 (most private), or an artifact's preset.")
-    ] = "0.5",
+        str | None,
+        typer.Option(
+            "--level",
+            help="0 (most useful) to 1 (most private), or an artifact's preset; `balanced` by default, else 0.5.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace earlier outputs; inputs are never replaced.")
     ] = False,
@@ -500,22 +549,25 @@ class _Job(NamedTuple):
     target: Path
 
 
-def _protector(artifact: Path | None, engine: str | None, level: str) -> ImageProtector:
-    if (artifact is None) == (engine is None):
+def _protector(artifact: str | None, engine: str | None, level: str | None) -> ImageProtector:
+    if artifact is not None and engine is not None:
         raise _InputError("nothing was protected: give either --artifact or --engine.")
     from langchain_vpp.protection import ImageProtector  # noqa: PLC0415
 
     chosen: Engine
     presets: Mapping[str, float] = {}
-    if artifact is not None:
-        from langchain_vpp.artifact import load_engine, read_manifest  # noqa: PLC0415
+    if engine is None:
+        from langchain_vpp.artifact import artifact_folder, load_engine, read_manifest  # noqa: PLC0415
 
-        chosen = load_engine(artifact)
-        presets = read_manifest(artifact)[0].presets
+        folder = artifact_folder(artifact or "default")
+        chosen = load_engine(folder)
+        presets = read_manifest(folder)[0].presets
     else:
         from langchain_vpp.engines import CLASSICAL_ENGINES  # noqa: PLC0415
 
-        chosen = CLASSICAL_ENGINES[str(engine)]()
+        chosen = CLASSICAL_ENGINES[engine]()
+    if level is None:
+        level = "balanced" if "balanced" in presets else "0.5"
     return ImageProtector(chosen, level=_level(level, presets))
 
 

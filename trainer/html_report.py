@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from trainer.measurements import OperatingPoint, Reading, Report, Search, WordsRead, Search, WordsRead
+    from trainer.measurements import OperatingPoint, Reading, Report, Search, WordsRead
     from trainer.report import PictureRow
 
 Kind = Literal["attributes", "tasks", "private_answers", "restored", "repeated"]
@@ -139,11 +139,6 @@ def render_html(report: Report, *, presets: Mapping[str, float], pictures: Seque
         reconstructions=_reconstructions(report, presets),
         identity=_identity(report, presets),
         words=_words(report, presets),
-        repeated=readings_table(report, "repeated", presets),
-        restored=readings_table(report, "restored", presets),
-        reconstructions=_reconstructions(report, presets),
-        identity=_identity(report, presets),
-        words=_words(report, presets),
         not_tested=_not_tested(report),
         pictures=[_embedded(row) for row in pictures],
         holds_originals=any(not row.protected for row in pictures),
@@ -224,7 +219,10 @@ def _of_asked(reading: Reading | None, kind: Kind, count: Literal["refused", "un
 def _identity(report: Report, presets: Mapping[str, float]) -> ReadingsTable:
     points = _with_any(report, lambda point: point.identity)
     groups = []
-    for gallery, title in (("originals", "in a gallery of originals"), ("protected", "in a gallery protected alike")):
+    for gallery, title in (
+        ("originals", "in a gallery of originals"),
+        ("protected", "in a gallery protected alike"),
+    ):
         found = [next((each for each in point.identity if each.gallery == gallery), None) for point in points]
         known = [each for each in found if each]
         if known:
@@ -268,9 +266,7 @@ def _reconstructions(report: Report, presets: Mapping[str, float]) -> ReadingsTa
 
 
 def _plain(estimate: Estimate, digits: int) -> Figure:
-    return Figure(
-        f"{estimate.value:.{digits}f}", f"{estimate.low:.{digits}f} to {estimate.high:.{digits}f}"
-    )
+    return Figure(f"{estimate.value:.{digits}f}", f"{estimate.low:.{digits}f} to {estimate.high:.{digits}f}")
 
 
 def _figures(found: Sequence[Reading | Search | WordsRead | None], name: str) -> tuple[Figure, ...]:

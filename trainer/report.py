@@ -213,11 +213,6 @@ def leading(point: OperatingPoint) -> tuple[Reading, ...]:
     return tuple(each for each in point.attributes if each.reader == point.attributes[0].reader)
 
 
-def leading(point: OperatingPoint) -> tuple[Reading, ...]:
-    """Readings of the attributes by the reader whose mean is the leak: the strongest, or the only one."""
-    return tuple(each for each in point.attributes if each.reader == point.attributes[0].reader)
-
-
 def best_of_all(report: Report) -> set[tuple[str, float]]:
     """Engine and level of the useful points that no other engine or level beats."""
     archive: NonDominatedArchive[tuple[str, float]] = NonDominatedArchive()
@@ -273,30 +268,6 @@ def _further_table(report: Report) -> Table:
             figures.append(
                 ("SSIM of reconstructions", f"{point.restored.ssim_floor:.2f}", point.restored.ssim)
             )
-        for label, floor, estimate in figures:
-            rows.setdefault(label, (floor, {}))[1][number] = f"{estimate.value:.2f}"
-    for label, (floor, values) in rows.items():
-        table.add_row(label, floor, *(values.get(number, "") for number in range(len(points))))
-    return table
-
-
-def _further_table(report: Report) -> Table:
-    """Identity, reconstruction and text: a row for each figure, a column for each of our levels."""
-    from rich.table import Table  # noqa: PLC0415
-
-    points = (report.originals, *report.of(OURS))
-    table = Table(title="Other attacks")
-    table.add_column("")
-    for heading in ("floor", "originals", *(f"level {point.level:g}" for point in points[1:])):
-        table.add_column(heading, justify="right")
-    rows: dict[str, tuple[str, dict[int, str]]] = {}
-    for number, point in enumerate(points):
-        figures = [
-            (f"found among {each.gallery}, top 1", f"{each.top1_floor:.2f}", each.top1) for each in point.identity
-        ]
-        figures += [(f"{each.subject} read", f"{each.exact_floor:.2f}", each.exact) for each in point.words]
-        if point.restored:
-            figures.append(("SSIM of reconstructions", f"{point.restored.ssim_floor:.2f}", point.restored.ssim))
         for label, floor, estimate in figures:
             rows.setdefault(label, (floor, {}))[1][number] = f"{estimate.value:.2f}"
     for label, (floor, values) in rows.items():
