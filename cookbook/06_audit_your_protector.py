@@ -18,8 +18,8 @@ from langchain_vpp.engines import Pixelate
 from trainer import evaluate, load_dataset
 from trainer.evaluation import EvaluationSettings
 from trainer.html_report import save_html
-from trainer.measurements import OURS, STRONGEST
-from trainer.report import picture_rows, save_json
+from trainer.measurements import OURS
+from trainer.report import leading, picture_rows, save_json
 from trainer.sandbox.process import SandboxServer
 from trainer.sandbox.scenes import PRIVATE_QUESTIONS, make_data
 from trainer.verdict import verdicts
@@ -44,7 +44,8 @@ dataset = load_dataset(work / "data")
 settings = EvaluationSettings(
     levels=(0.3, 0.7),
     baselines={} if SMOKE else {"blur": (0.3, 0.6)},
-    classifiers=("small",) if SMOKE else ("small", "mobilenet_v3_small", "resnet18"),
+    classifiers=("small",) if SMOKE else ("small", "resnet18"),
+    cold=() if SMOKE else ("mobilenet_v3_small",),
     train_images=60 if SMOKE else 1000,
     attacks=("identity", "inversion", "repeated"),
     queries_per_point=30 if SMOKE else 200,
@@ -65,12 +66,11 @@ presets = {"mild": 0.3, "strong": 0.7}
 for verdict in verdicts(report, presets):
     print(f"{verdict.name}: {verdict.sentence}")
 strong = report.of(OURS)[-1]
-for reading in strong.attributes:
-    if reading.reader == STRONGEST:
-        print(
-            f"{reading.subject}: {reading.accuracy.value:.2f} [{reading.accuracy.low:.2f}, {reading.accuracy.high:.2f}]"
-            f", chance {reading.chance:.2f}, from the tasks {report.task_floors[reading.subject].value:.2f}"
-        )
+for reading in leading(strong):
+    print(
+        f"{reading.subject}: {reading.accuracy.value:.2f} [{reading.accuracy.low:.2f}, {reading.accuracy.high:.2f}], "
+        f"chance {reading.chance:.2f}, from the tasks {report.task_floors[reading.subject].value:.2f}"
+    )
 for search in strong.identity:
     print(f"found among {search.gallery}: {search.top1.value:.2f}, by chance {search.top1_floor:.2f}")
 print(f"not tested: {'; '.join(report.not_tested)}")

@@ -112,7 +112,7 @@ settings = EvaluationSettings(
     baselines={},
     train_images=100,
     classifiers=("small",),
-    cold=False,
+    cold=(),
     attacks=("identity",),
 )
 report = evaluate(Downscale(), dataset, None, settings, embedder=mean_colours)

@@ -203,7 +203,7 @@ def run_demo(
                 seed=seed,
                 train_images=plan.attacker_images,
                 classifiers=("small",),
-                cold=False,
+                cold=(),
                 queries_per_point=plan.queries_per_point,
                 private_questions=dict(PRIVATE_QUESTIONS),
                 query_originals=True,  # drawings show nobody

@@ -74,7 +74,7 @@ _LEAST_PER_QUESTION = 20
 """Test references that a question needs for a chance floor of its own; rarer ones are pooled."""
 
 _REPEATED = "repeated queries"
-_BACKBONE_SIDE = 160
+_BACKBONE_SIDE = 128
 """Longest side at which torchvision's networks look: at full size they would take most of the time and read no more."""
 
 _UNTESTED: dict[str, str] = {
@@ -102,12 +102,12 @@ class EvaluationSettings(BaseModel):
     """Longest side in pixels at which attackers see images; the protector's working resolution if not given, or 384."""
     train_images: int = Field(1500, ge=1)
     """How many images of the train split attackers learn from at an operating point, drawn anew for each."""
-    original_images: int = Field(6000, ge=1)
+    original_images: int = Field(3000, ge=1)
     """How many they learn from on originals."""
-    classifiers: tuple[Architecture, ...] = ("small", "mobilenet_v3_small", "resnet18")
-    """Architectures of the fresh classifiers, each warm-started on originals."""
-    cold: bool = True
-    """Whether a further one, of the first architecture, learns from protected images alone."""
+    classifiers: tuple[Architecture, ...] = ("small", "resnet18")
+    """Architectures of the fresh classifiers that are warm-started on originals."""
+    cold: tuple[Architecture, ...] = ("mobilenet_v3_small",)
+    """Architectures of those that learn from protected images alone."""
     attacks: tuple[Attack | Literal["repeated"], ...] = ()
     """What else is tried at the protector's levels: ``identity``, ``inversion``, ``text``, ``repeated``."""
     text_pictures: int = Field(200, ge=1)
@@ -394,12 +394,17 @@ class _Evaluation:
 
     def _classifiers(self) -> tuple[Attacker, ...]:
         side = min(_BACKBONE_SIDE, self.resolution)
-        warm = [
-            FreshClassifier(self.attributes, architecture=each, side=None if each == "small" else side)
-            for each in self.settings.classifiers
-        ]
-        cold = [FreshClassifier(self.attributes, start="protected")] if self.settings.cold else []
-        return (*warm, *cold)
+        starts: dict[Literal["originals", "protected"], tuple[Architecture, ...]] = {
+            "originals": self.settings.classifiers,
+            "protected": self.settings.cold,
+        }
+        return tuple(
+            FreshClassifier(
+                self.attributes, architecture=each, start=start, side=None if each == "small" else side
+            )
+            for start, architectures in starts.items()
+            for each in architectures
+        )
 
     def _audit(self, embedder: Embedder | None) -> Audit:
         test = self.examples["test"]

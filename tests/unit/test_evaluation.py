@@ -141,7 +141,7 @@ def _settings(**changes: Any) -> EvaluationSettings:
             "resolution": _SIDE,
             "queries_per_point": 60,
             "classifiers": ("small",),
-            "cold": False,
+            "cold": (),
             **changes,
         }
     )

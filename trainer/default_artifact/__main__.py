@@ -6,6 +6,8 @@
    drawings, and for a shorter time. A new one would need most of the run to learn to read at all.
 4. A protector, trained through the model as a black box with the settings of ``config.json`` (``OUT/run``).
 5. The artifact with its card, ready for ``langchain_vpp/default`` (``OUT/artifact``).
+6. Its audit (``OUT/report.json`` and ``OUT/report.html``), by fresh classifiers, by the chat model's own network that
+   goes on learning, and by a text recogniser if one is installed.
 
 On one core of a server with bfloat16, steps 2 and 3 take hours; step 2 takes a GPU if there is one.
 """
@@ -17,23 +19,28 @@ import logging
 import shutil
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
 
-from langchain_vpp.artifact import read_manifest
+from langchain_vpp.artifact import load_engine, read_manifest
 from langchain_vpp.errors import VPPError
 from langchain_vpp.protector import ProtectorConfig
 from trainer.algorithms.critical_history import CriticalHistory
 from trainer.algorithms.estimators import DistilledStudent, LabelledImages
+from trainer.attackers.classifier import FreshClassifier
 from trainer.config import TrainerConfig
 from trainer.data import answer_space, load_dataset, references
-from trainer.experiments.sandbox import SandboxChatModel, VocabularyNetwork
+from trainer.evaluation import EvaluationSettings, evaluate
+from trainer.experiments.sandbox import AttributeReader, SandboxChatModel, VocabularyNetwork
+from trainer.html_report import save_html
+from trainer.report import picture_rows, save_json
 from trainer.run import Trainer
 from trainer.sandbox.card_model import CARDS
-from trainer.sandbox.cards import make_cards
+from trainer.sandbox.cards import PRIVATE_QUESTIONS, make_cards
 from trainer.sandbox.local_model import LocalVisionModel
 from trainer.sandbox.train_local_model import card_course, save, train
 
@@ -42,10 +49,13 @@ if TYPE_CHECKING:
 
     from langchain_vpp.artifact import Manifest
     from trainer.data import Dataset
+    from trainer.evaluation import Phase
+    from trainer.measurements import Report
     from trainer.run import Progress
     from trainer.sandbox.train_local_model import Course
 
 _HERE: Final = Path(__file__).parent
+_BACKBONE_SIDE: Final = 128
 _STUDENT_RATE: Final = 3e-4
 """For a network that can read already, and whose batch norms are folded."""
 _logger = logging.getLogger(__name__)
@@ -129,6 +139,59 @@ def train_default(
         shutil.copyfile(run / name, artifact / name)
     (artifact / "README.md").write_text(describe(read_manifest(artifact)[0]), encoding="utf-8")
     return artifact
+
+
+def audit_default(out: Path, *, smoke: bool = False) -> Report:
+    """Measure the artifact that :func:`train_default` made.
+
+    Args:
+        out: Its folder for everything.
+        smoke: Whether to take the smallest sizes.
+
+    Raises:
+        DataError: See :func:`~trainer.evaluation.evaluate`.
+        TrainingError: Likewise; also if a file can't be written.
+    """
+    dataset, artifact = load_dataset(out / "data"), out / "artifact"
+    folder = CARDS.weights if CARDS.weights.is_dir() else out / "model"
+    vision = LocalVisionModel.load(folder, subject=CARDS)
+    attributes = dataset.private_attributes
+    attackers = [
+        FreshClassifier(attributes),
+        FreshClassifier(attributes, start="protected"),
+        FreshClassifier(attributes, architecture="resnet18", side=_BACKBONE_SIDE),
+        FreshClassifier(attributes, network=AttributeReader(attributes, vision)),
+    ]
+    presets = read_manifest(artifact)[0].presets
+    settings = EvaluationSettings(
+        levels=(0.5,) if smoke else tuple(sorted({0.0, 0.25, 0.5, 0.75, 1.0, *presets.values()})),
+        baselines={} if smoke else {"blur": (0.3, 0.6), "pixelate": (0.3, 0.6), "downscale": (0.3, 0.6)},
+        attacks=("text",) if find_spec("rapidocr") and not smoke else (),
+        queries_per_point=8 if smoke else 400,
+        private_questions=dict(PRIVATE_QUESTIONS),
+        query_originals=True,  # nothing leaves this machine
+    )
+    report = evaluate(
+        artifact,
+        dataset,
+        SandboxChatModel(model_name=CARDS.name, vision=vision),
+        settings,
+        attackers=attackers,
+        ledger=out / "evaluation.sqlite",
+        on_progress=_tell_phase,
+    )
+    save_json(report, out / "report.json")
+    # Portraits of real people: the page shows protected pictures alone, and none of the weakest levels.
+    pictures = picture_rows(
+        dataset, load_engine(artifact), sorted(set(presets.values())), {}, originals=False
+    )
+    save_html(report, out / "report.html", presets=presets, pictures=pictures)
+    return report
+
+
+def _tell_phase(phase: Phase) -> None:
+    if phase.done % 100 == 0 or phase.name == "attack":
+        _logger.debug("%s: %d of %d", phase.name, phase.done, phase.of)
 
 
 def _vision(
@@ -236,12 +299,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             device=given.device,
             workers=given.workers,
         )
+        if not (given.out / "report.html").exists():
+            audit_default(given.out, smoke=given.smoke)
     except VPPError as error:
         _logger.error("%s", error)  # noqa: TRY400  one line, as on the command line
         return 2
-    _logger.info(
-        "done: %s; measure it with `vpp evaluate %s --data %s`", artifact, artifact, given.out / "data"
-    )
+    _logger.info("done: %s; its report is %s", artifact, given.out / "report.html")
     return 0
 
 

@@ -19,6 +19,8 @@ from trainer.sandbox.local_model import LocalVisionModel
 from trainer.scoring import normalise
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from langchain_core.callbacks import CallbackManagerForLLMRun
     from langchain_core.messages import BaseMessage
     from torch import Tensor
@@ -92,6 +94,28 @@ class VocabularyNetwork(nn.Module):
         for question, name in enumerate(self._attributes):
             result[:, question, self._columns[name]] = believed[name].float()
         return result
+
+
+class AttributeReader(nn.Module):
+    """A local vision model's network as an attacker's: what the provider itself could start from.
+
+    Args:
+        attributes: Private attributes and their classes, all of the model's subject.
+        vision: Whose network it is.
+    """
+
+    def __init__(self, attributes: Mapping[str, tuple[str, ...]], vision: LocalVisionModel) -> None:
+        super().__init__()
+        self.network = vision.network
+        self._columns = {
+            name: [vision.subject.choices[name].index(each) for each in classes]
+            for name, classes in attributes.items()
+        }
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """From images in [0, 1], ``[B, 3, H, W]``, to logits of each attribute, ``[B, K_a]``."""
+        believed = self.network(images, tuple(self._columns))
+        return tuple(believed[name][:, columns].float() for name, columns in self._columns.items())
 
 
 class WhiteBox(NoQueries):
