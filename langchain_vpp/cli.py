@@ -24,7 +24,7 @@ from contextlib import closing, nullcontext
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, get_args
 
 import typer
 from rich.console import Console
@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from langchain_vpp.engines import Engine
     from langchain_vpp.folders import Copy
     from langchain_vpp.protection import ImageProtector
+    from trainer.data import Dataset
     from trainer.demo import Outcome
+    from trainer.evaluation import EvaluationSettings
     from trainer.ledger import Price
     from trainer.oracle import Counts
     from trainer.prices import Estimate
@@ -117,6 +119,10 @@ def _options(
     pass
 
 
+_Attack = Literal["identity", "inversion", "repeated", "text", "prompted", "all"]
+_Artifact = Annotated[
+    str, typer.Argument(help="Folder of a trained protector, or `default` for the one that comes along.")
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 _Data = Annotated[Path, typer.Option("--data", help="Folder with data.jsonl.")]
 _BaseURL = Annotated[
@@ -333,7 +339,7 @@ def _what_came_back(counts: Counts) -> str:
 
 @app.command()
 def evaluate(
-    artifact: Annotated[Path, typer.Argument(help="Folder of a trained protector.")],
+    artifact: _Artifact,
     *,
     data: _Data,
     out: Annotated[
@@ -355,6 +361,14 @@ def evaluate(
     query_originals: Annotated[
         bool, typer.Option("--query-originals", help="Also send UNPROTECTED test images, as the reference.")
     ] = False,
+    attack: Annotated[
+        list[_Attack] | None,
+        typer.Option(
+            "--attack",
+            help="Besides classifiers: identity, inversion, repeated, text (extra ocr), prompted (private questions in "
+            "three styles), or all. Can be given several times.",
+        ),
+    ] = None,
     html: Annotated[
         Path | None,
         typer.Option("--html", help="File for the report as a page, with protected pictures in it."),
@@ -380,7 +394,7 @@ def evaluate(
 
     chat_model = None if model is None else NamedModel.parse(model, base_url, timeout).build()
     answer_judge = None if judge is None else NamedModel.parse(judge, None, timeout).build()
-    from langchain_vpp.artifact import load_engine, read_manifest  # noqa: PLC0415
+    from langchain_vpp.artifact import artifact_folder, load_engine, read_manifest  # noqa: PLC0415
     from trainer.data import load_dataset  # noqa: PLC0415  loads torch
     from trainer.evaluation import EvaluationSettings  # noqa: PLC0415
     from trainer.evaluation import evaluate as measure  # noqa: PLC0415
@@ -392,22 +406,21 @@ def evaluate(
         "seed": seed,
         "queries_per_point": queries_per_point,
         "query_originals": query_originals or None,
+        **_attacks(attack or ()),
     }
     settings = _settings(EvaluationSettings, config, overrides)
-    presets = read_manifest(artifact)[0].presets
-    if "levels" not in settings.model_fields_set:
-        settings = settings.model_copy(
-            update={"levels": tuple(sorted({*settings.levels, *presets.values()}))}
-        )
+    folder = artifact_folder(artifact)
+    presets = read_manifest(folder)[0].presets
     # Before what takes long, not after it.
     for path in filter(None, (out, html)):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise _InputError(f"nothing was measured: {path} is a folder. Give a file for the report.")
     dataset = load_dataset(data)
+    settings = _completed(settings, presets, dataset)
     report = _watched(
         lambda display: measure(
-            artifact,
+            folder,
             dataset,
             chat_model,
             settings,
@@ -422,7 +435,7 @@ def evaluate(
     save_json(report, out)
     if html is not None:
         shown = sorted(set(presets.values()) or set(settings.levels))
-        pictures = picture_rows(dataset, load_engine(artifact), shown, {}, originals=with_originals)
+        pictures = picture_rows(dataset, load_engine(folder), shown, {}, originals=with_originals)
         save_html(report, html, presets=presets, pictures=pictures)
     if as_json:
         _print_json(report.model_dump(mode="json"))
@@ -430,9 +443,35 @@ def evaluate(
         _console().print(table)
 
 
+def _completed(
+    settings: EvaluationSettings, presets: Mapping[str, float], dataset: Dataset
+) -> EvaluationSettings:
+    """Fill in what the artifact and the data set know: the presets' levels, and what to ask privately."""
+    update: dict[str, Any] = {}
+    if "levels" not in settings.model_fields_set:
+        update["levels"] = tuple(sorted({*settings.levels, *presets.values()}))
+    if len(settings.styles) > 1 and not settings.private_questions:
+        update["private_questions"] = {
+            name: f"What is the {name.replace('_', ' ')}?" for name in dataset.private_attributes
+        }
+    return settings.model_copy(update=update)
+
+
+def _attacks(names: Sequence[_Attack]) -> dict[str, Any]:
+    """Settings for what was asked for on the command line."""
+    chosen = set(names)
+    further = [each for each in get_args(_Attack) if each in chosen or "all" in chosen]
+    result: dict[str, Any] = {}
+    if found := [each for each in further if each not in {"prompted", "all"}]:
+        result["attacks"] = found
+    if "prompted" in further:
+        result["styles"] = ["direct", "examples", "steps"]
+    return result
+
+
 @app.command("export")
 def export_graphs(
-    artifact: Annotated[Path, typer.Argument(help="Folder of a trained protector.")],
+    artifact: _Artifact,
     *,
     data: _Data,
     images: Annotated[
@@ -448,16 +487,17 @@ def export_graphs(
 ) -> None:
     """Add graphs to an artifact: it is then served without torch, several times as fast."""
     _require("export", "onnx")
+    from langchain_vpp.artifact import artifact_folder  # noqa: PLC0415
     from trainer.data import load_dataset  # noqa: PLC0415  loads torch
     from trainer.export import export  # noqa: PLC0415
     from trainer.export import recheck as measure  # noqa: PLC0415
 
-    dataset = load_dataset(data)
-    done = export(artifact, dataset, images=images, least_psnr=least_psnr)
-    again = measure(artifact, dataset) if recheck else None
+    folder, dataset = artifact_folder(artifact), load_dataset(data)
+    done = export(folder, dataset, images=images, least_psnr=least_psnr)
+    again = measure(folder, dataset) if recheck else None
     if as_json:
         gain = None if again is None else again.largest_leak_gain
-        _print_json({"artifact": str(artifact), **done._asdict(), "largest_leak_gain": gain})
+        _print_json({"artifact": str(folder), **done._asdict(), "largest_leak_gain": gain})
     _say(f"exported: int8 is within {done.psnr:.1f} dB of torch at worst, digest {done.digest}.")
     if not done.quantised:
         _say(f"warning: below {least_psnr:g} dB, so the graph in float32 is served, which is slower.")
@@ -467,7 +507,13 @@ def export_graphs(
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="Folder of a trained protector; with --cost also a picture.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="ARTIFACT",
+            help="Folder of a trained protector, or `default`; with --cost also a picture.",
+        ),
+    ],
     *,
     cost: Annotated[
         bool, typer.Option("--cost", help="What upload and image tokens cost, same size and fitted.")
@@ -475,6 +521,9 @@ def inspect(
     as_json: _Json = False,
 ) -> None:
     """Check an artifact's digests and show what it says of itself, or what pictures cost."""
+    from langchain_vpp.artifact import artifact_folder  # noqa: PLC0415
+
+    path = Path(source) if cost and Path(source).is_file() else artifact_folder(source)
     if not cost:
         _show_manifest(path, as_json=as_json)
         return
@@ -502,15 +551,23 @@ def protect(
         Path, typer.Option("--out", help="Folder for the protected pictures, as JPEG without metadata.")
     ],
     artifact: Annotated[
-        str | None, typer.Option("--artifact", help="Folder of a trained protector, or default: ours.")
+        str | None,
+        typer.Option(
+            "--artifact",
+            help="Folder of a trained protector; by default the one that comes along, for staff cards.",
+        ),
     ] = None,
     engine: Annotated[
         Literal["blur", "pixelate", "downscale"] | None,
-        typer.Option("--engine", help="A classical operator."),
+        typer.Option("--engine", help="A classical operator in place of an artifact."),
     ] = None,
     level: Annotated[
-        str, typer.Option("--level", help="0 (most useful) to 1 (most private), or an artifact's preset.")
-    ] = "0.5",
+        str | None,
+        typer.Option(
+            "--level",
+            help="0 (most useful) to 1 (most private), or an artifact's preset; `balanced` by default, else 0.5.",
+        ),
+    ] = None,
     size: Annotated[
         str,
         typer.Option(
@@ -585,25 +642,27 @@ def _cpus() -> int:
 
 
 def _protector(
-    source: str | None, engine: str | None, level: str, size: str
+    artifact: str | None, engine: str | None, level: str | None, size: str
 ) -> tuple[ImageProtector, Mapping[str, object]]:
     """Build a protector, and name everything in it that its outputs depend on."""
-    if (source is None) == (engine is None):
+    if artifact is not None and engine is not None:
         raise _InputError("nothing was protected: give either --artifact or --engine.")
     from langchain_vpp.protection import ImageProtector  # noqa: PLC0415
 
     chosen: Engine
     presets: Mapping[str, float] = {}
-    if source is not None:
+    if engine is None:
         from langchain_vpp.artifact import artifact_folder, load_engine, read_manifest  # noqa: PLC0415
 
-        folder = artifact_folder(source)
+        folder = artifact_folder(artifact or "default")
         chosen = load_engine(folder)
         presets = read_manifest(folder)[0].presets
     else:
         from langchain_vpp.engines import CLASSICAL_ENGINES  # noqa: PLC0415
 
-        chosen = CLASSICAL_ENGINES[str(engine)]()
+        chosen = CLASSICAL_ENGINES[engine]()
+    if level is None:
+        level = "balanced" if "balanced" in presets else "0.5"
     strength, output_size = _level(level, presets), _output_size(size)
     settings = {
         "engine": getattr(chosen, "name", ""),

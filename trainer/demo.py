@@ -202,6 +202,8 @@ def run_demo(
                 baselines=dict.fromkeys(CLASSICAL_ENGINES, plan.baseline_levels),
                 seed=seed,
                 train_images=plan.attacker_images,
+                classifiers=("small",),
+                cold=(),
                 queries_per_point=plan.queries_per_point,
                 private_questions=dict(PRIVATE_QUESTIONS),
                 query_originals=True,  # drawings show nobody

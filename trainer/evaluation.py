@@ -7,7 +7,7 @@ import hashlib
 import math
 import os
 from collections import Counter, defaultdict
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -23,21 +23,35 @@ from langchain_vpp.engines import CLASSICAL_ENGINES
 from langchain_vpp.errors import DataError, TrainingError
 from langchain_vpp.pixels import decode_image, encode_image
 from langchain_vpp.protector_config import ProtectorConfig, working_size
-from trainer.attackers.classifier import AttackData, FreshClassifier, LabelledImages
-from trainer.data import as_tensor
+from trainer.attackers.classifier import (
+    Architecture,
+    AttackData,
+    Attacker,
+    FreshClassifier,
+    LabelledImages,
+    Scores,
+    combine,
+)
+from trainer.attackers.prompted import Style, ask, hear
+from trainer.attackers.repeated import RepeatedQueries, views
+from trainer.audit import ATTACKS, Attack, Audit, Finding, People, Words
+from trainer.data import answer_space, as_tensor, references
 from trainer.ledger import Budget, Ledger, Price, Query
 from trainer.measurements import (
     OURS,
+    STRONGEST,
     Column,
     OperatingPoint,
     QueryCount,
     Report,
     chance,
+    class_mean_precision,
+    floor_from_tasks,
     judge,
 )
 from trainer.named_model import model_identity
 from trainer.oracle import Oracle
-from trainer.scoring import Judge, accuracy, chosen, normalise
+from trainer.scoring import Judge, accuracy, kind, normalise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,6 +60,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from langchain_vpp.engines import Engine
+    from trainer.attackers.identity import Embedder
     from trainer.data import Dataset, Example, Split
     from trainer.ledger import Answer
     from trainer.measurements import Estimate, Reading
@@ -58,14 +73,17 @@ _OTHER_QUESTIONS = "(other questions)"
 _LEAST_PER_QUESTION = 20
 """Test references that a question needs for a chance floor of its own; rarer ones are pooled."""
 
-_NOT_TESTED = (
-    "re-identification of the people in the pictures",
-    "reconstruction of the originals from protected pictures",
-    "the same picture asked for many times, at several levels, sizes or crops",
-    "text in the pictures, read by an OCR engine",
-    "private attributes that the data set does not label",
-    "other chat models than this one",
-)
+_REPEATED = "repeated queries"
+_BACKBONE_SIDE = 128
+"""Longest side at which torchvision's networks look: at full size they would take most of the time and read no more."""
+
+_UNTESTED: dict[str, str] = {
+    "identity": "re-identification of the people in the pictures",
+    "inversion": "reconstruction of the originals from protected pictures",
+    "repeated": "the same picture asked for many times, at several levels, sizes or crops",
+    "text": "text in the pictures, read by an OCR engine",
+}
+_NEVER_TESTED = ("private attributes that the data set does not label", "other chat models than this one")
 
 
 class EvaluationSettings(BaseModel):
@@ -83,16 +101,33 @@ class EvaluationSettings(BaseModel):
     resolution: int | None = Field(None, ge=32, le=1024)
     """Longest side in pixels at which attackers see images; the protector's working resolution if not given, or 384."""
     train_images: int = Field(1500, ge=1)
-    """How many images of the train split attackers learn from at an operating point, drawn anew for each; on
-    originals they learn from all."""
+    """How many images of the train split attackers learn from at an operating point, drawn anew for each."""
+    original_images: int = Field(3000, ge=1)
+    """How many they learn from on originals."""
+    classifiers: tuple[Architecture, ...] = ("small", "resnet18")
+    """Architectures of the fresh classifiers that are warm-started on originals."""
+    cold: tuple[Architecture, ...] = ("mobilenet_v3_small",)
+    """Architectures of those that learn from protected images alone."""
+    attacks: tuple[Attack | Literal["repeated"], ...] = ()
+    """What else is tried at the protector's levels: ``identity``, ``inversion``, ``text``, ``repeated``."""
+    text_pictures: int = Field(200, ge=1)
+    """How many test images an OCR engine reads at an operating point."""
 
     queries_per_point: int = Field(200, ge=0)
     """(image, question) pairs of the test split, the same at every operating point, evenly over the questions."""
     private_questions: dict[str, str] = {}
     """How the chat model is asked for private attributes at the protector's levels, as many queries again."""
+    styles: tuple[Style, ...] = Field(("direct",), min_length=1)
+    """How private questions are put; each style asks all of them."""
     query_originals: bool = False
     """Whether the chat model sees *unprotected* test images, to measure what originals would give. Never by default."""
     max_concurrency: int = Field(8, ge=1, le=256)
+
+
+Ceilings = dict[tuple[str, str], float]
+_VIEWS = views(
+    level_changes=(0.0, 0.1), scales=(1.0, 0.75), margins=((0.0, 0.0, 0.0, 0.0), (0.05, 0.0, 0.0, 0.05))
+)
 
 
 class Phase(NamedTuple):
@@ -115,7 +150,6 @@ class _Setting(NamedTuple):
 class _Pair(NamedTuple):
     """A question about a test image."""
 
-    kind: Literal["task", "private"]
     row: int
     subject: str
     """What the answer counts for: the question or the private attribute."""
@@ -123,12 +157,11 @@ class _Pair(NamedTuple):
     choices: tuple[str, ...]
     answer: str
     answers: tuple[str, ...] = ()
+    style: Style | None = None
+    """Of a private question; ``None`` for a task."""
 
-    def score(self, text: str, same_meaning: Callable[[str, str], bool] | None) -> float | None:
-        """Judge an answer, in [0, 1]; ``None`` if it is a refusal or names no class."""
-        usable = chosen(text, self.choices) is not None if self.choices else bool(normalise(text))
-        if not usable:
-            return None
+    def score(self, text: str, same_meaning: Callable[[str, str], bool] | None) -> float:
+        """Judge the answer to a task, in [0, 1]."""
         return accuracy(
             text, self.answer, choices=self.choices, answers=self.answers, same_meaning=same_meaning
         )
@@ -138,10 +171,14 @@ class _Pair(NamedTuple):
 class _Seen:
     """What came of one setting."""
 
-    predictions: Tensor
-    """The attacker's classes on the test split, ``[N, A]``."""
+    scores: dict[str, Scores]
+    """By attacker."""
     sent: dict[int, bytes]
     """Row of the test split -> picture as it is sent."""
+    finding: Finding = field(default_factory=Finding)
+    """Of the other attacks."""
+    restored: dict[str, Tensor] = field(default_factory=dict)
+    """By attacker: classes read from reconstructions of the test images, ``[N, A]``."""
     answers: dict[_Pair, Answer | None] = field(default_factory=dict)
     """``None`` where an answer is lost."""
 
@@ -152,6 +189,8 @@ def evaluate(
     model: BaseChatModel | None = None,
     settings: EvaluationSettings | None = None,
     *,
+    attackers: Sequence[Attacker] | None = None,
+    embedder: Embedder | None = None,
     answer_judge: BaseChatModel | None = None,
     ledger: str | Path | None = None,
     budget: Budget | None = None,
@@ -160,15 +199,18 @@ def evaluate(
 ) -> Report:
     """Measure leak and utility of a protector and of classical engines, on the test split.
 
-    Images of all splits go through each engine one by one and through the same encoder as at run time. A fresh
-    classifier learns the private attributes from protected *train* images at every operating point, is tuned on *val*
-    and judged on *test*. The chat model is asked task questions about protected test images, through the ledger.
+    Images of all splits go through each engine one by one and through the same encoder as at run time. Fresh
+    classifiers learn the private attributes from protected *train* images at every operating point, are tuned on *val*
+    and judged on *test*; so are whatever further attacks the settings name. The chat model is asked task questions
+    about protected test images, through the ledger.
 
     Args:
         source: An artifact's folder, or any engine.
         dataset: Images with task questions and private labels.
         model: The chat model; without one only the leak is measured.
         settings: What is measured.
+        attackers: Who reads private attributes, in place of the settings' classifiers; names must differ.
+        embedder: Compares faces for the attack ``identity``, in place of a network of its own.
         answer_judge: Says which answers to open questions mean the same ("sofa", "couch"); without one only equal words
             do. It is sent pairs of answers, never a picture; see :class:`~trainer.scoring.Judge`.
         ledger: File for the queries, of this evaluation alone. Needed with a model.
@@ -178,14 +220,21 @@ def evaluate(
 
     Raises:
         DataError: If the data set can't show anything: no test image, one class only, or no attribute that can be read
-            even from originals.
+            even from originals; or if two attackers have one name.
         ArtifactError: If the artifact can't be loaded.
         BudgetExhaustedError: Before the first query, if all of them would exceed the budget.
         OracleError: If the chat model fails; call again, answers that had arrived are not paid again.
     """
     if model is not None and ledger is None:
         raise TrainingError("an evaluation with a chat model needs a ledger file; nothing was sent.")
-    run = _Evaluation(source, dataset, settings or EvaluationSettings(), on_progress or (lambda _: None))
+    run = _Evaluation(
+        source,
+        dataset,
+        settings or EvaluationSettings(),
+        attackers=attackers,
+        embedder=embedder,
+        tell=on_progress or (lambda _: None),
+    )
     if answer_judge is not None:
         run.same_meaning = Judge(answer_judge).same
     run.attack()
@@ -207,6 +256,9 @@ class _Evaluation:
         source: str | Path | Engine,
         dataset: Dataset,
         settings: EvaluationSettings,
+        *,
+        attackers: Sequence[Attacker] | None,
+        embedder: Embedder | None,
         tell: Callable[[Phase], None],
     ) -> None:
         self.dataset, self.settings, self.tell = dataset, settings, tell
@@ -221,7 +273,7 @@ class _Evaluation:
         self._check()
         self.labels = {split: dataset.labels(examples) for split, examples in self.examples.items()}
         self._check_labels()
-        self.operating_points = [
+        self.operating_points: list[_Setting] = [
             *(_Setting(OURS, engine, level) for level in settings.levels),
             *(
                 _Setting(name, CLASSICAL_ENGINES[name](), level)
@@ -230,11 +282,20 @@ class _Evaluation:
             ),
         ]
         self.originals = _Setting(_ORIGINALS, None, 0.0)
-        self.groups = self._groups()
-        self.floors: dict[tuple[Literal["task", "private"], str], float] = {}
+        self.groups = self._numbered("test")
+        self.floors: dict[str, float] = {}
+        """Chance by question, or by private attribute that is asked for."""
         self.task_pairs = self._task_pairs()
         self.private_pairs = self._private_pairs()
-        self.attacker = FreshClassifier(self.attributes)
+        self.attackers = self._classifiers() if attackers is None else tuple(attackers)
+        if len({each.name for each in self.attackers}) < max(1, len(self.attackers)):
+            raise DataError("two attackers have one name, or there is none. Nothing was measured.")
+        self.audit = self._audit(embedder)
+        self.repeated = [
+            _Setting(_REPEATED, RepeatedQueries(engine, _VIEWS), level)
+            for level in settings.levels
+            if "repeated" in settings.attacks
+        ]
         self.seen: dict[_Setting, _Seen] = {}
         self.same_meaning: Callable[[str, str], bool] | None = None
         self.queries = QueryCount()
@@ -295,35 +356,36 @@ class _Evaluation:
         for row, task in asked:
             subject = task.question if frequency[task.question] >= _LEAST_PER_QUESTION else _OTHER_QUESTIONS
             by_subject[subject].append(
-                _Pair("task", row, subject, task.question, task.choices, normalise(task.answer), task.answers)
+                _Pair(row, subject, task.question, task.choices, normalise(task.answer), task.answers)
             )
         return self._spread(by_subject)
 
     def _private_pairs(self) -> list[_Pair]:
         by_subject = {
             name: [
-                _Pair("private", row, name, question, self.attributes[name], example.private[name])
+                _Pair(row, name, question, self.attributes[name], example.private[name], style="direct")
                 for row, example in enumerate(self.examples["test"])
                 if example.private.get(name) in self.attributes[name]
             ]
             for name, question in self.settings.private_questions.items()
         }
-        return self._spread(by_subject)
+        drawn = self._spread(by_subject)
+        return [pair._replace(style=style) for style in self.settings.styles for pair in drawn]
 
     def _spread(self, by_subject: Mapping[str, Sequence[_Pair]]) -> list[_Pair]:
         """Draw the same number of pairs for each subject, as far as they last; note the chance floors of all."""
         drawn = []
         for index, (subject, pairs) in enumerate(by_subject.items()):
             answers = Counter(pair.answer for pair in pairs)
-            self.floors[pairs[0].kind, subject] = max(answers.values()) / len(pairs)
+            self.floors[subject] = max(answers.values()) / len(pairs)
             share, rest = divmod(self.settings.queries_per_point, len(by_subject))
-            order = torch.randperm(len(pairs), generator=self._generator(f"{pairs[0].kind}/{subject}"))
+            order = torch.randperm(len(pairs), generator=self._generator(f"pairs/{subject}"))
             drawn += [pairs[position] for position in order[: share + (index < rest)]]
         return drawn
 
-    def _groups(self) -> Tensor:
-        """Number the groups of the test images; an image without one is its own."""
-        names = [example.group or f"{row}/" for row, example in enumerate(self.examples["test"])]
+    def _numbered(self, split: Split) -> Tensor:
+        """Number the groups of a split's images; an image without one is its own."""
+        names = [example.group or f"{row}/" for row, example in enumerate(self.examples[split])]
         numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
         return torch.tensor([numbers[name] for name in names])
 
@@ -334,58 +396,146 @@ class _Evaluation:
 
     # -- attackers -----------------------------------------------------------------------------------------------
 
+    def _classifiers(self) -> tuple[Attacker, ...]:
+        side = min(_BACKBONE_SIDE, self.resolution)
+        starts: dict[Literal["originals", "protected"], tuple[Architecture, ...]] = {
+            "originals": self.settings.classifiers,
+            "protected": self.settings.cold,
+        }
+        return tuple(
+            FreshClassifier(
+                self.attributes, architecture=each, start=start, side=None if each == "small" else side
+            )
+            for start, architectures in starts.items()
+            for each in architectures
+        )
+
+    def _audit(self, embedder: Embedder | None) -> Audit:
+        test = self.examples["test"]
+        subjects = tuple(dict.fromkeys(subject for example in test for subject in example.texts))
+        words = Words(
+            subjects, tuple(tuple(example.texts.get(each) for each in subjects) for example in test)
+        )
+        rows = self._rows_of_pairs()
+        people = People(self._numbered("train")[rows], self._numbered("val"), self.groups)
+        wanted = [each for each in self.settings.attacks if each != "repeated"]
+        return Audit(
+            wanted, people, words, self.groups, embedder=embedder, pictures=self.settings.text_pictures
+        )
+
     def attack(self) -> None:
-        """Protect everything and let the attackers at it, each engine in a thread of its own."""
+        """Protect everything and let the attackers at it, as many at once as there are processors."""
         chains: dict[str, list[_Setting]] = defaultdict(list)
-        for setting in sorted(self.operating_points, key=lambda setting: setting.level):
+        for setting in sorted((*self.operating_points, *self.repeated), key=lambda setting: setting.level):
             chains[setting.name].append(setting)
-        with _one_thread_each():
-            data, sent = self._protected(self.originals)
-            read = self.attacker.prepare(data, generator=self._generator("prepare"))
-            self.seen[self.originals] = _Seen(read.predictions, sent)
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                pending = {pool.submit(self._attack_engine, chain) for chain in chains.values()}
-                while pending:
-                    self.tell(Phase("attack", len(self.seen), len(self.operating_points) + 1))
-                    finished, pending = wait(pending, timeout=_TICK_S, return_when=FIRST_EXCEPTION)
-                    for future in finished:
-                        future.result()
-        self.tell(Phase("attack", len(self.seen), len(self.operating_points) + 1))
+        with (
+            _one_thread_each(),
+            ThreadPoolExecutor(os.cpu_count()) as workers,
+            ThreadPoolExecutor(len(chains) + 1) as engines,
+        ):
+            pending = {engines.submit(self._prepare, workers)}
+            self._wait(pending)
+            pending = {engines.submit(self._attack_engine, chain, workers) for chain in chains.values()}
+            self._wait(pending)
 
-    def _attack_engine(self, chain: Sequence[_Setting]) -> None:
+    def _wait(self, pending: set[Future[None]]) -> None:
+        while pending:
+            self._tell_attacks()
+            finished, pending = wait(pending, timeout=_TICK_S, return_when=FIRST_EXCEPTION)
+            for future in finished:
+                future.result()
+        self._tell_attacks()
+
+    def _tell_attacks(self) -> None:
+        self.tell(Phase("attack", len(self.seen), len(self.operating_points) + len(self.repeated) + 1))
+
+    def _prepare(self, workers: Executor) -> None:
+        """Let every attacker learn from originals."""
+        data, sent = self._protected(self.originals, workers)
+
+        def learn(attacker: Attacker) -> Scores:
+            return attacker.prepare(data, generator=self._generator(f"prepare/{attacker.name}"))
+
+        scores = workers.map(learn, self.attackers)
+        finding = Finding()
+        if self._is_audited(self.originals):
+            train = self._images("train", self._rows_of_pairs(), self.originals, workers)
+            pairs = AttackData(train, data.val, data.test)
+            finding = workers.submit(self.audit.prepare, pairs, generator=self._generator("prepare")).result()
+        named = dict(zip((each.name for each in self.attackers), scores, strict=True))
+        self.seen[self.originals] = _Seen(named, sent, finding)
+
+    def _attack_engine(self, chain: Sequence[_Setting], workers: Executor) -> None:
         """Attack an engine from its weakest level to its strongest; each attack goes on from the one before."""
-        attacker = copy.deepcopy(self.attacker)
+        attackers = copy.deepcopy(self.attackers if chain[0].name != _REPEATED else self.attackers[:1])
         for setting in chain:
-            data, sent = self._protected(setting)
-            generator = self._generator(f"attack/{setting.name}/{setting.level}")
-            self.seen[setting] = _Seen(attacker.attack(data, generator=generator).predictions, sent)
+            data, sent = self._protected(setting, workers)
+            key = f"{setting.name}/{setting.level}"
 
-    def _protected(self, setting: _Setting) -> tuple[AttackData, dict[int, bytes]]:
+            def adapt(attacker: Attacker, data: AttackData = data, key: str = key) -> Scores:
+                return attacker.attack(data, generator=self._generator(f"attack/{key}/{attacker.name}"))
+
+            scores = workers.map(adapt, attackers)
+            seen = _Seen({}, sent)
+            if self._is_audited(setting):
+                train = self._images("train", self._rows_of_pairs(), setting, workers)
+                pairs = AttackData(train, data.val, data.test)
+                audit = copy.deepcopy(self.audit)
+                seen.finding = workers.submit(
+                    audit.attack, pairs, generator=self._generator(f"audit/{key}")
+                ).result()
+                if (made := seen.finding.reconstructions) is not None:
+                    # By those who know originals: a reconstruction is to look like one.
+                    seen.restored = {each.name: each.read(made).argmax(dim=2) for each in self.attackers}
+            seen.scores = dict(zip((each.name for each in attackers), scores, strict=True))
+            self.seen[setting] = seen
+
+    def _is_audited(self, setting: _Setting) -> bool:
+        return setting.name in {OURS, _ORIGINALS} and bool({*ATTACKS} & {*self.settings.attacks})
+
+    def _protected(self, setting: _Setting, workers: Executor) -> tuple[AttackData, dict[int, bytes]]:
         """Protect the images of all splits; also return the test pictures that the chat model is to be asked about."""
-        wanted = {pair.row for pair in self._pairs(setting)}
         sent: dict[int, bytes] = {}
-        splits = []
-        for split, examples in self.examples.items():
-            rows = self._learned_from(setting) if split == "train" else range(len(examples))
-            arrived = []
-            for row in rows:
-                image = self.dataset.open_image(examples[row])
-                encoded = encode_image(
-                    setting.engine.protect(image, setting.level) if setting.engine else image
-                )
-                if split == "test" and row in wanted:
-                    sent[row] = encoded
-                arrived.append(_at_resolution(decode_image(encoded), self.resolution))
-            splits.append(LabelledImages(_canvas(arrived), self.labels[split][list(rows)]))
-        return AttackData(*splits), sent
+        rows = {split: range(len(examples)) for split, examples in self.examples.items()}
+        return AttackData(
+            self._images("train", self._learned_from(setting), setting, workers),
+            self._images("val", rows["val"], setting, workers),
+            self._images("test", rows["test"], setting, workers, sent),
+        ), sent
+
+    def _images(
+        self,
+        split: Split,
+        rows: Sequence[int],
+        setting: _Setting,
+        workers: Executor,
+        sent: dict[int, bytes] | None = None,
+    ) -> LabelledImages:
+        """Protect images of one split; pictures that are to be asked about are put into ``sent``."""
+        wanted = set() if sent is None else {pair.row for pair in self._pairs(setting)}
+        examples = self.examples[split]
+
+        def arrive(row: int) -> Image.Image:
+            image = self.dataset.open_image(examples[row])
+            encoded = encode_image(setting.engine.protect(image, setting.level) if setting.engine else image)
+            if sent is not None and row in wanted:
+                sent[row] = encoded
+            return _at_resolution(decode_image(encoded), self.resolution)
+
+        return LabelledImages(_canvas(list(workers.map(arrive, rows))), self.labels[split][list(rows)])
 
     def _learned_from(self, setting: _Setting) -> list[int]:
         """Rows of the train split; other ones at every operating point, so that an attacker sees many in all."""
-        count = len(self.examples["train"])
-        if setting is self.originals:
-            return list(range(count))
-        order = torch.randperm(count, generator=self._generator(f"rows/{setting.name}/{setting.level}"))
-        rows: list[int] = order[: self.settings.train_images].tolist()
+        most = self.settings.original_images if setting is self.originals else self.settings.train_images
+        return self._some_rows(f"rows/{setting.name}/{setting.level}", most)
+
+    def _rows_of_pairs(self) -> list[int]:
+        """Rows of the train split whose originals and protected images are shown side by side."""
+        return self._some_rows("rows/pairs", self.settings.train_images)
+
+    def _some_rows(self, purpose: str, most: int) -> list[int]:
+        order = torch.randperm(len(self.examples["train"]), generator=self._generator(purpose))
+        rows: list[int] = order[:most].tolist()
         return rows
 
     # -- the chat model ------------------------------------------------------------------------------------------
@@ -403,9 +553,7 @@ class _Evaluation:
             for setting in (self.originals, *self.operating_points)
             for pair in self._pairs(setting)
         ]
-        queries = [
-            Query(self.seen[setting].sent[pair.row], pair.question, pair.choices) for setting, pair in asked
-        ]
+        queries = [self._query(self.seen[setting].sent[pair.row], pair) for setting, pair in asked]
         before, _ = ledger.spent()
         count = iter(range(1, len(queries) + 1))
         answers = oracle.ask(
@@ -415,12 +563,18 @@ class _Evaluation:
             self.seen[setting].answers[pair] = answer
         after, _ = ledger.spent()
         self.queries = QueryCount(
-            tasks=sum(pair.kind == "task" for _, pair in asked),
-            private=sum(pair.kind == "private" for _, pair in asked),
+            tasks=sum(pair.style is None for _, pair in asked),
+            private=sum(pair.style is not None for _, pair in asked),
             originals=sum(setting is self.originals for setting, _ in asked),
             paid=after - before,
             lost=sum(answer is None for answer in answers),
         )
+
+    def _query(self, image: bytes, pair: _Pair) -> Query:
+        if pair.style is None:
+            return Query(image, pair.question, pair.choices)
+        generator = self._generator(f"ask/{pair.style}/{pair.subject}/{pair.row}")
+        return ask(image, pair.question, pair.choices, pair.style, generator=generator)
 
     # -- the report ----------------------------------------------------------------------------------------------
 
@@ -433,9 +587,9 @@ class _Evaluation:
                 "Give it more training images; no report was made."
             )
         self.warnings += [
-            f"the attacker hardly reads {each.subject!r} from originals: nothing is known about its protection"
+            f"{each.reader} hardly reads {each.subject!r} from originals: nothing is known about its protection"
             for each in originals.attributes
-            if each.scaled is None
+            if each.scaled is None and each.reader == self._leading_reader
         ]
         return Report(
             created_with={
@@ -447,24 +601,57 @@ class _Evaluation:
             model=model,
             judge=answer_judge,
             images={split: len(examples) for split, examples in self.examples.items()},
-            attacker=self.attacker.description,
+            attacker="; ".join((*(each.description for each in self.attackers), *self.audit.descriptions)),
+            task_floors=self._task_floors(),
             originals=originals,
             points=tuple(self._judge(setting, originals) for setting in self.operating_points),
             queries=self.queries,
             warnings=tuple(self.warnings),
-            not_tested=_NOT_TESTED,
+            not_tested=(
+                *(what for attack, what in _UNTESTED.items() if attack not in self.settings.attacks),
+                *_NEVER_TESTED,
+            ),
         )
+
+    @property
+    def _leading_reader(self) -> str:
+        """Whose readings make the leak."""
+        return self.attackers[0].name if len(self.attackers) == 1 else STRONGEST
+
+    def _task_floors(self) -> dict[str, Estimate]:
+        """What the reference answers to the tasks tell of each private attribute on their own."""
+        space = answer_space(self.dataset)
+        train, test = (references(self.examples[split], space) for split in ("train", "test"))
+        return {
+            name: floor_from_tasks(
+                train,
+                self.labels["train"][:, index],
+                test,
+                self.labels["test"][:, index],
+                self.groups,
+                generator=self._generator("bootstrap"),
+            )
+            for index, name in enumerate(self.attributes)
+        }
 
     def _judge(self, setting: _Setting, originals: OperatingPoint | None) -> OperatingPoint:
         """Judge a setting by what was reached on originals; ``None`` for these themselves."""
-        attributes, leak = judge(
-            self.attacker.name,
-            self._attacked(setting, _ceilings(originals, "attributes")),
-            self.groups,
-            generator=self._generator("bootstrap"),
+        seen, ceilings = self.seen[setting], _ceilings(originals, "attributes")
+        attributes, leak = self._attacked(seen.scores, ceilings)
+        tasks, utility = self._judge_tasks(setting, _ceilings(originals, "tasks"))
+        again = next(
+            (
+                self.seen[each].scores
+                for each in self.repeated
+                if setting.name == OURS and each.level == setting.level
+            ),
+            None,
         )
-        tasks, utility = self._judge_answers(setting, "task", _ceilings(originals, "tasks"))
-        private, _ = self._judge_answers(setting, "private", _ceilings(originals, "private_answers"))
+        restored = seen.finding.restored
+        if restored is not None:
+            restored = restored.model_copy(
+                update={"attributes": self._read_restored(seen.restored, ceilings)}
+            )
         return OperatingPoint(
             engine=setting.name,
             level=setting.level,
@@ -472,63 +659,144 @@ class _Evaluation:
             utility=utility,
             attributes=attributes,
             tasks=tasks,
-            private_answers=private,
+            private_answers=self._judge_private(setting, _ceilings(originals, "private_answers")),
+            identity=seen.finding.identity,
+            restored=restored,
+            repeated=() if again is None else self._attacked(again, ceilings)[0],
+            words=seen.finding.words,
         )
 
-    def _attacked(self, setting: _Setting, ceilings: Mapping[str, float] | None) -> list[Column]:
+    def _attacked(
+        self, scores: Mapping[str, Scores], ceilings: Ceilings | None
+    ) -> tuple[tuple[Reading, ...], Estimate | None]:
+        """Judge every attacker, after the strongest of several, whose mean is the leak."""
+        readers = dict(scores)
+        if len(scores) > 1:
+            best, _ = combine(tuple(scores.values()), self.labels["val"])
+            readers = {STRONGEST: best, **scores}
+        leak: Estimate | None = None
+        result: list[Reading] = []
+        for number, (name, each) in enumerate(readers.items()):
+            readings, mean = self._judge_classes(name, each.predictions, ceilings)
+            leak = mean if number == 0 else leak
+            result += [self._with_precision(reading, index, each) for index, reading in enumerate(readings)]
+        return tuple(result), leak
+
+    def _read_restored(self, classes: Mapping[str, Tensor], ceilings: Ceilings | None) -> tuple[Reading, ...]:
+        return tuple(
+            reading
+            for name, predictions in classes.items()
+            for reading in self._judge_classes(name, predictions, ceilings)[0]
+        )
+
+    def _judge_classes(
+        self, reader: str, predictions: Tensor, ceilings: Ceilings | None
+    ) -> tuple[tuple[Reading, ...], Estimate | None]:
         columns = []
         for index, name in enumerate(self.attributes):
             labels = self.labels["test"][:, index]
-            right = (self.seen[setting].predictions[:, index] == labels).float()
+            right = (predictions[:, index] == labels).float()
             columns.append(
                 Column(
                     name,
                     right.masked_fill(labels < 0, math.nan),
                     labels,
                     chance(labels),
-                    None if ceilings is None else ceilings[name],
+                    None if ceilings is None else ceilings[reader, name],
                 )
             )
-        return columns
+        return judge(reader, columns, self.groups, generator=self._generator("bootstrap"))
 
-    def _judge_answers(
-        self, setting: _Setting, kind: Literal["task", "private"], ceilings: Mapping[str, float] | None
+    def _with_precision(self, reading: Reading, index: int, scores: Scores) -> Reading:
+        classes = self.attributes[reading.subject]
+        found = class_mean_precision(
+            scores.test[:, index, : len(classes)],
+            self.labels["test"][:, index],
+            self.groups,
+            generator=self._generator("bootstrap"),
+        )
+        each = {
+            name: value for name, value in zip(classes, found.per_class, strict=True) if value is not None
+        }
+        return reading.model_copy(
+            update={
+                "class_mean_precision": found.mean,
+                "precision_floor": found.floor,
+                "class_precisions": each,
+            }
+        )
+
+    def _judge_tasks(
+        self, setting: _Setting, ceilings: Ceilings | None
     ) -> tuple[tuple[Reading, ...], Estimate | None]:
-        pairs = [(pair, answer) for pair, answer in self.seen[setting].answers.items() if pair.kind == kind]
-        columns = []
+        pairs = [(pair, answer) for pair, answer in self.seen[setting].answers.items() if pair.style is None]
+        columns, refusals = [], []
         for subject in dict.fromkeys(pair.subject for pair, _ in pairs):
             names: dict[str, int] = {}
-            scores, classes, unusable = torch.full((len(pairs),), math.nan), torch.zeros(len(pairs)), 0
+            scores, classes = torch.full((len(pairs),), math.nan), torch.zeros(len(pairs))
+            kinds: Counter[str] = Counter()
             for position, (pair, answer) in enumerate(pairs):
                 if pair.subject != subject or answer is None:
                     continue
-                score = pair.score(answer.text, self.same_meaning)
-                unusable += score is None
-                if score is not None or kind == "task":
-                    scores[position] = score or 0.0
+                found = kind(answer.text, pair.choices)
+                kinds[found] += 1
+                scores[position] = pair.score(answer.text, self.same_meaning) if found == "usable" else 0.0
                 classes[position] = names.setdefault(pair.answer, len(names))
-            columns.append(
-                Column(
-                    subject,
-                    scores,
-                    classes,
-                    self.floors[kind, subject],
-                    None if ceilings is None else ceilings.get(subject, 1.0),
-                    unusable,
-                )
-            )
+            ceiling = None if ceilings is None else ceilings.get((_CHAT_MODEL, subject), 1.0)
+            unusable = kinds.total() - kinds["usable"]
+            columns.append(Column(subject, scores, classes, self.floors[subject], ceiling, unusable))
+            refusals.append(kinds["refused"])
         groups = torch.stack([self.groups[pair.row] for pair, _ in pairs]) if pairs else self.groups
-        return judge(_CHAT_MODEL, columns, groups, generator=self._generator(f"bootstrap/{kind}"))
+        readings, mean = judge(_CHAT_MODEL, columns, groups, generator=self._generator("bootstrap/tasks"))
+        return _with_refusals(readings, refusals), mean
+
+    def _judge_private(self, setting: _Setting, ceilings: Ceilings | None) -> tuple[Reading, ...]:
+        """Judge the chat model's answers about private attributes, each style of asking apart."""
+        result: list[Reading] = []
+        for style in self.settings.styles:
+            reader = _CHAT_MODEL if style == "direct" else f"{_CHAT_MODEL}, {style}"
+            pairs = [
+                (pair, answer) for pair, answer in self.seen[setting].answers.items() if pair.style == style
+            ]
+            columns, refusals = [], []
+            for subject in dict.fromkeys(pair.subject for pair, _ in pairs):
+                asked = [each for each in pairs if each[0].subject == subject]
+                options = self.attributes[subject]
+                reply = hear([None if answer is None else answer.text for _, answer in asked], options)
+                labels = torch.tensor([options.index(pair.answer) for pair, _ in asked])
+                mine = torch.tensor([pair.subject == subject for pair, _ in pairs])
+                scores, classes = (
+                    torch.full((len(pairs),), math.nan),
+                    torch.zeros(len(pairs), dtype=torch.long),
+                )
+                scores[mine], classes[mine] = reply.scores(labels), labels
+                ceiling = None if ceilings is None else ceilings.get((reader, subject), 1.0)
+                unusable = reply.refused + reply.unfit
+                columns.append(Column(subject, scores, classes, self.floors[subject], ceiling, unusable))
+                refusals.append(reply.refused)
+            groups = torch.stack([self.groups[pair.row] for pair, _ in pairs]) if pairs else self.groups
+            readings, _ = judge(reader, columns, groups, generator=self._generator("bootstrap/private"))
+            result += _with_refusals(readings, refusals)
+        return tuple(result)
+
+
+def _with_refusals(readings: Sequence[Reading], refusals: Sequence[int]) -> tuple[Reading, ...]:
+    return tuple(
+        reading.model_copy(update={"refused": count})
+        for reading, count in zip(readings, refusals, strict=True)
+    )
 
 
 def _ceilings(
     originals: OperatingPoint | None, table: Literal["attributes", "tasks", "private_answers"]
-) -> dict[str, float] | None:
-    """Accuracies on originals by subject, where they were measured."""
+) -> Ceilings | None:
+    """Accuracies on originals by reader and subject, where they were measured."""
     if originals is None:
         return None
     readings: tuple[Reading, ...] = getattr(originals, table)
-    return {each.subject: each.accuracy.value for each in readings if each.accuracy is not None}
+    return {
+        (each.reader, each.subject): each.accuracy.value for each in readings if each.accuracy is not None
+    }
 
 
 def _at_resolution(image: Image.Image, resolution: int) -> Image.Image:

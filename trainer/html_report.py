@@ -18,20 +18,29 @@ from trainer.report import best_of_all, thumbnail, writing
 from trainer.verdict import percent, preset_names, strongest, verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from trainer.measurements import OperatingPoint, Reading, Report
+    from trainer.measurements import OperatingPoint, Reading, Report, Search, WordsRead
     from trainer.report import PictureRow
 
-Kind = Literal["attributes", "tasks", "private_answers"]
+Kind = Literal["attributes", "tasks", "private_answers", "restored", "repeated"]
 
 _PICTURE_SIDE = 128
 _UNKNOWN = "\N{EN DASH}"
 _NOT_MEASURED = "not measured"
-_COUNTED = {"attributes": "test images", "tasks": "answers", "private_answers": "usable answers"}
+_COUNTED = {
+    "attributes": "test images",
+    "tasks": "answers",
+    "private_answers": "usable answers",
+    "restored": "test images",
+    "repeated": "test images",
+}
 # Fields of a reading that are no figure, or have a place of their own; any other one is a row by its name.
-_NO_ROW = {"subject", "reader", "accuracy", "chance", "scaled", "count", "unusable"}
+_NO_ROW = {
+    "subject", "reader", "accuracy", "chance", "scaled", "count", "unusable", "refused", "class_mean_precision",
+    "precision_floor", "class_precisions",
+}  # fmt: skip
 # Controls, text direction overrides, surrogates and noncharacters: invalid in HTML, or able to disguise what is
 # written after them.
 _UNPRINTABLE = re.compile(
@@ -125,6 +134,11 @@ def render_html(report: Report, *, presets: Mapping[str, float], pictures: Seque
         attributes=readings_table(report, "attributes", presets),
         tasks=readings_table(report, "tasks", presets),
         private_answers=readings_table(report, "private_answers", presets),
+        repeated=readings_table(report, "repeated", presets),
+        restored=readings_table(report, "restored", presets),
+        reconstructions=_reconstructions(report, presets),
+        identity=_identity(report, presets),
+        words=_words(report, presets),
         not_tested=_not_tested(report),
         pictures=[_embedded(row) for row in pictures],
         holds_originals=any(not row.protected for row in pictures),
@@ -133,7 +147,7 @@ def render_html(report: Report, *, presets: Mapping[str, float], pictures: Seque
 
 def readings_table(report: Report, kind: Kind, presets: Mapping[str, float]) -> ReadingsTable:
     """Arrange one kind of readings: a group for each subject, in it rows for every reader and figure."""
-    points = (report.originals, *report.of(OURS))
+    points = _with_any(report, lambda point: _readings(point, kind))
     columns = [{(each.subject, each.reader): each for each in _readings(point, kind)} for point in points]
     keys = dict.fromkeys(key for column in columns for key in column)
     readers = dict.fromkeys(reader for _, reader in keys)
@@ -146,36 +160,116 @@ def readings_table(report: Report, kind: Kind, presets: Mapping[str, float]) -> 
                 rows += _rows(found, kind, f"{reader}: " if len(readers) > 1 else "")
         counts = sorted({column[key].count for column in columns for key in column if key[0] == subject})
         extent = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-        groups.append(Group(subject, f"{extent} {_COUNTED[kind]}", tuple(rows)))
-    headings = [Heading("originals", "unprotected")]
-    headings += [Heading(f"level {each.level:g}", preset_names(presets, each.level)) for each in points[1:]]
-    return ReadingsTable(tuple(headings), tuple(groups))
+        note = f"{extent} {_COUNTED[kind]}"
+        if kind == "attributes" and subject in report.task_floors:
+            floor = percent(report.task_floors[subject].value)
+            note += f"; {floor} right from the reference answers to the tasks alone"
+        groups.append(Group(subject, note, tuple(rows)))
+    return ReadingsTable(_headings(points, presets), tuple(groups))
+
+
+def _with_any(report: Report, held: Callable[[OperatingPoint], object]) -> tuple[OperatingPoint, ...]:
+    """Our points, after the originals if these hold anything of the kind."""
+    ours = report.of(OURS)
+    return (report.originals, *ours) if held(report.originals) else ours
+
+
+def _headings(points: Sequence[OperatingPoint], presets: Mapping[str, float]) -> tuple[Heading, ...]:
+    return tuple(
+        Heading(f"level {each.level:g}", preset_names(presets, each.level))
+        if each.engine == OURS
+        else Heading("originals", "unprotected")
+        for each in points
+    )
 
 
 def _rows(found: Sequence[Reading | None], kind: Kind, reader: str) -> list[Row]:
     """Figures of one reader about one subject; ``None`` where it was not asked."""
-    chance = percent(next(each.chance for each in found if each))
-    rows = [Row(f"{reader}accuracy", chance, _figures(found, "accuracy"))]
+    known = [each for each in found if each]
+    rows = [Row(f"{reader}accuracy", percent(known[0].chance), _figures(found, "accuracy"))]
     rows += [
         Row(f"{reader}{name.replace('_', ' ')}", "", _figures(found, name))
-        for name in dict.fromkeys(name for each in found if each for name in type(each).model_fields)
+        for name in dict.fromkeys(name for each in known for name in type(each).model_fields)
         if name not in _NO_ROW
         and any(isinstance(getattr(each, name, None), float | Estimate) for each in found)
     ]
+    if (floor := known[0].precision_floor) is not None:
+        figures = _figures(found, "class_mean_precision")
+        rows.append(Row(f"{reader}class-mean average precision", percent(floor), figures))
     scaled = [
         Figure(_NOT_MEASURED if each is None else _UNKNOWN if each.scaled is None else _decimal(each.scaled))
         for each in found
     ]
     rows.append(Row(f"{reader}{'utility' if kind == 'tasks' else 'leak'}", "0", tuple(scaled)))
-    if kind != "attributes":
-        refused = [
-            _NOT_MEASURED if each is None else f"{each.unusable} of {_asked(each, kind)}" for each in found
+    if kind in {"tasks", "private_answers"}:
+        rows += [
+            Row(f"{reader}{what}", "", tuple(Figure(text) for text in counts))
+            for what, counts in (
+                ("refused", [_of_asked(each, kind, "refused") for each in found]),
+                ("refused or unusable", [_of_asked(each, kind, "unusable") for each in found]),
+            )
         ]
-        rows.append(Row(f"{reader}refused or unusable", "", tuple(Figure(text) for text in refused)))
     return rows
 
 
-def _figures(found: Sequence[Reading | None], name: str) -> tuple[Figure, ...]:
+def _of_asked(reading: Reading | None, kind: Kind, count: Literal["refused", "unusable"]) -> str:
+    return _NOT_MEASURED if reading is None else f"{getattr(reading, count)} of {_asked(reading, kind)}"
+
+
+def _identity(report: Report, presets: Mapping[str, float]) -> ReadingsTable:
+    points = _with_any(report, lambda point: point.identity)
+    groups = []
+    for gallery, title in (
+        ("originals", "in a gallery of originals"),
+        ("protected", "in a gallery protected alike"),
+    ):
+        found = [next((each for each in point.identity if each.gallery == gallery), None) for point in points]
+        known = [each for each in found if each]
+        if known:
+            first = known[-1]
+            note = f"{first.probes:,} pictures, {first.people:,} people"
+            if first.same_picture:
+                note += "; nobody has two pictures, so the gallery holds the original of each"
+            rows = (
+                Row("nearest is the same person", percent(first.top1_floor), _figures(found, "top1")),
+                Row("nearer to the same person (AUC)", percent(0.5), _figures(found, "auc")),
+            )
+            groups.append(Group(title, note, rows))
+    return ReadingsTable(_headings(points, presets), tuple(groups))
+
+
+def _words(report: Report, presets: Mapping[str, float]) -> ReadingsTable:
+    points = _with_any(report, lambda point: point.words)
+    groups = []
+    for subject in dict.fromkeys(each.subject for point in points for each in point.words):
+        found = [next((each for each in point.words if each.subject == subject), None) for point in points]
+        first = next(each for each in found if each)
+        rows = (
+            Row("read without a mistake", percent(first.exact_floor), _figures(found, "exact")),
+            Row("edits for each character", percent(first.distance_floor), _figures(found, "distance")),
+        )
+        groups.append(Group(subject, f"{first.count:,} test pictures", rows))
+    return ReadingsTable(_headings(points, presets), tuple(groups))
+
+
+def _reconstructions(report: Report, presets: Mapping[str, float]) -> ReadingsTable:
+    points = [point for point in report.of(OURS) if point.restored]
+    if not points:
+        return ReadingsTable((), ())
+    found = [point.restored for point in points if point.restored]
+    rows = (
+        Row("PSNR, dB", f"{found[0].psnr_floor:.1f}", tuple(_plain(each.psnr, 1) for each in found)),
+        Row("SSIM", f"{found[0].ssim_floor:.2f}", tuple(_plain(each.ssim, 2) for each in found)),
+    )
+    group = Group("likeness to the original", "the floor is that of the mean original", rows)
+    return ReadingsTable(_headings(points, presets), (group,))
+
+
+def _plain(estimate: Estimate, digits: int) -> Figure:
+    return Figure(f"{estimate.value:.{digits}f}", f"{estimate.low:.{digits}f} to {estimate.high:.{digits}f}")
+
+
+def _figures(found: Sequence[Reading | Search | WordsRead | None], name: str) -> tuple[Figure, ...]:
     return tuple(
         Figure(_NOT_MEASURED) if each is None else _share(getattr(each, name, None)) for each in found
     )
@@ -195,6 +289,8 @@ def _asked(reading: Reading, kind: Kind) -> int:
 
 
 def _readings(point: OperatingPoint, kind: Kind) -> tuple[Reading, ...]:
+    if kind == "restored":
+        return point.restored.attributes if point.restored else ()
     readings: tuple[Reading, ...] = getattr(point, kind)
     return readings
 

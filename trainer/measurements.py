@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 OURS = "ours"
 """Name of the engine under evaluation."""
 
+STRONGEST = "strongest"
+"""Reader that takes each attribute from whichever of several attackers reads it best on the validation split."""
+
 _RESAMPLES = 1000
 _READABLE = 0.05
 """Least distance between the accuracy on originals and chance that can be scaled by."""
@@ -57,6 +60,60 @@ class Reading(_Record):
     unusable: int = 0
     """Refusals and answers that name no class. For a task they count as wrong. For a private attribute they are left
     out of the accuracy: a refusal protects nobody, the next prompt may not be refused."""
+    refused: int = 0
+    """How many of these say that the model can't or won't tell."""
+    class_mean_precision: Estimate | None = None
+    """Mean over the classes of the average precision (cMAP); ``None`` for a reader that gives no probabilities."""
+    precision_floor: float | None = None
+    """What scores without information reach: the mean share of the classes."""
+    class_precisions: dict[str, float] = {}
+    """Average precision of each class that some but not all test images have."""
+
+
+class Search(_Record):
+    """Protected pictures of people, looked up in a gallery that shows each person once."""
+
+    gallery: Literal["originals", "protected"]
+    """What the gallery shows: originals that the attacker has from elsewhere, or other pictures protected alike."""
+    top1: Estimate
+    """Share of the pictures whose nearest in the gallery is of the same person."""
+    top1_floor: float
+    """Reached by always naming the commonest person."""
+    auc: Estimate
+    """Probability that a picture is nearer to its person than to somebody else; 0.5 is chance."""
+    same_picture: bool
+    """Nobody has two pictures, so the gallery holds the original of every one that is looked up."""
+    probes: int
+    people: int
+
+
+class Restored(_Record):
+    """Originals reconstructed from protected pictures."""
+
+    psnr: Estimate
+    """dB."""
+    psnr_floor: float
+    """Of the mean original, the same guess for every picture."""
+    ssim: Estimate
+    ssim_floor: float
+    attributes: tuple[Reading, ...]
+    """What classifiers that know originals read in the reconstructions."""
+
+
+class WordsRead(_Record):
+    """Private words or numbers that an OCR engine read."""
+
+    subject: str
+    """What they are, as the data set calls them."""
+    exact: Estimate
+    """Share of the pictures where they were read without a mistake."""
+    exact_floor: float
+    """The same for the words of another picture."""
+    distance: Estimate
+    """Edits to what was read, as a share of the length: 0 is read, 1 is nothing of it."""
+    distance_floor: float
+    """To the words of another picture: a long text is never far from a short word."""
+    count: int
 
 
 class OperatingPoint(_Record):
@@ -66,14 +123,20 @@ class OperatingPoint(_Record):
     """``"ours"``, or the name of a classical engine; ``"none"`` for originals."""
     level: float = Field(ge=0, le=1)
     leak: Estimate | None
-    """Mean over the private attributes of the strongest attacker's scaled accuracy."""
+    """Mean over the private attributes of the strongest attacker's scaled accuracy; which attacker that is, for each
+    attribute, was decided on the validation split."""
     utility: Estimate | None
     """Mean over the questions of the chat model's scaled accuracy; ``None`` without a chat model."""
     attributes: tuple[Reading, ...]
     """By attacker and attribute."""
     tasks: tuple[Reading, ...] = ()
     private_answers: tuple[Reading, ...] = ()
-    """The chat model itself, asked for the private attributes."""
+    """The chat model itself, asked for the private attributes; a reader for each style of asking."""
+    identity: tuple[Search, ...] = ()
+    restored: Restored | None = None
+    repeated: tuple[Reading, ...] = ()
+    """What is read from averages of many protected views of each picture."""
+    words: tuple[WordsRead, ...] = ()
 
 
 class QueryCount(_Record):
@@ -107,6 +170,9 @@ class Report(_Record):
     """Images used of each split."""
     attacker: str
     """Who the attackers were and how they were trained."""
+    task_floors: dict[str, Estimate] = {}
+    """Accuracy of guessing each private attribute from the reference answers to the tasks alone: no protector that
+    keeps the tasks can go below it."""
     originals: OperatingPoint
     points: tuple[OperatingPoint, ...]
     queries: QueryCount

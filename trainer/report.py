@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from langchain_vpp.engines import Engine
     from trainer.data import Dataset
-    from trainer.measurements import Estimate, Reading, Report
+    from trainer.measurements import Estimate, OperatingPoint, Reading, Report
 
 ENGINE_STYLES = (
     ("#0072B2", "o"),
@@ -53,7 +53,11 @@ def save_json(report: Report, path: Path) -> None:
 
 def tables(report: Report) -> list[Table]:
     """The front, the private attributes, the chat model's answers if it was asked, and the comparison."""
-    result = [_front_table(report), _readings_table(report, "Read by the attacker", "attributes", OURS)]
+    result = [_front_table(report), _readings_table(report, "Read by attackers", "attributes", OURS)]
+    if any(point.repeated for point in report.points):
+        result.append(_readings_table(report, "Read in averages of repeated queries", "repeated", OURS))
+    if any(point.identity or point.restored or point.words for point in report.points):
+        result.append(_further_table(report))
     if any(point.tasks for point in report.points):
         result.append(_readings_table(report, "Tasks answered by the chat model", "tasks", OURS))
     if any(point.private_answers for point in report.points):
@@ -180,7 +184,7 @@ def thumbnail(picture: Image.Image, side: int) -> Image.Image:
 def _front_table(report: Report) -> Table:
     from rich.table import Table  # noqa: PLC0415  not needed for JSON and plots
 
-    readings = report.originals.attributes
+    readings = leading(report.originals)
     floor, ceiling = fmean(each.chance for each in readings), _mean_accuracy(readings)
     table = Table(
         title="Privacy and utility on the test split",
@@ -195,13 +199,18 @@ def _front_table(report: Report) -> Table:
             table.add_row(
                 engine,
                 f"{point.level:g}",
-                f"{_mean_accuracy(point.attributes):.2f}",
+                f"{_mean_accuracy(leading(point)):.2f}",
                 _interval(point.leak),
                 _interval(point.utility),
                 "*" if (engine, point.level) in best else "",
             )
         table.add_section()
     return table
+
+
+def leading(point: OperatingPoint) -> tuple[Reading, ...]:
+    """Readings of the attributes by the reader whose mean is the leak: the strongest, or the only one."""
+    return tuple(each for each in point.attributes if each.reader == point.attributes[0].reader)
 
 
 def best_of_all(report: Report) -> set[tuple[str, float]]:
@@ -215,7 +224,10 @@ def best_of_all(report: Report) -> set[tuple[str, float]]:
 
 
 def _readings_table(
-    report: Report, title: str, kind: Literal["attributes", "tasks", "private_answers"], engine: str
+    report: Report,
+    title: str,
+    kind: Literal["attributes", "tasks", "private_answers", "repeated"],
+    engine: str,
 ) -> Table:
     """Accuracies of one engine: a row for each attribute or question, a column for each level."""
     from rich.table import Table  # noqa: PLC0415
@@ -223,6 +235,7 @@ def _readings_table(
     points = report.of(engine)
     table = Table(title=title, caption="accuracy; (+n): n refusals or answers that name no class")
     table.add_column("")
+    table.add_column("by")
     for heading in ("chance", "originals", *(f"level {point.level:g}" for point in points)):
         table.add_column(heading, justify="right")
     columns: list[dict[tuple[str, str], Reading]] = [
@@ -231,7 +244,34 @@ def _readings_table(
     ]
     for key in dict.fromkeys(key for column in columns for key in column):
         chance = next(column[key].chance for column in columns if key in column)
-        table.add_row(key[1], f"{chance:.2f}", *(_cell(column.get(key)) for column in columns))
+        table.add_row(key[1], key[0], f"{chance:.2f}", *(_cell(column.get(key)) for column in columns))
+    return table
+
+
+def _further_table(report: Report) -> Table:
+    """Identity, reconstruction and text: a row for each figure, a column for each of our levels."""
+    from rich.table import Table  # noqa: PLC0415
+
+    points = (report.originals, *report.of(OURS))
+    table = Table(title="Other attacks")
+    table.add_column("")
+    for heading in ("floor", "originals", *(f"level {point.level:g}" for point in points[1:])):
+        table.add_column(heading, justify="right")
+    rows: dict[str, tuple[str, dict[int, str]]] = {}
+    for number, point in enumerate(points):
+        figures = [
+            (f"found among {each.gallery}, top 1", f"{each.top1_floor:.2f}", each.top1)
+            for each in point.identity
+        ]
+        figures += [(f"{each.subject} read", f"{each.exact_floor:.2f}", each.exact) for each in point.words]
+        if point.restored:
+            figures.append(
+                ("SSIM of reconstructions", f"{point.restored.ssim_floor:.2f}", point.restored.ssim)
+            )
+        for label, floor, estimate in figures:
+            rows.setdefault(label, (floor, {}))[1][number] = f"{estimate.value:.2f}"
+    for label, (floor, values) in rows.items():
+        table.add_row(label, floor, *(values.get(number, "") for number in range(len(points))))
     return table
 
 

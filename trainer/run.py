@@ -338,8 +338,9 @@ class _Run:
             devices=[]
         ):  # layers draw their weights from torch's global generator only
             torch.manual_seed(self.config.seed)
-            self.protector = Protector(self.config.protector)
-            self.assessor = Assessor(self.attributes)
+            # The layout in which processors convolve fastest.
+            self.protector = Protector(self.config.protector).to(memory_format=torch.channels_last)
+            self.assessor = Assessor(self.attributes).to(memory_format=torch.channels_last)
             self.estimator = self.given or _named_estimator(
                 self.config, self.space, LabelledImages(self.images, self.references)
             )

@@ -6,7 +6,7 @@ import math
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
-from trainer.measurements import OURS
+from trainer.measurements import OURS, STRONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -101,7 +101,7 @@ def _read(report: Report, point: OperatingPoint) -> str:
     if not best:
         return "what a fresh attacker reads was not measured"
     originals = strongest(report.originals.attributes)
-    attackers = dict.fromkeys(each.reader for each in point.attributes)
+    attackers = {each.reader for each in point.attributes} - {STRONGEST}
     who = "a fresh attacker" if len(attackers) == 1 else f"the strongest of {len(attackers)} fresh attackers"
     which = (
         f"the {len(best)} private attributes"

@@ -164,7 +164,6 @@ CASES = {
         ("protect", "good.png", "--artifact", "none", "--out", "out"),
         "there is no artifact folder",
     ),
-    "protect with nothing": (2, ("protect", "good.png", "--out", "out"), "give either --artifact or --engine"),
     "protect with both": (
         2,
         ("protect", "good.png", "--artifact", "artifact", "--engine", "blur", "--out", "out"),

@@ -17,7 +17,6 @@ from trainer.attackers.classifier import (
     FreshClassifier,
     LabelledImages,
     Scores,
-    Strongest,
     combine,
 )
 from trainer.measurements import bootstrap_mean, chance
@@ -33,10 +32,9 @@ def fooled(people):
     return fooling(people[0])
 
 
-@pytest.fixture(scope="module", params=["warm", "protected only", "strongest"])
+@pytest.fixture(scope="module", params=["originals", "protected"])
 def prepared(request, people):
-    warm, cold = FreshClassifier(ATTRIBUTES), FreshClassifier(ATTRIBUTES, start="protected")
-    attacker = {"warm": warm, "protected only": cold, "strongest": Strongest([warm, cold])}[request.param]
+    attacker = FreshClassifier(ATTRIBUTES, start=request.param)
     attacker.prepare(_data(people, identity), generator=_generator(0))
     return attacker
 
@@ -99,17 +97,17 @@ def test_the_same_generator_gives_the_same_scores(people) -> None:
 
 
 def test_reading_before_prepare_is_refused(people) -> None:
-    for attacker in (FreshClassifier(ATTRIBUTES), Strongest([FreshClassifier(ATTRIBUTES)])):
-        with pytest.raises(ValueError, match="prepare"):
-            attacker.read(people[2].images)
+    with pytest.raises(ValueError, match="prepare"):
+        FreshClassifier(ATTRIBUTES).read(people[2].images)
 
 
+@pytest.mark.parametrize("start", ["originals", "protected"])
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_handful_of_pictures_and_unknown_labels_are_enough_to_run(people, count) -> None:
+def test_a_handful_of_pictures_and_unknown_labels_are_enough_to_run(people, count, start) -> None:
     few = tuple(
         each._replace(images=each.images[:count], labels=torch.full((count, 2), -1)) for each in people
     )
-    attacker = Strongest([FreshClassifier(ATTRIBUTES), FreshClassifier(ATTRIBUTES, start="protected")])
+    attacker = FreshClassifier(ATTRIBUTES, start=start)
     attacker.prepare(_data(few, identity), generator=_generator(0))
     scores = attacker.attack(_data(few, grey), generator=_generator(0))
     assert scores.test.isfinite().all()
@@ -198,11 +196,3 @@ def test_equally_right_readers_are_told_apart_by_how_sure_they_are() -> None:
     unsure = Scores(torch.tensor([[[0.6, 0.4]], [[0.4, 0.6]]]), torch.zeros(1, 1, 2))
     sure = Scores(torch.tensor([[[0.9, 0.1]], [[0.1, 0.9]]]), torch.zeros(1, 1, 2))
     assert combine([unsure, sure], labels)[1].tolist() == [1]
-
-
-def test_the_strongest_names_whom_it_believes(people) -> None:
-    blind = FreshClassifier(ATTRIBUTES, warm_epochs=1, side=8)
-    attacker = Strongest([blind, FreshClassifier(ATTRIBUTES, architecture="small", epochs=4, warm_epochs=6)])
-    blind.name = "blind"
-    attacker.prepare(_data(people, identity), generator=_generator(0))
-    assert attacker.chosen == ("fresh classifier", "fresh classifier")

@@ -65,7 +65,7 @@ def dataset(tmp_path_factory) -> Dataset:
     return Dataset(folder, tuple(examples), "digest")
 
 
-class _Eyes(BaseChatModel):
+class Eyes(BaseChatModel):
     """Answers by looking at the pixels."""
 
     refuses: bool = False
@@ -91,7 +91,7 @@ class _Eyes(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=AIMessage(answer))])
 
 
-class _Wordy(_Eyes):
+class _Wordy(Eyes):
     """Answers open questions in its own words."""
 
     def _generate(
@@ -101,7 +101,7 @@ class _Wordy(_Eyes):
         return ChatResult(generations=[ChatGeneration(message=AIMessage(f"{message.content} all over"))])
 
 
-class _Compares(_Eyes):
+class _Compares(Eyes):
     """Says whether the shorter of two answers is in the longer one."""
 
     def _generate(
@@ -135,12 +135,20 @@ class _HidesTone:
 
 def _settings(**changes: Any) -> EvaluationSettings:
     return EvaluationSettings(
-        **{"levels": (0.5,), "baselines": {}, "resolution": _SIDE, "queries_per_point": 60, **changes}
+        **{
+            "levels": (0.5,),
+            "baselines": {},
+            "resolution": _SIDE,
+            "queries_per_point": 60,
+            "classifiers": ("small",),
+            "cold": (),
+            **changes,
+        }
     )
 
 
 def _evaluate(engine, dataset, tmp_path, model=None, **changes: Any) -> Report:
-    return evaluate(engine, dataset, model or _Eyes(), _settings(**changes), ledger=tmp_path / "l.sqlite")
+    return evaluate(engine, dataset, model or Eyes(), _settings(**changes), ledger=tmp_path / "l.sqlite")
 
 
 def _scaled(report: Report) -> dict[str, float]:
@@ -213,7 +221,7 @@ def test_same_seed_gives_the_same_report(dataset, tmp_path) -> None:
 
 
 def test_originals_are_shown_to_the_chat_model_only_on_request(dataset, tmp_path) -> None:
-    hidden, shown = _Eyes(calls=[]), _Eyes(calls=[])
+    hidden, shown = Eyes(calls=[]), Eyes(calls=[])
     report = _evaluate(_Grey(), dataset, tmp_path / "a", hidden)
     assert report.queries.originals == 0
     assert report.originals.tasks == ()
@@ -233,7 +241,7 @@ def test_private_questions_are_asked_of_our_pictures_and_refusals_counted_apart(
     )
     assert told.accuracy.value == 1.0
     refused = (
-        _evaluate(_Identity(), dataset, tmp_path / "b", _Eyes(refuses=True), private_questions=questions)
+        _evaluate(_Identity(), dataset, tmp_path / "b", Eyes(refuses=True), private_questions=questions)
         .points[0]
         .private_answers[0]
     )
@@ -248,7 +256,7 @@ def test_nothing_is_paid_twice(dataset, tmp_path) -> None:
 
 
 def test_a_budget_below_what_is_needed_sends_nothing(dataset, tmp_path) -> None:
-    model = _Eyes(calls=[])
+    model = Eyes(calls=[])
     with pytest.raises(BudgetExhaustedError):
         evaluate(_Identity(), dataset, model, _settings(), ledger=tmp_path / "l", budget=Budget(59))
     assert model.calls == []
@@ -256,7 +264,7 @@ def test_a_budget_below_what_is_needed_sends_nothing(dataset, tmp_path) -> None:
 
 def test_a_chat_model_without_a_ledger_is_refused(dataset) -> None:
     with pytest.raises(TrainingError, match="ledger"):
-        evaluate(_Identity(), dataset, _Eyes(), _settings())
+        evaluate(_Identity(), dataset, Eyes(), _settings())
 
 
 def test_one_class_on_test_is_refused(dataset) -> None:

@@ -220,6 +220,9 @@ class DistilledStudent:
         noise: Standard deviation of the input noise, in units of the pixel range.
         query_choice: What is asked first: where the answer is about to flip, where the student disagrees with itself
             over views of the image, or anything.
+        network: A student that has learned already, for example on pictures of the same kind that the user drew or
+            labelled, in place of a new :class:`~trainer.algorithms.reader.Reader`: maps images ``[B, 3, H, W]`` in
+            [0, 1] to logits ``[B, Q, V]``. :meth:`pretrain` leaves it as it is.
         together: Questions about one image that one request may hold.
         criticality: How records of the history are scored; see
             :func:`~trainer.algorithms.critical_history.record_criticality`.
@@ -238,13 +241,16 @@ class DistilledStudent:
         query_choice: QueryChoice = "critical",
         together: int = 1,
         criticality: RecordScore = "loss",
+        network: nn.Module | None = None,
     ) -> None:
         self.history = history
         self._space, self._labelled = space, labelled
         self._steps, self._batch, self._noise = steps, batch, noise
         self._sizes = space.sizes
         self._query_choice, self._together, self._criticality = query_choice, together, criticality
-        self.network = Reader(question_vectors(space.questions), len(space.answers))
+        self._is_given = network is not None
+        new = Reader(question_vectors(space.questions), len(space.answers)) if network is None else network
+        self.network = new.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=learning_rate, weight_decay=1e-2)
 
     @property
@@ -255,7 +261,9 @@ class DistilledStudent:
     def pretrain(
         self, steps: int, *, learning_rate: float, generator: torch.Generator, progress: Callable[[], None]
     ) -> None:
-        """Learn the questions from the labelled images alone; costs no query."""
+        """Learn the questions from the labelled images alone, unless a given network knows them; costs no query."""
+        if self._is_given:
+            return
         pretrain_reader(
             self.network,
             self._anchor_loss,

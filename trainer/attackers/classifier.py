@@ -1,4 +1,4 @@
-"""Fresh classifiers of the private attributes that adapt to the protection, and the strongest of several."""
+"""Fresh classifiers of the private attributes that adapt to the protection, and the strongest reading of several."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ _RATES: Final[Mapping[Architecture, tuple[float, float]]] = {
     "mobilenet_v3_small": (4e-3, 3e-3),
 }
 """Largest learning rate from new weights, and when going on from where the network stands."""
+_GIVEN_RATE: Final = 3e-4
+"""For a network that had learned before, which may have no batch normalisation."""
 
 
 class LabelledImages(NamedTuple):
@@ -140,6 +142,9 @@ class FreshClassifier:
         architecture: ``small`` is :class:`AttributeClassifier`; the others are torchvision's.
         weights: State dict of a torchvision architecture, to begin with instead of random weights; see
             :func:`~trainer.attackers.backbones.read_weights`.
+        network: One that reads the attributes from originals already, in place of an architecture: maps images
+            ``[B, 3, H, W]`` in [0, 1] to logits ``[B, K_a]`` of each attribute. It is copied, and not trained on
+            originals any more. The provider has such a network: its own model.
         start: ``protected`` trains new weights on the protected images alone at each operating point, as long as on
             originals otherwise: a network that knows originals may be stuck with what it looks for there.
         warm_epochs: Passes over the images that new weights see.
@@ -158,6 +163,7 @@ class FreshClassifier:
         *,
         architecture: Architecture = "small",
         weights: Mapping[str, Tensor] | None = None,
+        network: nn.Module | None = None,
         start: Literal["originals", "protected"] = "originals",
         warm_epochs: int = 6,
         epochs: int = 3,
@@ -166,16 +172,22 @@ class FreshClassifier:
     ) -> None:
         if weights is not None and architecture == "small":
             raise ValueError("weights are for torchvision's architectures")
+        if network is not None and (weights is not None or start == "protected"):
+            raise ValueError(
+                "a network that has learned already takes no weights and starts from what it knows"
+            )
         self._classes = tuple(len(classes) for classes in attributes.values())
         self._architecture, self._weights, self._start = architecture, weights, start
         self._warm_epochs, self._epochs = warm_epochs, epochs
-        self._side, self._device = side, device
+        self._side, self._device, self._given = side, device, network
         self._network: nn.Module | None = None
         self._new: nn.Module | None = None
         """Untrained; drawn once, because attacks run in threads and layers use torch's global generator."""
         self.name = "fresh classifier" if architecture == "small" else f"fresh {architecture}"
         if start == "protected":
             self.name += ", protected images only"
+        if network is not None:
+            self.name = "network that had learned before"
 
     @property
     def description(self) -> str:
@@ -183,6 +195,12 @@ class FreshClassifier:
         network: str = "convolutional classifier" if self._architecture == "small" else self._architecture
         if self._weights is not None:
             network += " with given weights"
+        if self._given is not None:
+            return (
+                f"a network that reads originals already: {self._epochs} epochs on protected training images for each "
+                "operating point, from the weakest level of an engine to its strongest; the better of before and after "
+                "on the validation split"
+            )
         if self._start == "protected":
             return (
                 f"fresh {network}: {self._warm_epochs} epochs on protected training images alone, anew for each "
@@ -207,7 +225,8 @@ class FreshClassifier:
             torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
             self._new = self._draw().to(memory_format=torch.channels_last).to(self._device)
         self._network = copy.deepcopy(self._new)
-        self._fit(originals.train, self._warm_epochs, _RATES[self._architecture][0], generator)
+        if self._given is None:
+            self._fit(originals.train, self._warm_epochs, _RATES[self._architecture][0], generator)
         return self._scores(originals)
 
     def attack(self, protected: AttackData, *, generator: torch.Generator) -> Scores:
@@ -216,7 +235,7 @@ class FreshClassifier:
         Raises:
             ValueError: If :meth:`prepare` was not called.
         """
-        first_rate, rate = _RATES[self._architecture]
+        first_rate, rate = _RATES[self._architecture] if self._given is None else (_GIVEN_RATE, _GIVEN_RATE)
         if self._start == "protected":
             self._prepared()
             self._network = copy.deepcopy(self._new)
@@ -258,6 +277,8 @@ class FreshClassifier:
         return Scores(self.read(data.val.images), self.read(data.test.images))
 
     def _draw(self) -> nn.Module:
+        if self._given is not None:
+            return copy.deepcopy(self._given)
         if self._architecture == "small":
             return AttributeClassifier(self._classes)
         return BackboneClassifier(self._architecture, self._classes, weights=self._weights)
@@ -302,62 +323,6 @@ class FreshClassifier:
         if self._network is None:
             raise ValueError("the attacker must see originals first: call prepare()")
         return self._network
-
-
-class Strongest:
-    """Several attackers as one: for each attribute, whichever reads the validation images best is believed.
-
-    The choice is made on *val*, so that what is reported on *test* is not the luckiest of several.
-
-    Args:
-        attackers: At least one.
-    """
-
-    name = "strongest"
-
-    def __init__(self, attackers: Sequence[Attacker]) -> None:
-        self._attackers = tuple(attackers)
-        self._choice: Tensor | None = None
-
-    @property
-    def description(self) -> str:
-        """How its members were trained, for a report."""
-        members = "; ".join(each.description for each in self._attackers)
-        return f"for each attribute the best on the validation split of {len(self._attackers)}: {members}"
-
-    @property
-    def chosen(self) -> tuple[str, ...]:
-        """Name of the attacker that was believed last, for each attribute.
-
-        Raises:
-            ValueError: If :meth:`prepare` was not called.
-        """
-        return tuple(self._attackers[index].name for index in self._chosen().tolist())
-
-    def prepare(self, originals: AttackData, *, generator: torch.Generator) -> Scores:
-        """Let each learn from originals."""
-        return self._best(
-            [each.prepare(originals, generator=generator) for each in self._attackers], originals.val
-        )
-
-    def attack(self, protected: AttackData, *, generator: torch.Generator) -> Scores:
-        """Let each adapt to protected images."""
-        return self._best(
-            [each.attack(protected, generator=generator) for each in self._attackers], protected.val
-        )
-
-    def read(self, images: Tensor) -> Tensor:
-        """Read images, each attribute by the attacker that was believed last; see :meth:`FreshClassifier.read`."""
-        return _by_attribute(torch.stack([each.read(images) for each in self._attackers]), self._chosen())
-
-    def _best(self, scores: Sequence[Scores], val: LabelledImages) -> Scores:
-        best, self._choice = combine(scores, val.labels)
-        return best
-
-    def _chosen(self) -> Tensor:
-        if self._choice is None:
-            raise ValueError("the attackers must see originals first: call prepare()")
-        return self._choice
 
 
 def combine(candidates: Sequence[Scores], labels: Tensor) -> tuple[Scores, Tensor]:

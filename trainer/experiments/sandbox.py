@@ -10,6 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict, Field, SkipValidation
+from torch import nn
 
 from langchain_vpp.errors import DataError
 from langchain_vpp.pixels import decode_image
@@ -18,6 +19,8 @@ from trainer.sandbox.local_model import LocalVisionModel
 from trainer.scoring import normalise
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from langchain_core.callbacks import CallbackManagerForLLMRun
     from langchain_core.messages import BaseMessage
     from torch import Tensor
@@ -61,6 +64,60 @@ class SandboxChatModel(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 
+class VocabularyNetwork(nn.Module):
+    """A local vision model's network that answers a data set's questions in the data set's vocabulary.
+
+    Args:
+        space: Questions and answers; all must be of the model's subject.
+        vision: Whose network it is. Pictures must come in its size.
+
+    Raises:
+        DataError: If the model does not understand a question.
+    """
+
+    def __init__(self, space: AnswerSpace, vision: LocalVisionModel) -> None:
+        super().__init__()
+        self.network = vision.network
+        self._attributes = tuple(_attribute(vision, question) for question in space.questions)
+        self._size = len(space.answers)
+        self._columns = {
+            name: [space.answers.index(normalise(choice)) for choice in vision.subject.choices[name]]
+            for name in self._attributes
+        }
+
+    def forward(self, images: Tensor) -> Tensor:
+        """From images in [0, 1], ``[B, 3, H, W]``, to logits ``[B, Q, V]``, ``-inf`` for what a question excludes."""
+        believed = self.network(images, self._attributes)
+        result = images.new_full(
+            (len(images), len(self._attributes), self._size), -torch.inf, dtype=torch.float32
+        )
+        for question, name in enumerate(self._attributes):
+            result[:, question, self._columns[name]] = believed[name].float()
+        return result
+
+
+class AttributeReader(nn.Module):
+    """A local vision model's network as an attacker's: what the provider itself could start from.
+
+    Args:
+        attributes: Private attributes and their classes, all of the model's subject.
+        vision: Whose network it is.
+    """
+
+    def __init__(self, attributes: Mapping[str, tuple[str, ...]], vision: LocalVisionModel) -> None:
+        super().__init__()
+        self.network = vision.network
+        self._columns = {
+            name: [vision.subject.choices[name].index(each) for each in classes]
+            for name, classes in attributes.items()
+        }
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """From images in [0, 1], ``[B, 3, H, W]``, to logits of each attribute, ``[B, K_a]``."""
+        believed = self.network(images, tuple(self._columns))
+        return tuple(believed[name][:, columns].float() for name, columns in self._columns.items())
+
+
 class WhiteBox(NoQueries):
     r"""Utility loss with true gradients through the sandbox's network: what no black box can give.
 
@@ -73,14 +130,12 @@ class WhiteBox(NoQueries):
 
     def __init__(self, space: AnswerSpace, vision: LocalVisionModel) -> None:
         self._space = space
-        self._network = vision.network.requires_grad_(requires_grad=False)
-        self._choices = vision.subject.choices
-        self._attributes = tuple(_attribute(vision, question) for question in space.questions)
+        self._network = VocabularyNetwork(space, vision).requires_grad_(requires_grad=False)
 
     def loss(self, images: Tensor, references: Tensor, *, generator: torch.Generator) -> Tensor:  # noqa: ARG002
         """Utility loss per image, shape ``[B]``, differentiable in ``images``."""
         asked = references >= 0
-        log_posterior = self._log_posteriors(images)
+        log_posterior: Tensor = self._network(images).log_softmax(dim=-1)
         losses = (
             -log_posterior.gather(-1, references.clamp(min=0)[..., None])[..., 0] / self._space.sizes.log()
         )
@@ -89,16 +144,7 @@ class WhiteBox(NoQueries):
     @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
         """The chat model's probabilities, shape ``[B, Q, V]``."""
-        return self._log_posteriors(images).exp()
-
-    def _log_posteriors(self, images: Tensor) -> Tensor:
-        believed = self._network(images, self._attributes)
-        result = images.new_full(
-            (len(images), len(self._attributes), len(self._space.answers)), -torch.inf, dtype=torch.float32
-        )
-        for question, attribute in enumerate(self._attributes):
-            columns = [self._space.answers.index(normalise(choice)) for choice in self._choices[attribute]]
-            result[:, question, columns] = believed[attribute].float().log_softmax(dim=1)
+        result: Tensor = self._network(images).softmax(dim=-1)
         return result
 
 

@@ -423,6 +423,7 @@ def save(network: AttributeNetwork, folder: Path, course: Course, *, seed: int) 
         "seed": seed,
         "steps": course.steps,
         "batch": course.batch,
+        "different": course.different or course.steps * course.batch,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "sha256": hashlib.sha256(weights).hexdigest(),
     }
