@@ -73,7 +73,9 @@ _SEVERAL_FRAMES: Final = (
 _UNDECODABLE: Final = (
     _REFUSED + "it is cut off, corrupt or of an unknown format. Send a JPEG, PNG, WebP or GIF."
 )
-_HEIC: Final = _REFUSED + "HEIC needs pillow-heif (extra heic); call pillow_heif.register_heif_opener(), or send a JPEG."
+_HEIC: Final = (
+    _REFUSED + "HEIC needs pillow-heif (extra heic); call pillow_heif.register_heif_opener(), or send a JPEG."
+)
 _DEEP_GRAY: Final = _REFUSED + "32-bit gray has no defined range. Scale it to 8 or 16 bits."
 
 
