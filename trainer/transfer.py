@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -93,7 +93,7 @@ class ModelFront(_Record):
 class TransferReport(_Record):
     """Everything that was measured, with what is needed to repeat it."""
 
-    format: int = Field(default=1, ge=1, le=1)
+    format: Literal[1] = 1
     created_with: str
     artifact_digest: str
     data_digest: str
@@ -121,11 +121,15 @@ class TransferReport(_Record):
             for before, after in zip(first.points, other.points, strict=True):
                 if before.utility is None or after.utility is None or after.lost is None:
                     continue
-                verb = "loses" if after.lost.low > 0 else "gains" if after.lost.high < 0 else "may change"
-                said.append(
-                    f"At level {after.level:g}, {other.model} {verb} {_interval(after.lost)} of utility against "
-                    f"{first.model} ({before.utility.value:.2f} before, {after.utility.value:.2f} after)."
-                )
+                now = f"{after.utility.value:.2f} instead of {before.utility.value:.2f} with {first.model}"
+                if after.lost.low <= 0 <= after.lost.high:
+                    change = f"no clear difference: {now}, lost {_interval(after.lost)}"
+                else:
+                    verb = "lost" if after.lost.low > 0 else "gained"
+                    change = (
+                        f"{_interval(after.lost, -1 if verb == 'gained' else 1)} of utility is {verb}: {now}"
+                    )
+                said.append(f"At level {after.level:g} with {other.model}, {change}.")
         return tuple(said)
 
 
@@ -358,5 +362,8 @@ def _scaled(column: Column) -> Tensor:
     return (column.scores - column.floor) / (ceiling - column.floor)
 
 
-def _interval(estimate: Estimate | None) -> str:
-    return "-" if estimate is None else f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+def _interval(estimate: Estimate | None, sign: Literal[1, -1] = 1) -> str:
+    if estimate is None:
+        return "-"
+    low, high = sorted((sign * estimate.low, sign * estimate.high))
+    return f"{sign * estimate.value:.2f} [{low:.2f}, {high:.2f}]"

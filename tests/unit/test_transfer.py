@@ -110,8 +110,9 @@ def test_what_the_second_model_cannot_see_is_lost_question_by_question(dataset, 
     assert useful.lost.low > 0.25
     assert useful.lost.value == pytest.approx(first.points[0].utility.value - useful.utility.value, abs=1e-6)
     assert grey.lost.low <= 0 <= grey.lost.high  # where nothing is left, nothing can be lost
-    assert report.sentences[0].startswith("At level 0, Eyes:blind loses ")
-    assert "may change" in report.sentences[1]
+    assert report.sentences[0].startswith("At level 0 with Eyes:blind, ")
+    assert " of utility is lost: " in report.sentences[0]
+    assert "no clear difference" in report.sentences[1]
 
 
 def test_the_same_model_under_another_name_loses_exactly_nothing(dataset, tmp_path):
@@ -123,7 +124,8 @@ def test_the_same_model_under_another_name_loses_exactly_nothing(dataset, tmp_pa
 def test_a_better_second_model_gains(dataset, tmp_path):
     report = measure(dataset, [Eyes(model_name="blind", colour_blind=True), Eyes()], tmp_path)
     assert report.models[1].points[0].lost.high < 0
-    assert " gains " in report.sentences[0]
+    assert " of utility is gained: " in report.sentences[0]
+    assert "-" not in report.sentences[0]
 
 
 def test_both_models_are_asked_the_same_and_originals_only_on_request(dataset, tmp_path):
