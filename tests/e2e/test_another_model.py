@@ -152,11 +152,14 @@ def test_the_same_pictures_are_shown_to_both_models_and_compared(vpp, artifact, 
     few = ("--queries-per-point", 10)
     foreseen = transfer(vpp, artifact, data, server, out, *few, "--dry-run", "--json")
     assert foreseen.code == 0, foreseen.err
-    stopped = transfer(
-        vpp, artifact, data, server, out, *few, "--max-queries", 60
-    )  # enough for one of the two
+    needed = sum(each["queries"] for each in json.loads(foreseen.out).values())
+    before = server.stats()["completions"]
+    stopped = transfer(vpp, artifact, data, server, out, *few, "--max-queries", needed - 1)
     assert stopped.code == 3
-    assert "to 2 chat models would exceed the budget of 60 (0 spent); none of them was sent" in stopped.error
+    assert (
+        f"to 2 chat models would exceed the budget of {needed - 1} (0 spent); none of them" in stopped.error
+    )
+    assert server.stats()["completions"] == before
     done = transfer(vpp, artifact, data, server, out, *few, "--json")
     assert done.code == 0, done.err
     assert "sandbox-b" in done.err
@@ -165,10 +168,10 @@ def test_the_same_pictures_are_shown_to_both_models_and_compared(vpp, artifact, 
     assert [each["model"] for each in report["models"]] == ["ChatOpenAI:sandbox", "ChatOpenAI:sandbox-b"]
     first, second = (each["points"] for each in report["models"])
     assert all(point["lost"] is None for point in first)
-    for before, after in zip(first, second, strict=True):
-        lost = before["utility"]["value"] - after["utility"]["value"]
+    for point, after in zip(first, second, strict=True):
+        lost = point["utility"]["value"] - after["utility"]["value"]
         assert after["lost"]["value"] == pytest.approx(lost, abs=1e-5)
-    assert sum(each["queries"] for each in json.loads(foreseen.out).values()) == report["paid"]
+    assert report["paid"] == needed == server.stats()["completions"] - before
 
 
 @pytest.mark.parametrize(

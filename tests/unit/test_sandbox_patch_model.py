@@ -26,7 +26,8 @@ def test_every_attribute_is_legible_on_fresh_compressed_scenes(model):
     # No seed of the training script, and another than that of its own test.
     reached = accuracies(model, SECOND_SCENE_COURSE, seed=4711, pictures=300)
     assert set(reached) == set(SCENES.choices)
-    assert min(reached.values()) > 0.9, reached
+    assert reached.pop("count") > 0.7, reached  # its weak side; a guess is right for a quarter
+    assert min(reached.values()) > 0.95, reached
 
 
 def test_it_differs_from_the_first_model_where_pictures_are_hard_to_read(model):

@@ -1,9 +1,9 @@
 """A second local vision model for the drawn scenes: another provider's model, so to say.
 
-It answers the same questions about the same pictures as the one of :mod:`trainer.sandbox.local_model`, and about as
-well, but sees them otherwise: patches mixed by depthwise kernels and by self-attention, where the first has plain
-convolutions, and other weights. A protector that was trained against the one meets the other as it would meet the model
-that its provider changes to; see :mod:`trainer.transfer`.
+It answers the same questions about the same pictures as the one of :mod:`trainer.sandbox.local_model`, about as well
+except that it counts less well (its card has the figures). But it sees them otherwise: patches mixed by depthwise
+kernels and by self-attention, where the first has plain convolutions, and other weights. A protector that was trained
+against the one meets the other as it would meet the model that its provider changes to; see :mod:`trainer.transfer`.
 """
 
 from __future__ import annotations
