@@ -567,6 +567,8 @@ def _check_drift(
         _say(f"warning: {warning}.")
     if report.drifted:
         raise typer.Exit(_DRIFTED)
+    if report.resolution is not None:
+        _say(f"no drift was seen; a change of utility by less than {report.resolution:.2f} may go unseen.")
 
 
 @app.command()

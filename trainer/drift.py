@@ -86,6 +86,14 @@ class DriftReport(_Record):
     """Sent by a process that died before the answer arrived: never asked again and in no figure."""
 
     @property
+    def resolution(self) -> float | None:
+        """Half the widest interval: changes of utility below it may go unseen. ``None`` if no answer came back."""
+        return (
+            max((each.live.high - each.live.low for each in self.points if each.live), default=0.0) / 2
+            or None
+        )
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """A sentence without a full stop for each level that has drifted or could not be measured."""
         said = []

@@ -48,6 +48,7 @@ def test_the_model_of_the_training_has_not_drifted(vpp, artifact, data, server, 
     done = against(vpp, artifact, data, server.base_url, tmp_path / "drift.json", "--json")
     assert done.code == 0, done.err
     assert "warning" not in done.err
+    assert "may go unseen" in done.err
     report = json.loads(done.out)
     assert report == json.loads((tmp_path / "drift.json").read_text())
     assert report["queries"] == 5 * _PAIRS

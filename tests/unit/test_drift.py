@@ -87,6 +87,7 @@ def test_fewer_questions_are_the_first_of_the_manifests_and_give_a_wider_interva
     ]
     widths = [sum(point.live.high - point.live.low for point in report.points) for report in reports]
     assert widths[1] > widths[0]
+    assert reports[1].resolution > reports[0].resolution > 0
     assert not reports[1].drifted
 
 
