@@ -49,7 +49,9 @@ class FrontPoint(BaseModel):
     leak: float
     """What an attacker recovers, 0 at the chance floor and 1 on originals, mean over the private attributes."""
     utility: float
-    """What the chat model still answers, 0 at the chance floor and 1 on originals, mean over the tasks."""
+    """What the chat model still answers: 0 at the chance floor, 1 where every answer is right."""
+    answers: int = Field(default=0, ge=0)
+    """How many answers ``utility`` rests on; 0 if that is not known."""
 
 
 class Manifest(BaseModel):
@@ -74,6 +76,14 @@ class Manifest(BaseModel):
     seed: int
     data_digest: str
     """sha256 of the data set's ``data.jsonl``."""
+    training_digest: str = ""
+    """sha256 that stands for all pictures of the training split together; empty in artifacts of earlier versions.
+
+    It tells whether a set of pictures is the very one of the training. It says nothing about a single picture, and no
+    digest of one belongs here: with it anybody could check whether a picture that they hold was in the training set.
+    """
+    questions_per_call: int = Field(default=1, ge=1)
+    """Most questions about one picture that were put in one request."""
     front: tuple[FrontPoint, ...] = ()
     front_measured_by: str = ""
     """Who the attacker behind ``front`` was, on which split."""

@@ -7,6 +7,7 @@ Progress and tables go to stderr. With ``--json`` the result, and nothing else, 
 2     bad input; nothing was spent
 3     the query or money budget is exhausted; ``--resume`` goes on
 4     the chat model failed; ``--resume`` goes on
+5     measured, and the chat model has drifted from the manifest
 130   interrupted
 ====  ==========================================================
 
@@ -24,7 +25,7 @@ from contextlib import closing, nullcontext
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args
 
 import typer
 from rich.console import Console
@@ -58,6 +59,7 @@ _T = TypeVar("_T")
 _Settings = TypeVar("_Settings", bound="BaseModel")
 
 _BAD_INPUT: Final = 2
+_DRIFTED: Final = 5
 _INTERRUPTED: Final = 130
 _EXIT_CODES: Final[Mapping[type[VPPError], int]] = {BudgetExhaustedError: 3, OracleError: 4}
 
@@ -339,8 +341,20 @@ def _what_came_back(counts: Counts) -> str:
 
 @app.command()
 def evaluate(
-    artifact: _Artifact,
+    artifact: Annotated[
+        str | None,
+        typer.Argument(help="Folder of a trained protector, or `default` for the one that comes along."),
+    ] = None,
     *,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="ARTIFACT",
+            help="Only ask whether the chat model still answers as well as this artifact's manifest says; "
+            "exit code 5 if it does not.",
+        ),
+    ] = None,
     data: _Data,
     out: Annotated[
         Path, typer.Option("--out", help="File for the report, JSON; the queries are kept beside it.")
@@ -378,18 +392,28 @@ def evaluate(
     ] = False,
     config: _Config = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, max=2**31 - 1)] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --against: say what would be asked; send nothing.")
+    ] = False,
     as_json: _Json = False,
 ) -> None:
     """Measure what a fresh attacker still reads, and what the chat model still answers."""
-    charged = None if model is None else _known_price(model, None if price is None else _price(price))
-    if max_cost is not None and (charged is None or not max_cost > 0):
+    spending = _Spending.of(max_queries, max_cost, price)
+    if against is not None:
+        unused = {
+            "ARTIFACT": artifact, "--judge": judge, "--query-originals": query_originals, "--html": html,
+            "--attack": attack, "--with-originals": with_originals, "--config": config, "--seed": seed,
+        }  # fmt: skip
+        _refuse_unused("--against", unused)
+        asked = _Asked(data, out, spending, timeout, dry_run, as_json)
+        _check_drift(against, model, base_url, queries_per_point, asked)
+        return
+    if artifact is None or dry_run:
         raise _InputError(
-            "nothing was sent: --max-cost must be above 0 and needs the price of tokens. Give --price."
+            "nothing was measured: give the folder of an artifact, or --against, to which --dry-run belongs."
         )
-    if with_originals and html is None:
-        raise _InputError("nothing was measured: --with-originals is about the page. Give --html.")
-    if html is not None and html.resolve() == out.resolve():
-        raise _InputError("nothing was measured: --out and --html are the same file. Give two.")
+    charged = spending.charged(model or "")
+    _check_page(html, out, with_originals=with_originals)
     from trainer.named_model import NamedModel  # noqa: PLC0415
 
     chat_model = None if model is None else NamedModel.parse(model, base_url, timeout).build()
@@ -426,8 +450,8 @@ def evaluate(
             settings,
             answer_judge=answer_judge,
             ledger=out.with_suffix(".ledger.sqlite"),
-            budget=Budget(2**31 if max_queries is None else max_queries, max_cost),
-            price=_as_price(charged),
+            budget=Budget(spending.max_queries, max_cost),
+            price=charged,
             on_progress=lambda phase: display.show(phase.name, phase.done, phase.of),
         ),
         "run the same command again to go on.",
@@ -441,6 +465,210 @@ def evaluate(
         _print_json(report.model_dump(mode="json"))
     for table in tables(report):
         _console().print(table)
+
+
+def _check_page(html: Path | None, out: Path, *, with_originals: bool) -> None:
+    if with_originals and html is None:
+        raise _InputError("nothing was measured: --with-originals is about the page. Give --html.")
+    if html is not None and html.resolve() == out.resolve():
+        raise _InputError("nothing was measured: --out and --html are the same file. Give two.")
+
+
+class _Spending(NamedTuple):
+    """What the user allows."""
+
+    max_queries: int
+    max_cost: float | None
+    price: tuple[float, float] | None
+
+    @classmethod
+    def of(cls, max_queries: int | None, max_cost: float | None, price: str | None) -> _Spending:
+        return cls(
+            2**31 if max_queries is None else max_queries, max_cost, None if price is None else _price(price)
+        )
+
+    def charged(self, model: str) -> Price | None:
+        """The price of a model's tokens; it must be known if there is a limit on cost."""
+        charged = _known_price(model, self.price)
+        if self.max_cost is not None and (charged is None or not self.max_cost > 0):
+            raise _InputError(
+                "nothing was sent: --max-cost must be above 0 and needs the price of tokens. Give --price."
+            )
+        return _as_price(charged)
+
+
+class _Asked(NamedTuple):
+    """What the commands have in common that only ask chat models."""
+
+    data: Path
+    out: Path
+    spending: _Spending
+    timeout: float | None
+    dry_run: bool
+    as_json: bool
+
+    @property
+    def ledger(self) -> Path:
+        return self.out.with_suffix(".ledger.sqlite")
+
+    def require_new(self) -> None:
+        """Refuse a report that exists: what its ledger holds would not be asked again."""
+        if self.out.exists():
+            raise _InputError(
+                f"nothing was sent: {self.out} exists, and what its ledger holds is not asked again. "
+                "Choose another --out."
+            )
+
+    def foresee(self, estimates: Mapping[str, Estimate]) -> None:
+        for model, each in estimates.items():
+            _say(f"estimate for {model}: {each.line}")
+        if self.dry_run and self.as_json:
+            _print_json({model: each._asdict() for model, each in estimates.items()})
+
+    def show(self, report: BaseModel, tables: Sequence[Table]) -> None:
+        from trainer.report import writing  # noqa: PLC0415
+
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        with writing("report", self.out):
+            self.out.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        if self.as_json:
+            _print_json(report.model_dump(mode="json"))
+        for table in tables:
+            _console().print(table)
+
+
+def _refuse_unused(option: str, unused: Mapping[str, object]) -> None:
+    given = [name for name, value in unused.items() if value is not None and value is not False]
+    if given:
+        raise _InputError(f"nothing was sent: {option} does not go together with {', '.join(given)}.")
+
+
+def _check_drift(
+    source: str, model: str | None, base_url: str | None, queries_per_point: int | None, asked: _Asked
+) -> None:
+    if model is None:
+        raise _InputError("nothing was sent: --against asks a chat model. Give --model.")
+    asked.require_new()
+    price = asked.spending.charged(model)
+    from langchain_vpp.artifact import artifact_folder  # noqa: PLC0415
+    from trainer.named_model import NamedModel  # noqa: PLC0415
+
+    chat_model = None if asked.dry_run else NamedModel.parse(model, base_url, asked.timeout).build()
+    from trainer.data import load_dataset  # noqa: PLC0415  loads torch
+    from trainer.drift import DriftCheck, table  # noqa: PLC0415
+    from trainer.ledger import Budget  # noqa: PLC0415
+    from trainer.prices import estimate_queries  # noqa: PLC0415
+
+    check = DriftCheck(artifact_folder(source), load_dataset(asked.data), queries_per_point=queries_per_point)
+    foreseen = estimate_queries(check.queries, model, price, questions_per_call=check.questions_per_call)
+    asked.foresee({model: foreseen})
+    if chat_model is None:
+        return
+    report = _watched(
+        lambda display: check.measure(
+            chat_model,
+            ledger=asked.ledger,
+            budget=Budget(asked.spending.max_queries, asked.spending.max_cost),
+            price=price,
+            on_progress=lambda done, of: display.show("ask", done, of),
+        ),
+        "run the same command again to go on.",
+    )
+    asked.show(report, [table(report)])
+    for warning in report.warnings:
+        _say(f"warning: {warning}.")
+    if report.drifted:
+        raise typer.Exit(_DRIFTED)
+    if report.resolution is not None:
+        _say(f"no drift was seen; a change of utility by less than {report.resolution:.2f} may go unseen.")
+
+
+@app.command()
+def transfer(
+    artifact: _Artifact,
+    *,
+    data: _Data,
+    models: Annotated[
+        list[str],
+        typer.Option("--model", help="As for train; two or more. The others are compared with the first."),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", help="File for the report, JSON; the queries are kept beside it.")
+    ],
+    base_urls: Annotated[
+        list[str] | None,
+        typer.Option("--base-url", help="As for train; once for all models, or once for each."),
+    ] = None,
+    max_queries: _MaxQueries = None,
+    max_cost: _MaxCost = None,
+    price: _Price = None,
+    timeout: _Timeout = None,
+    queries_per_point: Annotated[int | None, typer.Option("--queries-per-point", min=1)] = None,
+    query_originals: Annotated[
+        bool, typer.Option("--query-originals", help="Also send UNPROTECTED test images, as the reference.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, max=2**31 - 1)] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be asked and what it costs; send nothing.")
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """Measure what is lost before another chat model than the one that the protector was trained for."""
+    asked = _Asked(data, out, _Spending.of(max_queries, max_cost, price), timeout, dry_run, as_json)
+    asked.require_new()
+    if len(models) < 2:
+        raise _InputError(
+            "nothing was sent: a transfer is from one chat model to another. Give --model twice."
+        )
+    urls: list[str | None] = list(base_urls) if base_urls else [None]
+    if len(urls) == 1:
+        urls *= len(models)
+    if len(urls) != len(models):
+        raise _InputError("nothing was sent: give --base-url once for all models, or once for each.")
+    prices = [asked.spending.charged(model) for model in models]
+    from trainer.named_model import NamedModel  # noqa: PLC0415
+
+    named = [NamedModel.parse(*each, timeout) for each in zip(models, urls, strict=True)]
+    chat_models = [] if dry_run else [each.build() for each in named]
+    from langchain_vpp.artifact import artifact_folder, read_manifest  # noqa: PLC0415
+    from trainer.data import load_dataset  # noqa: PLC0415  loads torch
+    from trainer.ledger import Budget  # noqa: PLC0415
+    from trainer.prices import estimate_queries  # noqa: PLC0415
+    from trainer.transfer import TransferSettings, TransferTest, tables  # noqa: PLC0415
+
+    settings = _settings(
+        TransferSettings,
+        None,
+        {"seed": seed, "queries_per_point": queries_per_point, "query_originals": query_originals or None},
+    )
+    folder = artifact_folder(artifact)
+    levels = {*settings.levels, *read_manifest(folder)[0].presets.values()}
+    test = TransferTest(
+        folder, load_dataset(data), settings.model_copy(update={"levels": tuple(sorted(levels))})
+    )
+    asked.foresee(
+        {
+            model: estimate_queries(test.queries, model, each)
+            for model, each in zip(models, prices, strict=True)
+        }
+    )
+    if dry_run:
+        return
+    report = _watched(
+        lambda display: test.measure(
+            chat_models,
+            ledger=asked.ledger,
+            budget=Budget(asked.spending.max_queries, max_cost),
+            prices=prices,
+            on_progress=lambda done, of: display.show("ask", done, of),
+        ),
+        "run the same command again to go on.",
+    )
+    asked.show(report, tables(report))
+    for warning in report.warnings:
+        _say(f"warning: {warning}.")
+    for sentence in report.sentences:
+        _say(sentence)
 
 
 def _completed(

@@ -156,6 +156,14 @@ class Dataset:
         ]
         return torch.tensor(rows, dtype=torch.long).reshape(len(examples), len(classes))
 
+    def picture_digests(self, split: Split) -> frozenset[str]:
+        """sha256, in hex, of each image's file in a split.
+
+        Raises:
+            DataError: If one can't be read; the message names the file.
+        """
+        return frozenset(_digest(self.folder / example.image).hex() for example in self.split(split))
+
     def open_image(self, example: Example) -> Image.Image:
         """Decode one image at its own size, upright and in RGB.
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -51,7 +50,10 @@ from trainer.measurements import (
 )
 from trainer.named_model import model_identity
 from trainer.oracle import Oracle
-from trainer.scoring import Judge, accuracy, kind, normalise
+from trainer.pairs import Pair, chance_floors, columns, draw_pairs, group_numbers, task_pairs
+from trainer.provenance import check_unseen
+from trainer.randomness import keyed_generator
+from trainer.scoring import Judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,10 +71,6 @@ _TICK_S = 0.5
 _RESOLUTION = 384
 _ORIGINALS = "none"
 _CHAT_MODEL = "chat model"
-_OTHER_QUESTIONS = "(other questions)"
-_LEAST_PER_QUESTION = 20
-"""Test references that a question needs for a chance floor of its own; rarer ones are pooled."""
-
 _REPEATED = "repeated queries"
 _BACKBONE_SIDE = 128
 """Longest side at which torchvision's networks look: at full size they would take most of the time and read no more."""
@@ -147,24 +145,12 @@ class _Setting(NamedTuple):
     level: float
 
 
-class _Pair(NamedTuple):
-    """A question about a test image."""
+class _Asked(NamedTuple):
+    """A question about a test image, as it is put."""
 
-    row: int
-    subject: str
-    """What the answer counts for: the question or the private attribute."""
-    question: str
-    choices: tuple[str, ...]
-    answer: str
-    answers: tuple[str, ...] = ()
-    style: Style | None = None
+    pair: Pair
+    style: Style | None
     """Of a private question; ``None`` for a task."""
-
-    def score(self, text: str, same_meaning: Callable[[str, str], bool] | None) -> float:
-        """Judge the answer to a task, in [0, 1]."""
-        return accuracy(
-            text, self.answer, choices=self.choices, answers=self.answers, same_meaning=same_meaning
-        )
 
 
 @dataclass
@@ -179,7 +165,7 @@ class _Seen:
     """Of the other attacks."""
     restored: dict[str, Tensor] = field(default_factory=dict)
     """By attacker: classes read from reconstructions of the test images, ``[N, A]``."""
-    answers: dict[_Pair, Answer | None] = field(default_factory=dict)
+    answers: dict[_Asked, Answer | None] = field(default_factory=dict)
     """``None`` where an answer is lost."""
 
 
@@ -221,6 +207,7 @@ def evaluate(
     Raises:
         DataError: If the data set can't show anything: no test image, one class only, or no attribute that can be read
             even from originals; or if two attackers have one name.
+        DataError: Also if the artifact's training saw pictures of the test split.
         ArtifactError: If the artifact can't be loaded.
         BudgetExhaustedError: Before the first query, if all of them would exceed the budget.
         OracleError: If the chat model fails; call again, answers that had arrived are not paid again.
@@ -282,11 +269,8 @@ class _Evaluation:
             ),
         ]
         self.originals = _Setting(_ORIGINALS, None, 0.0)
-        self.groups = self._numbered("test")
-        self.floors: dict[str, float] = {}
-        """Chance by question, or by private attribute that is asked for."""
-        self.task_pairs = self._task_pairs()
-        self.private_pairs = self._private_pairs()
+        self.groups = group_numbers(self.examples["test"])
+        self.tasks, self.private = self._questions()
         self.attackers = self._classifiers() if attackers is None else tuple(attackers)
         if len({each.name for each in self.attackers}) < max(1, len(self.attackers)):
             raise DataError("two attackers have one name, or there is none. Nothing was measured.")
@@ -313,11 +297,8 @@ class _Evaluation:
         engine = load_engine(source)
         own = ProtectorConfig.model_validate(manifest.protector).working_resolution
         self.resolution = self.settings.resolution or own
-        if manifest.data_digest != self.dataset.digest:
-            self.warnings.append(
-                "the artifact was trained on another data set: whether its training saw the test images of this one, "
-                "and so flatters what is measured here, can't be told"
-            )
+        if warning := check_unseen(artifact_folder(source), manifest, self.dataset):
+            self.warnings.append(warning)
         return engine
 
     def _check(self) -> None:
@@ -347,52 +328,31 @@ class _Evaluation:
                     f"{unseen} test images have a class of {name!r} that train lacks; left out"
                 )
 
-    def _task_pairs(self) -> list[_Pair]:
-        asked = [(row, task) for row, example in enumerate(self.examples["test"]) for task in example.tasks]
-        frequency: dict[str, int] = defaultdict(int)
-        for _, task in asked:
-            frequency[task.question] += 1
-        by_subject: dict[str, list[_Pair]] = defaultdict(list)
-        for row, task in asked:
-            subject = task.question if frequency[task.question] >= _LEAST_PER_QUESTION else _OTHER_QUESTIONS
-            by_subject[subject].append(
-                _Pair(row, subject, task.question, task.choices, normalise(task.answer), task.answers)
-            )
-        return self._spread(by_subject)
-
-    def _private_pairs(self) -> list[_Pair]:
-        by_subject = {
+    def _questions(self) -> tuple[list[_Asked], list[_Asked]]:
+        """Draw what is asked about tasks and about private attributes; note the chance floors of all."""
+        count, seed = self.settings.queries_per_point, self.settings.seed
+        tasks = task_pairs(self.examples["test"])
+        private = {
             name: [
-                _Pair(row, name, question, self.attributes[name], example.private[name], style="direct")
+                Pair(row, name, question, self.attributes[name], example.private[name])
                 for row, example in enumerate(self.examples["test"])
                 if example.private.get(name) in self.attributes[name]
             ]
             for name, question in self.settings.private_questions.items()
         }
-        drawn = self._spread(by_subject)
-        return [pair._replace(style=style) for style in self.settings.styles for pair in drawn]
-
-    def _spread(self, by_subject: Mapping[str, Sequence[_Pair]]) -> list[_Pair]:
-        """Draw the same number of pairs for each subject, as far as they last; note the chance floors of all."""
-        drawn = []
-        for index, (subject, pairs) in enumerate(by_subject.items()):
-            answers = Counter(pair.answer for pair in pairs)
-            self.floors[subject] = max(answers.values()) / len(pairs)
-            share, rest = divmod(self.settings.queries_per_point, len(by_subject))
-            order = torch.randperm(len(pairs), generator=self._generator(f"pairs/{subject}"))
-            drawn += [pairs[position] for position in order[: share + (index < rest)]]
-        return drawn
-
-    def _numbered(self, split: Split) -> Tensor:
-        """Number the groups of a split's images; an image without one is its own."""
-        names = [example.group or f"{row}/" for row, example in enumerate(self.examples[split])]
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        return torch.tensor([numbers[name] for name in names])
+        self.floors = chance_floors(tasks)
+        self.private_floors = chance_floors(private)
+        return (
+            [_Asked(pair, None) for pair in draw_pairs(tasks, count, seed=seed)],
+            [
+                _Asked(pair, style)
+                for style in self.settings.styles
+                for pair in draw_pairs(private, count, seed=seed)
+            ],
+        )
 
     def _generator(self, purpose: str) -> torch.Generator:
-        """Randomness keyed by purpose, so that neither the order of calls nor parallel work matters."""
-        key = hashlib.sha256(f"{self.settings.seed}/{purpose}".encode()).digest()
-        return torch.Generator().manual_seed(int.from_bytes(key[:7]))
+        return keyed_generator(self.settings.seed, purpose)
 
     # -- attackers -----------------------------------------------------------------------------------------------
 
@@ -417,7 +377,8 @@ class _Evaluation:
             subjects, tuple(tuple(example.texts.get(each) for each in subjects) for example in test)
         )
         rows = self._rows_of_pairs()
-        people = People(self._numbered("train")[rows], self._numbered("val"), self.groups)
+        train, val = (group_numbers(self.examples[split]) for split in ("train", "val"))
+        people = People(train[rows], val, self.groups)
         wanted = [each for each in self.settings.attacks if each != "repeated"]
         return Audit(
             wanted, people, words, self.groups, embedder=embedder, pictures=self.settings.text_pictures
@@ -512,7 +473,7 @@ class _Evaluation:
         sent: dict[int, bytes] | None = None,
     ) -> LabelledImages:
         """Protect images of one split; pictures that are to be asked about are put into ``sent``."""
-        wanted = set() if sent is None else {pair.row for pair in self._pairs(setting)}
+        wanted = set() if sent is None else {asked.pair.row for asked in self._pairs(setting)}
         examples = self.examples[split]
 
         def arrive(row: int) -> Image.Image:
@@ -540,41 +501,44 @@ class _Evaluation:
 
     # -- the chat model ------------------------------------------------------------------------------------------
 
-    def _pairs(self, setting: _Setting) -> list[_Pair]:
+    def _pairs(self, setting: _Setting) -> list[_Asked]:
         """What is asked at a setting: tasks everywhere, private questions about our pictures and originals."""
         if setting.name == _ORIGINALS and not self.settings.query_originals:
             return []
-        return [*self.task_pairs, *(self.private_pairs if setting.name in {OURS, _ORIGINALS} else [])]
+        return [*self.tasks, *(self.private if setting.name in {OURS, _ORIGINALS} else [])]
 
     def ask(self, oracle: Oracle, ledger: Ledger) -> None:
         """Ask everything in one batch, so that the budget is checked before the first query."""
-        asked = [
-            (setting, pair)
+        everything = [
+            (setting, asked)
             for setting in (self.originals, *self.operating_points)
-            for pair in self._pairs(setting)
+            for asked in self._pairs(setting)
         ]
-        queries = [self._query(self.seen[setting].sent[pair.row], pair) for setting, pair in asked]
+        queries = [
+            self._query(self.seen[setting].sent[asked.pair.row], asked) for setting, asked in everything
+        ]
         before, _ = ledger.spent()
         count = iter(range(1, len(queries) + 1))
         answers = oracle.ask(
             queries, purpose="evaluate", on_answer=lambda: self.tell(Phase("ask", next(count), len(queries)))
         )
-        for (setting, pair), answer in zip(asked, answers, strict=True):
-            self.seen[setting].answers[pair] = answer
+        for (setting, asked), answer in zip(everything, answers, strict=True):
+            self.seen[setting].answers[asked] = answer
         after, _ = ledger.spent()
         self.queries = QueryCount(
-            tasks=sum(pair.style is None for _, pair in asked),
-            private=sum(pair.style is not None for _, pair in asked),
-            originals=sum(setting is self.originals for setting, _ in asked),
+            tasks=sum(asked.style is None for _, asked in everything),
+            private=sum(asked.style is not None for _, asked in everything),
+            originals=sum(setting is self.originals for setting, _ in everything),
             paid=after - before,
             lost=sum(answer is None for answer in answers),
         )
 
-    def _query(self, image: bytes, pair: _Pair) -> Query:
-        if pair.style is None:
+    def _query(self, image: bytes, asked: _Asked) -> Query:
+        pair, style = asked
+        if style is None:
             return Query(image, pair.question, pair.choices)
-        generator = self._generator(f"ask/{pair.style}/{pair.subject}/{pair.row}")
-        return ask(image, pair.question, pair.choices, pair.style, generator=generator)
+        generator = self._generator(f"ask/{style}/{pair.subject}/{pair.row}")
+        return ask(image, pair.question, pair.choices, style, generator=generator)
 
     # -- the report ----------------------------------------------------------------------------------------------
 
@@ -729,62 +693,57 @@ class _Evaluation:
     def _judge_tasks(
         self, setting: _Setting, ceilings: Ceilings | None
     ) -> tuple[tuple[Reading, ...], Estimate | None]:
-        pairs = [(pair, answer) for pair, answer in self.seen[setting].answers.items() if pair.style is None]
-        columns, refusals = [], []
-        for subject in dict.fromkeys(pair.subject for pair, _ in pairs):
-            names: dict[str, int] = {}
-            scores, classes = torch.full((len(pairs),), math.nan), torch.zeros(len(pairs))
-            kinds: Counter[str] = Counter()
-            for position, (pair, answer) in enumerate(pairs):
-                if pair.subject != subject or answer is None:
-                    continue
-                found = kind(answer.text, pair.choices)
-                kinds[found] += 1
-                scores[position] = pair.score(answer.text, self.same_meaning) if found == "usable" else 0.0
-                classes[position] = names.setdefault(pair.answer, len(names))
-            ceiling = None if ceilings is None else ceilings.get((_CHAT_MODEL, subject), 1.0)
-            unusable = kinds.total() - kinds["usable"]
-            columns.append(Column(subject, scores, classes, self.floors[subject], ceiling, unusable))
-            refusals.append(kinds["refused"])
-        groups = torch.stack([self.groups[pair.row] for pair, _ in pairs]) if pairs else self.groups
-        readings, mean = judge(_CHAT_MODEL, columns, groups, generator=self._generator("bootstrap/tasks"))
-        return _with_refusals(readings, refusals), mean
+        pairs, answers = self._answered(setting, None)
+        reached = None if ceilings is None else {subject: value for (_, subject), value in ceilings.items()}
+        found = columns(pairs, answers, self.floors, reached, self.same_meaning)
+        return judge(_CHAT_MODEL, found, self._groups_of(pairs), generator=self._generator("bootstrap/tasks"))
 
     def _judge_private(self, setting: _Setting, ceilings: Ceilings | None) -> tuple[Reading, ...]:
         """Judge the chat model's answers about private attributes, each style of asking apart."""
         result: list[Reading] = []
         for style in self.settings.styles:
             reader = _CHAT_MODEL if style == "direct" else f"{_CHAT_MODEL}, {style}"
-            pairs = [
-                (pair, answer) for pair, answer in self.seen[setting].answers.items() if pair.style == style
-            ]
-            columns, refusals = [], []
-            for subject in dict.fromkeys(pair.subject for pair, _ in pairs):
-                asked = [each for each in pairs if each[0].subject == subject]
+            pairs, answers = self._answered(setting, style)
+            found = []
+            for subject in dict.fromkeys(pair.subject for pair in pairs):
+                mine = torch.tensor([pair.subject == subject for pair in pairs])
+                texts = [
+                    None if answer is None else answer.text
+                    for pair, answer in zip(pairs, answers, strict=True)
+                    if pair.subject == subject
+                ]
                 options = self.attributes[subject]
-                reply = hear([None if answer is None else answer.text for _, answer in asked], options)
-                labels = torch.tensor([options.index(pair.answer) for pair, _ in asked])
-                mine = torch.tensor([pair.subject == subject for pair, _ in pairs])
+                reply = hear(texts, options)
+                labels = torch.tensor(
+                    [options.index(pair.answer) for pair in pairs if pair.subject == subject]
+                )
                 scores, classes = (
                     torch.full((len(pairs),), math.nan),
                     torch.zeros(len(pairs), dtype=torch.long),
                 )
                 scores[mine], classes[mine] = reply.scores(labels), labels
-                ceiling = None if ceilings is None else ceilings.get((reader, subject), 1.0)
-                unusable = reply.refused + reply.unfit
-                columns.append(Column(subject, scores, classes, self.floors[subject], ceiling, unusable))
-                refusals.append(reply.refused)
-            groups = torch.stack([self.groups[pair.row] for pair, _ in pairs]) if pairs else self.groups
-            readings, _ = judge(reader, columns, groups, generator=self._generator("bootstrap/private"))
-            result += _with_refusals(readings, refusals)
+                found.append(
+                    Column(
+                        subject,
+                        scores,
+                        classes,
+                        self.private_floors[subject],
+                        None if ceilings is None else ceilings.get((reader, subject), 1.0),
+                        reply.refused + reply.unfit,
+                        reply.refused,
+                    )
+                )
+            generator = self._generator("bootstrap/private")
+            result += judge(reader, found, self._groups_of(pairs), generator=generator)[0]
         return tuple(result)
 
+    def _answered(self, setting: _Setting, style: Style | None) -> tuple[list[Pair], list[Answer | None]]:
+        answers = self.seen[setting].answers
+        chosen = [asked for asked in answers if asked.style == style]
+        return [asked.pair for asked in chosen], [answers[asked] for asked in chosen]
 
-def _with_refusals(readings: Sequence[Reading], refusals: Sequence[int]) -> tuple[Reading, ...]:
-    return tuple(
-        reading.model_copy(update={"refused": count})
-        for reading, count in zip(readings, refusals, strict=True)
-    )
+    def _groups_of(self, pairs: Sequence[Pair]) -> Tensor:
+        return torch.stack([self.groups[pair.row] for pair in pairs]) if pairs else self.groups
 
 
 def _ceilings(

@@ -242,6 +242,17 @@ class Ledger:
             if missing:
                 self._check(missing, missing - len(owners), budget)
 
+    def count_new(self, queries: Sequence[Query]) -> int:
+        """How many different queries were never sent.
+
+        Raises:
+            LedgerError: If the file can't be read.
+        """
+        keys = {self.key(query) for query in queries}
+        with self._lock, self._explained("read"):
+            answered, owners = self._look_up(keys)
+        return len(keys) - len(answered) - len(owners)
+
     def record(self, query: Query, answer: Answer) -> None:
         """Write an answer down; it is on disk when this returns.
 

@@ -409,6 +409,7 @@ class Column(NamedTuple):
     ceiling: float | None
     """What counts as 1; ``None`` for the mean score itself, as for the reading of originals."""
     unusable: int = 0
+    refused: int = 0
 
 
 def judge(
@@ -454,6 +455,7 @@ def judge(
                 scaled=value,
                 count=int(known.sum()),
                 unusable=column.unusable,
+                refused=column.refused,
             )
         )
     return tuple(readings), _estimate(torch.stack(scaled).mean(dim=0)) if scaled else None

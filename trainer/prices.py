@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from langchain_vpp.pixels import decode_image
 from langchain_vpp.protector import working_size
 from trainer.data import answer_space, references
 from trainer.ledger import Price, Query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from trainer.config import TrainerConfig
     from trainer.data import Dataset
@@ -157,13 +159,63 @@ def estimate(config: TrainerConfig, dataset: Dataset, model: str, price: Price |
         DataError: If a picture can't be read.
     """
     train, validation = _queries(config, dataset)
-    requests = train.requests + validation
-    queries = train.queries + validation
+    prompts, answers = _texts(dataset)
+    return _estimate(
+        _Load(
+            train.queries + validation, train.requests + validation, together=config.questions_per_call > 1
+        ),
+        _canvas(dataset, config.protector.working_resolution),
+        _text_tokens(prompts, answers),
+        model,
+        price,
+    )
+
+
+def estimate_queries(
+    queries: Sequence[Query], model: str, price: Price | None = None, *, questions_per_call: int = 1
+) -> Estimate:
+    """Foresee what some queries cost, without asking them.
+
+    Args:
+        queries: Equal ones are asked once.
+        model: The chat model's name, alone or as ``provider:name``.
+        price: The user's own; the list price if not given.
+        questions_per_call: Most questions about one picture in one request.
+    """
+    asked = dict.fromkeys(queries)
+    by_image = Counter(query.image for query in asked)
+    sizes = [decode_image(image).size for image in list(by_image)[:_PICTURES_LOOKED_AT]]
+    return _estimate(
+        _Load(
+            len(asked),
+            sum(math.ceil(count / questions_per_call) for count in by_image.values()),
+            together=questions_per_call > 1,
+        ),
+        (max(width for width, _ in sizes), max(height for _, height in sizes)),
+        _text_tokens(
+            [query.prompt for query in asked],
+            [choice for query in asked for choice in query.choices or ("one word",)],
+        ),
+        model,
+        price,
+    )
+
+
+class _Load(NamedTuple):
+    queries: int
+    requests: int
+    together: bool
+    """Whether several questions may share a request."""
+
+
+def _estimate(
+    load: _Load, size: tuple[int, int], text_tokens: tuple[int, int], model: str, price: Price | None
+) -> Estimate:
+    queries, requests, together = load
+    (width, height), (prompt, answer) = size, text_tokens
     listed = list_price(model)
-    width, height = _canvas(dataset, config.protector.working_resolution)
     image_tokens = (_GPT_4 if listed is None else listed.image_tokens)(width, height)
-    prompt, answer = _text_tokens(dataset)
-    overhead = _ANSWER_OVERHEAD if config.questions_per_call > 1 else 0
+    overhead = _ANSWER_OVERHEAD if together else 0
     input_tokens = requests * (image_tokens + _PROMPT_OVERHEAD) + queries * prompt
     output_tokens = queries * (answer + overhead)
     charged = price or (None if listed is None else listed.price)
@@ -223,12 +275,16 @@ def _canvas(dataset: Dataset, working_resolution: int) -> tuple[int, int]:
     return max(width for width, _ in sizes), max(height for _, height in sizes)
 
 
-def _text_tokens(dataset: Dataset) -> tuple[int, int]:
-    """Mean tokens of a question and most tokens of an answer."""
+def _texts(dataset: Dataset) -> tuple[list[str], list[str]]:
+    """What may be asked and answered."""
     tasks = [task for example in dataset.split("train") for task in example.tasks]
-    prompts = [len(Query(b"", task.question, task.choices).prompt) for task in tasks]
-    answers = [len(text) for task in tasks for text in task.choices or (task.answer,)]
+    prompts = [Query(b"", task.question, task.choices).prompt for task in tasks]
+    return prompts, [text for task in tasks for text in task.choices or (task.answer,)]
+
+
+def _text_tokens(prompts: Sequence[str], answers: Sequence[str]) -> tuple[int, int]:
+    """Mean tokens of a question and most tokens of an answer."""
     return (
-        math.ceil(sum(prompts) / len(prompts) / _CHARACTERS_PER_TOKEN),
-        math.ceil(max(answers) / _CHARACTERS_PER_TOKEN) + 1,
+        math.ceil(sum(map(len, prompts)) / len(prompts) / _CHARACTERS_PER_TOKEN),
+        math.ceil(max(map(len, answers)) / _CHARACTERS_PER_TOKEN) + 1,
     )

@@ -54,11 +54,14 @@ from trainer.arithmetic import fast_arithmetic
 from trainer.assessor import Assessor, privacy_loss
 from trainer.courier import Courier
 from trainer.data import Dataset, answer_space, as_image, as_tensor, check_for_training, references
-from trainer.ledger import Answer, Budget, Ledger, Price, Query
+from trainer.ledger import Answer, Budget, Ledger, Price
 from trainer.metrics import MetricsLog
 from trainer.named_model import model_identity
 from trainer.oracle import Counts, Oracle
-from trainer.scoring import chosen, distribution
+from trainer.provenance import note_training_pictures
+from trainer.randomness import keyed_generator
+from trainer.scoring import distribution
+from trainer.validation import Validation, as_query, encode, is_right, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -93,15 +96,31 @@ class Progress(NamedTuple):
     """What the training assessor reads lately, over all levels: 0 at chance, 1 all."""
 
 
+class _Point(NamedTuple):
+    """Of a front; see :class:`~langchain_vpp.artifact.FrontPoint`."""
+
+    level: float
+    leak: float
+    utility: float
+    answers: int = 0
+
+
 class _Candidate(NamedTuple):
-    """Weights that were measured on the validation split; as a dictionary, part of the checkpoint."""
+    """Weights that were measured on the validation split."""
 
     step: int
     weights: dict[str, Tensor]
     knots: tuple[float, ...]
-    front: tuple[tuple[float, float, float], ...]
-    """Level, leak and utility of each point."""
+    front: tuple[_Point, ...]
     hypervolume: float
+
+    def plain(self) -> dict[str, Any]:
+        """Of types that torch loads without unpickling."""
+        return self._asdict() | {"front": [tuple(point) for point in self.front]}
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> Self:
+        return cls(**(plain | {"front": tuple(_Point(*point) for point in plain["front"])}))
 
 
 class Trainer:
@@ -321,6 +340,7 @@ class _Run:
         self.images = self.dataset.pixels(train, self.config.protector.working_resolution)
         self.labels = self.dataset.labels(train)
         self.references = references(train, self.space)
+        self.pictures = self.dataset.picture_digests("train")
         self._build()
         self._check_budget()
         resumed = checkpoint.exists()
@@ -444,7 +464,7 @@ class _Run:
         generator = self._generator("batch", self.step)
         rows, images, level = self._draw(generator)
         protected = self.protector.at_network_level(images, level)
-        encoded, sent = self._encode(protected.detach())
+        encoded, sent = encode(protected.detach())
         # Straight through the encoder (Bengio et al., 2013): the values that arrive with the gradient of what was
         # encoded. Otherwise the protector hides the task in detail that the student reads and the encoder drops.
         protected = protected + (sent.float() / 255 - protected).detach()
@@ -490,7 +510,7 @@ class _Run:
         rows, images, level = self._draw(self._generator(f"assessor/{turn}", self.step))
         with torch.no_grad():
             protected = self.protector.at_network_level(images, level)
-        return self._encode(protected)[1].float() / 255, level, self.labels[rows]
+        return encode(protected)[1].float() / 255, level, self.labels[rows]
 
     def _assessor_step(self, protected: Tensor, level: Tensor, labels: Tensor) -> Tensor:
         """Let the assessor follow the protector; returns its loss."""
@@ -501,12 +521,6 @@ class _Run:
         torch.nn.utils.clip_grad_norm_(self.assessor.parameters(), 1.0)
         self.assessor_optimizer.step()
         return loss.detach()
-
-    @staticmethod
-    def _encode(protected: Tensor) -> tuple[list[bytes], Tensor]:
-        """Encode images as they are sent, and return them also as they arrive, ``uint8`` of the same shape."""
-        encoded = [encode_image(as_image(image)) for image in protected]
-        return encoded, torch.stack([as_tensor(decode_image(each)) for each in encoded])
 
     def _scalarised(self, utility: Tensor, privacy: Tensor, level: Tensor) -> tuple[Tensor, ...]:
         """One objective, or one for utility and one for privacy whose gradients are to be aggregated; ``[B]`` each."""
@@ -566,8 +580,10 @@ class _Run:
         asked = list(zip(probes.rows.tolist(), probes.questions.tolist(), strict=True))
         queries = [
             # An image of the batch has been encoded already; to encode what arrived once more would change it.
-            self._as_query(
-                encoded[row] if torch.equal(image, arrived[row]) else encode_image(as_image(image)), question
+            as_query(
+                self.space,
+                encoded[row] if torch.equal(image, arrived[row]) else encode_image(as_image(image)),
+                question,
             )
             for image, (row, question) in zip(probes.images, asked, strict=True)
         ]
@@ -580,30 +596,17 @@ class _Run:
             if answer is not None:
                 kept.append((query.image, question, answer))
                 self.asked.append((self.ledger.key(query), question))
-                self.right.append(self._is_right(answer, question, int(references[row, question])))
+                self.right.append(is_right(self.space, answer, question, int(references[row, question])))
         if kept:
             self.estimator.observe(self._records(kept), Probes(*(column[known] for column in probes)))
-
-    def _as_query(self, image: bytes, question: int) -> Query:
-        return Query(image, self.space.questions[question], self._options(question))
-
-    def _options(self, question: int) -> tuple[str, ...]:
-        return tuple(
-            answer
-            for answer, allowed in zip(self.space.answers, self.space.candidates[question], strict=True)
-            if allowed
-        )
-
-    def _is_right(self, answer: Answer, question: int, reference: int) -> float:
-        options = self._options(question)
-        index = chosen(answer.text, options)
-        return float(index is not None and options[index] == self.space.answers[reference])
 
     def _records(self, answered: Sequence[tuple[bytes, int, Answer]]) -> Records:
         """Records of one or more answers, each with the picture that was sent and the question."""
         targets = torch.zeros(len(answered), len(self.space.answers))
         for row, (_, question, answer) in zip(targets, answered, strict=True):
-            row[self.space.candidates[question]] = torch.tensor(distribution(answer, self._options(question)))
+            row[self.space.candidates[question]] = torch.tensor(
+                distribution(answer, options(self.space, question))
+            )
         images = torch.stack([as_tensor(decode_image(image)) for image, _, _ in answered])
         return Records(images, torch.tensor([question for _, question, _ in answered]), targets)
 
@@ -632,10 +635,9 @@ class _Run:
                 steps=chosen.step,
                 seed=self.config.seed,
                 data_digest=self.dataset.digest,
-                front=tuple(
-                    FrontPoint(level=level, leak=leak, utility=utility)
-                    for level, leak, utility in chosen.front
-                ),
+                training_digest=note_training_pictures(self.folder, self.pictures),
+                questions_per_call=self.config.questions_per_call,
+                front=tuple(FrontPoint(**point._asdict()) for point in chosen.front),
                 front_measured_by="the training assessor and the chat model, on the validation split"
                 if chosen.front
                 else "",
@@ -648,24 +650,21 @@ class _Run:
 
     def _measured(self) -> _Candidate:
         """Calibrate the level of the averaged weights and measure their front on the validation split."""
-        images, labels, answers = self._validation_split
+        validation = self._validation
         self.assessor.eval()
-        leaks = [self._leak(images, labels, level) for level in _CALIBRATION_LEVELS]
+        leaks = [self._leak(validation.images, validation.labels, level) for level in _CALIBRATION_LEVELS]
         weights = {name: tensor.clone() for name, tensor in self.averaged.state_dict().items()}
         candidate = _Candidate(
             self.step, weights, spread_levels(_CALIBRATION_LEVELS, leaks, _KNOTS), front=(), hypervolume=0.0
         )
-        front = self._front(self._protector_of(candidate), images, labels, answers)
+        front = self._front(self._protector_of(candidate))
         # What lies beyond [0, 1] is noise.
-        area = hypervolume([(max(leak, 0.0), min(utility, 1.0)) for _, leak, utility in front])
+        area = hypervolume([(max(point.leak, 0.0), min(point.utility, 1.0)) for point in front])
         return candidate._replace(front=front, hypervolume=area)
 
     @cached_property
-    def _validation_split(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Images, private labels and reference answers."""
-        examples = self.dataset.split("val")
-        images = self.dataset.pixels(examples, self.config.protector.working_resolution)
-        return images, self.dataset.labels(examples), references(examples, self.space)
+    def _validation(self) -> Validation:
+        return Validation.of(self.dataset, self.config.protector.working_resolution)
 
     def _protector_of(self, candidate: _Candidate) -> Protector:
         config = self.config.protector.model_copy(update={"level_knots": candidate.knots})
@@ -690,37 +689,22 @@ class _Run:
         )
         return float(((accuracy - chance) / (1 - chance)).mean())
 
-    def _front(
-        self, protector: Protector, images: Tensor, labels: Tensor, answers: Tensor
-    ) -> tuple[tuple[float, float, float], ...]:
-        count = self._validation_queries
-        pairs = (answers >= 0).nonzero()
-        if count < 1 or not len(pairs):
+    def _front(self, protector: Protector) -> tuple[_Point, ...]:
+        validation = self._validation
+        pairs = validation.pairs(self._validation_queries, seed=self.config.seed)
+        if not len(pairs):
             return ()
         points = []
         for index, level in enumerate(_FRONT_LEVELS):
-            picked = pairs[torch.randperm(len(pairs), generator=self._generator("front"))[:count]]
-            with torch.no_grad():
-                protected = protector(images[picked[:, 0]].float() / 255, torch.full((len(picked),), level))
-            queries = [
-                self._as_query(image, int(question))
-                for image, question in zip(self._encode(protected)[0], picked[:, 1], strict=True)
-            ]
-            right, chance = [], []
-            for (row, question), answer in zip(
-                picked, self.oracle.ask(queries, purpose="validate"), strict=True
-            ):
-                if answer is not None:
-                    right.append(self._is_right(answer, int(question), int(answers[row, question])))
-                    chance.append(1 / len(self._options(int(question))))
+            queries = validation.queries(protector, level, pairs)
+            scores = validation.score(pairs, self.oracle.ask(queries, purpose="validate"))
             network_level = float(protector.calibrated(torch.tensor([level])))
-            floor = sum(chance) / max(len(chance), 1)
-            utility = (sum(right) / max(len(right), 1) - floor) / (1 - floor)
-            points.append((level, self._leak(images, labels, network_level), utility))
+            leak = self._leak(validation.images, validation.labels, network_level)
+            points.append(_Point(level, leak, scores.utility, scores.answers))
             self._tell("validation", index + 1, len(_FRONT_LEVELS))
         return tuple(points)
 
-    def _presets(self, protector: Protector, front: Sequence[tuple[float, float, float]]) -> dict[str, float]:
+    def _presets(self, protector: Protector, front: Sequence[_Point]) -> dict[str, float]:
         """The most private levels at which a given share of the utility at level 0 is still expected.
 
         The estimator says what to expect; if it can't, the measured front does, with straight lines in between. There,
@@ -728,8 +712,8 @@ class _Run:
         """
         utility = self._expected_utility(protector)
         if utility is None and front:
-            measured = itertools.accumulate((point[2] for point in front), min)
-            utility = np.interp(_PRESET_LEVELS, [point[0] for point in front], list(measured)).tolist()
+            measured = itertools.accumulate((point.utility for point in front), min)
+            utility = np.interp(_PRESET_LEVELS, [point.level for point in front], list(measured)).tolist()
         if utility is None:
             return {}
         presets = {
@@ -747,7 +731,7 @@ class _Run:
 
     def _expected_utility(self, protector: Protector) -> list[float] | None:
         """Share of right answers that the estimator expects at each preset level, if it expects any."""
-        images, _, answers = self._validation_split
+        images, answers = self._validation.images, self._validation.references
         expected = []
         for level in _PRESET_LEVELS:
             right = []
@@ -767,8 +751,7 @@ class _Run:
 
     def _generator(self, purpose: str, step: int = 0) -> torch.Generator:
         """Randomness keyed by purpose and step: nothing needs to be saved, and no order of calls matters."""
-        key = f"{self.config.seed}/{purpose}/{step}".encode()
-        return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(key).digest()[:7]))
+        return keyed_generator(self.config.seed, purpose, step)
 
     def _fingerprint(self) -> str:
         free = {
@@ -800,7 +783,7 @@ class _Run:
             "assessor": self.assessor.state_dict(),
             "assessor_optimizer": self.assessor_optimizer.state_dict(),
             "estimator": self.estimator.state_dict(),
-            "best": None if self.best is None else self.best._asdict(),
+            "best": None if self.best is None else self.best.plain(),
             "stale": self.stale,
         }
         path = self.folder / "checkpoint.pt"
@@ -842,7 +825,7 @@ class _Run:
         self.assessor.load_state_dict(state["assessor"])
         self.assessor_optimizer.load_state_dict(state["assessor_optimizer"])
         self.estimator.load_state_dict(state["estimator"], self._recall)
-        self.best = None if state["best"] is None else _Candidate(**state["best"])
+        self.best = None if state["best"] is None else _Candidate.of(state["best"])
         self.stale = state["stale"]
 
     def _recall(self) -> Records | None:

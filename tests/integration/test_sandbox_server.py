@@ -157,7 +157,7 @@ def test_stop_max_tokens_and_unknown_options_are_tolerated(server):
 
 def test_models_and_health(server):
     listed = httpx.get(f"{server.base_url}/models", trust_env=False).json()
-    assert [entry["id"] for entry in listed["data"]] == ["sandbox"]
+    assert [entry["id"] for entry in listed["data"]][:2] == ["sandbox", "sandbox-b"]
     assert httpx.get(server.base_url.removesuffix("/v1") + "/health", trust_env=False).status_code == 200
 
 

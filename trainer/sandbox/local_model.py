@@ -105,22 +105,40 @@ class AttributeNetwork(nn.Module):
                 module.fold()
 
 
-class SceneNetwork(AttributeNetwork):
-    """Convolutions down to 8 x 8 cells, four attention maps over them, and a linear head for each attribute.
+class SceneReader(AttributeNetwork):
+    """What a network for scenes ends with: four attention maps over its cells, and a linear head for each attribute.
 
     The attention maps are shared because colours are learned first: they then show the digits' heads where to
     look. A hidden layer in the heads kept the digits from being learned at all.
+
+    Args:
+        channels: Of the cells.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
+        self.look = nn.Conv2d(channels, 4, kernel_size=1)
+        self.norm = nn.LayerNorm(channels * 6)
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(channels * 6, len(choices)) for name, choices in CHOICES.items()}
+        )
+
+    def read(self, cells: Tensor, attributes: Sequence[str]) -> dict[str, Tensor]:
+        """Return logits from cells, ``[B, C, h, w]``."""
+        flat = cells.flatten(2)  # [B, C, cells]
+        look = self.look(cells).flatten(2).softmax(2)  # [B, 4, cells]
+        seen = torch.bmm(look, flat.transpose(1, 2)).flatten(1)  # [B, 4 * C]
+        summary = self.norm(torch.cat([seen, flat.mean(2), flat.amax(2)], dim=1))
+        return {name: self.heads[name](summary) for name in attributes}
+
+
+class SceneNetwork(SceneReader):
+    """Convolutions down to 8 x 8 cells."""
+
+    def __init__(self) -> None:
+        super().__init__(128)
         widths = ((3, 24, 2), (24, 48, 2), (48, 64, 1), (64, 64, 1), (64, 128, 2), (128, 128, 1))
         self.blocks = nn.ModuleList(Block(*width) for width in widths)
-        self.look = nn.Conv2d(128, 4, kernel_size=1)
-        self.norm = nn.LayerNorm(128 * 6)
-        self.heads = nn.ModuleDict(
-            {name: nn.Linear(128 * 6, len(choices)) for name, choices in CHOICES.items()}
-        )
 
     def attend(
         self, images: Tensor, attributes: Sequence[str]
@@ -129,11 +147,7 @@ class SceneNetwork(AttributeNetwork):
         cells = images - 0.5
         for block in self.blocks:
             cells = block(cells)
-        flat = cells.flatten(2)  # [B, C, cells]
-        look = self.look(cells).flatten(2).softmax(2)  # [B, 4, cells]
-        seen = torch.bmm(look, flat.transpose(1, 2)).flatten(1)  # [B, 4 * C]
-        summary = self.norm(torch.cat([seen, flat.mean(2), flat.amax(2)], dim=1))
-        return {name: self.heads[name](summary) for name in attributes}, {}
+        return self.read(cells, attributes), {}
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from langchain_vpp.errors import ProtectionError
 from langchain_vpp.pixels import decode_image
 from trainer.sandbox.card_model import CARDS
 from trainer.sandbox.local_model import SCENES, LocalVisionModel
+from trainer.sandbox.patch_model import SCENES_B
 from trainer.sandbox.questions import numbered
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from trainer.sandbox.local_model import Reply
 
 MODEL_NAME: Final = SCENES.name
-"""The model that answers about drawn scenes; the one for staff cards is there once it has been trained."""
+"""The model that answers about drawn scenes; the others are there once they have been trained."""
 MAX_BODY: Final = 32 * 2**20
 """Longest request body, bytes."""
 
@@ -291,7 +292,7 @@ def serve(
         ArtifactError: If a model can't be loaded.
     """
     torch.set_num_threads(1)  # one image is too small to share among threads
-    subjects = [SCENES] + [CARDS] * CARDS.weights.is_dir()
+    subjects = [SCENES, *(each for each in (SCENES_B, CARDS) if each.weights.is_dir())]
     app = create_app(*(LocalVisionModel.load(subject=subject) for subject in subjects), record=record)
     # With the protocol named, asyncio turns Nagle's algorithm off; without it each small answer waits 40 ms.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:

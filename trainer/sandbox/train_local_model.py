@@ -1,8 +1,9 @@
-"""Train the weights of a local vision model: ``python -m trainer.sandbox.train_local_model [scenes | cards]``.
+"""Train the weights of a local vision model: ``python -m trainer.sandbox.train_local_model SUBJECT``.
 
-Other processes draw what this one learns from. A scene is drawn for one step and never seen again; that takes about
-ten minutes on two cores. A card takes longer to draw than to learn from, so a number of them are drawn first and seen
-several times. A run that was stopped goes on from its checkpoint when the same command is given.
+The subjects are ``scenes``, ``scenes-b`` (the same for the second model) and ``cards``. Other processes draw what this
+one learns from. A scene is drawn for one step and never seen again; that takes about ten minutes on two cores. Where
+drawing takes as long as learning, a number of pictures are drawn first and seen several times. A run that was stopped
+goes on from its checkpoint when the same command is given.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from trainer.arithmetic import fast_arithmetic
 from trainer.sandbox.card_model import CARDS
 from trainer.sandbox.cards import draw_card
 from trainer.sandbox.local_model import SCENES, AttributeNetwork, LocalVisionModel, Subject, to_tensor
+from trainer.sandbox.patch_model import SCENES_B
 from trainer.sandbox.portraits import read_portraits
 from trainer.sandbox.scenes import draw_scene
 
@@ -95,6 +97,21 @@ SCENE_COURSE: Final = Course(
     peak_rate=2.5e-3,
 )
 """The drawn scenes."""
+
+SECOND_SCENE_COURSE: Final = replace(
+    SCENE_COURSE,
+    subject=SCENES_B,
+    about={
+        "what": "Second local vision model of the sandbox, of another architecture: answers about the same scenes.",
+        "script": "python -m trainer.sandbox.train_local_model scenes-b",
+        "licence": "MIT, as the package",
+    },
+    steps=1400,
+    batch=48,
+    peak_rate=1.5e-3,
+    different=20_000,
+)
+"""The drawn scenes, for the network of :mod:`trainer.sandbox.patch_model`."""
 
 
 def card_course(faces: Path) -> Course:
@@ -456,7 +473,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 when done, 2 if something that was given can't be used.
     """
     parser = argparse.ArgumentParser(description="Train a local vision model of the sandbox.")
-    parser.add_argument("subject", nargs="?", choices=("scenes", "cards"), default="scenes")
+    parser.add_argument("subject", nargs="?", choices=("scenes", "scenes-b", "cards"), default="scenes")
     parser.add_argument("--faces", type=Path, help="portraits for cards: labels.csv, train/ and val/")
     parser.add_argument("--out", type=Path, help="folder for the weights; by default the package's own")
     parser.add_argument("--checkpoint", type=Path, help="by default next to the weights")
@@ -473,7 +490,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1 if given.device == "cpu" else torch.get_num_threads())  # the other core draws
     try:
-        course = SCENE_COURSE if given.subject == "scenes" else card_course(given.faces)
+        drawn = {"scenes": SCENE_COURSE, "scenes-b": SECOND_SCENE_COURSE}
+        course = drawn[given.subject] if given.subject in drawn else card_course(given.faces)
         overrides = {
             name: getattr(given, name) for name in ("steps", "batch") if getattr(given, name) is not None
         }
