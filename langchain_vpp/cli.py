@@ -25,7 +25,7 @@ from contextlib import closing, nullcontext
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 import typer
 from rich.console import Console
@@ -121,7 +121,7 @@ def _options(
     pass
 
 
-_Attack = Literal["identity", "inversion", "repeated", "text", "prompted", "all"]
+_ATTACKS: Final = ("identity", "inversion", "repeated", "text", "prompted", "all")
 _Artifact = Annotated[
     str, typer.Argument(help="Folder of a trained protector, or `default` for the one that comes along.")
 ]
@@ -376,7 +376,7 @@ def evaluate(
         bool, typer.Option("--query-originals", help="Also send UNPROTECTED test images, as the reference.")
     ] = False,
     attack: Annotated[
-        list[_Attack] | None,
+        list[str] | None,
         typer.Option(
             "--attack",
             help="Besides classifiers: identity, inversion, repeated, text (extra ocr), prompted (private questions in "
@@ -685,10 +685,14 @@ def _completed(
     return settings.model_copy(update=update)
 
 
-def _attacks(names: Sequence[_Attack]) -> dict[str, Any]:
+def _attacks(names: Sequence[str]) -> dict[str, Any]:
     """Settings for what was asked for on the command line."""
     chosen = set(names)
-    further = [each for each in get_args(_Attack) if each in chosen or "all" in chosen]
+    if unknown := sorted(chosen - set(_ATTACKS)):
+        raise _InputError(
+            f"nothing was measured: there is no attack {unknown[0]!r}. Choose from {', '.join(_ATTACKS)}."
+        )
+    further = [each for each in _ATTACKS if each in chosen or "all" in chosen]
     result: dict[str, Any] = {}
     if found := [each for each in further if each not in {"prompted", "all"}]:
         result["attacks"] = found

@@ -164,6 +164,11 @@ CASES = {
         ("protect", "good.png", "--artifact", "none", "--out", "out"),
         "there is no artifact folder",
     ),
+    "an unknown attack": (
+        2,
+        ("evaluate", "artifact", "--data", "data", "--out", "report.json", "--attack", "magic"),
+        "there is no attack 'magic'",
+    ),
     "protect with both": (
         2,
         ("protect", "good.png", "--artifact", "artifact", "--engine", "blur", "--out", "out"),
