@@ -9,11 +9,9 @@ import socket
 import sqlite3
 
 import pytest
-import torch
 from PIL import Image
 
-from langchain_vpp.artifact import Manifest, save_artifact
-from langchain_vpp.protector import Protector, ProtectorConfig
+from tests.untrained import save_untrained
 
 SERVER = ("--model", "sandbox", "--base-url", "http://127.0.0.1:9/v1")  # nothing may be sent to it
 
@@ -23,23 +21,13 @@ def folder(vpp, data):
     """The working folder, with all kinds of bad things in it."""
     folder = vpp.folder
     shutil.copytree(data, folder / "data")
-    torch.manual_seed(0)
-    protector = Protector(ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=32))
-    manifest = Manifest(
-        protector={},
-        private_attributes={"hair": ("red", "black")},
-        questions=(),
-        trained_against="m",
-        access="labels",
-        queries=0,
-        steps=0,
-        seed=0,
-        data_digest="",
-        presets={"balanced": 0.4},
-        created_with="test",
-    )
     for name in ("artifact", "changed"):
-        save_artifact(folder / name, protector, manifest)
+        save_untrained(
+            folder / name,
+            resolution=32,
+            private_attributes={"hair": ("red", "black")},
+            presets={"balanced": 0.4},
+        )
     weights = bytearray((folder / "changed" / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (folder / "changed" / "model.safetensors").write_bytes(weights)

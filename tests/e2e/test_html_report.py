@@ -9,13 +9,11 @@ import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-import torch
 from PIL import Image
 
-from langchain_vpp.artifact import Manifest, save_artifact
 from langchain_vpp.pixels import decode_image, encode_image
-from langchain_vpp.protector import Protector, ProtectorConfig
 from tests.made_reports import HOSTILE, full_report, hostile_report, report
+from tests.untrained import save_untrained
 from trainer.data import load_dataset
 from trainer.html_report import render_html
 from trainer.measurements import Report
@@ -153,23 +151,7 @@ def measured_data(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "artifact"
-    torch.manual_seed(0)
-    manifest = Manifest(
-        protector={},
-        private_attributes={},
-        questions=(),
-        trained_against="m",
-        access="labels",
-        queries=0,
-        steps=0,
-        seed=0,
-        data_digest="",
-        presets={"low": 0.1, "balanced": 0.4, "high": 1.0},
-        created_with="test",
-    )
-    save_artifact(
-        folder, Protector(ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=64)), manifest
-    )
+    save_untrained(folder, presets={"low": 0.1, "balanced": 0.4, "high": 1.0})
     return folder
 
 

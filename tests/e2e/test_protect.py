@@ -10,13 +10,11 @@ import signal
 
 import numpy as np
 import pytest
-import torch
 from PIL import ExifTags, Image
 from skimage import data as photographs
 
-from langchain_vpp.artifact import Manifest, save_artifact
-from langchain_vpp.protector import Protector, ProtectorConfig
 from tests.e2e.commands import wait_until
+from tests.untrained import save_untrained
 
 CANARY = b"canary-of-the-metadata"
 
@@ -42,23 +40,8 @@ def photo(tmp_path, astronaut):
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory):
-    torch.manual_seed(0)
-    protector = Protector(ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=64))
-    manifest = Manifest(
-        protector={},
-        private_attributes={},
-        questions=(),
-        trained_against="m",
-        access="labels",
-        queries=0,
-        steps=0,
-        seed=0,
-        data_digest="",
-        presets={"balanced": 0.4},
-        created_with="test",
-    )
     folder = tmp_path_factory.mktemp("trained") / "artifact"
-    save_artifact(folder, protector, manifest)
+    save_untrained(folder, presets={"balanced": 0.4})
     return folder
 
 

@@ -19,7 +19,6 @@ from langchain_vpp import ImageProtector
 from langchain_vpp.artifact import (
     EXACT_GRAPH,
     GRAPH,
-    Manifest,
     load_engine,
     load_protector,
     read_manifest,
@@ -29,23 +28,13 @@ from langchain_vpp.artifact import (
 from langchain_vpp.engines import OnnxEngine, TorchEngine
 from langchain_vpp.errors import ArtifactError, DataError
 from langchain_vpp.protector import Protector, ProtectorConfig
+from tests.untrained import manifest
 from trainer.data import Dataset, Example, Task
 from trainer.evaluation import EvaluationSettings
 from trainer.export import export, recheck
 from trainer.graph import exact_graph
 
-MANIFEST = Manifest(
-    protector={},
-    private_attributes={"side": ("left", "right")},
-    questions=(),
-    trained_against="test",
-    access="labels",
-    queries=0,
-    steps=0,
-    seed=0,
-    data_digest="digest",
-    created_with="test",
-)
+MANIFEST = manifest(private_attributes={"side": ("left", "right")}, data_digest="digest")
 LEVELS = (0.0, 0.13, 0.5, 0.77, 1.0)
 
 
