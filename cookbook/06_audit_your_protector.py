@@ -27,7 +27,7 @@ from trainer.verdict import verdicts
 SMOKE = os.environ.get("VPP_SMOKE") == "1"
 work = Path(tempfile.mkdtemp())
 make_data(
-    work / "data", train=200 if SMOKE else 2000, val=40 if SMOKE else 200, test=60 if SMOKE else 400, seed=0
+    work / "data", train=120 if SMOKE else 2000, val=40 if SMOKE else 200, test=60 if SMOKE else 400, seed=0
 )
 dataset = load_dataset(work / "data")
 
@@ -42,7 +42,7 @@ dataset = load_dataset(work / "data")
 
 # %%
 settings = EvaluationSettings(
-    levels=(0.3, 0.7),
+    levels=(0.7,) if SMOKE else (0.3, 0.7),
     baselines={} if SMOKE else {"blur": (0.3, 0.6)},
     classifiers=("small",) if SMOKE else ("small", "resnet18"),
     cold=() if SMOKE else ("mobilenet_v3_small",),

@@ -140,7 +140,7 @@ CASES = {
         ("train", "--data", "data", "--out", "file/run", *SERVER),
         "could not be opened.*a folder that can be written",
     ),
-    "inspect nothing": (2, ("inspect", "none"), "none/manifest.json could not be read"),
+    "inspect nothing": (2, ("inspect", "none"), "there is no artifact folder"),
     "inspect a changed byte": (2, ("inspect", "changed"), "sha256 differs.*Get the artifact again"),
     "protect with a changed byte": (
         2,
@@ -194,7 +194,7 @@ CASES = {
     "make data in a file": (2, ("sandbox", "make-data", "file/data"), "can't be written"),
     "make no data": (2, ("sandbox", "make-data", "new", "--train", 0, "--val", 0, "--test", 0), "No data was made"),
     "record to no folder": (2, ("sandbox", "serve", "--port", 0, "--record", "none/x"), "was not served: No such file"),
-    "evaluate nothing": (2, ("evaluate", "none", "--data", "data", "--out", "report.json"), "could not be read"),
+    "evaluate nothing": (2, ("evaluate", "none", "--data", "data", "--out", "report.json"), "there is no artifact"),
     "evaluate without data": (2, ("evaluate", "artifact", "--data", "none", "--out", "report.json"), "could not be"),
     "evaluate into a folder": (2, ("evaluate", "artifact", "--data", "data", "--out", "data"), "data is a folder"),
     "evaluate below a file": (2, ("evaluate", "artifact", "--data", "data", "--out", "file/r.json"), "file could not"),

@@ -85,7 +85,9 @@ def test_the_smallest_demo_goes_on_after_an_interruption_and_runs_to_its_end(vpp
     trained = [encoded for purpose, encoded in recorded(files.requests) if purpose == "training"]
     assert len(trained) <= read_manifest(files.artifact)[0].queries
 
-    (tmp_path / "few.json").write_text('{"levels": [1.0], "baselines": {}, "train_images": 100}')
+    (tmp_path / "few.json").write_text(
+        '{"levels": [1.0], "baselines": {}, "train_images": 100, "classifiers": ["small"], "cold": []}'
+    )
     options = ("--config", tmp_path / "few.json", "--out", tmp_path / "leak.json", "--seed", 3, "--json")
     measured = vpp.run("evaluate", files.artifact, "--data", files.data, *options)
     assert measured.code == 0, measured.err
@@ -105,7 +107,7 @@ def test_the_sandbox_is_served_and_stops_on_ctrl_c(vpp, tmp_path):
     address = json.loads(command.stdout.readline())
     assert address["model"] == "sandbox"
     models = httpx.get(f"{address['base_url']}/models", trust_env=False).json()
-    assert [model["id"] for model in models["data"]] == ["sandbox"]
+    assert [model["id"] for model in models["data"]] == ["sandbox", "sandbox-b", "cards"]
     command.send_signal(signal.SIGINT)
     assert command.wait(20) in {0, 130, -signal.SIGINT}
     command.stdout.close()

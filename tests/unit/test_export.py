@@ -278,7 +278,7 @@ def test_no_detail_above_the_working_resolution_reaches_the_output(folder, datas
 
 def test_the_front_is_measured_again_on_what_is_served(folder, dataset):
     export(folder, dataset)
-    settings = EvaluationSettings(levels=(0.0, 1.0), train_images=128)
+    settings = EvaluationSettings(levels=(0.0, 1.0), train_images=128, classifiers=("small",), cold=())
     again = recheck(folder, dataset, settings=settings)
     assert [point.level for point in again.served.points] == [0.0, 1.0]
     assert {point.engine for point in again.torch.points} == {"ours"}
@@ -299,7 +299,7 @@ def test_the_recheck_sees_a_graph_that_protects_less(folder, dataset):
         closed.head.bias[48:] = -9
     save_artifact(folder, closed, MANIFEST)
     save_graphs(folder, {GRAPH: exact_graph(open_network).SerializeToString()})
-    settings = EvaluationSettings(levels=(0.5,), train_images=128)
+    settings = EvaluationSettings(levels=(0.5,), train_images=128, classifiers=("small",), cold=())
     assert recheck(folder, dataset, settings=settings).largest_leak_gain > 0.5
 
 

@@ -45,7 +45,7 @@ MOVING = moving_pictures()
 BOMBS = bombs()
 REFUSAL = re.compile(
     r"\AThe picture was not protected: [^:]+\. (Send a JPEG|Send the one|Make it smaller|Scale it)[^:]*\."
-    r"|\AThe picture was not protected: HEIC needs pillow-heif; [^:]+ or send a JPEG\.\Z"
+    r"|\AThe picture was not protected: HEIC needs pillow-heif \(extra heic\); [^:]+ or send a JPEG\.\Z"
 )
 
 
