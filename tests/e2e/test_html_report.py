@@ -160,7 +160,8 @@ def test_evaluate_writes_a_page_with_unprotected_pictures_only_on_request(
     vpp, artifact, measured_data, with_originals, tmp_path
 ):
     config = tmp_path / "few.json"
-    config.write_text(json.dumps({"levels": [0.4], "baselines": {}, "train_images": 50}))
+    few = {"levels": [0.4], "baselines": {}, "train_images": 50, "classifiers": ["small"], "cold": []}
+    config.write_text(json.dumps(few))
     options = ("--config", config, "--out", tmp_path / "r.json", "--html", tmp_path / "new" / "report.html")
     extra = ("--with-originals",) if with_originals else ()
     done = vpp.run("evaluate", artifact, "--data", measured_data, *options, *extra)
