@@ -8,10 +8,9 @@ demo: $(VENV)/.demo
 	$(BIN)/vpp demo $(ARGS)
 
 test: $(VENV)/.dev
-	# Two processes of one thread each; threads that compete for two cores make small tensors twenty times as slow.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
-	# By itself: two networks that learn at once on two cores take many times as long.
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	# One thread each: threads that compete for cores make small tensors twenty times as slow. A third process uses the
+	# time in which tests wait for servers.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
