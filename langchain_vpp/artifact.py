@@ -82,6 +82,8 @@ class Manifest(BaseModel):
     It tells whether a set of pictures is the very one of the training. It says nothing about a single picture, and no
     digest of one belongs here: with it anybody could check whether a picture that they hold was in the training set.
     """
+    started_from: str = ""
+    """sha256 of the weights that training started from; empty for new ones. Of another artifact, the file's."""
     questions_per_call: int = Field(default=1, ge=1)
     """Most questions about one picture that were put in one request."""
     front: tuple[FrontPoint, ...] = ()

@@ -263,6 +263,14 @@ def train(
         Path | None,
         typer.Option("--ledger", help="File of paid queries that runs share, and their budget with it."),
     ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--start-from",
+            metavar="ARTIFACT",
+            help="Start from this artifact's weights, as after a change of the provider's model.",
+        ),
+    ] = None,
     no_store_images: Annotated[
         bool, typer.Option("--no-store-images", help="Keep digests of the protected pictures only.")
     ] = False,
@@ -294,6 +302,13 @@ def train(
         from trainer.prices import estimate  # noqa: PLC0415
 
         settings = _settings(TrainerConfig, config, overrides)
+        start = None
+        if start_from is not None:
+            from langchain_vpp.artifact import artifact_folder, load_protector  # noqa: PLC0415
+
+            start = load_protector(artifact_folder(start_from))[0]
+            if "protector" not in settings.model_fields_set:
+                settings = settings.model_copy(update={"protector": start.config})
         dataset = load_dataset(data)
         foreseen = estimate(settings, dataset, model, _as_price(settings.price))
         if courier is None:
@@ -302,7 +317,7 @@ def train(
                 _print_json(foreseen._asdict())
             return
         charged = _known_price(model, settings.price)
-        trainer = Trainer(courier, dataset, settings.model_copy(update={"price": charged}))
+        trainer = Trainer(courier, dataset, settings.model_copy(update={"price": charged}), protector=start)
         _say_before_training(trainer.warnings, foreseen)
 
         def fit(display: _Display) -> None:

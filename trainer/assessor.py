@@ -19,21 +19,49 @@ class Assessor(nn.Module):
 
     Args:
         attributes: Private attributes and their classes.
+        network: One that has learned to read them from originals already, in place of a new
+            :class:`~trainer.algorithms.reader.Reader`: maps images ``[B, 3, H, W]`` in [0, 1] to logits ``[B, K]`` of
+            each attribute. It is not told the level. What a new one can't learn from the data set, a face on a card
+            say, the protector is not made to hide.
+        learning_rate: For AdamW.
+
+    Attributes:
+        attributes: The same.
+        has_learned: Whether a network was given; it then needs no lessons on originals.
+        learning_rate: The same.
     """
 
     allowed: Tensor
 
-    def __init__(self, attributes: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(
+        self,
+        attributes: Mapping[str, tuple[str, ...]],
+        network: nn.Module | None = None,
+        *,
+        learning_rate: float = 1e-3,
+    ) -> None:
         super().__init__()
+        self.attributes, self.learning_rate = dict(attributes), learning_rate
+        self.has_learned = network is not None
         sizes = torch.tensor([len(classes) for classes in attributes.values()])
-        widest = int(sizes.max())
-        self.reader = Reader(question_vectors(tuple(attributes)), widest, conditioned=True)
-        self.register_buffer("allowed", torch.arange(widest) < sizes[:, None])
+        self._widest = int(sizes.max())
+        self.reader: nn.Module = (
+            Reader(question_vectors(tuple(attributes)), self._widest, conditioned=True)
+            if network is None
+            else network
+        )
+        self.register_buffer("allowed", torch.arange(self._widest) < sizes[:, None])
 
     def forward(self, images: Tensor, level: Tensor) -> Tensor:
         """Logits, shape ``[B, A, K]`` with ``-inf`` for classes it lacks. Images in [0, 1], level ``[B]``."""
-        result: Tensor = self.reader(images, level).masked_fill(~self.allowed, -math.inf)
-        return result
+        if self.has_learned:
+            each = [
+                nn.functional.pad(read, (0, self._widest - read.shape[1])) for read in self.reader(images)
+            ]
+            logits = torch.stack(each, dim=1)
+        else:
+            logits = self.reader(images, level)
+        return logits.masked_fill(~self.allowed, -math.inf)
 
     def loss(self, images: Tensor, level: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy on images whose labels (``[B, A]``) are known; ``-1`` marks an unlabelled attribute."""

@@ -102,12 +102,17 @@ def check_unseen(folder: Path, manifest: Manifest, dataset: Dataset, split: Spli
             f"the artifact was trained on {seen} of the {len(asked_about)} pictures of this data set's {split} split, "
             "so nothing was measured. Remove them from it."
         )
-    return None
+    return _STARTED if manifest.started_from else None
 
 
 _CANNOT_TELL: Final = (
     "the artifact was trained on another data set: whether its training saw the test images of this one, "
     "and so flatters what is measured here, can't be told"
+)
+
+_STARTED: Final = (
+    "the artifact's training started from weights that had learned before: "
+    "whether those saw the test images can't be told"
 )
 
 

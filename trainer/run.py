@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
+from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from langchain_vpp.artifact import FrontPoint, Manifest, save_artifact
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
 
     from langchain_core.language_models import BaseChatModel
 
+    from langchain_vpp.protector import ProtectorConfig
     from trainer.config import TrainerConfig
 
 logger = logging.getLogger(__name__)
@@ -123,6 +125,14 @@ class _Candidate(NamedTuple):
         return cls(**(plain | {"front": tuple(_Point(*point) for point in plain["front"])}))
 
 
+class _Given(NamedTuple):
+    """What a caller brought along in place of what the settings name."""
+
+    estimator: UtilityEstimator | None
+    assessor: Assessor | None
+    protector: Protector | None
+
+
 class Trainer:
     """Learns a protector by querying a chat model as a black box.
 
@@ -133,6 +143,9 @@ class Trainer:
         dataset: Images with task questions and private labels.
         config: Settings.
         estimator: Where utility gradients come from, in place of the one that ``config`` names.
+        assessor: One that has learned before, in place of a new one.
+        protector: Whose weights training starts from, such as those of an earlier artifact when the provider changed
+            its model; new ones if not given. It is not changed.
 
     Attributes:
         warnings: What the data set makes doubtful, a sentence each; see :func:`trainer.data.check_for_training`.
@@ -153,13 +166,28 @@ class Trainer:
         config: TrainerConfig,
         *,
         estimator: UtilityEstimator | None = None,
+        assessor: Assessor | None = None,
+        protector: Protector | None = None,
     ) -> None:
-        self._model, self._dataset, self._config, self._estimator = model, dataset, config, estimator
+        self._model, self._dataset, self._config = model, dataset, config
+        self._given = _Given(estimator, assessor, protector)
         self.warnings = check_for_training(dataset)
         self.counts = Counts()
         if config.max_cost is not None and config.price is None:
             raise TrainingError(
                 "a limit on cost needs the price of tokens; nothing was sent. Give config.price."
+            )
+        if protector is not None and _shape(protector.config) != _shape(config.protector):
+            raise TrainingError(
+                "the protector to start from is not of the shape that config.protector asks for; nothing was sent. "
+                "Give config.protector the values of the other one's config."
+            )
+        if assessor is not None and list(assessor.attributes.items()) != list(
+            dataset.private_attributes.items()
+        ):
+            raise TrainingError(
+                "the assessor reads other private attributes than the data set labels; nothing was sent. "
+                "Give it those of the data set."
             )
 
     def fit(
@@ -195,7 +223,7 @@ class Trainer:
                 self._model,
                 self._dataset,
                 self._config,
-                self._estimator,
+                self._given,
                 folder,
                 ledger=book,
                 report=on_progress or (lambda _: None),
@@ -206,6 +234,11 @@ class Trainer:
             run.learn()
             run.finish()
         return folder
+
+
+def _shape(config: ProtectorConfig) -> ProtectorConfig:
+    """What weights depend on; training calibrates the level anew."""
+    return config.model_copy(update={"level_knots": (0.0, 1.0)})
 
 
 @contextmanager
@@ -275,14 +308,14 @@ class _Run:
         model: BaseChatModel | Courier,
         dataset: Dataset,
         config: TrainerConfig,
-        estimator: UtilityEstimator | None,
+        given: _Given,
         folder: Path,
         *,
         ledger: Path,
         report: Callable[[Progress], None],
     ) -> None:
         self.config, self.dataset, self.folder, self.report = config, dataset, folder, report
-        self.given = estimator
+        self.given = given
         self.identity = model.identity if isinstance(model, Courier) else model_identity(model)
         self.space = answer_space(dataset)
         self.attributes = dataset.private_attributes
@@ -360,15 +393,20 @@ class _Run:
             torch.manual_seed(self.config.seed)
             # The layout in which processors convolve fastest.
             self.protector = Protector(self.config.protector).to(memory_format=torch.channels_last)
-            self.assessor = Assessor(self.attributes).to(memory_format=torch.channels_last)
-            self.estimator = self.given or _named_estimator(
+            if self.given.protector is not None:
+                self.protector.load_state_dict(self.given.protector.state_dict())
+            assessor = self.given.assessor or Assessor(self.attributes)
+            self.assessor = assessor.to(memory_format=torch.channels_last)
+            self.estimator = self.given.estimator or _named_estimator(
                 self.config, self.space, LabelledImages(self.images, self.references)
             )
         self.averaged = copy.deepcopy(self.protector).requires_grad_(requires_grad=False)
         self.optimizer = torch.optim.AdamW(
             self.protector.parameters(), lr=self.config.learning_rate, weight_decay=0.0
         )
-        self.assessor_optimizer = torch.optim.AdamW(self.assessor.parameters(), lr=1e-3, weight_decay=1e-2)
+        self.assessor_optimizer = torch.optim.AdamW(
+            self.assessor.parameters(), lr=self.assessor.learning_rate, weight_decay=1e-2
+        )
 
     def _check_budget(self) -> None:
         if self._training_budget < self.estimator.least:
@@ -413,14 +451,15 @@ class _Run:
                 self.labels[rows],
             )
 
-        pretrain_reader(
-            self.assessor,
-            assess,
-            steps,
-            learning_rate=4e-3,
-            generator=self._generator("assessor"),
-            progress=ticker("assessor"),
-        )
+        if not self.assessor.has_learned:
+            pretrain_reader(
+                self.assessor,
+                assess,
+                steps,
+                learning_rate=4e-3,
+                generator=self._generator("assessor"),
+                progress=ticker("assessor"),
+            )
         self.estimator.pretrain(
             steps, learning_rate=4e-3, generator=self._generator("student"), progress=ticker("student")
         )
@@ -486,9 +525,12 @@ class _Run:
             config.plainness * level * plainness,
         )
 
-        loss = self._assessor_step(protected.detach(), level, self.labels[rows])
-        for turn in range(1, config.assessor_steps):
-            loss = self._assessor_step(*self._assessor_batch(turn))
+        with torch.random.fork_rng(devices=[]):
+            # If one was given that has dropout; torch's own takes no generator.
+            torch.manual_seed(self._generator("dropout", self.step).initial_seed())
+            loss = self._assessor_step(protected.detach(), level, self.labels[rows])
+            for turn in range(1, config.assessor_steps):
+                loss = self._assessor_step(*self._assessor_batch(turn))
 
         now = float(privacy_loss(read.detach(), pull=0).mean())
         self.leak = now if self.leak is None else 0.9 * self.leak + 0.1 * now
@@ -636,6 +678,7 @@ class _Run:
                 seed=self.config.seed,
                 data_digest=self.dataset.digest,
                 training_digest=note_training_pictures(self.folder, self.pictures),
+                started_from=self._started_from,
                 questions_per_call=self.config.questions_per_call,
                 front=tuple(FrontPoint(**point._asdict()) for point in chosen.front),
                 front_measured_by="the training assessor and the chat model, on the validation split"
@@ -753,6 +796,13 @@ class _Run:
         """Randomness keyed by purpose and step: nothing needs to be saved, and no order of calls matters."""
         return keyed_generator(self.config.seed, purpose, step)
 
+    @cached_property
+    def _started_from(self) -> str:
+        if self.given.protector is None:
+            return ""
+        weights = {name: tensor.contiguous() for name, tensor in self.given.protector.state_dict().items()}
+        return hashlib.sha256(save_tensors(weights)).hexdigest()
+
     def _fingerprint(self) -> str:
         free = {
             "max_queries",
@@ -764,8 +814,11 @@ class _Run:
             "tensorboard",
         }
         text = self.config.model_dump_json(exclude=free) + self.dataset.digest + self.identity
-        if self.given is not None:
-            text += type(self.given).__qualname__
+        if self.given.estimator is not None:
+            text += type(self.given.estimator).__qualname__
+        if self.given.assessor is not None:
+            text += "a given assessor"
+        text += self._started_from
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _save(self) -> None:

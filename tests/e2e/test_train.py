@@ -19,6 +19,7 @@ from langchain_vpp.errors import BudgetExhaustedError, TrainingError
 from langchain_vpp.pixels import decode_image, encode_image
 from tests.e2e.commands import wait_until
 from tests.e2e.conftest import TINY
+from tests.untrained import save_untrained
 from trainer import Trainer, TrainerConfig, load_dataset
 from trainer.sandbox.process import SandboxServer
 
@@ -281,3 +282,24 @@ def test_without_pictures_a_resumed_run_keeps_its_budget_and_says_what_it_lost(
     subject.fit(tmp_path, resume=True)
     assert "pictures were not stored" in caplog.text
     assert before < ledger_counts(tmp_path)[0] <= TINY["max_queries"]
+
+
+def test_a_run_starts_from_an_artifact_and_takes_its_shape(vpp, data, config, server, tmp_path):
+    save_untrained(tmp_path / "old", resolution=32)
+    settings = {name: value for name, value in TINY.items() if name != "protector"}
+    config.write_text(json.dumps(settings | {"steps": 2, "learning_rate": 1e-6}))
+    done = train(
+        vpp, data, config, tmp_path / "new", server, "--seed", 13, "--start-from", tmp_path / "old", "--json"
+    )
+    assert done.code == 0
+    old, _ = read_manifest(tmp_path / "old")
+    new, _ = read_manifest(tmp_path / "new")
+    assert new.started_from == old.files["model.safetensors"] == json.loads(done.out)["started_from"]
+    before, after = (load_file(tmp_path / folder / "model.safetensors") for folder in ("old", "new"))
+    assert max(float((before[name] - after[name]).abs().max()) for name in before) < 1e-4
+    config.write_text(json.dumps(TINY))
+    refused = train(
+        vpp, data, config, tmp_path / "other", server, "--start-from", tmp_path / "old", "--seed", 13
+    )
+    assert refused.code == 2
+    assert "not of the shape" in refused.error

@@ -2,14 +2,17 @@
 
 1. Staff cards with the portraits of ``--faces`` (``OUT/data``).
 2. The local vision model that reads them (``OUT/model``), unless its weights come with the package.
-3. A student that has learned to read cards (``OUT/student``): the same kind of network from other weights and other
-   drawings, and for a shorter time. A new one would need most of the run to learn to read at all.
-4. A protector, trained through the model as a black box with the settings of ``config.json`` (``OUT/run``).
-5. The artifact with its card, ready for ``langchain_vpp/default`` (``OUT/artifact``).
-6. Its audit (``OUT/report.json`` and ``OUT/report.html``), by fresh classifiers, by the chat model's own network that
+3. A second network that has learned to read cards (``OUT/student``): the same kind from other weights and other
+   drawings, and for a shorter time. Student and assessor start from it; new ones would need most of the run to learn to
+   read at all.
+4. A protector that knows from drawings where the fields are (``OUT/start``).
+5. The protector, trained from there through the model as a black box with the settings of ``config.json``
+   (``OUT/run``).
+6. The artifact with its card, ready for ``langchain_vpp/default`` (``OUT/artifact``).
+7. Its audit (``OUT/report.json`` and ``OUT/report.html``), by fresh classifiers, by the chat model's own network that
    goes on learning, and by a text recogniser if one is installed.
 
-On one core of a server with bfloat16, steps 2 and 3 take hours; step 2 takes a GPU if there is one.
+On one core of a server with bfloat16, steps 2, 3 and 5 take an hour or more each; step 2 takes a GPU if there is one.
 """
 
 from __future__ import annotations
@@ -31,9 +34,11 @@ from langchain_vpp.errors import VPPError
 from langchain_vpp.protector import ProtectorConfig
 from trainer.algorithms.critical_history import CriticalHistory
 from trainer.algorithms.estimators import DistilledStudent, LabelledImages
+from trainer.assessor import Assessor
 from trainer.attackers.classifier import FreshClassifier
 from trainer.config import TrainerConfig
 from trainer.data import answer_space, load_dataset, references
+from trainer.default_artifact.start import start_protector
 from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.experiments.sandbox import AttributeReader, SandboxChatModel, VocabularyNetwork
 from trainer.html_report import save_html
@@ -56,8 +61,8 @@ if TYPE_CHECKING:
 
 _HERE: Final = Path(__file__).parent
 _BACKBONE_SIDE: Final = 128
-_STUDENT_RATE: Final = 3e-4
-"""For a network that can read already, and whose batch norms are folded."""
+_TAUGHT_RATE: Final = 3e-4
+"""Of student and assessor: for a network that can read already, and whose batch norms are folded."""
 _logger = logging.getLogger(__name__)
 
 
@@ -73,9 +78,21 @@ class Plan(NamedTuple):
     model_batch: int = 48
     student_steps: int = 800
     student_cards: int = 8000
+    start_steps: int = 5000
+    start_cards: int = 8000
 
 
-SMOKE: Final = Plan(train=60, val=24, test=12, model_steps=2, model_batch=2, student_steps=2, student_cards=8)
+SMOKE: Final = Plan(
+    train=60,
+    val=24,
+    test=12,
+    model_steps=2,
+    model_batch=2,
+    student_steps=2,
+    student_cards=8,
+    start_steps=2,
+    start_cards=8,
+)
 """The smallest sizes: they show that everything runs, and nothing else."""
 
 
@@ -132,8 +149,31 @@ def train_default(
     vision = _vision(faces, out / "model", plan, config.seed, device=device, workers=workers)
     model = SandboxChatModel(model_name=CARDS.name, vision=vision)
     dataset = load_dataset(data)
-    student = _student(faces, out / "student", plan, config, dataset, workers=workers, device=device)
-    Trainer(model, dataset, config, estimator=student).fit(run, resume=True, on_progress=_tell)
+    course = replace(
+        card_course(faces), steps=plan.student_steps, batch=plan.model_batch, different=plan.student_cards
+    )
+    # Another seed: other weights and other drawings than the chat model's. Each gets a copy that goes on learning.
+    taught = [
+        _taught(course, out / "student", config.seed + 1, device=device, workers=workers) for _ in range(2)
+    ]
+    attributes = dataset.private_attributes
+    protector = start_protector(
+        faces,
+        config.protector,
+        cards=plan.start_cards,
+        steps=plan.start_steps,
+        seed=config.seed,
+        checkpoint=out / "start" / "checkpoint.pt",
+        workers=workers,
+    )
+    Trainer(
+        model,
+        dataset,
+        config,
+        estimator=_student(taught[0], config, dataset),
+        assessor=Assessor(attributes, AttributeReader(attributes, taught[1]), learning_rate=_TAUGHT_RATE),
+        protector=protector,
+    ).fit(run, resume=True, on_progress=_tell)
     artifact.mkdir(exist_ok=True)
     for name in ("model.safetensors", "manifest.json"):
         shutil.copyfile(run / name, artifact / name)
@@ -202,22 +242,8 @@ def _vision(
     return _taught(course, folder, seed, device=device, workers=workers)
 
 
-def _student(
-    faces: Path,
-    folder: Path,
-    plan: Plan,
-    config: TrainerConfig,
-    dataset: Dataset,
-    *,
-    device: str,
-    workers: int,
-) -> DistilledStudent:
+def _student(vision: LocalVisionModel, config: TrainerConfig, dataset: Dataset) -> DistilledStudent:
     """A student that can read cards before it sees the first answer."""
-    course = replace(
-        card_course(faces), steps=plan.student_steps, batch=plan.model_batch, different=plan.student_cards
-    )
-    # Another seed: other weights and other drawings than the chat model's.
-    vision = _taught(course, folder, config.seed + 1, device=device, workers=workers)
     space, examples = answer_space(dataset), dataset.split("train")
     return DistilledStudent(
         space,
@@ -227,7 +253,7 @@ def _student(
         CriticalHistory(config.history_capacity, replay=config.replay),
         steps=config.student_steps,
         batch=config.student_batch,
-        learning_rate=_STUDENT_RATE,
+        learning_rate=_TAUGHT_RATE,
         query_choice=config.query_choice,
         criticality=config.criticality,
         network=VocabularyNetwork(space, vision),

@@ -156,14 +156,18 @@ class Card(NamedTuple):
     corners: tuple[tuple[float, float], ...]
     """Where the card's corners are in the picture, pixels: top left, top right, bottom right, bottom left."""
 
-    def bounds(self, name: str) -> Box:
-        """The smallest upright box, in the picture's pixels, around one of :attr:`boxes`."""
+    def outline(self, name: str) -> tuple[tuple[float, float], ...]:
+        """Corners of one of :attr:`boxes` in the picture, pixels: top left, top right, bottom right, bottom left."""
         left, top, right, bottom = self.boxes[name]
         forward = _homography(_corners(0, 0, *CARD_SIZE), np.array(self.corners))
         points = np.c_[_corners(left, top, right, bottom), np.ones(4)] @ forward.T
         places = points[:, :2] / points[:, 2:]
-        (x0, y0), (x1, y1) = places.min(axis=0).tolist(), places.max(axis=0).tolist()
-        return x0, y0, x1, y1
+        return tuple((x, y) for x, y in places.tolist())
+
+    def bounds(self, name: str) -> Box:
+        """The smallest upright box, in the picture's pixels, around one of :attr:`boxes`."""
+        across, down = zip(*self.outline(name), strict=True)
+        return min(across), min(down), max(across), max(down)
 
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

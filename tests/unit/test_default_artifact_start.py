@@ -1,0 +1,103 @@
+"""Where the default protector starts from: what is drawn as a field, what is wanted, and that it is learned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from langchain_vpp.protector import ProtectorConfig
+from trainer.default_artifact.start import (
+    FIELD,
+    OTHER,
+    PRIVATE,
+    draw_regions,
+    regional_error,
+    start_protector,
+    wanted_images,
+)
+from trainer.sandbox.cards import TASKS, TEXTS, draw_card
+from trainer.sandbox.portraits import PRIVATE_ATTRIBUTES
+
+_SMALL = ProtectorConfig(width=8, blocks=(1, 1, 1))
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faces")
+    lines = ["file,age_group,gender,race"]
+    for number in range(24):
+        name = f"{'val' if number % 4 == 0 else 'train'}/{number}.png"
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (16, 16), (number * 10, 90, 20)).save(folder / name)
+        labels = (PRIVATE_ATTRIBUTES[each] for each in ("age_group", "gender", "race"))
+        lines.append(",".join([name, *(values[number % len(values)] for values in labels)]))
+    (folder / "labels.csv").write_text("\n".join(lines))
+    return folder
+
+
+def test_a_region_is_where_the_card_says_that_something_stands():
+    for number in range(20):
+        face = Image.new("RGB", (64, 64), (226, 24, 250))
+        labels = {"gender": "female", "age_group": "30-39", "race": "White"}
+        card = draw_card(np.random.default_rng((3, number)), face, labels)
+        regions = draw_regions(card)
+        assert regions.shape == (224, 320)
+        for name, kind in (*((task, FIELD) for task in TASKS), *((text, PRIVATE) for text in TEXTS)):
+            x, y = np.mean(card.outline(name), axis=0).round().astype(int)
+            assert regions[y, x] == kind, name
+        pixels = torch.from_numpy(np.array(card.image)).int()
+        magenta = (pixels[..., 0] > 150) & (pixels[..., 1] < 100) & (pixels[..., 2] > 150)
+        assert (regions[magenta] == PRIVATE).float().mean() > 0.9
+        assert (regions == OTHER).float().mean() > 0.4
+
+
+def test_fields_stay_and_the_rest_is_the_greyer_the_higher_the_level():
+    images = torch.zeros(3, 3, 8, 8)
+    regions = torch.zeros(3, 8, 8, dtype=torch.uint8)
+    regions[:, :4], regions[:, 4:6] = FIELD, PRIVATE
+    wanted = wanted_images(images, torch.tensor([0.0, 0.1, 0.9]), regions)
+    assert torch.equal(wanted[:, :, :4], images[:, :, :4])
+    assert wanted[:, :, 4:].amax(dim=(1, 2, 3)).tolist() == pytest.approx([0.0, 0.2, 0.5])
+
+
+def test_a_private_line_costs_more_than_a_field_of_the_same_size_and_no_more_for_a_large_desk():
+    regions = torch.full((1, 16, 16), OTHER, dtype=torch.uint8)
+    regions[:, :2], regions[:, 2:4] = FIELD, PRIVATE
+    wanted = torch.zeros(1, 3, 16, 16)
+    costs = {}
+    for kind in (OTHER, FIELD, PRIVATE):
+        wrong = torch.where((regions == kind)[:, None], 1.0, wanted)
+        costs[kind] = float(regional_error(wrong, wanted, regions))
+    assert costs[PRIVATE] > costs[FIELD] == costs[OTHER] > 0
+
+
+def test_it_learns_and_goes_on_where_it_was_stopped(faces, tmp_path, monkeypatch):
+    whole = start_protector(
+        faces, _SMALL, cards=8, steps=4, seed=0, checkpoint=tmp_path / "a" / "checkpoint.pt", workers=0
+    )
+    monkeypatch.setattr("trainer.default_artifact.start._CHECKPOINT_EVERY", 2)
+    path = tmp_path / "b" / "checkpoint.pt"
+    monkeypatch.setattr("trainer.default_artifact.start.sample_levels", _interrupted_after(2))
+    with pytest.raises(KeyboardInterrupt):
+        start_protector(faces, _SMALL, cards=8, steps=4, seed=0, checkpoint=path, workers=0)
+    assert torch.load(path, weights_only=True)["step"] == 2
+    monkeypatch.setattr("trainer.default_artifact.start.sample_levels", _interrupted_after(99))
+    resumed = start_protector(faces, _SMALL, cards=8, steps=4, seed=0, checkpoint=path, workers=0)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
+    assert not resumed.training
+
+
+def _interrupted_after(calls):
+    from trainer.algorithms.pareto import sample_levels
+
+    left = iter(range(calls))
+
+    def sample(*arguments, **options):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return sample_levels(*arguments, **options)
+
+    return sample

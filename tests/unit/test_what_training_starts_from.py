@@ -1,0 +1,104 @@
+"""A protector and an assessor that have learned before, in place of new ones."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from langchain_vpp.artifact import read_manifest
+from langchain_vpp.errors import TrainingError
+from tests.e2e.conftest import TINY
+from tests.untrained import small_protector
+from trainer import Trainer, TrainerConfig, load_dataset
+from trainer.assessor import Assessor
+from trainer.experiments.sandbox import AttributeReader, SandboxChatModel
+from trainer.provenance import check_unseen
+from trainer.sandbox.local_model import LocalVisionModel
+from trainer.sandbox.scenes import make_data
+
+_QUIET = TINY | {"seed": 3, "estimator": "none", "max_queries": 0, "steps": 2, "pretraining_steps": 2}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn") / "data"
+    make_data(folder, train=24, val=8, test=4, seed=0)
+    return load_dataset(folder)
+
+
+def config(**changes) -> TrainerConfig:
+    return TrainerConfig.model_validate(_QUIET | changes)
+
+
+def distance(folder, protector) -> float:
+    weights = load_file(folder / "model.safetensors")
+    return max(float((weights[name] - value).abs().max()) for name, value in protector.state_dict().items())
+
+
+def test_training_goes_on_from_a_given_protector_and_says_so(dataset, tmp_path):
+    start = small_protector()
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    given = Trainer(SandboxChatModel(), dataset, config(learning_rate=1e-6), protector=start).fit(
+        tmp_path / "a"
+    )
+    new = Trainer(SandboxChatModel(), dataset, config(learning_rate=1e-6)).fit(tmp_path / "b")
+    assert distance(given, start) < 1e-4
+    assert distance(new, start) > 0.01
+    assert all(torch.equal(before[name], value) for name, value in start.state_dict().items())
+    manifest = read_manifest(given)[0]
+    assert len(manifest.started_from) == 64
+    assert read_manifest(new)[0].started_from == ""
+    # What the weights to start from had seen is not known here.
+    assert "whether those saw the test images can't be told" in check_unseen(given, manifest, dataset)
+    assert check_unseen(new, read_manifest(new)[0], dataset) is None
+
+
+def test_a_protector_of_another_shape_is_refused_and_knots_do_not_matter(dataset):
+    start = small_protector(resolution=32)
+    with pytest.raises(
+        TrainingError, match=r"not of the shape that config\.protector asks for; nothing was sent"
+    ):
+        Trainer(SandboxChatModel(), dataset, config(), protector=start)
+    calibrated = small_protector()
+    calibrated.config = calibrated.config.model_copy(update={"level_knots": (0.0, 0.1, 1.0)})
+    Trainer(SandboxChatModel(), dataset, config(), protector=calibrated)
+
+
+def test_a_run_is_not_resumed_from_another_start(dataset, tmp_path):
+    Trainer(SandboxChatModel(), dataset, config(), protector=small_protector()).fit(tmp_path)
+    for other in (None, small_protector()):
+        if other is not None:
+            nn.init.zeros_(other.stem.weight)
+        with pytest.raises(TrainingError, match="belongs to other settings"):
+            Trainer(SandboxChatModel(), dataset, config(), protector=other).fit(tmp_path, resume=True)
+
+
+def test_a_given_assessor_needs_no_lessons_and_follows_the_protector(dataset, tmp_path):
+    attributes = dataset.private_attributes
+    network = AttributeReader(attributes, LocalVisionModel.load())
+    assessor = Assessor(attributes, network, learning_rate=3e-4)
+    images, level = dataset.pixels(dataset.split("val"), 64).float() / 255, torch.zeros(8)
+    logits = assessor(images, level)
+    assert logits.shape == (8, len(attributes), max(map(len, attributes.values())))
+    for column, classes in enumerate(attributes.values()):
+        assert torch.isneginf(logits[:, column, len(classes) :]).all()
+        assert torch.isfinite(logits[:, column, : len(classes)]).all()
+    read = float((logits.argmax(-1) == dataset.labels(dataset.split("val"))).float().mean())
+    assert read > 0.9  # it has learned before
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    phases = []
+    Trainer(SandboxChatModel(), dataset, config(), assessor=assessor).fit(
+        tmp_path, on_progress=lambda progress: phases.append(progress.phase)
+    )
+    assert "assessor" not in phases
+    assert any(not torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_an_assessor_of_other_attributes_is_refused(dataset):
+    attributes = dict(reversed(dataset.private_attributes.items()))
+    with pytest.raises(
+        TrainingError, match="other private attributes than the data set labels; nothing was sent"
+    ):
+        Trainer(SandboxChatModel(), dataset, config(), assessor=Assessor(attributes))

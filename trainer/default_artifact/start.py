@@ -1,0 +1,195 @@
+"""Where the default protector starts from: a network that knows already which parts of a card are fields.
+
+Which of a card's lines may be kept is said by small captions. A protector that starts next to the identity must learn
+to read them from nothing but the gradient of answers, and fades everything alike instead (``trainer/README.md``).
+Whoever draws cards knows where everything stands. So the network first learns from drawings, without a query and
+without a private label, to keep the four fields with their captions, and to turn everything else to grey, the sooner
+the higher the level. Training through the chat model goes on from there, and decides what of it is needed.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from langchain_vpp.protector import Protector, ProtectorConfig
+from trainer.algorithms.pareto import sample_levels
+from trainer.arithmetic import fast_arithmetic
+from trainer.randomness import keyed_generator
+from trainer.sandbox.cards import CARD_VIEW, TASKS, TEXTS, draw_card
+from trainer.sandbox.portraits import read_portraits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trainer.sandbox.cards import Card
+    from trainer.sandbox.portraits import Portrait
+
+_STREAM: Final = 104
+"""Second word of a drawing's seed: no picture of the data set or of the chat model's course comes again."""
+_BATCH: Final = 8
+_PEAK_RATE: Final = 3e-3
+_GREY_FROM: Final = 0.25
+"""Network level from which nothing but the fields is left; below, what else there is fades in proportion."""
+_SIZES: Final = tuple((8 * side, 8 * round(0.7 * side)) for side in (32, 36, 40, 44, 48))
+"""Widths and heights to learn at: a card that was larger arrives at the working resolution."""
+OTHER, FIELD, PRIVATE = range(3)
+_WEIGHTS: Final = {OTHER: 1.0, FIELD: 1.0, PRIVATE: 4.0}
+"""What an error costs: a line that may be either is better lost than shown."""
+_CHECKPOINT_EVERY: Final = 200
+_logger = logging.getLogger(__name__)
+
+
+class _Drawing(NamedTuple):
+    file: bytes
+    regions: Tensor
+    """See :func:`draw_regions`."""
+
+
+class _Drawings(Dataset[_Drawing]):
+    """Cards with portraits for training, and what is where on them."""
+
+    def __init__(self, portraits: tuple[Portrait, ...], count: int, seed: int) -> None:
+        self._portraits, self._count, self._seed = portraits, count, seed
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> _Drawing:
+        generator = np.random.default_rng((self._seed, _STREAM, index))
+        portrait = self._portraits[int(generator.integers(len(self._portraits)))]
+        card = draw_card(generator, portrait.open(), portrait.attributes)
+        buffer = io.BytesIO()
+        card.image.save(buffer, "JPEG", quality=int(generator.integers(75, 96)))
+        return _Drawing(buffer.getvalue(), draw_regions(card))
+
+
+def draw_regions(card: Card) -> Tensor:
+    """What each pixel of a card belongs to, uint8 ``[H, W]``: fields or private parts, with captions, or neither."""
+    regions = Image.new("L", card.image.size, OTHER)
+    pen = ImageDraw.Draw(regions)
+    for name in ("portrait", *TEXTS, *(f"{text} caption" for text in TEXTS)):
+        pen.polygon(card.outline(name), fill=PRIVATE)
+    for name in (*TASKS, *(f"{task} caption" for task in TASKS if task != "stripe")):
+        pen.polygon(card.outline(name), fill=FIELD, outline=FIELD, width=3)
+    return torch.from_numpy(np.array(regions))
+
+
+def regional_error(images: Tensor, wanted: Tensor, regions: Tensor) -> Tensor:
+    """Mean absolute error of each kind of region, summed: a line of text counts as much as the desk around the card.
+
+    Private regions count more, so that a line that may be private is lost rather than shown.
+
+    Args:
+        images: What the protector returns, ``[B, 3, H, W]``.
+        wanted: What it should, same shape.
+        regions: The kind of each pixel, ``[B, H, W]``.
+    """
+    error = (images - wanted).abs().mean(dim=1)
+    inside = ((weight, regions == kind) for kind, weight in _WEIGHTS.items())
+    return torch.stack([weight * error[region].mean() for weight, region in inside if region.any()]).sum()
+
+
+def wanted_images(images: Tensor, level: Tensor, regions: Tensor) -> Tensor:
+    """Images whose fields are kept, and whose other parts are the greyer the higher the level.
+
+    Args:
+        images: ``[B, 3, H, W]`` in [0, 1].
+        level: Network levels in [0, 1], ``[B]``.
+        regions: The kind of each pixel, ``[B, H, W]``.
+    """
+    grey = (level / _GREY_FROM).clamp(max=1)[:, None, None, None]
+    return torch.where((regions == FIELD)[:, None], images, images.lerp(torch.full_like(images, 0.5), grey))
+
+
+def start_protector(
+    faces: Path,
+    config: ProtectorConfig,
+    *,
+    cards: int,
+    steps: int,
+    seed: int,
+    checkpoint: Path,
+    workers: int = 1,
+) -> Protector:
+    """Train a protector on drawings, or go on with one.
+
+    Args:
+        faces: See :mod:`trainer.sandbox.portraits`; only those for training are used.
+        config: Of the protector.
+        cards: How many are drawn.
+        steps: Optimizer steps of 8 cards.
+        seed: Of weights, drawings and order.
+        checkpoint: File to go on from if it exists, and to save to.
+        workers: Processes that draw.
+
+    Raises:
+        DataError: If the portraits can't be used.
+    """
+    torch.manual_seed(seed)  # a script: the initial weights have no other source
+    protector = Protector(config).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(protector.parameters(), lr=_PEAK_RATE, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK_RATE, total_steps=steps, pct_start=0.1)
+    parts: dict[str, Any] = {"protector": protector, "optimizer": optimizer, "schedule": schedule}
+    done = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        done = state.pop("step")
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    if done == steps:
+        return protector.eval()
+    images, regions = _draw(_Drawings(read_portraits(faces)["train"], cards, seed), workers)
+    with fast_arithmetic():
+        for step in range(done, steps):
+            generator = keyed_generator(seed, "start", step)
+            rows = torch.randint(cards, (_BATCH,), generator=generator)
+            width, height = _SIZES[int(torch.randint(len(_SIZES), (), generator=generator))]
+            batch = nn.functional.interpolate(
+                images[rows].float() / 255, (height, width), mode="bilinear", antialias=True
+            ).clamp(0, 1)
+            kinds = nn.functional.interpolate(regions[rows][:, None], (height, width), mode="nearest")[:, 0]
+            level = sample_levels(_BATCH, generator=generator)
+            protected = protector.at_network_level(batch.contiguous(memory_format=torch.channels_last), level)
+            error = regional_error(protected, wanted_images(batch, level, kinds), kinds)
+            optimizer.zero_grad(set_to_none=True)
+            error.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(protector.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            if (step + 1) % 50 == 0 or step + 1 == steps:
+                _logger.info("start: %d of %d, error %.3f", step + 1, steps, error.item())
+            if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == steps:
+                _save(
+                    {name: part.state_dict() for name, part in parts.items()} | {"step": step + 1}, checkpoint
+                )
+    return protector.eval()
+
+
+def _draw(drawings: _Drawings, workers: int) -> tuple[Tensor, Tensor]:
+    """All pictures, uint8 ``[N, 3, H, W]``, and their regions ``[N, H, W]``."""
+    _logger.info("start: drawing %d cards", len(drawings))
+    width, height = CARD_VIEW
+    images = torch.empty((len(drawings), 3, height, width), dtype=torch.uint8)
+    regions = torch.empty((len(drawings), height, width), dtype=torch.uint8)
+    loader = DataLoader(drawings, batch_size=None, num_workers=workers, generator=torch.Generator())
+    for index, (file, kinds) in enumerate(loader):
+        pixels = np.asarray(Image.open(io.BytesIO(file)))
+        images[index] = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+        regions[index] = kinds
+    return images, regions
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, temporary)
+    temporary.replace(path)
