@@ -728,28 +728,54 @@ def export_graphs(
         float, typer.Option("--least-psnr", help="Serve int8 only if it is as near to torch as this, dB.")
     ] = 35.0,
     recheck: Annotated[
-        bool, typer.Option("--recheck", help="Measure the leak of the graph and of torch, side by side.")
+        bool, typer.Option("--recheck", help="Measure the front of the graph and of torch, side by side.")
     ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="With --recheck: also what this chat model answers; as for train."),
+    ] = None,
+    base_url: _BaseURL = None,
+    max_queries: _MaxQueries = None,
+    timeout: _Timeout = None,
+    config: _Config = None,
     as_json: _Json = False,
 ) -> None:
     """Add graphs to an artifact: it is then served without torch, several times as fast."""
     _require("export", "onnx")
+    if not recheck and (model is not None or config is not None):
+        raise _InputError("nothing was exported: --model and --config belong to --recheck.")
+    from trainer.named_model import NamedModel  # noqa: PLC0415
+
+    chat_model = None if model is None else NamedModel.parse(model, base_url, timeout).build()
     from langchain_vpp.artifact import artifact_folder  # noqa: PLC0415
     from trainer.data import load_dataset  # noqa: PLC0415  loads torch
+    from trainer.evaluation import EvaluationSettings  # noqa: PLC0415
     from trainer.export import export  # noqa: PLC0415
     from trainer.export import recheck as measure  # noqa: PLC0415
+    from trainer.ledger import Budget  # noqa: PLC0415
 
+    settings = _settings(EvaluationSettings, config, {})
     folder, dataset = artifact_folder(artifact), load_dataset(data)
     done = export(folder, dataset, images=images, least_psnr=least_psnr)
-    again = measure(folder, dataset) if recheck else None
+    again = None
+    if recheck:
+        ledger, budget = folder / "recheck.sqlite", _Spending.of(max_queries, None, None).max_queries
+        again = measure(folder, dataset, chat_model, settings, ledger=ledger, budget=Budget(budget))
     if as_json:
-        gain = None if again is None else again.largest_leak_gain
-        _print_json({"artifact": str(folder), **done._asdict(), "largest_leak_gain": gain})
+        changes = {
+            "largest_leak_gain": again and again.largest_leak_gain,
+            "largest_utility_loss": again and again.largest_utility_loss,
+        }
+        _print_json({"artifact": str(folder), **done._asdict(), **changes})
     _say(f"exported: int8 is within {done.psnr:.1f} dB of torch at worst, digest {done.digest}.")
     if not done.quantised:
         _say(f"warning: below {least_psnr:g} dB, so the graph in float32 is served, which is slower.")
     if again is not None:
         _say(f"recheck: an attacker recovers {again.largest_leak_gain:+.3f} more at the worst level.")
+        if again.largest_utility_loss is not None:
+            _say(
+                f"recheck: the chat model loses {again.largest_utility_loss:+.3f} of utility at the worst level."
+            )
 
 
 @app.command()
