@@ -204,7 +204,14 @@ def test_words_are_read_by_the_installed_engine_and_not_from_grey() -> None:
 
 def test_words_are_counted_where_a_picture_has_them(dataset, monkeypatch) -> None:
     monkeypatch.setattr("trainer.audit.rapid_ocr", lambda **_: lambda image: ("name1 name2 name4",))
-    (words,) = _point(identity, dataset, attacks=("text",), text_pictures=6).words
+    protected = []
+
+    def counted(images: torch.Tensor) -> torch.Tensor:
+        protected.append(len(images))
+        return identity(images)
+
+    (words,) = _point(counted, dataset, attacks=("text",), text_pictures=6).words
+    assert len(protected) == len(dataset.examples)  # no pairs of training pictures: text learns from none
     assert words.count == 4  # of six, those whose number is no multiple of three
     assert words.exact.value == pytest.approx(3 / 4)
     assert ocr.edits_within("name5", "name1name2name4") == 1
