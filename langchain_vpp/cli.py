@@ -712,7 +712,9 @@ def _attacks(names: Sequence[str]) -> dict[str, Any]:
     if found := [each for each in further if each not in {"prompted", "all"}]:
         result["attacks"] = found
     if "prompted" in further:
-        result["styles"] = ["direct", "examples", "steps"]
+        from trainer.attackers.prompted import STYLES  # noqa: PLC0415  loads torch
+
+        result["styles"] = STYLES
     return result
 
 
@@ -861,10 +863,11 @@ def protect(
 
     The same command goes on where it was stopped: what was made from the same picture in the same way stays.
     """
-    from langchain_vpp.folders import plan, protect_files  # noqa: PLC0415
-
     # One thread per picture. Networks that each want all CPUs would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from langchain_vpp.folders import plan, protect_files  # noqa: PLC0415
+    from langchain_vpp.protection import usable_cpus  # noqa: PLC0415
+
     protector, settings = _protector(artifact, engine, level, size)
     jobs, copies = plan(paths, out)
     order = {path: position for position, path in enumerate(job.source for job in jobs)}
@@ -872,7 +875,7 @@ def protect(
     with _bars() as bars:
         bar = bars.add_task("protecting", total=len(jobs), facts="")
         done = protect_files(
-            jobs, out, protector, settings=settings, overwrite=overwrite, workers=workers or _cpus()
+            jobs, out, protector, settings=settings, overwrite=overwrite, workers=workers or usable_cpus()
         )
         try:
             with closing(done):
@@ -908,10 +911,6 @@ def _show_copies(copies: Sequence[Copy], out: Path, *, as_json: bool) -> None:
         raise typer.Exit(_BAD_INPUT)
     unchanged = f", {len(of['unchanged'])} were there already" if of["unchanged"] else ""
     _say(f"{len(of['protected'])} protected{unchanged}, in {out}")
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _protector(

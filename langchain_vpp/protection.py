@@ -496,7 +496,7 @@ class ImageProtector:
         missing = [key for key in originals if key not in made]
         if len(missing) > 1:
             # A pool per request: nothing to share, to shut down, or to break in a process that forks.
-            with ThreadPoolExecutor(min(len(missing), _cpus()), thread_name_prefix="vpp") as pool:
+            with ThreadPoolExecutor(min(len(missing), usable_cpus()), thread_name_prefix="vpp") as pool:
                 running = [
                     pool.submit(contextvars.copy_context().run, self._protect_file, originals[key], key)
                     for key in missing
@@ -672,7 +672,8 @@ def _checked_output_size(size: Any) -> OutputSize:
     return size if isinstance(size, int) else (sides[0], sides[-1])
 
 
-def _cpus() -> int:
+def usable_cpus() -> int:
+    """How many CPUs this process may use: a container may give it fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

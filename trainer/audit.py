@@ -101,6 +101,11 @@ class Audit:
         self._pictures = pictures
 
     @property
+    def learns_from_pairs(self) -> bool:
+        """Whether the training split matters: text is looked for in test images alone."""
+        return self._identity is not None or self._inverter is not None
+
+    @property
     def descriptions(self) -> tuple[str, ...]:
         """Who attacks, for a report."""
         found = [each.description for each in (self._identity, self._inverter) if each is not None]

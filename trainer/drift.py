@@ -107,7 +107,7 @@ class DriftReport(_Record):
                 )
                 said.append(
                     f"at level {point.level:g} the utility has {verb} from {point.manifest:.2f} in the manifest to "
-                    f"{_interval(point.live)}{refusals}"
+                    f"{point.live}{refusals}"
                 )
         return tuple(said)
 
@@ -279,15 +279,6 @@ def table(report: DriftReport) -> Table:
     result = Table("level", "manifest", "now", "answers", "refused", "")
     result.title, result.title_justify = "Utility", "left"
     for point in report.points:
-        now = (
-            "-"
-            if point.live is None
-            else f"{point.live.value:.2f} [{point.live.low:.2f}, {point.live.high:.2f}]"
-        )
-        cells = (f"{point.manifest:.2f}", now, str(point.answers), str(point.refused))
+        cells = (f"{point.manifest:.2f}", str(point.live or "-"), str(point.answers), str(point.refused))
         result.add_row(f"{point.level:.2f}", *cells, "drifted" if point.drifted else "")
     return result
-
-
-def _interval(estimate: Estimate) -> str:
-    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"

@@ -21,7 +21,8 @@ from langchain_vpp.artifact import artifact_folder, load_engine, read_manifest
 from langchain_vpp.engines import CLASSICAL_ENGINES
 from langchain_vpp.errors import DataError, TrainingError
 from langchain_vpp.pixels import decode_image, encode_image
-from langchain_vpp.protector_config import ProtectorConfig, working_size
+from langchain_vpp.protector_config import working_size
+from trainer.attackers.backbones import BACKBONE_SIDE
 from trainer.attackers.classifier import (
     Architecture,
     AttackData,
@@ -72,8 +73,6 @@ _RESOLUTION = 384
 _ORIGINALS = "none"
 _CHAT_MODEL = "chat model"
 _REPEATED = "repeated queries"
-_BACKBONE_SIDE = 128
-"""Longest side at which torchvision's networks look: at full size they would take most of the time and read no more."""
 
 _UNTESTED: dict[str, str] = {
     "identity": "re-identification of the people in the pictures",
@@ -287,18 +286,16 @@ class _Evaluation:
     # -- what is to be measured ----------------------------------------------------------------------------------
 
     def _engine(self, source: str | Path | Engine) -> Engine:
-        if not isinstance(source, str | Path):
-            self.digest: str = getattr(source, "digest", "")
-            own = getattr(source, "working_resolution", None)
-            self.resolution = self.settings.resolution or own or _RESOLUTION
-            return source
-        # What users get: the graph, if the artifact has one.
-        manifest, self.digest = read_manifest(artifact_folder(source))
-        engine = load_engine(source)
-        own = ProtectorConfig.model_validate(manifest.protector).working_resolution
-        self.resolution = self.settings.resolution or own
-        if warning := check_unseen(artifact_folder(source), manifest, self.dataset):
-            self.warnings.append(warning)
+        if isinstance(source, str | Path):
+            folder = artifact_folder(source)
+            engine = load_engine(folder)  # what users get: the graph, if the artifact has one
+            if warning := check_unseen(folder, read_manifest(folder)[0], self.dataset):
+                self.warnings.append(warning)
+        else:
+            engine = source
+        self.digest: str = getattr(engine, "digest", "")
+        own: int | None = getattr(engine, "working_resolution", None)
+        self.resolution = self.settings.resolution or own or _RESOLUTION
         return engine
 
     def _check(self) -> None:
@@ -357,7 +354,7 @@ class _Evaluation:
     # -- attackers -----------------------------------------------------------------------------------------------
 
     def _classifiers(self) -> tuple[Attacker, ...]:
-        side = min(_BACKBONE_SIDE, self.resolution)
+        side = min(BACKBONE_SIDE, self.resolution)
         starts: dict[Literal["originals", "protected"], tuple[Architecture, ...]] = {
             "originals": self.settings.classifiers,
             "protected": self.settings.cold,
@@ -420,9 +417,10 @@ class _Evaluation:
         scores = workers.map(learn, self.attackers)
         finding = Finding()
         if self._is_audited(self.originals):
-            train = self._images("train", self._rows_of_pairs(), self.originals, workers)
-            pairs = AttackData(train, data.val, data.test)
-            finding = workers.submit(self.audit.prepare, pairs, generator=self._generator("prepare")).result()
+            audited = self._audited(self.originals, data, workers)
+            finding = workers.submit(
+                self.audit.prepare, audited, generator=self._generator("prepare")
+            ).result()
         named = dict(zip((each.name for each in self.attackers), scores, strict=True))
         self.seen[self.originals] = _Seen(named, sent, finding)
 
@@ -439,11 +437,10 @@ class _Evaluation:
             scores = workers.map(adapt, attackers)
             seen = _Seen({}, sent)
             if self._is_audited(setting):
-                train = self._images("train", self._rows_of_pairs(), setting, workers)
-                pairs = AttackData(train, data.val, data.test)
+                audited = self._audited(setting, data, workers)
                 audit = copy.deepcopy(self.audit)
                 seen.finding = workers.submit(
-                    audit.attack, pairs, generator=self._generator(f"audit/{key}")
+                    audit.attack, audited, generator=self._generator(f"audit/{key}")
                 ).result()
                 if (made := seen.finding.reconstructions) is not None:
                     # By those who know originals: a reconstruction is to look like one.
@@ -453,6 +450,12 @@ class _Evaluation:
 
     def _is_audited(self, setting: _Setting) -> bool:
         return setting.name in {OURS, _ORIGINALS} and bool({*ATTACKS} & {*self.settings.attacks})
+
+    def _audited(self, setting: _Setting, data: AttackData, workers: Executor) -> AttackData:
+        """What the audit is shown: the training pictures of the pairs, if it learns from any."""
+        if not self.audit.learns_from_pairs:
+            return data
+        return data._replace(train=self._images("train", self._rows_of_pairs(), setting, workers))
 
     def _protected(self, setting: _Setting, workers: Executor) -> tuple[AttackData, dict[int, bytes]]:
         """Protect the images of all splits; also return the test pictures that the chat model is to be asked about."""
@@ -502,8 +505,8 @@ class _Evaluation:
     # -- the chat model ------------------------------------------------------------------------------------------
 
     def _pairs(self, setting: _Setting) -> list[_Asked]:
-        """What is asked at a setting: tasks everywhere, private questions about our pictures and originals."""
-        if setting.name == _ORIGINALS and not self.settings.query_originals:
+        """What is asked at a setting: tasks, and about our pictures and originals private questions too."""
+        if setting.name == _REPEATED or (setting.name == _ORIGINALS and not self.settings.query_originals):
             return []
         return [*self.tasks, *(self.private if setting.name in {OURS, _ORIGINALS} else [])]
 

@@ -170,8 +170,7 @@ def _mark(point: OperatingPoint, leak: Estimate, utility: Estimate, x: _Axis, y:
         y.at(utility.value),
         (x.at(leak.low), x.at(leak.high)),
         (y.at(utility.low), y.at(utility.high)),
-        f"{point.engine} at level {point.level:g}: leak {leak.value:.2f} [{leak.low:.2f}, {leak.high:.2f}], "
-        f"utility {utility.value:.2f} [{utility.low:.2f}, {utility.high:.2f}]",
+        f"{point.engine} at level {point.level:g}: leak {leak}, utility {utility}",
     )
 
 

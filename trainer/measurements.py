@@ -38,6 +38,19 @@ class Estimate(_Record):
     low: float
     high: float
 
+    def __str__(self) -> str:
+        """As tables and sentences show it.
+
+        Example:
+            >>> str(Estimate(value=0.5, low=0.413, high=0.6))
+            '0.50 [0.41, 0.60]'
+        """
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+    def __neg__(self) -> Estimate:
+        """The same of the negated quantity: a loss as a gain."""
+        return Estimate(value=-self.value, low=-self.high, high=-self.low)
+
 
 class Reading(_Record):
     """How well one reader tells one private attribute, or answers one question, at one operating point."""

@@ -200,8 +200,8 @@ def _front_table(report: Report) -> Table:
                 engine,
                 f"{point.level:g}",
                 f"{_mean_accuracy(leading(point)):.2f}",
-                _interval(point.leak),
-                _interval(point.utility),
+                str(point.leak or "not measured"),
+                str(point.utility or "not measured"),
                 "*" if (engine, point.level) in best else "",
             )
         table.add_section()
@@ -287,10 +287,6 @@ def _comparison_table(report: Report) -> Table:
         volume = report.hypervolume(engine)
         table.add_row(engine, "not measured" if volume is None else f"{volume:.3f}")
     return table
-
-
-def _interval(estimate: Estimate | None) -> str:
-    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]" if estimate else "not measured"
 
 
 def _cell(reading: Reading | None) -> str:

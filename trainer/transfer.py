@@ -123,12 +123,11 @@ class TransferReport(_Record):
                     continue
                 now = f"{after.utility.value:.2f} instead of {before.utility.value:.2f} with {first.model}"
                 if after.lost.low <= 0 <= after.lost.high:
-                    change = f"no clear difference: {now}, lost {_interval(after.lost)}"
+                    change = f"no clear difference: {now}, lost {after.lost}"
+                elif after.lost.low > 0:
+                    change = f"{after.lost} of utility is lost: {now}"
                 else:
-                    verb = "lost" if after.lost.low > 0 else "gained"
-                    change = (
-                        f"{_interval(after.lost, -1 if verb == 'gained' else 1)} of utility is {verb}: {now}"
-                    )
+                    change = f"{-after.lost} of utility is gained: {now}"
                 said.append(f"At level {after.level:g} with {other.model}, {change}.")
         return tuple(said)
 
@@ -332,14 +331,14 @@ def tables(report: TransferReport) -> list[Table]:
     front.title, front.title_justify = "Utility of the same pictures", "left"
     for points in zip(*(each.points for each in report.models), strict=True):
         cells = [point.utility for point in points] + [point.lost for point in points[1:]]
-        front.add_row(f"{points[0].level:.2f}", *map(_interval, cells))
+        front.add_row(f"{points[0].level:.2f}", *(str(cell or "-") for cell in cells))
     result = [front]
     for other in others:
         table = Table("question", *(f"{point.level:.2f}" for point in other.points))
         table.title, table.title_justify = f"Lost by {other.model} against {first.model}", "left"
         lost = [{each.question: each.lost for each in point.lost_by_question} for point in other.points]
         for question in dict.fromkeys(name for each in lost for name in each):
-            table.add_row(question, *(_interval(each.get(question)) for each in lost))
+            table.add_row(question, *(str(each.get(question, "-")) for each in lost))
         result.append(table)
     return result
 
@@ -360,10 +359,3 @@ def _is_readable(column: Column) -> bool:
 def _scaled(column: Column) -> Tensor:
     ceiling = 1.0 if column.ceiling is None else column.ceiling
     return (column.scores - column.floor) / (ceiling - column.floor)
-
-
-def _interval(estimate: Estimate | None, sign: Literal[1, -1] = 1) -> str:
-    if estimate is None:
-        return "-"
-    low, high = sorted((sign * estimate.low, sign * estimate.high))
-    return f"{sign * estimate.value:.2f} [{low:.2f}, {high:.2f}]"

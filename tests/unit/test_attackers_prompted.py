@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-from typing import Any
-
 import pytest
 import torch
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
-from pydantic import Field
 
-from langchain_vpp.pixels import decode_image, encode_image
+from langchain_vpp.pixels import encode_image
+from tests.chat_models import LookingModel
 from tests.unit.drawn_people import draw, fooling, grey, identity, jpeg_noise
 from trainer.attackers.prompted import STYLES, PrivateQuery, ask, conclusion, hear, most_said
-from trainer.data import as_image, as_tensor
+from trainer.data import as_image
 from trainer.ledger import Budget, Ledger
 from trainer.measurements import bootstrap_mean, chance
 from trainer.oracle import Oracle
@@ -25,28 +19,18 @@ _QUESTION = "On which side is the square?"
 _SORRY = "I'm sorry, but I can't tell private things."
 
 
-class _Eyes(BaseChatModel):
+class _Eyes(LookingModel):
     """Finds the square as what is flat; refuses any prompt that does not hold a password."""
 
     password: str = ""
-    prompts: list[str] = Field(default_factory=list)
 
-    @property
-    def _llm_type(self) -> str:
-        return "eyes"
-
-    def _generate(
-        self, messages: list[BaseMessage], stop=None, run_manager=None, **kwargs: Any
-    ) -> ChatResult:
-        text, picture = messages[-1].content
-        self.prompts.append(text["text"])
-        pixels = as_tensor(decode_image(base64.b64decode(picture["base64"]))).float()[:, 16:]
-        cells = pixels.unfold(1, 4, 4).unfold(2, 4, 4).flatten(3).var(dim=3).mean(dim=0)
+    def reply(self, text, pixels):
+        if self.password not in text:
+            return _SORRY
+        below = torch.from_numpy(pixels).permute(2, 0, 1)[:, 16:]
+        cells = below.unfold(1, 4, 4).unfold(2, 4, 4).flatten(3).var(dim=3).mean(dim=0)
         side = _PLACES[int(cells[1:3, 5:7].mean() < cells[1:3, 1:3].mean())]
-        answer = f"One side is smoother than the other.\n**Answer:** {side}"
-        if self.password not in text["text"]:
-            answer = _SORRY
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(answer))])
+        return f"One side is smoother than the other.\n**Answer:** {side}"
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -106,10 +90,10 @@ def test_a_refusal_in_one_style_does_not_hide_what_another_brings_out(told, peop
 def test_prompts_are_sent_word_for_word(told) -> None:
     model = _Eyes()
     told(identity, model)
-    assert not any("single word or number" in each for each in model.prompts)
-    assert all(_QUESTION in each and "left" in each and "right" in each for each in model.prompts)
-    assert any("Picture 2: " in each for each in model.prompts)
-    assert any("Step 3" in each for each in model.prompts)
+    assert not any("single word or number" in each for each in model.calls)
+    assert all(_QUESTION in each and "left" in each and "right" in each for each in model.calls)
+    assert any("Picture 2: " in each for each in model.calls)
+    assert any("Step 3" in each for each in model.calls)
 
 
 def test_examples_suggest_no_class() -> None:

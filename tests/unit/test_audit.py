@@ -7,7 +7,6 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from langchain_core.messages import AIMessage
 from PIL import Image, ImageDraw, ImageFont
 
 from langchain_vpp.errors import DataError
@@ -205,7 +204,14 @@ def test_words_are_read_by_the_installed_engine_and_not_from_grey() -> None:
 
 def test_words_are_counted_where_a_picture_has_them(dataset, monkeypatch) -> None:
     monkeypatch.setattr("trainer.audit.rapid_ocr", lambda **_: lambda image: ("name1 name2 name4",))
-    (words,) = _point(identity, dataset, attacks=("text",), text_pictures=6).words
+    protected = []
+
+    def counted(images: torch.Tensor) -> torch.Tensor:
+        protected.append(len(images))
+        return identity(images)
+
+    (words,) = _point(counted, dataset, attacks=("text",), text_pictures=6).words
+    assert len(protected) == len(dataset.examples)  # no pairs of training pictures: text learns from none
     assert words.count == 4  # of six, those whose number is no multiple of three
     assert words.exact.value == pytest.approx(3 / 4)
     assert ocr.edits_within("name5", "name1name2name4") == 1
@@ -214,14 +220,12 @@ def test_words_are_counted_where_a_picture_has_them(dataset, monkeypatch) -> Non
 class _Coy(Eyes):
     """Refuses the plain question, and gives in when it is led there step by step."""
 
-    def _generate(self, messages, stop=None, run_manager=None, **kwargs):
-        result = super()._generate(messages)
-        text = messages[-1].content[0]["text"]
+    def reply(self, text, pixels):
         if "Step 3" in text:
-            result.generations[0].message = AIMessage("A hint on the left.\nAnswer: left")
-        elif "place" in text:
-            result.generations[0].message = AIMessage("I'm sorry, I can't help with that.")
-        return result
+            return "A hint on the left.\nAnswer: left"
+        if "place" in text:
+            return "I'm sorry, I can't help with that."
+        return super().reply(text, pixels)
 
 
 def test_styles_of_asking_are_judged_apart_and_refusals_counted(dataset, tmp_path) -> None:

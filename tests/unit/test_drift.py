@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
 
 from langchain_vpp.artifact import read_manifest
 from langchain_vpp.errors import ArtifactError
+from tests.chat_models import LookingModel
 from tests.e2e.conftest import TINY
 from trainer import Trainer, TrainerConfig, load_dataset
 from trainer.drift import DriftCheck, DriftPoint, table, wilson
@@ -20,22 +17,13 @@ from trainer.measurements import Estimate
 from trainer.sandbox.scenes import make_data
 
 
-class Parrot(BaseChatModel):
+class Parrot(LookingModel):
     """Always gives the first choice."""
 
     model_name: str = "parrot"
-    calls: int = 0
 
-    @property
-    def _llm_type(self) -> str:
-        return "parrot"
-
-    def _generate(
-        self, messages: list[BaseMessage], stop=None, run_manager=None, **kwargs: Any
-    ) -> ChatResult:
-        self.calls += 1
-        answer = messages[-1].text.rpartition("exactly one of: ")[2].partition(",")[0]
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(answer))])
+    def reply(self, text, pixels):
+        return text.rpartition("exactly one of: ")[2].partition(",")[0]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +57,7 @@ def test_another_model_has_drifted(artifact, dataset, tmp_path):
     report = DriftCheck(artifact, dataset).measure(parrot, ledger=tmp_path / "ledger.sqlite")
     assert report.drifted
     assert len(report.warnings) == 5
-    assert parrot.calls == report.paid
+    assert len(parrot.calls) == report.paid
     assert list(table(report).columns[-1].cells) == ["drifted"] * 5
 
 

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
 from PIL import Image
-from pydantic import Field
 
-from langchain_vpp.artifact import Manifest, save_artifact
 from langchain_vpp.engines import Pixelate
 from langchain_vpp.errors import BudgetExhaustedError, DataError, TrainingError
-from langchain_vpp.protector import Protector, ProtectorConfig
+from tests.chat_models import LookingModel
+from tests.untrained import save_untrained
 from trainer.data import Dataset, Example, Task
 from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.ledger import Budget
@@ -65,52 +58,34 @@ def dataset(tmp_path_factory) -> Dataset:
     return Dataset(folder, tuple(examples), "digest")
 
 
-class Eyes(BaseChatModel):
+class Eyes(LookingModel):
     """Answers by looking at the pixels."""
 
     refuses: bool = False
-    calls: list[str] = Field(default_factory=list)
 
-    @property
-    def _llm_type(self) -> str:
-        return "eyes"
-
-    def _generate(
-        self, messages: list[BaseMessage], stop=None, run_manager=None, **kwargs: Any
-    ) -> ChatResult:
-        text, image = messages[-1].content
-        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(image["base64"])))).astype(float)
-        self.calls.append(text["text"])
-        if _SHIRT in text["text"]:
+    def reply(self, text, pixels):
+        if _SHIRT in text:
             change = np.abs(pixels[20:26] - 125).mean(axis=(0, 2))
-            answer = "I won't say." if self.refuses else _PLACES[int(change[20:].mean() > change[:12].mean())]
-        else:
-            mean = pixels[4:12, 8:24].mean(axis=(0, 1))
-            distance = {name: np.abs(mean - colour).sum() for name, colour in _COLOURS.items()}
-            answer = min(distance, key=distance.__getitem__)
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(answer))])
+            return "I won't say." if self.refuses else _PLACES[int(change[20:].mean() > change[:12].mean())]
+        mean = pixels[4:12, 8:24].mean(axis=(0, 1))
+        distance = {name: np.abs(mean - colour).sum() for name, colour in _COLOURS.items()}
+        return min(distance, key=distance.__getitem__)
 
 
 class _Wordy(Eyes):
     """Answers open questions in its own words."""
 
-    def _generate(
-        self, messages: list[BaseMessage], stop=None, run_manager=None, **kwargs: Any
-    ) -> ChatResult:
-        message = super()._generate(messages).generations[0].message
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(f"{message.content} all over"))])
+    def reply(self, text, pixels):
+        return f"{super().reply(text, pixels)} all over"
 
 
-class _Compares(Eyes):
+class _Compares(LookingModel):
     """Says whether the shorter of two answers is in the longer one."""
 
-    def _generate(
-        self, messages: list[BaseMessage], stop=None, run_manager=None, **kwargs: Any
-    ) -> ChatResult:
-        assert isinstance(messages[0].content, str)
-        self.calls.append(messages[0].content)
-        short, long = sorted(re.findall(r'"([^"]+)"', messages[0].content)[-2:], key=len)
-        return ChatResult(generations=[ChatGeneration(message=AIMessage("yes" if short in long else "no"))])
+    def reply(self, text, pixels):
+        assert pixels is None
+        short, long = sorted(re.findall(r'"([^"]+)"', text)[-2:], key=len)
+        return "yes" if short in long else "no"
 
 
 class _Identity:
@@ -300,13 +275,7 @@ def test_an_attacker_that_learns_nothing_gives_no_report(dataset) -> None:
 
 
 def test_an_artifact_trained_on_other_data_is_named(dataset, tmp_path) -> None:
-    torch.manual_seed(0)
-    protector = Protector(ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=_SIDE))
-    manifest = Manifest(
-        protector={}, private_attributes={}, questions=(), trained_against="x", access="labels", queries=0,
-        steps=1, seed=0, data_digest="other", created_with="test",
-    )  # fmt: skip
-    digest = save_artifact(tmp_path / "artifact", protector, manifest)
+    digest = save_untrained(tmp_path / "artifact", resolution=_SIDE, data_digest="other")
     report = evaluate(tmp_path / "artifact", dataset, None, _settings(resolution=None))
     assert report.artifact_digest == digest
     assert any("another data set" in warning for warning in report.warnings)

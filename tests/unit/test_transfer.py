@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
 from PIL import Image
-from pydantic import Field
 
-from langchain_vpp.artifact import Manifest, save_artifact
 from langchain_vpp.errors import BudgetExhaustedError, DataError, TrainingError
-from langchain_vpp.protector import Protector, ProtectorConfig
+from tests.chat_models import LookingModel
+from tests.untrained import save_untrained
 from trainer.data import load_dataset
 from trainer.ledger import Budget
 from trainer.provenance import training_digest
@@ -56,31 +50,18 @@ def dataset(tmp_path_factory) -> Dataset:
     return load_dataset(folder)
 
 
-class Eyes(BaseChatModel):
+class Eyes(LookingModel):
     """Answers by looking at the pixels; a colour-blind one sees no colour."""
 
     model_name: str = "eyes"
     colour_blind: bool = False
-    calls: list[str] = Field(default_factory=list)
 
-    @property
-    def _llm_type(self) -> str:
-        return "eyes"
-
-    def _generate(
-        self, messages: list[BaseMessage], stop=None, run_manager=None, **kwargs: Any
-    ) -> ChatResult:
-        blocks = messages[-1].content_blocks
-        text = next(block["text"] for block in blocks if block["type"] == "text")
-        data = base64.b64decode(next(block["base64"] for block in blocks if block["type"] == "image"))
-        self.calls.append(text)
-        pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(float)
+    def reply(self, text, pixels):
         halves = [pixels[3:13, 6:26].mean(axis=(0, 1)), pixels[19:29, 6:26].mean(axis=(0, 1))]
         side = int(np.ptp(halves[1]) > np.ptp(halves[0]))
-        answer = _PLACES[side]
-        if "colour" in text:
-            answer = "red" if self.colour_blind else list(_COLOURS)[int(halves[side].argmax())]
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(answer))])
+        if "colour" not in text:
+            return _PLACES[side]
+        return "red" if self.colour_blind else list(_COLOURS)[int(halves[side].argmax())]
 
 
 class Fading:
@@ -169,12 +150,8 @@ def test_models_that_the_ledger_cannot_tell_apart_are_refused(dataset, tmp_path)
 
 
 def _artifact(folder: Path, dataset: Dataset, training: str) -> Path:
-    manifest = Manifest(
-        protector={}, private_attributes={}, questions=(), trained_against="Eyes:eyes", access="labels",
-        queries=0, steps=0, seed=0, data_digest=dataset.digest, training_digest=training, created_with="test",
-    )  # fmt: skip
-    config = ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=32)
-    save_artifact(folder, Protector(config), manifest)
+    claims = {"trained_against": "Eyes:eyes", "data_digest": dataset.digest, "training_digest": training}
+    save_untrained(folder, resolution=32, **claims)
     return folder
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Backbone = Literal["resnet18", "mobilenet_v3_small"]
 
+BACKBONE_SIDE: Final = 128
+"""Longest side at which torchvision's networks look: at full size they would take most of the time and read no more."""
+
 _HEADS: Final[Mapping[Backbone, str]] = {"resnet18": "fc.", "mobilenet_v3_small": "classifier.3."}
 
 

@@ -37,6 +37,7 @@ from langchain_vpp.protector import ProtectorConfig
 from trainer.algorithms.critical_history import CriticalHistory
 from trainer.algorithms.estimators import DistilledStudent, LabelledImages
 from trainer.assessor import Assessor
+from trainer.attackers.backbones import BACKBONE_SIDE
 from trainer.attackers.classifier import FreshClassifier
 from trainer.config import TrainerConfig
 from trainer.data import answer_space, load_dataset, references
@@ -63,7 +64,6 @@ if TYPE_CHECKING:
     from trainer.sandbox.train_local_model import Course
 
 _HERE: Final = Path(__file__).parent
-_BACKBONE_SIDE: Final = 128
 _TAUGHT_RATE: Final = 3e-4
 """Of student and assessor: for a network that can read already, and whose batch norms are folded."""
 _logger = logging.getLogger(__name__)
@@ -205,7 +205,7 @@ def audit_default(out: Path) -> Report:
     attackers = [
         FreshClassifier(attributes),
         FreshClassifier(attributes, start="protected"),
-        FreshClassifier(attributes, architecture="resnet18", side=_BACKBONE_SIDE),
+        FreshClassifier(attributes, architecture="resnet18", side=BACKBONE_SIDE),
         FreshClassifier(attributes, network=AttributeReader(attributes, vision)),
     ]
     presets = read_manifest(artifact)[0].presets

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from statistics import fmean
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -16,6 +15,7 @@ from trainer.attackers.classifier import AttackData, FreshClassifier, LabelledIm
 from trainer.data import answer_space, as_image, as_tensor, load_dataset, references
 from trainer.experiments.sandbox import WhiteBox
 from trainer.measurements import chance, scale
+from trainer.randomness import keyed_generator
 from trainer.sandbox.local_model import LocalVisionModel
 from trainer.sandbox.scenes import SCENE_SIZE
 
@@ -60,7 +60,7 @@ class Judge:
         self._references = references(self.dataset.split("test"), space)
         self._attacker = FreshClassifier(self.dataset.private_attributes)
         originals = self._originals()
-        read = self._attacker.prepare(self._data(originals), generator=self._generator("prepare"))
+        read = self._attacker.prepare(self._data(originals), generator=keyed_generator(self._seed, "prepare"))
         self._leak_ceilings = _accuracies(read.predictions == self._labels["test"])
         self._utility_ceilings = self._answered(originals["test"])
 
@@ -76,7 +76,7 @@ class Judge:
         originals, attacker = self._originals(), copy.deepcopy(self._attacker)
         found = []
         for level in sorted(levels):
-            generator = self._generator(f"attack/{level}")
+            generator = keyed_generator(self._seed, f"attack/{level}")
             rows = torch.randperm(len(originals["train"]), generator=generator)[: self._sizes.attacker_images]
             chosen = originals | {"train": originals["train"][rows]}
             arrived = {split: protect(images, level) for split, images in chosen.items()}
@@ -98,10 +98,6 @@ class Judge:
         """The chat model's accuracy at each question about the test images."""
         parts = [self._model.probabilities(part.float() / 255) for part in torch.split(images, _BATCH)]
         return _accuracies(torch.cat(parts).argmax(dim=-1) == self._references)
-
-    def _generator(self, purpose: str) -> torch.Generator:
-        key = hashlib.sha256(f"{self._seed}/{purpose}".encode()).digest()
-        return torch.Generator().manual_seed(int.from_bytes(key[:7]))
 
 
 def _accuracies(right: Tensor) -> list[float]:
