@@ -2,7 +2,8 @@
 
 Providers change the models behind a name. A check asks again what training asked when it measured the manifest's front:
 the same questions about the same pictures of the validation split, protected by the same network at the same levels,
-in the same words and as many in one request. It trains nothing, and shows nothing but protected pictures.
+in the same words and as many in one request. It trains nothing, and shows nothing but protected pictures. Where a graph
+is served, the network still protects in torch, as it did when the front was measured: what differs is the model's.
 """
 
 from __future__ import annotations

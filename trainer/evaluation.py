@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from collections import defaultdict
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from langchain_vpp.artifact import artifact_folder, load_engine, read_manifest
 from langchain_vpp.engines import CLASSICAL_ENGINES
 from langchain_vpp.errors import DataError, TrainingError
 from langchain_vpp.pixels import decode_image, encode_image
+from langchain_vpp.protection import usable_cpus
 from langchain_vpp.protector_config import working_size
 from trainer.attackers.backbones import BACKBONE_SIDE
 from trainer.attackers.classifier import (
@@ -388,7 +388,7 @@ class _Evaluation:
             chains[setting.name].append(setting)
         with (
             _one_thread_each(),
-            ThreadPoolExecutor(os.cpu_count()) as workers,
+            ThreadPoolExecutor(usable_cpus()) as workers,
             ThreadPoolExecutor(len(chains) + 1) as engines,
         ):
             pending = {engines.submit(self._prepare, workers)}

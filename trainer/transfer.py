@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from langchain_vpp.artifact import load_protector
-from langchain_vpp.engines import TorchEngine
+from langchain_vpp.artifact import artifact_folder, load_engine, read_manifest
 from langchain_vpp.errors import BudgetExhaustedError, DataError, TrainingError
 from langchain_vpp.pixels import encode_image
 from trainer.ledger import Budget, Ledger, Price, Query
@@ -244,12 +243,14 @@ class TransferTest:
         if not isinstance(source, str | Path):
             self._digest: str = getattr(source, "digest", "")
             return source
-        protector, manifest, self._digest = load_protector(Path(source))
+        # What users get: the graph, if the artifact has one.
+        folder = artifact_folder(source)
+        engine, (manifest, self._digest) = load_engine(folder), read_manifest(folder)
         self._trained_against = manifest.trained_against
-        warning = check_unseen(Path(source), manifest, self._dataset)
+        warning = check_unseen(folder, manifest, self._dataset)
         if warning:
             self._warnings.append(warning)
-        return TorchEngine(protector, digest=self._digest)
+        return engine
 
     def _protected(self, engine: Engine | None, level: float) -> list[Query]:
         """Put the questions about pictures at a level, through the encoder of run time; ``None`` protects nothing."""
