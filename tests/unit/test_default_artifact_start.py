@@ -13,6 +13,7 @@ from trainer.default_artifact.start import (
     OTHER,
     PRIVATE,
     draw_regions,
+    private_weight,
     regional_error,
     start_protector,
     wanted_images,
@@ -62,6 +63,10 @@ def test_fields_stay_and_the_rest_is_the_greyer_the_higher_the_level():
     assert wanted[:, :, 4:].amax(dim=(1, 2, 3)).tolist() == pytest.approx([0.0, 0.2, 0.5])
 
 
+def test_the_weight_of_private_lines_rises_once_they_can_be_told_apart():
+    assert [private_weight(done) for done in (0.0, 0.3, 0.5, 0.7, 1.0)] == pytest.approx([1, 1, 2, 3, 3])
+
+
 def test_a_private_line_costs_more_than_a_field_of_the_same_size_and_no_more_for_a_large_desk():
     regions = torch.full((1, 16, 16), OTHER, dtype=torch.uint8)
     regions[:, :2], regions[:, 2:4] = FIELD, PRIVATE
@@ -69,8 +74,8 @@ def test_a_private_line_costs_more_than_a_field_of_the_same_size_and_no_more_for
     costs = {}
     for kind in (OTHER, FIELD, PRIVATE):
         wrong = torch.where((regions == kind)[:, None], 1.0, wanted)
-        costs[kind] = float(regional_error(wrong, wanted, regions))
-    assert costs[PRIVATE] > costs[FIELD] == costs[OTHER] > 0
+        costs[kind] = float(regional_error(wrong, wanted, regions, 4.0))
+    assert costs[PRIVATE] == 4 * costs[FIELD] == 4 * costs[OTHER] > 0
 
 
 def test_it_learns_and_goes_on_where_it_was_stopped(faces, tmp_path, monkeypatch):
