@@ -14,6 +14,7 @@ from tests.unit.drawn_people import ATTRIBUTES, People, draw, fooling, grey, ide
 from trainer.attackers.backbones import read_weights
 from trainer.attackers.classifier import (
     AttackData,
+    FixedClassifier,
     FreshClassifier,
     LabelledImages,
     Scores,
@@ -94,6 +95,18 @@ def test_the_same_generator_gives_the_same_scores(people) -> None:
         torch.rand(5)  # nobody else's draws matter
         runs.append(attacker.attack(_data(small, jpeg_noise), generator=_generator(4)))
     assert torch.equal(runs[0].test, runs[1].test)
+
+
+def test_a_fixed_network_reads_as_it_stands_and_never_adapts(people, prepared) -> None:
+    network = copy.deepcopy(prepared)._network
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    fixed = FixedClassifier(network, "somebody else's")
+    scores = fixed.prepare(_data(people, identity), generator=_generator(0))
+    assert torch.equal(scores.test, prepared.read(people[2].images))
+    again = fixed.attack(_data(people, grey), generator=_generator(1))
+    assert again.test.shape == scores.test.shape
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert fixed.name in fixed.description
 
 
 def test_reading_before_prepare_is_refused(people) -> None:

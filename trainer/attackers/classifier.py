@@ -13,7 +13,7 @@ from trainer.attackers.backbones import Backbone, BackboneClassifier
 from trainer.attackers.layers import convolution, settle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 Architecture = Literal["small"] | Backbone
 
@@ -260,18 +260,7 @@ class FreshClassifier:
             ValueError: If :meth:`prepare` was not called.
         """
         self._prepared().eval()
-        widest = max(self._classes)
-        parts = [
-            torch.stack(
-                [
-                    nn.functional.pad(each.softmax(dim=1), (0, widest - each.shape[1]))
-                    for each in self._logits(part)
-                ],
-                dim=1,
-            )
-            for part in torch.split(images, _READ_BATCH)
-        ]
-        return torch.cat(parts).cpu()
+        return _probabilities(self._logits, images)
 
     def _scores(self, data: AttackData) -> Scores:
         return Scores(self.read(data.val.images), self.read(data.test.images))
@@ -323,6 +312,43 @@ class FreshClassifier:
         if self._network is None:
             raise ValueError("the attacker must see originals first: call prepare()")
         return self._network
+
+
+class FixedClassifier:
+    """A network that reads as it stands: training's own assessor, which no attacker should fall behind.
+
+    Args:
+        network: Maps images ``[B, 3, H, W]`` in [0, 1] to logits ``[B, K_a]`` of each attribute.
+        name: What a report calls it.
+    """
+
+    def __init__(self, network: nn.Module, name: str) -> None:
+        self._network, self.name = network.eval(), name
+        self.description = f"{name}, as it stands"
+
+    def prepare(self, originals: AttackData, *, generator: torch.Generator) -> Scores:  # noqa: ARG002  draws nothing
+        """Read originals."""
+        return Scores(self.read(originals.val.images), self.read(originals.test.images))
+
+    def attack(self, protected: AttackData, *, generator: torch.Generator) -> Scores:
+        """Read protected images without adapting to them."""
+        return self.prepare(protected, generator=generator)
+
+    @fast_arithmetic()
+    @torch.no_grad()
+    def read(self, images: Tensor) -> Tensor:
+        """Read images, ``uint8`` of shape ``[N, 3, H, W]``; scores ``[N, A, K]``."""
+        return _probabilities(lambda part: self._network(part.float() / 255), images)
+
+
+def _probabilities(logits: Callable[[Tensor], tuple[Tensor, ...]], images: Tensor) -> Tensor:
+    """Probabilities of the classes, ``[N, A, K]``; see :class:`Scores`."""
+    parts = []
+    for part in torch.split(images, _READ_BATCH):
+        each = [values.softmax(dim=1) for values in logits(part)]
+        widest = max(values.shape[1] for values in each)
+        parts.append(torch.stack([nn.functional.pad(p, (0, widest - p.shape[1])) for p in each], dim=1))
+    return torch.cat(parts).cpu()
 
 
 def combine(candidates: Sequence[Scores], labels: Tensor) -> tuple[Scores, Tensor]:

@@ -38,7 +38,7 @@ from trainer.algorithms.critical_history import CriticalHistory
 from trainer.algorithms.estimators import DistilledStudent, LabelledImages
 from trainer.assessor import Assessor
 from trainer.attackers.backbones import BACKBONE_SIDE
-from trainer.attackers.classifier import FreshClassifier
+from trainer.attackers.classifier import FixedClassifier, FreshClassifier
 from trainer.config import TrainerConfig
 from trainer.data import answer_space, load_dataset, references
 from trainer.default_artifact.start import start_protector
@@ -54,9 +54,12 @@ from trainer.sandbox.local_model import LocalVisionModel
 from trainer.sandbox.train_local_model import card_course, save, train
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from torch import nn
 
     from langchain_vpp.artifact import Manifest
+    from trainer.attackers.classifier import Attacker
     from trainer.data import Dataset
     from trainer.evaluation import Phase
     from trainer.measurements import Report
@@ -202,16 +205,17 @@ def audit_default(out: Path) -> Report:
     dataset, artifact = load_dataset(out / "data"), out / "artifact"
     vision = LocalVisionModel.load(_weights(out), subject=CARDS)
     attributes = dataset.private_attributes
-    attackers = [
+    attackers: list[Attacker] = [
         FreshClassifier(attributes),
-        FreshClassifier(attributes, start="protected"),
+        FreshClassifier(attributes, architecture="mobilenet_v3_small", start="protected", side=BACKBONE_SIDE),
         FreshClassifier(attributes, architecture="resnet18", side=BACKBONE_SIDE),
         FreshClassifier(attributes, network=AttributeReader(attributes, vision)),
+        FixedClassifier(_trained_assessor(out, attributes), "training's assessor"),
     ]
     presets = read_manifest(artifact)[0].presets
     settings = EvaluationSettings(
-        levels=tuple(sorted({0.0, 0.25, 0.5, 0.75, 1.0, *presets.values()})),
-        baselines={"blur": (0.3, 0.6), "pixelate": (0.3, 0.6), "downscale": (0.3, 0.6)},
+        levels=tuple(sorted({0.0, 0.5, *presets.values()})),
+        baselines={"pixelate": (0.3, 0.6)},
         attacks=("text",) if find_spec("rapidocr") else (),
         queries_per_point=400,
         private_questions=dict(PRIVATE_QUESTIONS),
@@ -258,6 +262,14 @@ def recheck_default(out: Path) -> None:
         "largest_utility_loss": done.largest_utility_loss,
     }
     (out / "recheck.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def _trained_assessor(out: Path, attributes: Mapping[str, tuple[str, ...]]) -> nn.Module:
+    """What training's assessor had become at the end."""
+    twin = LocalVisionModel.load(out / "student", subject=CARDS)
+    assessor = Assessor(attributes, AttributeReader(attributes, twin))
+    assessor.load_state_dict(torch.load(out / "run" / "checkpoint.pt", weights_only=True)["assessor"])
+    return assessor.reader
 
 
 def _weights(out: Path) -> Path:
