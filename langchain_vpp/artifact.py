@@ -100,6 +100,23 @@ class Manifest(BaseModel):
     """sha256, in hex, of every other file of the artifact."""
 
 
+def level_of(manifest: Manifest, level: float | str | None) -> float:
+    """A level by its number or by the name of a preset; by default ``balanced``, or 0.5 if there is no such preset.
+
+    Raises:
+        ValueError: If the artifact has no preset of that name.
+    """
+    if level is None:
+        return manifest.presets.get("balanced", 0.5)
+    if not isinstance(level, str):
+        return level
+    if level not in manifest.presets:
+        names = ", ".join(manifest.presets) or "none"
+        msg = f"the artifact has no preset {level!r}; it has {names}. Give one, or a number from 0 to 1"
+        raise ValueError(msg)
+    return manifest.presets[level]
+
+
 def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str:
     """Write an artifact, the manifest last and each file atomically, and return its digest.
 

@@ -923,19 +923,24 @@ def _protector(
 
     chosen: Engine
     presets: Mapping[str, float] = {}
+    default = 0.5
     if engine is None:
-        from langchain_vpp.artifact import artifact_folder, load_engine, read_manifest  # noqa: PLC0415
+        from langchain_vpp.artifact import (  # noqa: PLC0415
+            artifact_folder,
+            level_of,
+            load_engine,
+            read_manifest,
+        )
 
         folder = artifact_folder(artifact or "default")
-        chosen = load_engine(folder)
-        presets = read_manifest(folder)[0].presets
+        chosen, (manifest, _) = load_engine(folder), read_manifest(folder)
+        presets, default = manifest.presets, level_of(manifest, None)
     else:
         from langchain_vpp.engines import CLASSICAL_ENGINES  # noqa: PLC0415
 
         chosen = CLASSICAL_ENGINES[engine]()
-    if level is None:
-        level = "balanced" if "balanced" in presets else "0.5"
-    strength, output_size = _level(level, presets), _output_size(size)
+    strength = default if level is None else _level(level, presets)
+    output_size = _output_size(size)
     settings = {
         "engine": getattr(chosen, "name", ""),
         "artifact": getattr(chosen, "digest", ""),

@@ -318,20 +318,31 @@ class ImageProtector:
         raise TypeError(msg)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, *, level: float = 0.5, **options: Any) -> ImageProtector:
+    def from_pretrained(
+        cls, source: str | Path, *, level: float | str | None = None, **options: Any
+    ) -> ImageProtector:
         """Load a trained protector.
 
         Args:
             source: The folder of an artifact, or ``"default"`` for the one that we ship.
-            level: As in the constructor.
+            level: As in the constructor; or one of the artifact's presets, such as ``"low"``. By default its
+                ``"balanced"``, or 0.5 if it has none.
             **options: The constructor's other options.
 
         Raises:
             ArtifactError: If the artifact is missing, altered or of another format.
+            ValueError: If it has no preset of that name.
         """
-        from langchain_vpp.artifact import load_engine  # noqa: PLC0415  onnxruntime or torch
+        from langchain_vpp.artifact import (  # noqa: PLC0415  onnxruntime or torch
+            artifact_folder,
+            level_of,
+            load_engine,
+            read_manifest,
+        )
 
-        return cls(load_engine(source), level=level, **options)
+        folder = artifact_folder(source)
+        engine, (manifest, _) = load_engine(folder), read_manifest(folder)
+        return cls(engine, level=level_of(manifest, level), **options)
 
     def __or__(self, other: Any) -> Any:
         """Protect what stands to the right: a chat model, or any other Runnable, function or mapping."""

@@ -176,6 +176,19 @@ def test_the_default_is_the_folder_that_comes_with_the_package(folder, monkeypat
         load_engine("default")
 
 
+def test_a_level_is_a_number_or_one_of_the_artifacts_presets(tmp_path, protector):
+    presets = {"low": 0.2, "balanced": 0.8, "high": 1.0}
+    save_artifact(tmp_path / "a", protector, MANIFEST.model_copy(update={"presets": presets}))
+    for given, level in (({}, 0.8), ({"level": "low"}, 0.2), ({"level": 0.3}, 0.3)):
+        assert f"level={level}," in repr(ImageProtector.from_pretrained(tmp_path / "a", **given))
+    with pytest.raises(ValueError, match=r"no preset 'strong'; it has low, balanced, high"):
+        ImageProtector.from_pretrained(tmp_path / "a", level="strong")
+    save_artifact(tmp_path / "b", protector, MANIFEST)
+    assert "level=0.5," in repr(ImageProtector.from_pretrained(tmp_path / "b"))
+    with pytest.raises(ValueError, match="it has none"):
+        ImageProtector.from_pretrained(tmp_path / "b", level="low")
+
+
 def test_without_a_default_artifact_it_is_said_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr("langchain_vpp.artifact._DEFAULT", tmp_path / "missing")
     monkeypatch.chdir(tmp_path)
