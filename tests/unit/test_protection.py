@@ -24,6 +24,7 @@ from langchain_vpp import ImageProtector, ProtectionError, TraceLeakWarning
 from langchain_vpp.engines import Blur, Downscale, Pixelate
 from langchain_vpp.testing import assert_no_leak
 from tests.integration.recording import noise_png
+from tests.untrained import save_untrained
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -375,17 +376,10 @@ def test_a_fetch_that_fails_stops_the_request_without_the_address(fetch: Any) ->
     assert "private" not in str(caught.value)
 
 
-def test_from_pretrained_loads_the_engine_of_an_artifact(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded: list[Any] = []
-
-    def load_engine(source: Any) -> Pixelate:
-        loaded.append(source)
-        return Pixelate()
-
-    monkeypatch.setattr("langchain_vpp.artifact.load_engine", load_engine)
-    protector = ImageProtector.from_pretrained("runs/cards", level=0.6, min_level=0.4)
-    assert loaded == ["runs/cards"]
-    assert repr(protector) == "ImageProtector(engine='pixelate', level=0.6, min_level=0.4)"
+def test_from_pretrained_loads_the_engine_of_an_artifact(tmp_path: Path) -> None:
+    save_untrained(tmp_path)
+    protector = ImageProtector.from_pretrained(tmp_path, level=0.6, min_level=0.4)
+    assert repr(protector) == "ImageProtector(engine='torch', level=0.6, min_level=0.4)"
 
 
 class Recording(BaseCallbackHandler):
