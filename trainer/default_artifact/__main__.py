@@ -54,7 +54,7 @@ from trainer.sandbox.local_model import LocalVisionModel
 from trainer.sandbox.train_local_model import card_course, save, train
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import nn
 
@@ -181,7 +181,7 @@ def train_default(
         estimator=_student(taught[0], config, dataset),
         assessor=Assessor(attributes, AttributeReader(attributes, taught[1]), learning_rate=_TAUGHT_RATE),
         protector=protector,
-    ).fit(run, resume=True, on_progress=_tell)
+    ).fit(run, resume=True, on_progress=_teller())
     artifact.mkdir(exist_ok=True)
     for name in ("model.safetensors", "manifest.json"):
         shutil.copyfile(run / name, artifact / name)
@@ -320,11 +320,18 @@ def _taught(course: Course, folder: Path, seed: int, *, device: str, workers: in
     return LocalVisionModel.load(folder, subject=course.subject)
 
 
-def _tell(progress: Progress) -> None:
-    if progress.step % 50 == 0:
-        _logger.info(
-            "%s: %d of %d, %d queries", progress.phase, progress.step, progress.steps, progress.queries
-        )
+def _teller() -> Callable[[Progress], None]:
+    """Log every fiftieth step once; progress is also told for each answer that arrives within a step."""
+    told: set[tuple[str, int]] = set()
+
+    def tell(progress: Progress) -> None:
+        if progress.step % 50 == 0 and (progress.phase, progress.step) not in told:
+            told.add((progress.phase, progress.step))
+            _logger.info(
+                "%s: %d of %d, %d queries", progress.phase, progress.step, progress.steps, progress.queries
+            )
+
+    return tell
 
 
 def describe(manifest: Manifest) -> str:

@@ -1,0 +1,90 @@
+"""The artifact that comes with the package, on drawn cards with portraits of nobody: what users get from "default"."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from langchain_vpp import ImageProtector
+from langchain_vpp.artifact import GRAPH, artifact_folder, load_engine, read_manifest
+from trainer.sandbox.card_model import CARDS
+from trainer.sandbox.cards import TASKS, TEXTS, draw_card
+from trainer.sandbox.local_model import LocalVisionModel, to_tensor
+
+if TYPE_CHECKING:
+    from trainer.sandbox.cards import Card
+
+_LABELS = {"gender": "female", "age_group": "30-39", "race": "White"}
+_COUNT = 40
+
+
+@pytest.fixture(scope="module")
+def cards() -> list[Card]:
+    made = []
+    for number in range(_COUNT):
+        generator = np.random.default_rng((11, number))
+        noise = generator.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        face = Image.fromarray(noise).resize((128, 128), Image.Resampling.BICUBIC)
+        made.append(draw_card(generator, face, _LABELS))
+    return made
+
+
+@pytest.fixture(scope="module")
+def protected(cards) -> list[Image.Image]:
+    protector = ImageProtector.from_pretrained("default")
+    return [protector.protect_image(card.image) for card in cards]
+
+
+def shown(card: Card, image: Image.Image, name: str) -> float:
+    """Share of the pixels of a part of the card that are told from the grey that stands for nothing."""
+    mask = Image.new("1", image.size)
+    ImageDraw.Draw(mask).polygon(card.outline(name), fill=1)
+    difference = np.abs(np.asarray(image, dtype=int) - 128).max(axis=2)
+    return float((difference[np.asarray(mask)] > 30).mean())
+
+
+def test_private_parts_are_grey_and_fields_are_there(cards, protected):
+    pairs = list(zip(cards, protected, strict=True))
+    assert np.mean([shown(card, image, "portrait") > 0.05 for card, image in pairs]) == 0
+    for name in TEXTS:
+        assert np.mean([shown(card, image, name) > 0.2 for card, image in pairs]) <= 0.05, name
+    for name in TASKS:
+        assert np.mean([shown(card, image, name) > 0.2 for card, image in pairs]) >= 0.8, name
+
+
+def test_the_local_model_still_reads_the_fields(cards, protected):
+    vision = LocalVisionModel.load(subject=CARDS)
+    believed = vision.log_probabilities(torch.stack([to_tensor(image, CARDS.size) for image in protected]))
+    for name in TASKS:
+        read = [CARDS.choices[name][index] for index in believed[name].argmax(1).tolist()]
+        assert np.mean([word == card.labels[name] for word, card in zip(read, cards, strict=True)]) >= 0.8, (
+            name
+        )
+
+
+def test_it_says_what_it_is_and_whom_it_is_owed_to():
+    folder = artifact_folder("default")
+    manifest, _ = read_manifest(folder)
+    assert "FairFace" in manifest.attribution
+    assert "CC BY 4.0" in manifest.attribution
+    assert manifest.licence
+    assert set(manifest.presets) == {"low", "balanced", "high"}
+    assert manifest.attribution in (folder / "README.md").read_text(encoding="utf-8")
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 5_000_000
+
+
+def test_it_is_served_in_int8_without_torch():
+    assert GRAPH in read_manifest(artifact_folder("default"))[0].files
+    assert load_engine("default").name == "onnx"
+    code = (
+        "import sys; from PIL import Image; from langchain_vpp import ImageProtector; "
+        "ImageProtector.from_pretrained('default').protect_image(Image.new('RGB', (320, 224))); "
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
