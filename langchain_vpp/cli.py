@@ -689,8 +689,16 @@ def transfer(
 def _completed(
     settings: EvaluationSettings, presets: Mapping[str, float], dataset: Dataset
 ) -> EvaluationSettings:
-    """Fill in what the artifact and the data set know: the presets' levels, and what to ask privately."""
+    """Fill in what the artifact, the data set and the installation know.
+
+    That is the presets' levels, what to ask privately, and the one baseline that needs an extra.
+    """
+    from langchain_vpp.engines import FaceBlur  # noqa: PLC0415
+    from langchain_vpp.faces import is_installed  # noqa: PLC0415
+
     update: dict[str, Any] = {}
+    if "baselines" not in settings.model_fields_set and is_installed():
+        update["baselines"] = {**settings.baselines, FaceBlur.name: (0.5,)}
     if "levels" not in settings.model_fields_set:
         update["levels"] = tuple(sorted({*settings.levels, *presets.values()}))
     if len(settings.styles) > 1 and not settings.private_questions:
@@ -833,8 +841,11 @@ def protect(
         ),
     ] = None,
     engine: Annotated[
-        Literal["blur", "pixelate", "downscale"] | None,
-        typer.Option("--engine", help="A classical operator in place of an artifact."),
+        Literal["blur", "pixelate", "downscale", "face-blur"] | None,
+        typer.Option(
+            "--engine",
+            help="A classical operator in place of an artifact; face-blur (extra faces) blurs what a detector finds.",
+        ),
     ] = None,
     level: Annotated[
         str | None,
@@ -936,9 +947,9 @@ def _protector(
         chosen, (manifest, _) = load_engine(folder), read_manifest(folder)
         presets, default = manifest.presets, level_of(manifest, None)
     else:
-        from langchain_vpp.engines import CLASSICAL_ENGINES  # noqa: PLC0415
+        from langchain_vpp.engines import NAMED_ENGINES  # noqa: PLC0415
 
-        chosen = CLASSICAL_ENGINES[engine]()
+        chosen = NAMED_ENGINES[engine]()
     strength = default if level is None else _level(level, presets)
     output_size = _output_size(size)
     settings = {

@@ -17,8 +17,9 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_vpp.artifact import artifact_folder, load_engine, read_manifest
-from langchain_vpp.engines import CLASSICAL_ENGINES
+from langchain_vpp.engines import CLASSICAL_ENGINES, NAMED_ENGINES, FaceBlur
 from langchain_vpp.errors import DataError, TrainingError
+from langchain_vpp.faces import is_installed
 from langchain_vpp.pixels import decode_image, encode_image
 from langchain_vpp.protection import usable_cpus
 from langchain_vpp.protector_config import working_size
@@ -90,10 +91,11 @@ class EvaluationSettings(BaseModel):
 
     levels: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     """Of the protector."""
-    baselines: dict[Literal["blur", "pixelate", "downscale"], tuple[float, ...]] = Field(
+    baselines: dict[Literal["blur", "pixelate", "downscale", "face-blur"], tuple[float, ...]] = Field(
         default=dict.fromkeys(CLASSICAL_ENGINES, (0.2, 0.4, 0.6, 0.8)), validate_default=True
     )
-    """Classical engines and their levels."""
+    """Classical engines and their levels. ``face-blur`` needs the extra ``faces``; ``vpp evaluate`` adds it where that
+    is installed."""
     seed: int = Field(0, ge=0, lt=2**31)
     resolution: int | None = Field(None, ge=32, le=1024)
     """Longest side in pixels at which attackers see images; the protector's working resolution if not given, or 384."""
@@ -208,6 +210,7 @@ def evaluate(
             even from originals; or if two attackers have one name.
         DataError: Also if the artifact's training saw pictures of the test split.
         ArtifactError: If the artifact can't be loaded.
+        ProtectionError: If ``face-blur`` is a baseline and the extra ``faces`` is missing.
         BudgetExhaustedError: Before the first query, if all of them would exceed the budget.
         OracleError: If the chat model fails; call again, answers that had arrived are not paid again.
     """
@@ -262,7 +265,7 @@ class _Evaluation:
         self.operating_points: list[_Setting] = [
             *(_Setting(OURS, engine, level) for level in settings.levels),
             *(
-                _Setting(name, CLASSICAL_ENGINES[name](), level)
+                _Setting(name, NAMED_ENGINES[name](), level)
                 for name, levels in settings.baselines.items()
                 for level in levels
             ),
@@ -576,6 +579,7 @@ class _Evaluation:
             warnings=tuple(self.warnings),
             not_tested=(
                 *(what for attack, what in _UNTESTED.items() if attack not in self.settings.attacks),
+                *_left_out(self.settings),
                 *_NEVER_TESTED,
             ),
         )
@@ -747,6 +751,14 @@ class _Evaluation:
 
     def _groups_of(self, pairs: Sequence[Pair]) -> Tensor:
         return torch.stack([self.groups[pair.row] for pair in pairs]) if pairs else self.groups
+
+
+def _left_out(settings: EvaluationSettings) -> tuple[str, ...]:
+    """The baseline that readers will look for, if it is not among those measured, and why."""
+    if FaceBlur.name in settings.baselines:
+        return ()
+    why = "it was not asked for" if is_installed() else "the extra faces is not installed"
+    return (f"{FaceBlur.name}: {why}",)
 
 
 def _ceilings(

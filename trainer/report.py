@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from langchain_vpp.engines import CLASSICAL_ENGINES
+from langchain_vpp.engines import NAMED_ENGINES
 from langchain_vpp.errors import TrainingError
 from langchain_vpp.pixels import decode_image, encode_image
 from trainer.algorithms.pareto import NonDominatedArchive, non_dominated
@@ -136,7 +136,7 @@ def picture_rows(
     """
     shown: list[tuple[str, Engine | None, float]] = [("original", None, 0.0)] if originals else []
     shown += [(f"level {level:g}", engine, level) for level in levels]
-    shown += [(f"{name} {level:g}", CLASSICAL_ENGINES[name](), level) for name, level in baselines.items()]
+    shown += [(f"{name} {level:g}", NAMED_ENGINES[name](), level) for name, level in baselines.items()]
     images = [dataset.open_image(example) for example in dataset.split("test")[:count]]
     return tuple(
         PictureRow(

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from langchain_vpp import engines
 from langchain_vpp.engines import Pixelate
 from langchain_vpp.errors import BudgetExhaustedError, DataError, TrainingError
 from tests.chat_models import LookingModel
 from tests.untrained import save_untrained
+from trainer import evaluation
 from trainer.data import Dataset, Example, Task
 from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.ledger import Budget
@@ -193,6 +195,21 @@ def test_same_seed_gives_the_same_report(dataset, tmp_path) -> None:
     first = evaluate(Pixelate(), dataset, None, settings)
     second = evaluate(Pixelate(), dataset, None, settings)
     assert first == second
+
+
+def test_blurred_faces_are_measured_or_the_report_says_why_not(dataset, tmp_path, monkeypatch) -> None:
+    asked = _settings(baselines={"face-blur": (0.5,)})
+    with monkeypatch.context() as patched:
+        # As in drawn pictures: nobody is there, so all of it leaks.
+        patched.setattr(engines, "FaceFinder", lambda: lambda image, threshold: [])
+        report = evaluate(Pixelate(), dataset, None, asked)
+    (point,) = report.of("face-blur")
+    assert point.leak.value > 0.95
+    assert not any("face-blur" in each for each in report.not_tested)
+
+    for installed, why in ((True, "it was not asked for"), (False, "the extra faces is not installed")):
+        monkeypatch.setattr(evaluation, "is_installed", lambda installed=installed: installed)
+        assert f"face-blur: {why}" in evaluate(Pixelate(), dataset, None, _settings()).not_tested
 
 
 def test_originals_are_shown_to_the_chat_model_only_on_request(dataset, tmp_path) -> None:

