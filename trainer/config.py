@@ -70,6 +70,13 @@ class TrainerConfig(BaseModel):
     plainness: float = Field(0.5, ge=0)
     """Weight of the mean distance of a pixel from mid-grey, scaled by the level."""
 
+    reopening: float = Field(0.0, ge=0)
+    """Weight of what stands out from grey by more than under the protector that training starts from, mean over pixels.
+
+    What that one hid and the assessor does not look for, words say, would be shown again by a gradient that wants other
+    words shown. Hiding more is free. Says nothing where training starts from new weights.
+    """
+
     assessor_steps: int = Field(3, ge=1)
     """Steps of the assessor in every step, each on a protected batch of its own, so that it keeps up."""
 

@@ -522,7 +522,8 @@ class _Run:
         self._protector_step(
             self._scalarised(utility, privacy, level),
             config.fidelity * (1 - level) * fidelity,
-            config.plainness * level * plainness,
+            config.plainness * level * plainness
+            + config.reopening * self._reopened(protected, images, level),
         )
 
         with torch.random.fork_rng(devices=[]):
@@ -541,6 +542,14 @@ class _Run:
             "assessor_loss": float(loss),
             "queries": float(self.planned),
         }
+
+    def _reopened(self, protected: Tensor, images: Tensor, level: Tensor) -> Tensor:
+        """By how much more than under the protector of the start pixels stand out from grey, ``[B]``."""
+        if self.given.protector is None or not self.config.reopening:
+            return torch.zeros(len(images))
+        with torch.no_grad():
+            before = self.given.protector.at_network_level(images, level)
+        return ((protected - 0.5).abs() - (before - 0.5).abs()).relu().mean(dim=(1, 2, 3))
 
     def _draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Rows of the training split, their images in [0, 1], and a level for each."""

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from langchain_vpp.artifact import read_manifest
+from langchain_vpp.artifact import load_protector, read_manifest
 from langchain_vpp.errors import TrainingError
 from tests.e2e.conftest import TINY
 from tests.untrained import small_protector
@@ -73,6 +73,25 @@ def test_a_run_is_not_resumed_from_another_start(dataset, tmp_path):
             nn.init.zeros_(other.stem.weight)
         with pytest.raises(TrainingError, match="belongs to other settings"):
             Trainer(SandboxChatModel(), dataset, config(), protector=other).fit(tmp_path, resume=True)
+
+
+def test_what_the_start_hid_is_not_shown_again(dataset, tmp_path):
+    closed = small_protector()
+    with torch.no_grad():
+        closed.head.weight.zero_()
+        closed.head.bias.zero_()
+        closed.head.bias[48:] = -2.0  # the mask lets nothing through, and has a gradient
+    images = dataset.pixels(dataset.split("val"), 64).float() / 255
+    stands_out = {}
+    for reopening in (0.0, 20.0):
+        settings = config(steps=40, learning_rate=5e-3, fidelity=4.0, plainness=0.0, reopening=reopening)
+        out = Trainer(SandboxChatModel(), dataset, settings, protector=closed).fit(tmp_path / str(reopening))
+        protector, _, _ = load_protector(out)
+        with torch.no_grad():
+            shown = protector.at_network_level(images, torch.zeros(len(images)))
+        stands_out[reopening] = float((shown - 0.5).abs().mean())
+    assert stands_out[0.0] > 0.02
+    assert stands_out[20.0] < 0.3 * stands_out[0.0]
 
 
 def test_a_given_assessor_needs_no_lessons_and_follows_the_protector(dataset, tmp_path):
