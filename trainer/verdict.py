@@ -91,7 +91,7 @@ def _not_measured(report: Report, level: float) -> str:
 
 
 def _sentence(report: Report, point: OperatingPoint) -> str:
-    parts = (_read(report, point), _answered(report, point), _worst(point), _unknown(point))
+    parts = (_read(report, point), _answered(report, point), _worst(point), _words(point), _unknown(point))
     text = "; ".join(filter(None, parts))
     return f"{text[0].upper()}{text[1:]}."
 
@@ -144,6 +144,14 @@ def _worst(point: OperatingPoint) -> str:
     if beyond_chance:
         return f"the worst hidden attribute is {worst.subject}, {figures}"
     return f"no attribute is read measurably better than by guessing; closest to it is {worst.subject}, {figures}"
+
+
+def _words(point: OperatingPoint) -> str:
+    """The private text that is read most often: a face may be hidden where a name is not."""
+    if not point.words:
+        return ""
+    worst = max(point.words, key=lambda each: each.exact.value)
+    return f"a text recogniser reads {worst.subject} whole on {percent_interval(worst.exact)} of the pictures"
 
 
 def _unknown(point: OperatingPoint) -> str:

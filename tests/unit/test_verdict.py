@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.made_reports import point, reading, report
-from trainer.measurements import OperatingPoint, Report
+from trainer.measurements import Estimate, OperatingPoint, Report, WordsRead
 from trainer.verdict import strongest, verdicts
 
 
@@ -34,6 +34,26 @@ def test_known_figures_give_a_known_sentence() -> None:
         "originals); the worst hidden attribute is skin, which the fresh classifier reads right in 60% [55, 65] of "
         "cases (40% by guessing)."
     )
+
+
+def test_a_private_text_that_is_still_read_is_in_the_sentence() -> None:
+    measured = _with_ours(reading("hair", 0.21, chance=0.20, scaled=0.01))
+    shares = {"name": 0.1, "id number": 0.3}
+    words = tuple(
+        WordsRead(
+            subject=subject,
+            exact=Estimate(value=share, low=share - 0.05, high=share + 0.05),
+            exact_floor=0.0,
+            distance=Estimate(value=0.5, low=0.4, high=0.6),
+            distance_floor=0.9,
+            count=200,
+        )
+        for subject, share in shares.items()
+    )
+    assert "text recogniser" not in _sentence(measured)
+    read = measured.points[0].model_copy(update={"words": words})
+    sentence = _sentence(measured.model_copy(update={"points": (read,)}))
+    assert "a text recogniser reads id number whole on 30% [25, 35] of the pictures" in sentence
 
 
 def test_the_worst_attribute_is_the_nearest_to_originals_not_the_most_accurate() -> None:
