@@ -16,7 +16,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -252,8 +252,23 @@ def artifact_folder(source: str | os.PathLike[str]) -> Path:
     )
 
 
+class Artifact(NamedTuple):
+    """What is loaded of an artifact to protect with it."""
+
+    folder: Path
+    engine: Engine
+    manifest: Manifest
+    digest: str
+    """Of the manifest, and so of everything that it describes."""
+
+
 def load_engine(source: str | os.PathLike[str]) -> Engine:
-    """Load what :meth:`ImageProtector.from_pretrained` runs: the quantised graph, else the exact one, else torch.
+    """Load what :meth:`ImageProtector.from_pretrained` runs; see :func:`load_artifact`."""
+    return load_artifact(source).engine
+
+
+def load_artifact(source: str | os.PathLike[str]) -> Artifact:
+    """Load what protects, the quantised graph, else the exact one, else torch, and what is said about it.
 
     Of the files, only what runs is read, and its sha256 is checked. Torch is loaded only where there is no graph.
 
@@ -264,12 +279,16 @@ def load_engine(source: str | os.PathLike[str]) -> Engine:
         ArtifactError: See :func:`load_protector` and :func:`artifact_folder`; or ONNX Runtime can't load the graph.
     """
     folder = artifact_folder(source)
+    manifest, digest = read_manifest(folder)
+    return Artifact(folder, _engine(folder, manifest, digest), manifest, digest)
+
+
+def _engine(folder: Path, manifest: Manifest, digest: str) -> Engine:
     from langchain_vpp.engines import OnnxEngine, TorchEngine  # noqa: PLC0415
 
-    manifest, digest = read_manifest(folder)
     name = next((name for name in (GRAPH, EXACT_GRAPH) if name in manifest.files), None)
     if name is None:
-        protector, _, digest = load_protector(folder)
+        protector, _, _ = load_protector(folder)
         return TorchEngine(protector, digest=digest)
     graph = _read_checked(folder, name, manifest)
     try:

@@ -769,8 +769,9 @@ def export_graphs(
     done = export(folder, dataset, images=images, least_psnr=least_psnr)
     again = None
     if recheck:
-        ledger, budget = folder / "recheck.sqlite", _Spending.of(max_queries, None, None).max_queries
-        again = measure(folder, dataset, chat_model, settings, ledger=ledger, budget=Budget(budget))
+        budget = Budget(2**31 if max_queries is None else max_queries)
+        ledger = folder / "recheck.sqlite"
+        again = measure(folder, dataset, chat_model, settings, ledger=ledger, budget=budget)
     if as_json:
         changes = {
             "largest_leak_gain": again and again.largest_leak_gain,
@@ -936,15 +937,9 @@ def _protector(
     presets: Mapping[str, float] = {}
     default = 0.5
     if engine is None:
-        from langchain_vpp.artifact import (  # noqa: PLC0415
-            artifact_folder,
-            level_of,
-            load_engine,
-            read_manifest,
-        )
+        from langchain_vpp.artifact import level_of, load_artifact  # noqa: PLC0415
 
-        folder = artifact_folder(artifact or "default")
-        chosen, (manifest, _) = load_engine(folder), read_manifest(folder)
+        _, chosen, manifest, _ = load_artifact(artifact or "default")
         presets, default = manifest.presets, level_of(manifest, None)
     else:
         from langchain_vpp.engines import NAMED_ENGINES  # noqa: PLC0415

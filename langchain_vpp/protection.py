@@ -333,15 +333,9 @@ class ImageProtector:
             ArtifactError: If the artifact is missing, altered or of another format.
             ValueError: If it has no preset of that name.
         """
-        from langchain_vpp.artifact import (  # noqa: PLC0415  onnxruntime or torch
-            artifact_folder,
-            level_of,
-            load_engine,
-            read_manifest,
-        )
+        from langchain_vpp.artifact import level_of, load_artifact  # noqa: PLC0415  onnxruntime or torch
 
-        folder = artifact_folder(source)
-        engine, (manifest, _) = load_engine(folder), read_manifest(folder)
+        _, engine, manifest, _ = load_artifact(source)
         return cls(engine, level=level_of(manifest, level), **options)
 
     def __or__(self, other: Any) -> Any:

@@ -79,6 +79,9 @@ class TrainerConfig(BaseModel):
 
     assessor_steps: int = Field(3, ge=1)
     """Steps of the assessor in every step, each on a protected batch of its own, so that it keeps up."""
+    assessor_originals: float = Field(0.0, ge=0, le=1)
+    """Share of the pictures in those of its own batches that the assessor sees unprotected. Where nearly everything is
+    hidden from the start, it would otherwise forget what it looks for, and say the same of every picture."""
 
     precision: Precision = "auto"
     """Arithmetic of the convolutions; ``auto`` takes bfloat16 where the processor computes in it (twice as fast)."""

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from langchain_vpp.artifact import artifact_folder, load_engine, read_manifest
+from langchain_vpp.artifact import load_artifact
 from langchain_vpp.engines import CLASSICAL_ENGINES, NAMED_ENGINES, FaceBlur
 from langchain_vpp.errors import DataError, TrainingError
 from langchain_vpp.faces import is_installed
@@ -290,9 +290,9 @@ class _Evaluation:
 
     def _engine(self, source: str | Path | Engine) -> Engine:
         if isinstance(source, str | Path):
-            folder = artifact_folder(source)
-            engine = load_engine(folder)  # what users get: the graph, if the artifact has one
-            if warning := check_unseen(folder, read_manifest(folder)[0], self.dataset):
+            # What users get: the graph, if the artifact has one.
+            folder, engine, manifest, _ = load_artifact(source)
+            if warning := check_unseen(folder, manifest, self.dataset):
                 self.warnings.append(warning)
         else:
             engine = source

@@ -557,11 +557,14 @@ class _Run:
         return rows, self.images[rows].float() / 255, sample_levels(self.config.batch, generator=generator)
 
     def _assessor_batch(self, turn: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Protected images, levels and labels for one more step: on the same batch again it would learn it by heart."""
-        rows, images, level = self._draw(self._generator(f"assessor/{turn}", self.step))
+        """Images, levels and labels for one more step: on the same batch again it would learn it by heart."""
+        generator = self._generator(f"assessor/{turn}", self.step)
+        rows, images, level = self._draw(generator)
         with torch.no_grad():
             protected = self.protector.at_network_level(images, level)
-        return encode(protected)[1].float() / 255, level, self.labels[rows]
+        original = torch.rand(len(rows), generator=generator) < self.config.assessor_originals
+        shown = torch.where(original[:, None, None, None], images, protected)
+        return encode(shown)[1].float() / 255, level, self.labels[rows]
 
     def _assessor_step(self, protected: Tensor, level: Tensor, labels: Tensor) -> Tensor:
         """Let the assessor follow the protector; returns its loss."""

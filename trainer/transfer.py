@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from langchain_vpp.artifact import artifact_folder, load_engine, read_manifest
+from langchain_vpp.artifact import load_artifact
 from langchain_vpp.errors import BudgetExhaustedError, DataError, TrainingError
 from langchain_vpp.pixels import encode_image
 from trainer.ledger import Budget, Ledger, Price, Query
@@ -244,8 +244,7 @@ class TransferTest:
             self._digest: str = getattr(source, "digest", "")
             return source
         # What users get: the graph, if the artifact has one.
-        folder = artifact_folder(source)
-        engine, (manifest, self._digest) = load_engine(folder), read_manifest(folder)
+        folder, engine, manifest, self._digest = load_artifact(source)
         self._trained_against = manifest.trained_against
         warning = check_unseen(folder, manifest, self._dataset)
         if warning:

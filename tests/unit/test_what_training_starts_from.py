@@ -75,12 +75,18 @@ def test_a_run_is_not_resumed_from_another_start(dataset, tmp_path):
             Trainer(SandboxChatModel(), dataset, config(), protector=other).fit(tmp_path, resume=True)
 
 
-def test_what_the_start_hid_is_not_shown_again(dataset, tmp_path):
+def closed_protector():
+    """One whose mask lets hardly anything through, and has a gradient."""
     closed = small_protector()
     with torch.no_grad():
         closed.head.weight.zero_()
         closed.head.bias.zero_()
-        closed.head.bias[48:] = -2.0  # the mask lets nothing through, and has a gradient
+        closed.head.bias[48:] = -2.0
+    return closed
+
+
+def test_what_the_start_hid_is_not_shown_again(dataset, tmp_path):
+    closed = closed_protector()
     images = dataset.pixels(dataset.split("val"), 64).float() / 255
     stands_out = {}
     for reopening in (0.0, 20.0):
@@ -121,3 +127,27 @@ def test_an_assessor_of_other_attributes_is_refused(dataset):
         TrainingError, match="other private attributes than the data set labels; nothing was sent"
     ):
         Trainer(SandboxChatModel(), dataset, config(), assessor=Assessor(attributes))
+
+
+class Watched(Assessor):
+    """Notes how much the pictures that it learns from stand out from their own mean."""
+
+    def loss(self, images, level, labels):
+        self.seen = [*getattr(self, "seen", []), images.std(dim=(1, 2, 3))]
+        return super().loss(images, level, labels)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_assessor_sees_the_given_share_of_its_own_batches_unprotected(dataset, tmp_path, share):
+    attributes = dataset.private_attributes
+    assessor = Watched(attributes, AttributeReader(attributes, LocalVisionModel.load()))
+    settings = config(steps=12, assessor_steps=3, assessor_originals=share, learning_rate=1e-6)
+    protector = closed_protector()
+    Trainer(SandboxChatModel(), dataset, settings, protector=protector, assessor=assessor).fit(tmp_path)
+    pictures = dataset.pixels(dataset.split("train"), 64).float() / 255
+    least = float(pictures.std(dim=(1, 2, 3)).min())
+    open_ = torch.stack(assessor.seen) > 0.9 * least
+    assert not open_[::3].any()  # in the batch of the protector itself, never
+    own = torch.cat([open_[1::3], open_[2::3]]).float().mean()
+    assert share - 0.2 <= own <= share + 0.2
+    assert bool(own == share) == (share in {0.0, 1.0})

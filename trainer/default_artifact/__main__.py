@@ -67,8 +67,10 @@ if TYPE_CHECKING:
     from trainer.sandbox.train_local_model import Course
 
 _HERE: Final = Path(__file__).parent
-_TAUGHT_RATE: Final = 3e-4
-"""Of student and assessor: for a network that can read already, and whose batch norms are folded."""
+_STUDENT_RATE: Final = 3e-4
+"""For a network that can read already, and whose batch norms are folded."""
+_ASSESSOR_RATE: Final = 1e-4
+"""Likewise; at that of the student it forgets faces, of which it sees few, and says the same of everybody."""
 _logger = logging.getLogger(__name__)
 
 
@@ -179,7 +181,7 @@ def train_default(
         dataset,
         config,
         estimator=_student(taught[0], config, dataset),
-        assessor=Assessor(attributes, AttributeReader(attributes, taught[1]), learning_rate=_TAUGHT_RATE),
+        assessor=Assessor(attributes, AttributeReader(attributes, taught[1]), learning_rate=_ASSESSOR_RATE),
         protector=protector,
     ).fit(run, resume=True, on_progress=_teller())
     artifact.mkdir(exist_ok=True)
@@ -302,7 +304,7 @@ def _student(vision: LocalVisionModel, config: TrainerConfig, dataset: Dataset) 
         CriticalHistory(config.history_capacity, replay=config.replay),
         steps=config.student_steps,
         batch=config.student_batch,
-        learning_rate=_TAUGHT_RATE,
+        learning_rate=_STUDENT_RATE,
         query_choice=config.query_choice,
         criticality=config.criticality,
         network=VocabularyNetwork(space, vision),

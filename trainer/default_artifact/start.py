@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -26,6 +25,7 @@ from trainer.arithmetic import fast_arithmetic
 from trainer.randomness import keyed_generator
 from trainer.sandbox.cards import CARD_VIEW, TASKS, TEXTS, draw_card
 from trainer.sandbox.portraits import read_portraits
+from trainer.sandbox.train_local_model import save_checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,7 +181,7 @@ def start_protector(
             if (step + 1) % 50 == 0 or step + 1 == steps:
                 _logger.info("start: %d of %d, error %.3f", step + 1, steps, error.item())
             if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == steps:
-                _save(
+                save_checkpoint(
                     {name: part.state_dict() for name, part in parts.items()} | {"step": step + 1}, checkpoint
                 )
     return protector.eval()
@@ -199,10 +199,3 @@ def _draw(drawings: _Drawings, workers: int) -> tuple[Tensor, Tensor]:
         images[index] = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
         regions[index] = kinds
     return images, regions
-
-
-def _save(state: dict[str, Any], path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(state, temporary)
-    temporary.replace(path)

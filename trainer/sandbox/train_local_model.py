@@ -248,6 +248,14 @@ def disturb(images: Tensor, generator: torch.Generator) -> Tensor:
     return images.roll((down, right), (2, 3)).clamp(0, 1)
 
 
+def save_checkpoint(state: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint, so that a crash leaves either the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, temporary)
+    temporary.replace(path)
+
+
 def missed_attention(maps: Tensor, places: Tensor) -> Tensor:
     r"""How much attention falls outside the place where there is something to see.
 
@@ -319,7 +327,7 @@ class _Run:
         return {name: loss.item() for name, loss in zip(names, losses, strict=True)}
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint, so that a crash leaves either the old one or the new one."""
+        """Write a checkpoint; see :func:`save_checkpoint`."""
         state = {
             "run": self._name(),
             "step": self.step,
@@ -329,10 +337,7 @@ class _Run:
             "generator": self.generator.get_state(),
             "dropout": torch.get_rng_state(),
         }
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(state, temporary)
-        temporary.replace(path)
+        save_checkpoint(state, path)
 
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint."""
