@@ -19,7 +19,7 @@ def convolution(inputs: int, outputs: int, *, pool: int = 1) -> tuple[nn.Module,
     # Pooling first: the same maximum, at a quarter of the cost of what follows.
     return (
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.MaxPool2d(pool),
+        nn.MaxPool2d(pool) if pool > 1 else nn.Identity(),
         nn.BatchNorm2d(outputs),
         nn.ReLU(),
     )
