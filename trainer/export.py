@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from trainer.measurements import Report
 
 _LEVELS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+_RARE: Final = 1e-4
+"""Share of the values at either end that a range leaves out."""
 _LARGEST_DIFFERENCE: Final = 2
 """Grey levels by which single pixels of the exact graph may differ from torch, which sums in another order."""
 
@@ -158,7 +160,12 @@ def _images(dataset: Dataset, split: str, count: int, resolution: int) -> list[I
 
 
 def _ranges(protector: Protector, images: Sequence[Image.Image]) -> dict[str, Range]:
-    """What each tensor reaches over images and levels; zero always included, because borders are padded with it."""
+    """What each tensor reaches over images and levels; zero always included, because borders are padded with it.
+
+    Of each image's values, the least and the greatest in ten thousand are left out. A protector that opens and closes
+    its mask sharply has a few far beyond all others, and 256 steps from one end to the other then are too coarse: for
+    the default, int8 came within 34.5 dB of torch with all of them, 40.6 dB without.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     graph = observed_graph(protector).SerializeToString()
@@ -170,7 +177,8 @@ def _ranges(protector: Protector, images: Sequence[Image.Image]) -> dict[str, Ra
             feed = {"image": np.asarray(image)[None], "level": np.array([level], dtype=np.float32)}
             for name, values in zip(names, session.run(names, feed), strict=True):
                 low, high = ranges[name]
-                ranges[name] = Range(min(low, float(values.min())), max(high, float(values.max())))
+                least, greatest = np.quantile(values, (_RARE, 1 - _RARE))
+                ranges[name] = Range(min(low, float(least)), max(high, float(greatest)))
     return ranges
 
 

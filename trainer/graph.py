@@ -39,7 +39,7 @@ _MASK_PEAK: Final = 2.0
 
 
 class Range(NamedTuple):
-    """The values that a tensor took on the calibration images."""
+    """The values of a tensor that bytes are to tell apart; those beyond become the nearest of them."""
 
     low: float
     high: float
@@ -117,10 +117,12 @@ class _Builder:
         for index in range(inside):
             y = self._block(f"inside.{index}", y, condition)
         up = self.convolution("up", y, pad=0)
-        x = self.sum("joined", x, self.same_bytes(up, "DepthToSpace", up, blocksize=2, mode="CRD"))
+        up = self.same_bytes(up, "DepthToSpace", up, blocksize=2, mode="CRD")
+        # Of the last sum only what is positive is used, so that no byte is spent on the rest.
+        x = self.sum("joined", x, up, relu=not after)
         for index in range(after):
-            x = self._block(f"after.{index}", x, condition)
-        colour, keep = self._head(self.positive(x))
+            x = self._block(f"after.{index}", x, condition, relu=index == after - 1)
+        colour, keep = self._head(x)
         image = self.node("DequantizeLinear", planes, self.number(1 / 255), self.constant(np.uint8(0)))
         self._blend(image, colour, keep)
 
@@ -182,7 +184,7 @@ class _Builder:
             )
         return x
 
-    def _block(self, name: str, x: str, condition: str) -> str:
+    def _block(self, name: str, x: str, condition: str, *, relu: bool = False) -> str:
         weight, bias = self.weights[f"{name}.film.weight"], self.weights[f"{name}.film.bias"]
         channels = len(bias) // 2
         # One is added to the scale once and for all, here.
@@ -190,7 +192,7 @@ class _Builder:
         shift = self.linear(condition, weight[channels:], bias[channels:])
         hidden = self.convolution(f"{name}.first", self.positive(x))
         hidden = self.modulated(f"{name}.hidden", hidden, scale, shift, channels)
-        return self.sum(f"{name}.sum", x, self.convolution(f"{name}.second", hidden))
+        return self.sum(f"{name}.sum", x, self.convolution(f"{name}.second", hidden), relu=relu)
 
     def _blend(self, image: str, colour: str, keep: str) -> None:
         recoloured = self.smoothed(self.node("Sigmoid", colour), 5)
@@ -275,8 +277,9 @@ class _Builder:
         self.bytes_of[stored] = (wide, 0)
         return stored
 
-    def sum(self, purpose: str, x: str, y: str) -> str:
-        return self.shared(purpose, self.node("Add", self.floats(x), self.floats(y)))
+    def sum(self, purpose: str, x: str, y: str, *, relu: bool = False) -> str:
+        out = self.node("Add", self.floats(x), self.floats(y))
+        return self.shared(purpose, self.node("Relu", out) if relu else out)
 
     def positive(self, x: str) -> str:
         """The rectified tensor, in bytes if it was."""
