@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 
 import pytest
@@ -10,6 +9,7 @@ from PIL import Image
 
 from langchain_vpp import ImageProtector
 from langchain_vpp.artifact import read_manifest
+from tests.portraits import save_portraits
 from trainer.default_artifact.__main__ import Plan, main, settings
 from trainer.sandbox import train_local_model
 from trainer.sandbox.portraits import PRIVATE_ATTRIBUTES
@@ -17,16 +17,7 @@ from trainer.sandbox.portraits import PRIVATE_ATTRIBUTES
 
 @pytest.fixture
 def faces(tmp_path):
-    folder = tmp_path / "faces"
-    values = itertools.product(*(PRIVATE_ATTRIBUTES[name] for name in ("age_group", "gender", "race")))
-    lines = ["file,age_group,gender,race"]
-    for number, (age, gender, race) in enumerate(values):
-        name = f"{'val' if number % 4 == 0 else 'train'}/{number}.png"
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (16, 16), (number, 90, 255 - number)).save(folder / name)
-        lines.append(f"{name},{age},{gender},{race}")
-    (folder / "labels.csv").write_text("\n".join(lines))
-    return folder
+    return save_portraits(tmp_path / "faces")
 
 
 def test_the_command_makes_an_artifact_with_its_card_and_goes_on(faces, tmp_path, monkeypatch, caplog):

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from langchain_vpp.protector import ProtectorConfig
+from tests.portraits import save_portraits
 from trainer.default_artifact.start import (
     FIELD,
     OTHER,
@@ -19,23 +20,13 @@ from trainer.default_artifact.start import (
     wanted_images,
 )
 from trainer.sandbox.cards import TASKS, TEXTS, draw_card
-from trainer.sandbox.portraits import PRIVATE_ATTRIBUTES
 
 _SMALL = ProtectorConfig(width=8, blocks=(1, 1, 1))
 
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("faces")
-    lines = ["file,age_group,gender,race"]
-    for number in range(24):
-        name = f"{'val' if number % 4 == 0 else 'train'}/{number}.png"
-        (folder / name).parent.mkdir(exist_ok=True)
-        Image.new("RGB", (16, 16), (number * 10, 90, 20)).save(folder / name)
-        labels = (PRIVATE_ATTRIBUTES[each] for each in ("age_group", "gender", "race"))
-        lines.append(",".join([name, *(values[number % len(values)] for values in labels)]))
-    (folder / "labels.csv").write_text("\n".join(lines))
-    return folder
+    return save_portraits(tmp_path_factory.mktemp("faces"))
 
 
 def test_a_region_is_where_the_card_says_that_something_stands():

@@ -26,13 +26,13 @@ import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
 
 from langchain_vpp.artifact import load_engine, read_manifest
 from langchain_vpp.errors import VPPError
+from langchain_vpp.protection import ImageProtector
 from langchain_vpp.protector import ProtectorConfig
 from trainer.algorithms.critical_history import CriticalHistory
 from trainer.algorithms.estimators import DistilledStudent, LabelledImages
@@ -41,6 +41,8 @@ from trainer.attackers.backbones import BACKBONE_SIDE
 from trainer.attackers.classifier import FixedClassifier, FreshClassifier
 from trainer.config import TrainerConfig
 from trainer.data import answer_space, load_dataset, references
+from trainer.default_artifact.card import describe
+from trainer.default_artifact.other_pictures import other_pictures
 from trainer.default_artifact.start import start_protector
 from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.experiments.sandbox import AttributeReader, SandboxChatModel, VocabularyNetwork
@@ -58,11 +60,9 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from langchain_vpp.artifact import Manifest
     from trainer.attackers.classifier import Attacker
     from trainer.data import Dataset
     from trainer.evaluation import Phase
-    from trainer.measurements import Report
     from trainer.run import Progress
     from trainer.sandbox.train_local_model import Course
 
@@ -71,6 +71,8 @@ _STUDENT_RATE: Final = 3e-4
 """For a network that can read already, and whose batch norms are folded."""
 _ASSESSOR_RATE: Final = 1e-4
 """Likewise; at that of the student it forgets faces, of which it sees few, and says the same of everybody."""
+_OTHERS: Final = 200
+"""Pictures of each kind that the default was not made for."""
 _logger = logging.getLogger(__name__)
 
 
@@ -190,14 +192,15 @@ def train_default(
     exported = export(artifact, dataset)
     served = "int8" if exported.quantised else "float32"
     _logger.info("graphs: %s is served, int8 within %.1f dB of torch", served, exported.psnr)
-    (artifact / "README.md").write_text(describe(read_manifest(artifact)[0]), encoding="utf-8")
+    _write_card(artifact, describe(read_manifest(artifact)[0]))
     return artifact
 
 
-def audit_default(out: Path) -> Report:
-    """Measure the artifact that :func:`train_default` made.
+def audit_default(faces: Path, out: Path) -> None:
+    """Measure the artifact that :func:`train_default` made, and put the figures on its card.
 
     Args:
+        faces: See :func:`train_default`.
         out: Its folder for everything.
 
     Raises:
@@ -214,7 +217,8 @@ def audit_default(out: Path) -> Report:
         FreshClassifier(attributes, network=AttributeReader(attributes, vision)),
         FixedClassifier(_trained_assessor(out, attributes), "training's assessor"),
     ]
-    presets = read_manifest(artifact)[0].presets
+    manifest = read_manifest(artifact)[0]
+    presets = manifest.presets
     settings = EvaluationSettings(
         levels=tuple(sorted({0.0, 0.5, *presets.values()})),
         baselines={"pixelate": (0.3, 0.6)},
@@ -236,8 +240,10 @@ def audit_default(out: Path) -> Report:
     # Portraits of real people: the page shows protected pictures alone, and none of the weakest levels.
     shown = sorted({presets["balanced"], presets["high"]})
     pictures = picture_rows(dataset, load_engine(artifact), shown, {}, originals=False)
+    balanced = ImageProtector.from_pretrained(artifact)
+    others = other_pictures(faces, balanced, vision, count=_OTHERS, seed=report.seed)
+    _write_card(artifact, describe(manifest, report, others))
     save_html(report, out / "report.html", presets=presets, pictures=pictures)
-    return report
 
 
 def recheck_default(out: Path) -> None:
@@ -272,6 +278,10 @@ def _trained_assessor(out: Path, attributes: Mapping[str, tuple[str, ...]]) -> n
     assessor = Assessor(attributes, AttributeReader(attributes, twin))
     assessor.load_state_dict(torch.load(out / "run" / "checkpoint.pt", weights_only=True)["assessor"])
     return assessor.reader
+
+
+def _write_card(artifact: Path, text: str) -> None:
+    (artifact / "README.md").write_text(text, encoding="utf-8")
 
 
 def _weights(out: Path) -> Path:
@@ -336,29 +346,6 @@ def _teller() -> Callable[[Progress], None]:
     return tell
 
 
-def describe(manifest: Manifest) -> str:
-    """Fill the card in from a manifest."""
-    rows = [f"| {point.level:.2f} | {point.leak:.2f} | {point.utility:.2f} |" for point in manifest.front]
-    presets = [f"{name} = level {level:.2f}" for name, level in manifest.presets.items()]
-    return Template((_HERE / "card.md").read_text(encoding="utf-8")).substitute(
-        private=", ".join(manifest.private_attributes).replace("_", " ") + " of the portrait",
-        questions=" ".join(manifest.questions),
-        trained_against=manifest.trained_against,
-        access=manifest.access,
-        queries=manifest.queries,
-        steps=manifest.steps,
-        seed=manifest.seed,
-        presets=", ".join(presets) or "none",
-        data_digest=manifest.data_digest,
-        resolution=manifest.protector["working_resolution"],
-        licence=manifest.licence,
-        attribution=manifest.attribution,
-        created_with=manifest.created_with,
-        measured_by=(manifest.front_measured_by or "nothing was measured").capitalize(),
-        front="\n".join(rows) or "| | | |",
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train from the command line.
 
@@ -383,7 +370,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             workers=given.workers,
         )
         if not given.smoke and not (given.out / "report.html").exists():
-            audit_default(given.out)  # at the smallest sizes there is nothing that an attacker could learn
+            audit_default(
+                given.faces, given.out
+            )  # at the smallest sizes there is nothing that an attacker could learn
             recheck_default(given.out)
     except VPPError as error:
         _logger.error("%s", error)  # noqa: TRY400  one line, as on the command line
