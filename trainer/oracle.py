@@ -263,16 +263,23 @@ class Oracle:
             for _ in queries if error is None else ():
                 report()
 
+        # Nothing leaves before all are handed over: an interruption in between would not know of those on their way.
+        handed_over = threading.Event()
+        sent: dict[Future[list[Answer]], list[Query]] = {}
         with ContextThreadPoolExecutor(self._max_concurrency) as pool:
-            self._gate.open()
-            sent = {pool.submit(self._request, group): group for group in self._groups(pending)}
-            pending.clear()
             try:
+                self._gate.open()
+                sent |= {
+                    pool.submit(self._request, group, handed_over): group for group in self._groups(pending)
+                }
+                pending.clear()
+                handed_over.set()
                 for future in as_completed(tuple(sent)):
                     settle(future)
             except BaseException:
                 report = _nothing
                 self._gate.close()
+                handed_over.set()
                 for future in tuple(sent):
                     if future.cancel():
                         pending.extend(sent.pop(future))
@@ -304,8 +311,9 @@ class Oracle:
             about[start : start + size] for about in by_image.values() for start in range(0, len(about), size)
         ]
 
-    def _request(self, queries: Sequence[Query]) -> list[Answer]:
-        """Send one request; runs in a thread of the pool."""
+    def _request(self, queries: Sequence[Query], handed_over: threading.Event) -> list[Answer]:
+        """Send one request, as soon as all are handed over; runs in a thread of the pool."""
+        handed_over.wait()
         self._gate.wait()
         if len(queries) == 1:
             reply = self._model.invoke([as_message(queries[0])])

@@ -318,6 +318,29 @@ def test_when_interrupted_answers_in_flight_are_kept_and_no_further_query_leaves
     assert reservation.lost == set()
 
 
+def test_an_interruption_while_queries_are_handed_over_pays_nothing_twice(ledger, monkeypatch):
+    class Pool(oracle_module.ContextThreadPoolExecutor):
+        submitted = 0
+
+        def submit(self, *args, **kwargs):
+            future = super().submit(*args, **kwargs)
+            Pool.submitted += 1
+            if Pool.submitted == 3:
+                time.sleep(0.3)  # long enough for the first ones to reach the provider, if anything let them
+                raise Interrupted
+            return future
+
+    monkeypatch.setattr(oracle_module, "ContextThreadPoolExecutor", Pool)
+    with Provider(lambda *_: (200, completion())) as provider:
+        oracle = Oracle(chat(provider.base_url), ledger, PLENTY, max_concurrency=4)
+        with pytest.raises(Interrupted):
+            oracle.ask(queries(*range(8)), purpose="train")
+        assert ledger.spent()[0] == len(provider.bodies)
+        answers = oracle.ask(queries(*range(8)), purpose="train")
+    assert all(answers)
+    assert ledger.spent()[0] == len(provider.bodies) == 8
+
+
 def test_an_interruption_while_waiting_to_try_again_leaves_nothing_lost(ledger, monkeypatch):
     def interrupt(*_):
         raise Interrupted
