@@ -769,7 +769,7 @@ def export_graphs(
     done = export(folder, dataset, images=images, least_psnr=least_psnr)
     again = None
     if recheck:
-        budget = Budget(2**31 if max_queries is None else max_queries)
+        budget = None if max_queries is None else Budget(max_queries)
         ledger = folder / "recheck.sqlite"
         again = measure(folder, dataset, chat_model, settings, ledger=ledger, budget=budget)
     if as_json:

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
 
-from langchain_vpp.artifact import load_engine, read_manifest
+from langchain_vpp.artifact import load_artifact, read_manifest
 from langchain_vpp.errors import VPPError
 from langchain_vpp.protection import ImageProtector
 from langchain_vpp.protector import ProtectorConfig
@@ -208,6 +208,7 @@ def audit_default(faces: Path, out: Path) -> None:
         TrainingError: Likewise; also if a file can't be written.
     """
     dataset, artifact = load_dataset(out / "data"), out / "artifact"
+    _, engine, manifest, _ = load_artifact(artifact)
     vision = LocalVisionModel.load(_weights(out), subject=CARDS)
     attributes = dataset.private_attributes
     attackers: list[Attacker] = [
@@ -217,7 +218,6 @@ def audit_default(faces: Path, out: Path) -> None:
         FreshClassifier(attributes, network=AttributeReader(attributes, vision)),
         FixedClassifier(_trained_assessor(out, attributes), "training's assessor"),
     ]
-    manifest = read_manifest(artifact)[0]
     presets = manifest.presets
     settings = EvaluationSettings(
         levels=tuple(sorted({0.0, 0.5, *presets.values()})),
@@ -239,8 +239,8 @@ def audit_default(faces: Path, out: Path) -> None:
     save_json(report, out / "report.json")
     # Portraits of real people: the page shows protected pictures alone, and none of the weakest levels.
     shown = sorted({presets["balanced"], presets["high"]})
-    pictures = picture_rows(dataset, load_engine(artifact), shown, {}, originals=False)
-    balanced = ImageProtector.from_pretrained(artifact)
+    pictures = picture_rows(dataset, engine, shown, {}, originals=False)
+    balanced = ImageProtector(engine, level=presets["balanced"])
     others = other_pictures(faces, balanced, vision, count=_OTHERS, seed=report.seed)
     _write_card(artifact, describe(manifest, report, others))
     save_html(report, out / "report.html", presets=presets, pictures=pictures)
@@ -370,9 +370,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             workers=given.workers,
         )
         if not given.smoke and not (given.out / "report.html").exists():
-            audit_default(
-                given.faces, given.out
-            )  # at the smallest sizes there is nothing that an attacker could learn
+            # At the smallest sizes there is nothing that an attacker could learn.
+            audit_default(given.faces, given.out)
             recheck_default(given.out)
     except VPPError as error:
         _logger.error("%s", error)  # noqa: TRY400  one line, as on the command line

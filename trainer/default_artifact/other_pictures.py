@@ -160,7 +160,7 @@ def _cards(
         for index, card in zip(believed[name].argmax(1).tolist(), cards, strict=True)
     ]
     given_away = [
-        any(_part(card, image, name) > _MOST for name in ("portrait", *TEXTS))
+        any(part_shown(card, image, name) > _MOST for name in ("portrait", *TEXTS))
         for card, image in zip(cards, shown, strict=True)
     ]
     out = [_stands_out(image).mean() for image in shown]
@@ -169,8 +169,14 @@ def _cards(
     )
 
 
-def _part(card: Card, image: Image.Image, name: str) -> float:
-    """Share of the pixels of a part of the card that stand out."""
+def part_shown(card: Card, image: Image.Image, name: str) -> float:
+    """Share of the pixels of a part of a card that are told from the grey that stands for nothing.
+
+    Args:
+        card: As it was drawn.
+        image: Its picture, protected.
+        name: One of the card's boxes.
+    """
     mask = Image.new("1", image.size)
     ImageDraw.Draw(mask).polygon(card.outline(name), fill=1)
     return float(_stands_out(image)[np.asarray(mask)].mean())
