@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, TypeVar
 
 import torch
 from PIL import Image
@@ -58,7 +58,7 @@ from trainer.randomness import keyed_generator
 from trainer.scoring import Judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from langchain_core.language_models import BaseChatModel
     from torch import Tensor
@@ -68,6 +68,9 @@ if TYPE_CHECKING:
     from trainer.data import Dataset, Example, Split
     from trainer.ledger import Answer
     from trainer.measurements import Estimate, Reading
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _TICK_S = 0.5
 _RESOLUTION = 384
@@ -168,6 +171,41 @@ class _Seen:
     """By attacker: classes read from reconstructions of the test images, ``[N, A]``."""
     answers: dict[_Asked, Answer | None] = field(default_factory=dict)
     """``None`` where an answer is lost."""
+
+
+class _Attacks(NamedTuple):
+    """What is under way at one setting."""
+
+    sent: dict[int, bytes]
+    """Row of the test split -> picture as it is sent."""
+    scores: dict[str, Future[Scores]]
+    """By attacker."""
+    finding: Future[Finding] | None
+    """Of the other attacks."""
+
+    @property
+    def futures(self) -> tuple[Future[Any], ...]:
+        """All of them."""
+        return (*self.scores.values(), *(() if self.finding is None else (self.finding,)))
+
+
+class _Turns(NamedTuple):
+    """Work on the processors, some of which follows other work."""
+
+    workers: Executor
+    waiting: Executor
+    """Whoever waits for a turn does so here and keeps no processor idle."""
+
+    def follow(
+        self, previous: Future[Any], work: Callable[P, T], *given: P.args, **named: P.kwargs
+    ) -> Future[T]:
+        """Do work once ``previous`` is done; if that failed, this fails likewise."""
+
+        def take_turn() -> T:
+            previous.result()
+            return self.workers.submit(work, *given, **named).result()
+
+        return self.waiting.submit(take_turn)
 
 
 def evaluate(
@@ -282,6 +320,7 @@ class _Evaluation:
             for level in settings.levels
             if "repeated" in settings.attacks
         ]
+        self.under_way: dict[_Setting, _Attacks] = {}
         self.seen: dict[_Setting, _Seen] = {}
         self.same_meaning: Callable[[str, str], bool] | None = None
         self.queries = QueryCount()
@@ -389,17 +428,29 @@ class _Evaluation:
         chains: dict[str, list[_Setting]] = defaultdict(list)
         for setting in sorted((*self.operating_points, *self.repeated), key=lambda setting: setting.level):
             chains[setting.name].append(setting)
+        # What is started last should not be what takes longest.
+        longest_first = sorted(chains.values(), key=len, reverse=True)
+        at_once = min(len(chains), usable_cpus())  # each holds the pictures of two levels
         with (
             _one_thread_each(),
             ThreadPoolExecutor(usable_cpus()) as workers,
-            ThreadPoolExecutor(len(chains) + 1) as engines,
+            ThreadPoolExecutor(2 * at_once * (len(self.attackers) + 1)) as waiting,
+            ThreadPoolExecutor(max(1, at_once)) as engines,
         ):
-            pending = {engines.submit(self._prepare, workers)}
-            self._wait(pending)
-            pending = {engines.submit(self._attack_engine, chain, workers) for chain in chains.values()}
-            self._wait(pending)
+            turns = _Turns(workers, waiting)
+            try:
+                self._wait([engines.submit(self._attack_originals, turns)])
+                self._wait([engines.submit(self._attack_engine, chain, turns) for chain in longest_first])
+                self._wait(self.under_way[self.originals].futures)
+            except BaseException:
+                # Otherwise what has been handed over is done to its end before anybody hears of the error.
+                for pool in (engines, waiting, workers):
+                    pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        self.seen = {setting: self._collected(attacks) for setting, attacks in self.under_way.items()}
 
-    def _wait(self, pending: set[Future[None]]) -> None:
+    def _wait(self, started: Iterable[Future[Any]]) -> None:
+        pending = set(started)
         while pending:
             self._tell_attacks()
             finished, pending = wait(pending, timeout=_TICK_S, return_when=FIRST_EXCEPTION)
@@ -408,48 +459,80 @@ class _Evaluation:
         self._tell_attacks()
 
     def _tell_attacks(self) -> None:
-        self.tell(Phase("attack", len(self.seen), len(self.operating_points) + len(self.repeated) + 1))
+        settings = (self.originals, *self.operating_points, *self.repeated)
+        of = sum(len(self._against(setting)) + self._is_audited(setting) for setting in settings)
+        futures = [future for attacks in list(self.under_way.values()) for future in attacks.futures]
+        self.tell(Phase("attack", sum(future.done() for future in futures), of))
 
-    def _prepare(self, workers: Executor) -> None:
-        """Let every attacker learn from originals."""
-        data, sent = self._protected(self.originals, workers)
+    def _against(self, setting: _Setting) -> tuple[Attacker, ...]:
+        """Who attacks at a setting."""
+        return self.attackers[:1] if setting.name == _REPEATED else self.attackers
 
-        def learn(attacker: Attacker) -> Scores:
-            return attacker.prepare(data, generator=self._generator(f"prepare/{attacker.name}"))
-
-        scores = workers.map(learn, self.attackers)
-        finding = Finding()
+    def _attack_originals(self, turns: _Turns) -> None:
+        """Let every attacker begin to learn from originals."""
+        data, sent = self._protected(self.originals, turns.workers)
+        scores = {
+            each.name: turns.workers.submit(
+                each.prepare, data, generator=self._generator(f"prepare/{each.name}")
+            )
+            for each in self.attackers
+        }
+        finding = None
         if self._is_audited(self.originals):
-            audited = self._audited(self.originals, data, workers)
-            finding = workers.submit(
-                self.audit.prepare, audited, generator=self._generator("prepare")
-            ).result()
-        named = dict(zip((each.name for each in self.attackers), scores, strict=True))
-        self.seen[self.originals] = _Seen(named, sent, finding)
+            audited, generator = (
+                self._audited(self.originals, data, turns.workers),
+                self._generator("prepare"),
+            )
+            finding = turns.workers.submit(self.audit.prepare, audited, generator=generator)
+        self.under_way[self.originals] = _Attacks(sent, scores, finding)
 
-    def _attack_engine(self, chain: Sequence[_Setting], workers: Executor) -> None:
-        """Attack an engine from its weakest level to its strongest; each attack goes on from the one before."""
-        attackers = copy.deepcopy(self.attackers if chain[0].name != _REPEATED else self.attackers[:1])
+    def _attack_engine(self, chain: Sequence[_Setting], turns: _Turns) -> None:
+        """Attack an engine from its weakest level to its strongest; each attack goes on from the one before.
+
+        An attacker that is done with one level goes on to the next while others are still at it.
+        """
+        ready = self.under_way[self.originals]
+        copies = {
+            each.name: turns.follow(ready.scores[each.name], copy.deepcopy, each)
+            for each in self._against(chain[0])
+        }
+        last: Mapping[str, Future[Any]] = copies
+        before: _Attacks | None = None
         for setting in chain:
-            data, sent = self._protected(setting, workers)
+            data, sent = self._protected(setting, turns.workers)
             key = f"{setting.name}/{setting.level}"
+            scores = {
+                name: turns.follow(last[name], _attack, copied, data, self._generator(f"attack/{key}/{name}"))
+                for name, copied in copies.items()
+            }
+            finding = None
+            if ready.finding is not None and self._is_audited(setting):
+                audited = self._audited(setting, data, turns.workers)
+                generator = self._generator(f"audit/{key}")
+                finding = turns.follow(ready.finding, self._audit_copy, audited, generator)
+            last, attacks = scores, _Attacks(sent, scores, finding)
+            self.under_way[setting] = attacks
+            if before is not None:
+                for future in before.futures:
+                    future.result()
+            before = attacks
+        if before is not None:
+            for future in before.futures:
+                future.result()
 
-            def adapt(attacker: Attacker, data: AttackData = data, key: str = key) -> Scores:
-                return attacker.attack(data, generator=self._generator(f"attack/{key}/{attacker.name}"))
+    def _audit_copy(self, protected: AttackData, generator: torch.Generator) -> Finding:
+        """Attack with a copy of what has learned from originals."""
+        return copy.deepcopy(self.audit).attack(protected, generator=generator)
 
-            scores = workers.map(adapt, attackers)
-            seen = _Seen({}, sent)
-            if self._is_audited(setting):
-                audited = self._audited(setting, data, workers)
-                audit = copy.deepcopy(self.audit)
-                seen.finding = workers.submit(
-                    audit.attack, audited, generator=self._generator(f"audit/{key}")
-                ).result()
-                if (made := seen.finding.reconstructions) is not None:
-                    # By those who know originals: a reconstruction is to look like one.
-                    seen.restored = {each.name: each.read(made).argmax(dim=2) for each in self.attackers}
-            seen.scores = dict(zip((each.name for each in attackers), scores, strict=True))
-            self.seen[setting] = seen
+    def _collected(self, attacks: _Attacks) -> _Seen:
+        """Results of attacks that are done."""
+        seen = _Seen({name: future.result() for name, future in attacks.scores.items()}, attacks.sent)
+        if attacks.finding is not None:
+            seen.finding = attacks.finding.result()
+            if (made := seen.finding.reconstructions) is not None:
+                # By those who know originals: a reconstruction is to look like one.
+                seen.restored = {each.name: each.read(made).argmax(dim=2) for each in self.attackers}
+        return seen
 
     def _is_audited(self, setting: _Setting) -> bool:
         return setting.name in {OURS, _ORIGINALS} and bool({*ATTACKS} & {*self.settings.attacks})
@@ -771,6 +854,10 @@ def _ceilings(
     return {
         (each.reader, each.subject): each.accuracy.value for each in readings if each.accuracy is not None
     }
+
+
+def _attack(attacker: Future[Attacker], protected: AttackData, generator: torch.Generator) -> Scores:
+    return attacker.result().attack(protected, generator=generator)
 
 
 def _at_resolution(image: Image.Image, resolution: int) -> Image.Image:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from trainer.arithmetic import fast_arithmetic
+from trainer.arithmetic import Precision, fast_arithmetic
 from trainer.attackers.backbones import Backbone, BackboneClassifier
 from trainer.attackers.layers import convolution, settle
+from trainer.randomness import reproducible_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,8 @@ _RATES: Final[Mapping[Architecture, tuple[float, float]]] = {
     "mobilenet_v3_small": (4e-3, 3e-3),
 }
 """Largest learning rate from new weights, and when going on from where the network stands."""
+_PRECISIONS: Final[Mapping[Architecture, Precision]] = {"mobilenet_v3_small": "float32"}
+"""``auto`` for the others. Convolutions of single channels take twice as long in bfloat16, half as long elsewhere."""
 _GIVEN_RATE: Final = 3e-4
 """For a network that had learned before, which may have no batch normalisation."""
 
@@ -178,6 +181,7 @@ class FreshClassifier:
             )
         self._classes = tuple(len(classes) for classes in attributes.values())
         self._architecture, self._weights, self._start = architecture, weights, start
+        self._precision: Precision = "auto" if network is not None else _PRECISIONS.get(architecture, "auto")
         self._warm_epochs, self._epochs = warm_epochs, epochs
         self._side, self._device, self._given = side, device, network
         self._network: nn.Module | None = None
@@ -221,8 +225,7 @@ class FreshClassifier:
         Raises:
             TrainingError: If the weights are of another network.
         """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+        with reproducible_layers(generator):
             self._new = self._draw().to(memory_format=torch.channels_last).to(self._device)
         self._network = copy.deepcopy(self._new)
         if self._given is None:
@@ -245,7 +248,6 @@ class FreshClassifier:
         self._fit(protected.train, self._epochs, rate, generator)
         return combine((self._scores(protected), before), protected.val.labels)[0]
 
-    @fast_arithmetic()
     @torch.no_grad()
     def read(self, images: Tensor) -> Tensor:
         """Read images with the network as it stands.
@@ -260,7 +262,8 @@ class FreshClassifier:
             ValueError: If :meth:`prepare` was not called.
         """
         self._prepared().eval()
-        return _probabilities(self._logits, images)
+        with fast_arithmetic(self._precision):
+            return _probabilities(lambda part: self._logits(self._scaled(part)), images)
 
     def _scores(self, data: AttackData) -> Scores:
         return Scores(self.read(data.val.images), self.read(data.test.images))
@@ -272,10 +275,17 @@ class FreshClassifier:
             return AttributeClassifier(self._classes)
         return BackboneClassifier(self._architecture, self._classes, weights=self._weights)
 
-    @fast_arithmetic()
     def _fit(
         self, train: LabelledImages, epochs: int, learning_rate: float, generator: torch.Generator
     ) -> None:
+        seen = train._replace(images=self._scaled(train.images))
+        with fast_arithmetic(self._precision):
+            self._learn(seen, epochs, learning_rate, generator)
+
+    def _learn(
+        self, train: LabelledImages, epochs: int, learning_rate: float, generator: torch.Generator
+    ) -> None:
+        """Learn from images at the network's own resolution."""
         network = self._prepared().train()
         batch = min(_BATCH, len(train.images))
         steps = len(train.images) // batch
@@ -301,12 +311,16 @@ class FreshClassifier:
 
     def _logits(self, images: Tensor) -> tuple[Tensor, ...]:
         pixels = images.to(self._device, memory_format=torch.channels_last).float().div_(255)
-        if self._side is not None:
-            factor = self._side / max(pixels.shape[2:])
-            size = [max(8, round(length * factor / 8) * 8) for length in pixels.shape[2:]]
-            pixels = nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True)
         logits: tuple[Tensor, ...] = self._prepared()(pixels)
         return logits
+
+    def _scaled(self, images: Tensor) -> Tensor:
+        """Scale images, ``uint8``, to the resolution at which the network looks."""
+        if self._side is None:
+            return images
+        factor = self._side / max(images.shape[2:])
+        size = [max(8, round(length * factor / 8) * 8) for length in images.shape[2:]]
+        return nn.functional.interpolate(images, size, mode="bilinear", antialias=True)
 
     def _prepared(self) -> nn.Module:
         if self._network is None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainer.arithmetic import fast_arithmetic
 from trainer.attackers.layers import convolution, settle
 from trainer.measurements import Estimate, bootstrap_mean
+from trainer.randomness import reproducible_layers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,8 +125,7 @@ class Reidentifier:
             split: _draw_search(getattr(originals, split).identities, generator) for split in ("val", "test")
         }
         if self._given is None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+            with reproducible_layers(generator):
                 network = EmbeddingNetwork().to(memory_format=torch.channels_last)
             seen = _Seen(network, originals.train.images)
             _fit((seen,), seen, originals.train.identities, self._warm_epochs, generator)

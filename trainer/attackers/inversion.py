@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.arithmetic import fast_arithmetic
+from trainer.randomness import reproducible_layers
 
 if TYPE_CHECKING:
     from trainer.attackers.classifier import AttackData
@@ -73,8 +74,7 @@ class Inverter:
     def prepare(self, originals: AttackData, *, generator: torch.Generator) -> None:
         """Take the originals that are to be reconstructed, and draw the network's weights."""
         mean = originals.train.images.double().mean(dim=0).div(255).float()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+        with reproducible_layers(generator):
             self._new = _RestoringNetwork(self._width, mean).to(memory_format=torch.channels_last)
         self._originals = originals
 

@@ -88,8 +88,8 @@ class Plan(NamedTuple):
     model_batch: int = 48
     student_steps: int = 800
     student_cards: int = 8000
-    start_steps: int = 4000
-    start_cards: int = 5000
+    start_steps: int = 8000
+    start_cards: int = 8000
 
 
 SMOKE: Final = Plan(
