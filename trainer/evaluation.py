@@ -25,6 +25,7 @@ from langchain_vpp.protection import usable_cpus
 from langchain_vpp.protector_config import working_size
 from trainer.attackers.backbones import BACKBONE_SIDE
 from trainer.attackers.classifier import (
+    OVERVIEW_SIDE,
     Architecture,
     AttackData,
     Attacker,
@@ -107,9 +108,10 @@ class EvaluationSettings(BaseModel):
     original_images: int = Field(3000, ge=1)
     """How many they learn from on originals."""
     classifiers: tuple[Architecture, ...] = ("small", "resnet18")
-    """Architectures of the fresh classifiers that are warm-started on originals."""
-    cold: tuple[Architecture, ...] = ("mobilenet_v3_small",)
-    """Architectures of those that learn from protected images alone."""
+    """Architectures of the fresh classifiers that are warm-started on originals. There are two small ones where
+    pictures are large: one sees them as they come, one scaled down."""
+    cold: tuple[Architecture, ...] = ("small",)
+    """Architectures of those that learn from protected images alone; the small one sees large pictures scaled down."""
     attacks: tuple[Attack | Literal["repeated"], ...] = ()
     """What else is tried at the protector's levels: ``identity``, ``inversion``, ``text``, ``repeated``."""
     text_pictures: int = Field(200, ge=1)
@@ -396,17 +398,23 @@ class _Evaluation:
     # -- attackers -----------------------------------------------------------------------------------------------
 
     def _classifiers(self) -> tuple[Attacker, ...]:
-        side = min(BACKBONE_SIDE, self.resolution)
+        reduced = OVERVIEW_SIDE if self.resolution > OVERVIEW_SIDE else None
+
+        def sides(architecture: Architecture, start: Literal["originals", "protected"]) -> set[int | None]:
+            if architecture != "small":
+                return {min(BACKBONE_SIDE, self.resolution)}
+            # From nothing at full size takes five times as long.
+            return {reduced, None} if start == "originals" else {reduced}
+
         starts: dict[Literal["originals", "protected"], tuple[Architecture, ...]] = {
             "originals": self.settings.classifiers,
             "protected": self.settings.cold,
         }
         return tuple(
-            FreshClassifier(
-                self.attributes, architecture=each, start=start, side=None if each == "small" else side
-            )
+            FreshClassifier(self.attributes, architecture=each, start=start, side=side)
             for start, architectures in starts.items()
             for each in architectures
+            for side in sorted(sides(each, start), key=lambda side: side or 0)
         )
 
     def _audit(self, embedder: Embedder | None) -> Audit:

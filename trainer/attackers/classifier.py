@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 Architecture = Literal["small"] | Backbone
 
+OVERVIEW_SIDE: Final = 160
+"""Longest side at which the small architecture's convolutions take in a face that is a quarter of the picture.
+
+On staff cards 320 pixels wide, 9,000 of them ten times, it reads gender at 0.81 and race at 0.33; resnet18 at 128,
+eight times, at 0.74 and 0.23; MobileNetV3 at 128, ten times, at chance.
+"""
 _BATCH = 32
 _READ_BATCH = 64
 _RATES: Final[Mapping[Architecture, tuple[float, float]]] = {
@@ -153,7 +159,9 @@ class FreshClassifier:
         warm_epochs: Passes over the images that new weights see.
         epochs: Passes over the protected images in each attack that goes on from where the network stands.
         side: Longest side, in pixels, to which images are scaled before the network; as they come if not given.
-            Torchvision's networks divide the resolution by 32: they need 64 and more.
+            Torchvision's networks divide the resolution by 32: they need 64 and more. The small one sees patterns of
+            single pixels where images come as they are, and a face in the whole picture where they are scaled
+            (:data:`OVERVIEW_SIDE`).
         device: Where to compute.
 
     Raises:
@@ -188,6 +196,8 @@ class FreshClassifier:
         self._new: nn.Module | None = None
         """Untrained; drawn once, because attacks run in threads and layers use torch's global generator."""
         self.name = "fresh classifier" if architecture == "small" else f"fresh {architecture}"
+        if architecture == "small" and side is not None:
+            self.name += f" at {side} px"
         if start == "protected":
             self.name += ", protected images only"
         if network is not None:
@@ -199,6 +209,8 @@ class FreshClassifier:
         network: str = "convolutional classifier" if self._architecture == "small" else self._architecture
         if self._weights is not None:
             network += " with given weights"
+        if self._side is not None:
+            network += f" at {self._side} px"
         if self._given is not None:
             return (
                 f"a network that reads originals already: {self._epochs} epochs on protected training images for each "
