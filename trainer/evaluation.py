@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import defaultdict
-from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -38,6 +38,7 @@ from trainer.attackers.prompted import Style, ask, hear
 from trainer.attackers.repeated import RepeatedQueries, views
 from trainer.audit import ATTACKS, Attack, Audit, Finding, People, Words
 from trainer.data import answer_space, as_tensor, references
+from trainer.interruption import thread_pools
 from trainer.ledger import Budget, Ledger, Price, Query
 from trainer.measurements import (
     OURS,
@@ -438,23 +439,13 @@ class _Evaluation:
             chains[setting.name].append(setting)
         # What is started last should not be what takes longest.
         longest_first = sorted(chains.values(), key=len, reverse=True)
-        at_once = min(len(chains), usable_cpus())  # each holds the pictures of two levels
-        with (
-            _one_thread_each(),
-            ThreadPoolExecutor(usable_cpus()) as workers,
-            ThreadPoolExecutor(2 * at_once * (len(self.attackers) + 1)) as waiting,
-            ThreadPoolExecutor(max(1, at_once)) as engines,
-        ):
+        at_once = max(1, min(len(chains), usable_cpus()))  # each holds the pictures of two levels
+        sizes = (usable_cpus(), 2 * at_once * (len(self.attackers) + 1), at_once)
+        with _one_thread_each(), thread_pools(*sizes) as (workers, waiting, engines):
             turns = _Turns(workers, waiting)
-            try:
-                self._wait([engines.submit(self._attack_originals, turns)])
-                self._wait([engines.submit(self._attack_engine, chain, turns) for chain in longest_first])
-                self._wait(self.under_way[self.originals].futures)
-            except BaseException:
-                # Otherwise what has been handed over is done to its end before anybody hears of the error.
-                for pool in (engines, waiting, workers):
-                    pool.shutdown(wait=False, cancel_futures=True)
-                raise
+            self._wait([engines.submit(self._attack_originals, turns)])
+            self._wait([engines.submit(self._attack_engine, chain, turns) for chain in longest_first])
+            self._wait(self.under_way[self.originals].futures)
         self.seen = {setting: self._collected(attacks) for setting, attacks in self.under_way.items()}
 
     def _wait(self, started: Iterable[Future[Any]]) -> None:
@@ -487,10 +478,8 @@ class _Evaluation:
         }
         finding = None
         if self._is_audited(self.originals):
-            audited, generator = (
-                self._audited(self.originals, data, turns.workers),
-                self._generator("prepare"),
-            )
+            audited = self._audited(self.originals, data, turns.workers)
+            generator = self._generator("prepare")
             finding = turns.workers.submit(self.audit.prepare, audited, generator=generator)
         self.under_way[self.originals] = _Attacks(sent, scores, finding)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trainer.arithmetic import Precision, fast_arithmetic
 from trainer.attackers.backbones import Backbone, BackboneClassifier
 from trainer.attackers.layers import convolution, settle
+from trainer.interruption import while_wanted
 from trainer.randomness import reproducible_layers
 
 if TYPE_CHECKING:
@@ -307,7 +308,7 @@ class FreshClassifier:
         )
         for _ in range(epochs):
             order = torch.randperm(len(train.images), generator=generator)[: steps * batch]
-            for rows in torch.split(order, batch):
+            for rows in while_wanted(torch.split(order, batch)):
                 logits = self._logits(train.images[rows])
                 labels = train.labels[rows].to(self._device)
                 losses = [
@@ -370,7 +371,7 @@ class FixedClassifier:
 def _probabilities(logits: Callable[[Tensor], tuple[Tensor, ...]], images: Tensor) -> Tensor:
     """Probabilities of the classes, ``[N, A, K]``; see :class:`Scores`."""
     parts = []
-    for part in torch.split(images, _READ_BATCH):
+    for part in while_wanted(torch.split(images, _READ_BATCH)):
         each = [values.softmax(dim=1) for values in logits(part)]
         widest = max(values.shape[1] for values in each)
         parts.append(torch.stack([nn.functional.pad(p, (0, widest - p.shape[1])) for p in each], dim=1))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainer.arithmetic import fast_arithmetic
 from trainer.attackers.layers import convolution, settle
+from trainer.interruption import while_wanted
 from trainer.measurements import Estimate, bootstrap_mean
 from trainer.randomness import reproducible_layers
 
@@ -221,7 +222,7 @@ class EmbeddingNetwork(nn.Module):
     def embed(self, images: Tensor) -> Tensor:
         """Embed ``uint8`` images; an :data:`Embedder`."""
         self.eval()
-        return torch.cat([self(_as_input(part)) for part in torch.split(images, _READ_BATCH)])
+        return torch.cat([self(_as_input(part)) for part in while_wanted(torch.split(images, _READ_BATCH))])
 
 
 class _Embedders(NamedTuple):
@@ -321,7 +322,7 @@ def _fit(
     )
     for _ in range(epochs):
         order = torch.randperm(len(identities), generator=generator)[: steps * batch]
-        for rows in torch.split(order, batch):
+        for rows in while_wanted(torch.split(order, batch)):
             partners = _partners(rows, identities, generator)
             towards = target.network(_view(target.images[partners], generator))
             losses = [

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.arithmetic import fast_arithmetic
+from trainer.interruption import while_wanted
 from trainer.randomness import reproducible_layers
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def _fit(
         optimizer, _RATE, total_steps=steps * epochs, pct_start=0.2
     )
     for _ in range(epochs):
-        for rows in torch.split(torch.randperm(len(protected), generator=generator), batch):
+        for rows in while_wanted(torch.split(torch.randperm(len(protected), generator=generator), batch)):
             restored = network(_as_input(protected[rows]))
             loss = nn.functional.l1_loss(restored, _as_input(originals[rows]))
             optimizer.zero_grad(set_to_none=True)
@@ -232,7 +233,7 @@ def _fit(
 @fast_arithmetic()
 @torch.no_grad()
 def _restore(network: _RestoringNetwork, images: Tensor) -> Tensor:
-    parts = [network(_as_input(part)) for part in torch.split(images, _READ_BATCH)]
+    parts = [network(_as_input(part)) for part in while_wanted(torch.split(images, _READ_BATCH))]
     return torch.cat(parts).clamp(0, 1).mul(255).round().byte().contiguous()
 
 

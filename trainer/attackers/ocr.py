@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from langchain_vpp.errors import TrainingError
+from trainer.interruption import while_wanted
 
 Reader = Callable[[Tensor], Sequence[str]]
 """From one ``uint8`` image ``[3, H, W]`` to what stands in it: all of its text, once for each attempt at it."""
@@ -55,7 +56,7 @@ def read_words(images: Tensor, words: Sequence[Sequence[str | None]], reader: Re
     folded = [[None if word is None else _fold(word) for word in each] for each in words]
     if any(word == "" for each in folded for word in each):
         raise ValueError("a word must have a letter or a digit")
-    texts = [[_fold(text) for text in reader(image)] for image in images]
+    texts = [[_fold(text) for text in reader(image)] for image in while_wanted(images)]
     distance = _distances(folded, texts)
     floor = _distances(folded[1:] + folded[:1], texts)
     return WordsRead(_exact(distance), distance, _exact(floor), floor)
