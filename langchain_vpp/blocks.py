@@ -676,10 +676,10 @@ def _decode_pieces(payload: str) -> bytes:
 
     In one piece with pybase64 (extra ``fast``), which takes a fortieth of the time.
     """
-    if payload.find("=", 0, len(payload) - 2) >= 0:
-        raise ValueError
     if pybase64 := _pybase64():
         return bytes(pybase64.b64decode(payload, validate=True))
+    if payload.find("=", 0, len(payload) - 2) >= 0:
+        raise ValueError
     decoded = bytearray()
     for start in range(0, len(payload), _PIECE):
         decoded += binascii.a2b_base64(payload[start : start + _PIECE], strict_mode=True)
