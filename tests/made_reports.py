@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from langchain_vpp.artifact import FrontPoint, Manifest
 from trainer.measurements import Estimate, OperatingPoint, QueryCount, Reading, Report
 
 HOSTILE = (
     "</title></style><script>alert(1)</script>\"'><img src=https://evil.example/x onerror=alert(2)>{{ 7*7 }}"
 )
 """Text that would break out of most places of a page."""
+
+MANIFEST = Manifest(
+    protector={"working_resolution": 384},
+    private_attributes={"hair": ("dark", "fair")},
+    questions=("Which gate is on the card?",),
+    trained_against="model",
+    access="logprobs",
+    queries=3,
+    cost_usd=None,
+    steps=1,
+    seed=0,
+    data_digest="0" * 64,
+    front=(FrontPoint(level=0.5, leak=0.1, utility=0.9, answers=10),),
+    presets={"balanced": 0.5},
+    created_with="langchain-vpp",
+)
 
 
 def estimate(value: float) -> Estimate:

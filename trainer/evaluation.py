@@ -80,7 +80,7 @@ _ORIGINALS = "none"
 _CHAT_MODEL = "chat model"
 _REPEATED = "repeated queries"
 
-_UNTESTED: dict[str, str] = {
+UNTESTED: dict[str, str] = {
     "identity": "re-identification of the people in the pictures",
     "inversion": "reconstruction of the originals from protected pictures",
     "repeated": "the same picture asked for many times, at several levels, sizes or crops",
@@ -658,7 +658,7 @@ class _Evaluation:
             queries=self.queries,
             warnings=tuple(self.warnings),
             not_tested=(
-                *(what for attack, what in _UNTESTED.items() if attack not in self.settings.attacks),
+                *(what for attack, what in UNTESTED.items() if attack not in self.settings.attacks),
                 *_left_out(self.settings),
                 *_NEVER_TESTED,
             ),

@@ -6,8 +6,7 @@ import pytest
 from PIL import Image
 
 from langchain_vpp import ImageProtector
-from langchain_vpp.artifact import FrontPoint, Manifest
-from tests.made_reports import full_report
+from tests.made_reports import MANIFEST, full_report
 from tests.portraits import save_portraits
 from trainer.default_artifact.card import describe
 from trainer.default_artifact.other_pictures import Seen, other_pictures
@@ -15,22 +14,6 @@ from trainer.measurements import OURS
 from trainer.sandbox.card_model import CARDS
 from trainer.sandbox.local_model import LocalVisionModel
 from trainer.verdict import percent_interval
-
-_MANIFEST = Manifest(
-    protector={"working_resolution": 384},
-    private_attributes={"hair": ("dark", "fair")},
-    questions=("Which gate is on the card?",),
-    trained_against="model",
-    access="logprobs",
-    queries=3,
-    cost_usd=None,
-    steps=1,
-    seed=0,
-    data_digest="0" * 64,
-    front=(FrontPoint(level=0.5, leak=0.1, utility=0.9, answers=10),),
-    presets={"balanced": 0.5},
-    created_with="langchain-vpp",
-)
 
 
 class Grey:
@@ -75,7 +58,7 @@ def test_through_the_identity_everything_is_seen_and_of_grey_nothing(faces):
 def test_the_card_holds_the_figures_of_the_audit():
     report = full_report()
     level = report.of(OURS)[0].level
-    manifest = _MANIFEST.model_copy(update={"presets": {"balanced": level}})
+    manifest = MANIFEST.model_copy(update={"presets": {"balanced": level}})
     card = describe(manifest, report, [Seen("page of words", 7, 0.0123), Seen("card", 5, 0.5, 0.75, 0.2)])
     assert "$" not in card
     for task in report.originals.tasks:
@@ -90,7 +73,7 @@ def test_the_card_holds_the_figures_of_the_audit():
 
 
 def test_a_card_without_an_audit_says_so_and_claims_nothing():
-    card = describe(_MANIFEST)
+    card = describe(MANIFEST)
     assert "It has not been audited." in card
     assert "Nobody has looked." in card
     assert "0.9" not in card

@@ -10,8 +10,8 @@
    (``OUT/run``).
 6. The artifact with its graphs and its card, ready for ``langchain_vpp/default`` (``OUT/artifact``).
 7. Its audit (``OUT/report.json`` and ``OUT/report.html``), by fresh classifiers, by the chat model's own network that
-   goes on learning, and by a text recogniser if one is installed; and what its graph in int8 changes
-   (``OUT/recheck.json``).
+   goes on learning, by networks that find people again and restore their faces, and by a text recogniser if one is
+   installed; and what its graph in int8 changes (``OUT/recheck.json``).
 
 On one core of a server with bfloat16, steps 2, 3 and 5 take an hour or more each; step 2 takes a GPU if there is one.
 """
@@ -43,6 +43,7 @@ from trainer.config import TrainerConfig
 from trainer.data import answer_space, load_dataset, references
 from trainer.default_artifact.card import describe
 from trainer.default_artifact.other_pictures import other_pictures
+from trainer.default_artifact.portrait_attacks import attack_portraits
 from trainer.default_artifact.start import start_protector
 from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.experiments.sandbox import AttributeReader, SandboxChatModel, VocabularyNetwork
@@ -240,6 +241,7 @@ def audit_default(faces: Path, out: Path) -> None:
         ledger=out / "evaluation.sqlite",
         on_progress=_phase_teller(),
     )
+    report = attack_portraits(report, engine, faces, attributes)
     save_json(report, out / "report.json")
     # Portraits of real people: the page shows protected pictures alone, and none of the weakest levels.
     shown = sorted({presets["balanced"], presets["high"]})

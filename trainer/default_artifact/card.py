@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trainer.measurements import OperatingPoint, Report
 
 _TEMPLATE: Final = Path(__file__).parent / "card.md"
+_GALLERIES: Final = {"originals": "originals", "protected": "pictures protected alike"}
 
 
 def describe(manifest: Manifest, report: Report | None = None, others: Sequence[Seen] = ()) -> str:
@@ -62,10 +63,11 @@ def _audit(manifest: Manifest, report: Report) -> Iterator[str]:
         + " |"
     )
     yield "|---" * (4 + len(points)) + "|"
-    columns = [_figures(point) for point in points]
-    for (what, who), (original, floor) in _figures(report.originals).items():
-        shown = [column.get((what, who), ("", ""))[0] for column in columns]
-        yield f"| {what} | {who} | {original} | {floor} | {' | '.join(shown)} |"
+    originals, *columns = (_figures(point) for point in (report.originals, *points))
+    for key in dict.fromkeys(key for column in (originals, *columns) for key in column):
+        floor = next(column[key][1] for column in (originals, *columns) if key in column)
+        shown = [column.get(key, ("", ""))[0] for column in (originals, *columns)]
+        yield f"| {' | '.join(key)} | {shown[0]} | {floor} | {' | '.join(shown[1:])} |"
 
 
 def _figures(point: OperatingPoint) -> dict[tuple[str, str], tuple[str, str]]:
@@ -87,7 +89,14 @@ def _figures(point: OperatingPoint) -> dict[tuple[str, str], tuple[str, str]]:
         )
         for each in point.words
     }
-    return rows | words
+    people = {
+        (f"who it is, among {each.people} {_GALLERIES[each.gallery]}", "re-identification"): (
+            percent_interval(each.top1),
+            percent(each.top1_floor),
+        )
+        for each in point.identity
+    }
+    return rows | words | people
 
 
 def _others(others: Iterable[Seen]) -> Iterator[str]:
