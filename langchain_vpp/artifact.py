@@ -160,6 +160,20 @@ def save_graphs(folder: Path, graphs: Mapping[str, bytes]) -> str:
     return _write(folder, graphs, manifest.model_copy(update={"files": files}))
 
 
+def save_presets(folder: Path, presets: Mapping[str, float]) -> str:
+    """Name other levels of an artifact, and return its new digest.
+
+    Args:
+        folder: An artifact.
+        presets: Name -> user level in [0, 1], in the place of those that it had.
+
+    Raises:
+        ArtifactError: See :func:`save_graphs`.
+    """
+    _, manifest, _ = load_protector(folder)
+    return _write(folder, {}, manifest.model_copy(update={"presets": dict(presets)}))
+
+
 def _write(folder: Path, files: Mapping[str, bytes], manifest: Manifest) -> str:
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, sort_keys=True).encode() + b"\n"
     failure = ""

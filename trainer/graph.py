@@ -36,6 +36,12 @@ _LEAST_SCALE: Final = 1e-3
 # Beyond these the sigmoid of a colour is black or white to the eye, and the stretched one of the mask is 0 or 1.
 _COLOUR_PEAK: Final = 5.5
 _MASK_PEAK: Final = 2.0
+_NEARLY_CLOSED: Final = 0.05
+"""What a mask may keep in int8 and still counts as closed.
+
+Training closes a mask just so far that nothing comes through; rounding opens it again here and there, by as much as
+this. Through the default, people were found again by what one pixel in a hundred of their portraits then showed.
+"""
 
 
 class Range(NamedTuple):
@@ -122,9 +128,7 @@ class _Builder:
         x = self.sum("joined", x, up, relu=not after)
         for index in range(after):
             x = self._block(f"after.{index}", x, condition, relu=index == after - 1)
-        colour, keep = self._head(x)
-        image = self.node("DequantizeLinear", planes, self.number(1 / 255), self.constant(np.uint8(0)))
-        self._blend(image, colour, keep)
+        self._blend(planes, *self._head(x))
 
     def _stem(self, planes: str) -> str:
         # torch orders the channels of space-to-depth by colour first, ONNX by place.
@@ -141,27 +145,36 @@ class _Builder:
             bias = bias + weight.sum(axis=(1, 2, 3)) / 255
         return self.convolution("stem", x, weight, bias, relu=True)
 
-    def _head(self, x: str) -> tuple[str, str]:
-        """The colours ``[1, 3, H, W]`` and the mask ``[1, 1, H, W]``, before their sigmoids."""
+    def _head(self, x: str) -> tuple[str | None, str]:
+        """The colours ``[1, 3, H, W]``, if they are not one grey, and the mask ``[1, 1, H, W]``, before sigmoids."""
         weight, bias = self.weights["head.weight"].copy(), self.weights["head.bias"].copy()
+        stretch = _COLOUR_PEAK / _MASK_PEAK
         if self.ranges is not None:
             # Both share one scale, so the mask's are stretched to the range of the colours', and back below.
-            weight[_COLOURS:] *= _COLOUR_PEAK / _MASK_PEAK
-            bias[_COLOURS:] *= _COLOUR_PEAK / _MASK_PEAK
-        head = self.convolution("head", x, weight, bias)
-        parts = self.constant(np.array([_COLOURS, STRIDE**2], _INT))
-        colour, keep = f"{head}.colour", f"{head}.keep"
-        self.nodes.append(helper.make_node("Split", [head, parts], [colour, keep], axis=1))
+            weight[_COLOURS:] *= stretch
+            bias[_COLOURS:] *= stretch
+        if self._one_grey() is not None:
+            colour, keep = None, self.convolution("head", x, weight[_COLOURS:], bias[_COLOURS:])
+        else:
+            head = self.convolution("head", x, weight, bias)
+            parts = self.constant(np.array([_COLOURS, STRIDE**2], _INT))
+            colour, keep = f"{head}.colour", f"{head}.keep"
+            self.nodes.append(helper.make_node("Split", [head, parts], [colour, keep], axis=1))
+            if self.ranges is not None:
+                self.bytes_of[colour] = self.bytes_of[keep] = self.bytes_of[head]
         if self.ranges is not None:
-            scale, zero = self.bytes_of[head]
-            self.bytes_of[colour] = (scale, zero)
-            self.bytes_of[keep] = (scale * _MASK_PEAK / _COLOUR_PEAK, zero)
-        # Bytes are moved, where there are bytes: a quarter of the memory.
-        moved = [
-            self.same_bytes(each, "DepthToSpace", each, blocksize=STRIDE, mode="CRD")
-            for each in (colour, keep)
-        ]
-        return self.floats(moved[0]), self.floats(moved[1])
+            scale, zero = self.bytes_of[keep]
+            self.bytes_of[keep] = (scale / stretch, zero)
+        return None if colour is None else self._unfolded(colour), self._unfolded(keep)
+
+    def _unfolded(self, x: str) -> str:
+        """Full pixels as floats. Bytes are moved, where there are bytes: a quarter of the memory."""
+        return self.floats(self.same_bytes(x, "DepthToSpace", x, blocksize=STRIDE, mode="CRD"))
+
+    def _one_grey(self) -> int | None:
+        """The grey level of all that is not kept, if the colours do not depend on the picture."""
+        weight, bias = self.weights["head.weight"][:_COLOURS], self.weights["head.bias"][:_COLOURS]
+        return None if weight.any() or np.ptp(bias) else round(255 / (1 + math.exp(-bias[0])))
 
     def _condition(self) -> str:
         """The level through its knots and its perceptron, shape ``[1, C]``."""
@@ -194,15 +207,22 @@ class _Builder:
         hidden = self.modulated(f"{name}.hidden", hidden, scale, shift, channels)
         return self.sum(f"{name}.sum", x, self.convolution(f"{name}.second", hidden), relu=relu)
 
-    def _blend(self, image: str, colour: str, keep: str) -> None:
-        recoloured = self.smoothed(self.node("Sigmoid", colour), 5)
+    def _blend(self, planes: str, colour: str | None, keep: str) -> None:
         stretched = self.node("Mul", self.node("Sigmoid", keep), self.number(1.4))
         stretched = self.node("Sub", stretched, self.number(0.2))
+        if self.ranges is not None:
+            stretched = self.node("ThresholdedRelu", stretched, alpha=_NEARLY_CLOSED)
         mask = self.smoothed(self.node("Clip", stretched, self.number(0), self.number(1)), 3)
-        kept = self.node("Mul", mask, self.node("Sub", image, recoloured))
-        mixed = self.node("Add", recoloured, kept)
+        # One grey is the zero point of the picture's bytes: what is kept of them is the mask's share, and no more.
+        zero = self.constant(np.uint8(self._one_grey() or 0))
+        mixed = self.node("DequantizeLinear", planes, self.number(1 / 255), zero)
+        if colour is None:
+            mixed = self.node("Mul", mask, mixed)
+        else:
+            recoloured = self.smoothed(self.node("Sigmoid", colour), 5)
+            mixed = self.node("Add", recoloured, self.node("Mul", mask, self.node("Sub", mixed, recoloured)))
         # Rounds, clips and stores as bytes.
-        stored = self.node("QuantizeLinear", mixed, self.number(1 / 255), self.constant(np.uint8(0)))
+        stored = self.node("QuantizeLinear", mixed, self.number(1 / 255), zero)
         self.nodes.append(helper.make_node("Transpose", [stored], ["protected"], perm=[0, 2, 3, 1]))
 
     def smoothed(self, x: str, size: int) -> str:
@@ -230,9 +250,12 @@ class _Builder:
         if self.ranges is None:
             inputs = [x, self.constant(weight), self.constant(bias)]
         else:
-            scale = np.maximum(np.abs(weight).max(axis=(1, 2, 3)) / _WEIGHT_PEAK, 1e-8).astype(_FLOAT)
+            own = self.bytes_of[x][0]
+            # Large enough for the bias too, which counts in its units: a channel may have no weight at all.
+            peaks = np.abs(weight).max(axis=(1, 2, 3)) / _WEIGHT_PEAK, np.abs(bias) / (own * _BIAS_PEAK)
+            scale = np.maximum(np.maximum(*peaks), 1e-8).astype(_FLOAT)
             rounded = np.rint(weight / scale[:, None, None, None]).astype(np.int8)
-            unit = scale * _FLOAT(self.bytes_of[x][0])
+            unit = scale * _FLOAT(own)
             added = np.clip(np.rint(bias / unit), -_BIAS_PEAK, _BIAS_PEAK).astype(np.int32)
             inputs = [self.floats(x), self.per_channel(rounded, scale), self.per_channel(added, unit)]
         window = {"kernel_shape": list(weight.shape[2:]), "pads": [pad] * 4, "strides": [stride] * 2}

@@ -390,7 +390,11 @@ def cold_start(artifact: str) -> dict[str, Any]:
         file.write(base64.b64encode(photograph((640, 480))).decode())
         file.flush()
         command = [sys.executable, "-c", COLD_START, artifact, file.name]
-        run = functools.partial(subprocess.run, command, check=True, capture_output=True, text=True)
+        # As pip installs packages: with bytecode. uv does not compile them, and an environment may forbid it.
+        keeping = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        run = functools.partial(
+            subprocess.run, command, check=True, capture_output=True, text=True, env=keeping
+        )
         run()  # the first one compiles what was edited
         runs = [json.loads(run().stdout) for _ in range(7)]
     core, beyond = ([each[part][0] for each in runs] for part in (0, 1))

@@ -15,10 +15,12 @@ from langchain_vpp.artifact import (
     FrontPoint,
     Manifest,
     artifact_folder,
+    level_of,
     load_engine,
     load_protector,
     read_manifest,
     save_artifact,
+    save_presets,
 )
 from langchain_vpp.errors import ArtifactError
 from langchain_vpp.protector import Protector, ProtectorConfig
@@ -187,6 +189,17 @@ def test_a_level_is_a_number_or_one_of_the_artifacts_presets(tmp_path, protector
     assert "level=0.5," in repr(ImageProtector.from_pretrained(tmp_path / "b"))
     with pytest.raises(ValueError, match="it has none"):
         ImageProtector.from_pretrained(tmp_path / "b", level="low")
+
+
+def test_other_presets_change_the_digest_and_nothing_else(folder, protector):
+    before, digest = read_manifest(folder)
+    presets = {"balanced": 0.9, "high": 1.0}
+    assert save_presets(folder, presets) != digest
+    after, _ = read_manifest(folder)
+    assert after == before.model_copy(update={"presets": presets})
+    assert level_of(after, None) == 0.9
+    for name, value in load_protector(folder)[0].state_dict().items():
+        assert torch.equal(value, protector.state_dict()[name]), name
 
 
 def test_without_a_default_artifact_it_is_said_what_to_do(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 from tests.made_reports import MANIFEST, report
 from tests.portraits import save_portraits
 from trainer.default_artifact.card import describe
-from trainer.default_artifact.portrait_attacks import attack_portraits
+from trainer.default_artifact.portrait_attacks import attack_portraits, closing_level
 from trainer.measurements import OURS
 from trainer.sandbox.portraits import PRIVATE_ATTRIBUTES
 from trainer.verdict import percent_interval
@@ -86,6 +86,21 @@ def test_what_is_restored_is_the_original_or_a_guess(closing):
 def test_a_protector_that_hides_too_little_is_told_from_one_that_hides(faces, before, closing):
     weak = attack_portraits(before, Blurring(), faces, PRIVATE_ATTRIBUTES, people=_PEOPLE).of(OURS)[1]
     assert weak.identity[0].top1.low > closing.of(OURS)[1].identity[0].top1.high
+
+
+@pytest.mark.parametrize("opening", [0.0, 0.62, 1.0])
+def test_balanced_is_the_weakest_level_from_which_on_portraits_show_nothing(faces, opening):
+    class Opening:
+        """One pixel in twenty of a portrait is one level lighter than it was."""
+
+        def protect(self, image, level):
+            grey = np.full((*image.size[::-1], 3), 128, np.uint8)
+            if level < opening or 0.07 < level < 0.13:
+                grey[::4, ::5] += (np.asarray(image)[::4, ::5] > 90).astype(np.uint8)
+            return Image.fromarray(grey)
+
+    expected = {0.0: 0.15, 0.62: 0.65, 1.0: 1.0}[opening]
+    assert closing_level(Opening(), faces, seed=0, people=3) == expected
 
 
 def test_the_report_says_what_was_tested_and_leaves_the_rest_as_it_was(before, closing):

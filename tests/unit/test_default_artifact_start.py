@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from langchain_vpp.protector import ProtectorConfig
+from langchain_vpp.protector import Protector, ProtectorConfig
 from tests.portraits import save_portraits
 from trainer.default_artifact.start import (
     FIELD,
+    ONE_GREY,
     OTHER,
     PRIVATE,
     draw_regions,
+    paint_one_grey,
     private_weight,
     regional_error,
     start_protector,
@@ -67,6 +71,25 @@ def test_a_private_line_costs_more_than_a_field_of_the_same_size_and_no_more_for
         wrong = torch.where((regions == kind)[:, None], 1.0, wanted)
         costs[kind] = float(regional_error(wrong, wanted, regions, 4.0))
     assert costs[PRIVATE] == 4 * costs[FIELD] == 4 * costs[OTHER] > 0
+
+
+def test_what_is_not_kept_becomes_one_grey_and_what_is_kept_stays():
+    torch.manual_seed(0)
+    protector, images, levels = Protector(_SMALL), torch.rand(2, 3, 32, 32), torch.tensor([0.2, 0.9])
+    mask = protector.head.bias.detach()[48:]
+    shown = {}
+    with torch.no_grad():
+        protector.head.weight.normal_(std=0.2)
+        for name, bias in (("closed", -50.0), ("open", 50.0)):
+            mask.fill_(bias)
+            before = protector(images, levels)
+            changed = copy.deepcopy(protector)
+            paint_one_grey(changed)
+            shown[name] = (before, changed(images, levels))
+    assert shown["closed"][0].std() > 0.01
+    assert (255 * shown["closed"][1] - ONE_GREY).abs().max() < 1e-3
+    assert torch.equal(*shown["open"])
+    assert torch.equal(shown["open"][1], images)
 
 
 def test_it_learns_and_goes_on_where_it_was_stopped(faces, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -116,6 +117,52 @@ def test_the_quantised_graph_is_near_torch_on_pictures_that_it_was_not_made_from
                 for engine in (quantised, reference)
             )
             assert np.mean((one - other) ** 2) < 255**2 / 10**3.2  # 32 dB
+
+
+def painting_one_grey(grey: int, kept: float | None = None) -> Protector:
+    """Everything that is not kept is this grey; ``kept`` of everything, if it is given."""
+    protector = trained()
+    with torch.no_grad():
+        protector.head.weight[:48] = 0
+        protector.head.bias[:48] = math.log(grey / (255 - grey))
+        if kept is not None:
+            share = (kept + 0.2) / 1.4
+            protector.head.weight[48:] = 0
+            protector.head.bias[48:] = math.log(share / (1 - share))
+    return protector
+
+
+@pytest.mark.parametrize("grey", [100, 128])
+def test_graphs_that_paint_one_grey_equal_torch_too(folder, dataset, grey):
+    save_artifact(folder, painting_one_grey(grey), MANIFEST)
+    done = export(folder, dataset)
+    assert done.largest_difference <= 1
+    assert done.psnr > 35
+    reference, served = TorchEngine(load_protector(folder)[0], digest=""), load_engine(folder)
+    image = scene(3)
+    for level in LEVELS:
+        kept = np.asarray(reference.protect(image, level), dtype=int)
+        assert kept.std() > 10
+        assert np.abs(np.asarray(served.protect(image, level), dtype=int) - kept).mean() < 4
+    # The colours' channels are not computed: of the head's 64, those of the mask are left.
+    import onnx
+
+    shapes = [tuple(each.dims) for each in onnx.load(folder / EXACT_GRAPH).graph.initializer]
+    assert (64, 16, 3, 3) not in shapes
+
+
+@pytest.mark.parametrize("painted", [True, False], ids=["one grey", "colours"])
+def test_a_mask_that_int8_opens_a_little_is_closed_and_one_that_is_open_is_not(folder, dataset, painted):
+    for kept, shown in ((0.0, False), (0.03, False), (0.2, True)):
+        protector = painting_one_grey(128, kept)
+        with torch.no_grad():
+            # Of colours that are not all the same, the graph computes every one.
+            protector.head.bias[0] += 0.0 if painted else 1e-6
+        save_artifact(folder, protector, MANIFEST)
+        assert export(folder, dataset, least_psnr=0.0).quantised
+        differences = np.asarray(load_engine(folder).protect(scene(2), 0.5), dtype=int) - 128
+        assert (np.abs(differences).max() > 10) == shown
+        assert shown or np.ptp(differences) == 0
 
 
 def test_an_export_writes_both_graphs_with_their_digests(folder, dataset):

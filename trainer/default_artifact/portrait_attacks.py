@@ -1,4 +1,4 @@
-"""Who is on a card: portraits cut out of protected cards are searched for, and restored.
+"""Who is on a card: portraits cut out of protected cards are looked at, searched for, and restored.
 
 The data set shows everybody once. Here everybody has two more cards, with other layouts, lights and places, and the
 attacker gets the portraits alone, cut out along corners that nobody knows who has only what a provider gets. Both cards
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from trainer.attackers.classifier import AttackData, FreshClassifier, LabelledImages
@@ -35,9 +35,13 @@ if TYPE_CHECKING:
 
 PEOPLE: Final[Mapping[Split, int]] = {"train": 2000, "val": 200, "test": 490}
 """How many people the attackers learn from, tune on and are judged by."""
+_SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
 _STREAM: Final = 106
 """Second word of a drawing's seed."""
 _CARDS_EACH: Final = 2
+_LOOKED_AT: Final = 100
+"""People whose portraits say from which level on nothing is shown."""
+_LEVEL_STEPS: Final = 20
 _SIDE: Final = 64
 _WARM_EPOCHS: Final = 20
 """Of the classifier that looks at what was restored."""
@@ -77,7 +81,7 @@ def attack_portraits(
     """
     seed = report.seed
     portraits = {split: shown[: people[split]] for split, shown in read_portraits(faces).items()}
-    drawn = {split: _draw(shown, seed, number) for number, (split, shown) in enumerate(portraits.items())}
+    drawn = {split: _draw(shown, seed, split) for split, shown in portraits.items()}
     labels = {split: _labels(shown, attributes) for split, shown in portraits.items()}
     who = {
         split: torch.arange(len(shown)).repeat_interleave(_CARDS_EACH) for split, shown in portraits.items()
@@ -85,10 +89,7 @@ def attack_portraits(
 
     def cut_out(change: Callable[[Image.Image], Image.Image]) -> AttackData:
         return AttackData(
-            *(
-                LabelledImages(_cut_out(drawn[split], change), labels[split])
-                for split in ("train", "val", "test")
-            )
+            *(LabelledImages(_cut_out(drawn[split], change), labels[split]) for split in _SPLITS)
         )
 
     audit = Audit(("identity", "inversion"), People(**who), Words((), ()), who["test"])
@@ -140,12 +141,43 @@ def attack_portraits(
     )
 
 
-def _draw(portraits: Sequence[Portrait], seed: int, split: int) -> list[_Drawn]:
+def closing_level(engine: Engine, faces: Path, *, seed: int, people: int = _LOOKED_AT) -> float:
+    """The weakest level, in twentieths, from which on no portrait shows anything but one and the same colour.
+
+    Args:
+        engine: See :func:`attack_portraits`.
+        faces: Likewise; of these, portraits for validation are looked at.
+        seed: Of the drawings.
+        people: How many of them.
+
+    Returns:
+        The level; 1 if portraits show something at every level.
+
+    Raises:
+        DataError: If the portraits can't be used.
+    """
+    drawn = _draw(read_portraits(faces)["val"][:people], seed, "val")
+    for step in range(_LEVEL_STEPS, -1, -1):
+        if any(_shows_something(card, partial(engine.protect, level=step / _LEVEL_STEPS)) for card in drawn):
+            return min(step + 1, _LEVEL_STEPS) / _LEVEL_STEPS
+    return 0.0
+
+
+def _shows_something(card: _Drawn, change: Callable[[Image.Image], Image.Image]) -> bool:
+    """Whether the pixels of the portrait differ at all."""
+    image = change(Image.open(io.BytesIO(card.file)).convert("RGB"))
+    inside = Image.new("1", image.size)
+    ImageDraw.Draw(inside).polygon(card.outline, fill=1)
+    pixels = np.asarray(image)[np.asarray(inside)]
+    return bool((pixels != pixels[0]).any())
+
+
+def _draw(portraits: Sequence[Portrait], seed: int, split: Split) -> list[_Drawn]:
     drawn = []
     for number, portrait in enumerate(portraits):
         face = portrait.open()
         for card_number in range(_CARDS_EACH):
-            generator = np.random.default_rng((seed, _STREAM, split, number, card_number))
+            generator = np.random.default_rng((seed, _STREAM, _SPLITS.index(split), number, card_number))
             card = draw_card(generator, face, portrait.attributes)
             buffer = io.BytesIO()
             card.image.save(buffer, "JPEG", quality=int(generator.integers(75, 96)))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from langchain_vpp.protector import Protector, ProtectorConfig
+from langchain_vpp.protector_config import STRIDE
 from trainer.algorithms.pareto import sample_levels
 from trainer.arithmetic import fast_arithmetic
 from trainer.randomness import keyed_generator
@@ -45,6 +47,9 @@ OTHER, FIELD, PRIVATE = range(3)
 _PRIVATE_WEIGHT: Final = 3.0
 """What an error in a private region costs in the end: a line that may be either is better lost than shown."""
 _CHECKPOINT_EVERY: Final = 200
+_COLOURS: Final = 3 * STRIDE**2
+ONE_GREY: Final = 128
+"""A whole grey level: one between two would show how little the mask is open by which of them it is rounded to."""
 _logger = logging.getLogger(__name__)
 
 
@@ -120,6 +125,21 @@ def wanted_images(images: Tensor, level: Tensor, regions: Tensor) -> Tensor:
     """
     grey = (level / _GREY_FROM).clamp(max=1)[:, None, None, None]
     return torch.where((regions == FIELD)[:, None], images, images.lerp(torch.full_like(images, 0.5), grey))
+
+
+def paint_one_grey(protector: Protector) -> None:
+    """Make the picture that shows where the mask is closed the same grey everywhere, whatever the input.
+
+    It has learned to paint grey, but grey levels that differ by one, with what was there before: people were found
+    again by it. What is kept comes through the mask, and stays as it is.
+
+    Args:
+        protector: Changed in place.
+    """
+    assert protector.head.bias is not None
+    with torch.no_grad():
+        protector.head.weight[:_COLOURS] = 0
+        protector.head.bias[:_COLOURS] = math.log(ONE_GREY / (255 - ONE_GREY))
 
 
 def start_protector(
