@@ -4,6 +4,8 @@ The graph is written node by node, because only so it is what the runtime does f
 convolutions and the residual stream between them are int8, the modulation by the level stays in float, and so does
 everything after the last convolution, where a keep mask of exactly 0 or 1 must stay exact. Weights keep to seven bits:
 with eight, processors without VNNI saturate in between, and their pictures would differ from those that were measured.
+Wherever places are rearranged, the channels of a place lie next to each other, as the runtime has them in int8: runs of
+bytes are moved, and the transpositions around them cancel.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ _LEAST_SCALE: Final = 1e-3
 # Beyond these the sigmoid of a colour is black or white to the eye, and the stretched one of the mask is 0 or 1.
 _COLOUR_PEAK: Final = 5.5
 _MASK_PEAK: Final = 2.0
+_PLANES: Final = [0, 3, 1, 2]
 _NEARLY_CLOSED: Final = 0.05
 """What a mask may keep in int8 and still counts as closed.
 
@@ -75,6 +78,16 @@ def quantised_graph(protector: Protector, ranges: Mapping[str, Range]) -> ModelP
     return _Builder(protector, ranges).build()
 
 
+def _shape(*sides: int) -> _Array:
+    """A shape as the graph wants it; 0 stands for the side that is there, -1 for what is left."""
+    return np.array(sides, _INT)
+
+
+def _by_place(array: _Array, channels: int) -> _Array:
+    """Order rows as ONNX does, by place first; torch orders them by channel first."""
+    return array.reshape(channels, -1, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape)
+
+
 @dataclass
 class _Builder:
     """Writes one graph. Tensors are passed around by name; in int8, those between blocks hold bytes."""
@@ -87,12 +100,17 @@ class _Builder:
     """Purpose -> tensor of floats that int8 needs the range of."""
     bytes_of: dict[str, tuple[float, int]] = field(default_factory=dict)
     """Tensor of bytes -> its scale and zero point."""
+    cells: str = ""
+    """The shape of the cells that the network computes on, with one channel: ``[1, H / 4, W / 4, 1]``."""
 
     def __post_init__(self) -> None:
         state = self.protector.state_dict()
         self.weights = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
 
     def build(self, *, observed: bool = False) -> ModelProto:
+        self.cells = self.node(
+            "Div", self.node("Shape", "image"), self.constant(_shape(1, STRIDE, STRIDE, 3))
+        )
         self._network()
         image = helper.make_tensor_value_info("image", TensorProto.UINT8, [1, "H", "W", 3])
         level = helper.make_tensor_value_info("level", TensorProto.FLOAT, [1])
@@ -115,39 +133,50 @@ class _Builder:
     def _network(self) -> None:
         before, inside, after = self.protector.config.blocks
         condition = self._condition()
-        planes = self.node("Transpose", "image", perm=[0, 3, 1, 2])
-        x = self._stem(planes)
+        planes = self.node("Transpose", "image", perm=_PLANES)
+        x = self._stem()
         for index in range(before):
             x = self._block(f"before.{index}", x, condition)
         y = self.convolution("down", x, stride=2, relu=True)
         for index in range(inside):
             y = self._block(f"inside.{index}", y, condition)
-        up = self.convolution("up", y, pad=0)
-        up = self.same_bytes(up, "DepthToSpace", up, blocksize=2, mode="CRD")
+        weight, bias = self.weights["up.weight"], self.weights["up.bias"]
+        fine = len(weight) // 4
+        up = self.convolution("up", y, _by_place(weight, fine), _by_place(bias, fine), pad=0)
+        up = self.spread(up, 2, fine, self.constant(_shape(1, 1, 1, fine)))
         # Of the last sum only what is positive is used, so that no byte is spent on the rest.
         x = self.sum("joined", x, up, relu=not after)
         for index in range(after):
             x = self._block(f"after.{index}", x, condition, relu=index == after - 1)
         self._blend(planes, *self._head(x))
 
-    def _stem(self, planes: str) -> str:
-        # torch orders the channels of space-to-depth by colour first, ONNX by place.
+    def _stem(self) -> str:
+        # Space to depth, by place: four rows at once, of each four pixels of three bytes.
+        side, run = STRIDE, 3 * STRIDE
+        rows = self.node("Reshape", "image", self.constant(_shape(0, 0, -1, run)))
+        rows = self.node("Reshape", rows, self.constant(_shape(-1, side, 0, run)))
+        parts = [f"{rows}.{row}" for row in range(side)]
+        self.nodes.append(helper.make_node("Split", [rows], parts, axis=1))
+        shape = self.node("Mul", self.cells, self.constant(_shape(1, 1, 1, run)))
+        x = self.node("Concat", *(self.node("Reshape", part, shape) for part in parts), axis=3)
+        x = self.node("Transpose", x, perm=_PLANES)
         weight, bias = self.weights["stem.weight"], self.weights["stem.bias"]
-        weight = weight.reshape(len(weight), 3, STRIDE**2, 3, 3).swapaxes(1, 2).reshape(weight.shape)
+        weight = _by_place(weight.swapaxes(0, 1), 3).swapaxes(0, 1)
         if self.ranges is None:
-            floats = self.node("Cast", planes, to=TensorProto.FLOAT)
-            centred = self.node("Sub", self.node("Mul", floats, self.number(2 / 255)), self.number(1))
-            x = self.node("SpaceToDepth", centred, blocksize=STRIDE)
+            floats = self.node("Cast", x, to=TensorProto.FLOAT)
+            x = self.node("Sub", self.node("Mul", floats, self.number(2 / 255)), self.number(1))
         else:
             # The bytes as they are, around 128; the centre is 127.5, and the half goes into the bias.
-            x = self.node("SpaceToDepth", planes, blocksize=STRIDE)
             self.bytes_of[x] = (2 / 255, 128)
             bias = bias + weight.sum(axis=(1, 2, 3)) / 255
         return self.convolution("stem", x, weight, bias, relu=True)
 
     def _head(self, x: str) -> tuple[str | None, str]:
         """The colours ``[1, 3, H, W]``, if they are not one grey, and the mask ``[1, 1, H, W]``, before sigmoids."""
-        weight, bias = self.weights["head.weight"].copy(), self.weights["head.bias"].copy()
+        weight, bias = (
+            np.concatenate([_by_place(array[:_COLOURS], 3), array[_COLOURS:]])
+            for array in (self.weights["head.weight"], self.weights["head.bias"])
+        )
         stretch = _COLOUR_PEAK / _MASK_PEAK
         if self.ranges is not None:
             # Both share one scale, so the mask's are stretched to the range of the colours', and back below.
@@ -157,7 +186,7 @@ class _Builder:
             colour, keep = None, self.convolution("head", x, weight[_COLOURS:], bias[_COLOURS:])
         else:
             head = self.convolution("head", x, weight, bias)
-            parts = self.constant(np.array([_COLOURS, STRIDE**2], _INT))
+            parts = self.constant(_shape(_COLOURS, STRIDE**2))
             colour, keep = f"{head}.colour", f"{head}.keep"
             self.nodes.append(helper.make_node("Split", [head, parts], [colour, keep], axis=1))
             if self.ranges is not None:
@@ -165,11 +194,12 @@ class _Builder:
         if self.ranges is not None:
             scale, zero = self.bytes_of[keep]
             self.bytes_of[keep] = (scale / stretch, zero)
-        return None if colour is None else self._unfolded(colour), self._unfolded(keep)
+        return None if colour is None else self._unfolded(colour, 3), self._unfolded(keep, 1)
 
-    def _unfolded(self, x: str) -> str:
+    def _unfolded(self, x: str, channels: int) -> str:
         """Full pixels as floats. Bytes are moved, where there are bytes: a quarter of the memory."""
-        return self.floats(self.same_bytes(x, "DepthToSpace", x, blocksize=STRIDE, mode="CRD"))
+        pixels = self.constant(_shape(1, STRIDE, STRIDE, channels))
+        return self.floats(self.spread(x, STRIDE, channels, pixels))
 
     def _one_grey(self) -> int | None:
         """The grey level of all that is not kept, if the colours do not depend on the picture."""
@@ -187,7 +217,7 @@ class _Builder:
         table, steps = self.constant(knots), self.constant(np.diff(knots, append=knots[-1:]))
         part = self.node("Mul", self.node("Gather", steps, index), self.node("Sub", position, left))
         own = self.node("Add", self.node("Gather", table, index), part)
-        own = self.node("Reshape", own, self.constant(np.array([1, 1], _INT)))
+        own = self.node("Reshape", own, self.constant(_shape(1, 1)))
         frequencies = self.constant((math.pi * np.arange(1, 5, dtype=_FLOAT))[None])
         waves = self.node("Cos", self.node("Mul", own, frequencies))
         x = self.node("Concat", own, waves, axis=1)
@@ -217,6 +247,12 @@ class _Builder:
         zero = self.constant(np.uint8(self._one_grey() or 0))
         mixed = self.node("DequantizeLinear", planes, self.number(1 / 255), zero)
         if colour is None:
+            if self.ranges is not None:
+                # In bytes too, so that the runtime multiplies bytes. Nothing and everything stay exactly that.
+                unit, none = self.number(1 / 255), self.constant(np.uint8(0))
+                mask = self.node(
+                    "DequantizeLinear", self.node("QuantizeLinear", mask, unit, none), unit, none
+                )
             mixed = self.node("Mul", mask, mixed)
         else:
             recoloured = self.smoothed(self.node("Sigmoid", colour), 5)
@@ -269,11 +305,11 @@ class _Builder:
         is its weights' scale and its bias. One pass over bytes, where floats take four.
         """
         if self.ranges is None:
-            shape = self.constant(np.array([1, channels, 1, 1], _INT))
+            shape = self.constant(_shape(1, channels, 1, 1))
             scale, shift = self.node("Reshape", scale, shape), self.node("Reshape", shift, shape)
             out = self.node("Relu", self.node("Add", self.node("Mul", x, scale), shift))
             return self.shared(purpose, out)
-        flat = self.constant(np.array([channels], _INT))
+        flat = self.constant(_shape(channels))
         scale, shift = self.node("Reshape", scale, flat), self.node("Reshape", shift, flat)
         # Away from zero, so that the bias, which counts in units of the scale, stays within 32 bits.
         sign = self.node("Where", self.node("Less", scale, self.number(0)), self.number(-1), self.number(1))
@@ -299,6 +335,21 @@ class _Builder:
         )
         self.bytes_of[stored] = (wide, 0)
         return stored
+
+    def spread(self, x: str, side: int, channels: int, cells: str) -> str:
+        """Depth to space, of channels by place: ``side`` x ``side`` places with ``channels`` each.
+
+        Args:
+            x: ``[1, side * side * channels, h, w]``.
+            side: Of the square that each place becomes.
+            channels: Of the result.
+            cells: By how much the result's shape ``[1, h, w, channels]`` exceeds :attr:`cells`.
+        """
+        lines = self.same_bytes(x, "Transpose", x, perm=[0, 2, 3, 1])
+        lines = self.node("Reshape", lines, self.constant(_shape(0, 0, 0, side, side * channels)))
+        lines = self.node("Transpose", lines, perm=[0, 1, 3, 2, 4])
+        places = self.node("Reshape", lines, self.node("Mul", self.cells, cells))
+        return self.same_bytes(x, "Transpose", places, perm=_PLANES)
 
     def sum(self, purpose: str, x: str, y: str, *, relu: bool = False) -> str:
         out = self.node("Add", self.floats(x), self.floats(y))

@@ -165,6 +165,15 @@ def test_a_mask_that_int8_opens_a_little_is_closed_and_one_that_is_open_is_not(f
         assert shown or np.ptp(differences) == 0
 
 
+@pytest.mark.parametrize("grey", [100, 128])
+def test_a_mask_that_is_open_gives_the_picture_itself(folder, dataset, grey):
+    save_artifact(folder, painting_one_grey(grey, 1.15), MANIFEST)
+    assert export(folder, dataset).quantised
+    served = load_engine(folder)
+    for seed, size in enumerate([(64, 48), (48, 64), (8, 8)]):
+        assert served.protect(scene(seed, *size), 0.5).tobytes() == scene(seed, *size).tobytes()
+
+
 def test_an_export_writes_both_graphs_with_their_digests(folder, dataset):
     before = read_manifest(folder)
     done = export(folder, dataset)
