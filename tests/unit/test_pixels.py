@@ -426,6 +426,20 @@ def test_a_reduced_picture_is_the_picture_made_smaller(file_format: str, codec: 
     assert difference.mean() < 2
 
 
+@pytest.mark.parametrize("eighths", range(1, 9))
+def test_a_jpeg_is_decoded_at_any_eighth_that_gives_what_is_wanted(
+    eighths: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("simplejpeg")
+    smooth = noise(18, 14).resize((272, 216), Image.Resampling.BICUBIC)
+    data = encode(smooth, "JPEG", quality=95)
+    size = 34 * eighths, 27 * eighths
+    expected = np.asarray(smooth.resize(size, Image.Resampling.BOX), dtype=int)
+    monkeypatch.setattr(Image.Image, "resize", None)  # nothing is left to be scaled
+    decoded = np.asarray(decode_reduced(data, lambda *_: size).image, dtype=int)
+    assert np.abs(decoded - expected).mean() < 4
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_a_reduced_picture_is_upright_and_its_size_is_asked_for_upright(
