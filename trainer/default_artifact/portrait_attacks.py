@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from trainer.sandbox.drawn_data import Split
     from trainer.sandbox.portraits import Portrait
 
-PEOPLE: Final[Mapping[Split, int]] = {"train": 2000, "val": 200, "test": 490}
+PEOPLE: Final[Mapping[Split, int]] = {"train": 600, "val": 100, "test": 490}
 """How many people the attackers learn from, tune on and are judged by."""
 _SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
 _STREAM: Final = 106
