@@ -226,7 +226,7 @@ def audit_default(faces: Path, out: Path) -> None:
     attributes = dataset.private_attributes
     # Those that begin with random weights read faces better than training's assessor does after ten epochs of all
     # training cards, which takes half an hour more; after what they get here, a little worse. ResNet-18 and
-    # MobileNetV3 are left out: they take an hour of a core each, and read less than these.
+    # MobileNetV3 are left out for time: on 3,000 cards they read less than these.
     attackers: list[Attacker] = [
         FreshClassifier(attributes, side=OVERVIEW_SIDE, warm_epochs=8, epochs=1),
         FreshClassifier(attributes, side=OVERVIEW_SIDE, warm_epochs=8, start="protected"),
