@@ -39,6 +39,7 @@ _LEAST_SCALE: Final = 1e-3
 _COLOUR_PEAK: Final = 5.5
 _MASK_PEAK: Final = 2.0
 _PLANES: Final = [0, 3, 1, 2]
+_PLACES: Final = [0, 2, 3, 1]
 _NEARLY_CLOSED: Final = 0.05
 """What a mask may keep in int8 and still counts as closed.
 
@@ -132,14 +133,14 @@ class _Builder:
 
     def _network(self) -> None:
         before, inside, after = self.protector.config.blocks
-        condition = self._condition()
-        planes = self.node("Transpose", "image", perm=_PLANES)
+        numbers = (("before", before), ("inside", inside), ("after", after))
+        film = self._modulations([f"{part}.{index}" for part, number in numbers for index in range(number)])
         x = self._stem()
         for index in range(before):
-            x = self._block(f"before.{index}", x, condition)
+            x = self._block(f"before.{index}", x, film)
         y = self.convolution("down", x, stride=2, relu=True)
         for index in range(inside):
-            y = self._block(f"inside.{index}", y, condition)
+            y = self._block(f"inside.{index}", y, film)
         weight, bias = self.weights["up.weight"], self.weights["up.bias"]
         fine = len(weight) // 4
         up = self.convolution("up", y, _by_place(weight, fine), _by_place(bias, fine), pad=0)
@@ -147,8 +148,8 @@ class _Builder:
         # Of the last sum only what is positive is used, so that no byte is spent on the rest.
         x = self.sum("joined", x, up, relu=not after)
         for index in range(after):
-            x = self._block(f"after.{index}", x, condition, relu=index == after - 1)
-        self._blend(planes, *self._head(x))
+            x = self._block(f"after.{index}", x, film, relu=index == after - 1)
+        self._blend(*self._head(x))
 
     def _stem(self) -> str:
         # Space to depth, by place: four rows at once, of each four pixels of three bytes.
@@ -227,17 +228,45 @@ class _Builder:
             )
         return x
 
-    def _block(self, name: str, x: str, condition: str, *, relu: bool = False) -> str:
-        weight, bias = self.weights[f"{name}.film.weight"], self.weights[f"{name}.film.bias"]
-        channels = len(bias) // 2
-        # One is added to the scale once and for all, here.
-        scale = self.linear(condition, weight[:channels], bias[:channels] + 1)
-        shift = self.linear(condition, weight[channels:], bias[channels:])
+    def _modulations(self, blocks: list[str]) -> dict[str, tuple[str, str]]:
+        """What each block multiplies its channels by, and what it adds: two vectors for :meth:`modulated`.
+
+        Of all blocks at once: on so few numbers, calling an operator costs more than what it does.
+        """
+        films = [(self.weights[f"{name}.film.weight"], self.weights[f"{name}.film.bias"]) for name in blocks]
+        channels = [len(bias) // 2 for _, bias in films]
+        halves = [
+            [(weight[:count], bias[:count] + 1) for count, (weight, bias) in zip(channels, films, strict=True)],
+            [(weight[count:], bias[count:]) for count, (weight, bias) in zip(channels, films, strict=True)],
+        ]
+        condition = self._condition()
+        scale, shift = (
+            self.linear(condition, *(np.concatenate(arrays) for arrays in zip(*half, strict=True)))
+            for half in halves
+        )
+        if self.ranges is not None:
+            # Away from zero, so that the bias, which counts in units of the scale, stays within 32 bits.
+            sign = self.node(
+                "Where", self.node("Less", scale, self.number(0)), self.number(-1), self.number(1)
+            )
+            least = self.node("Max", self.node("Abs", scale), self.number(_LEAST_SCALE))
+            scale = self.node("Mul", self.node("Mul", sign, least), self.number(1 / _WEIGHT_PEAK))
+            units = [_FLOAT(self.scale_and_zero(f"{name}.first.out")[0]) for name in blocks]
+            unit = self.node("Mul", scale, self.constant(np.repeat(units, channels)[None]))
+            shift = self.node("Cast", self.node("Round", self.node("Div", shift, unit)), to=TensorProto.INT32)
+        split: list[list[str]] = []
+        for vector in (scale, shift):
+            flat = self.node("Reshape", vector, self.constant(_shape(-1)))
+            split.append([f"{flat}.{name}" for name in blocks])
+            self.nodes.append(helper.make_node("Split", [flat, self.constant(_shape(*channels))], split[-1]))
+        return dict(zip(blocks, zip(*split, strict=True), strict=True))
+
+    def _block(self, name: str, x: str, film: Mapping[str, tuple[str, str]], *, relu: bool = False) -> str:
         hidden = self.convolution(f"{name}.first", self.positive(x))
-        hidden = self.modulated(f"{name}.hidden", hidden, scale, shift, channels)
+        hidden = self.modulated(f"{name}.hidden", hidden, *film[name], len(self.weights[f"{name}.first.bias"]))
         return self.sum(f"{name}.sum", x, self.convolution(f"{name}.second", hidden), relu=relu)
 
-    def _blend(self, planes: str, colour: str | None, keep: str) -> None:
+    def _blend(self, colour: str | None, keep: str) -> None:
         stretched = self.node("Mul", self.node("Sigmoid", keep), self.number(1.4))
         stretched = self.node("Sub", stretched, self.number(0.2))
         if self.ranges is not None:
@@ -245,28 +274,30 @@ class _Builder:
         mask = self.smoothed(self.node("Clip", stretched, self.number(0), self.number(1)), 3)
         # One grey is the zero point of the picture's bytes: what is kept of them is the mask's share, and no more.
         zero = self.constant(np.uint8(self._one_grey() or 0))
-        mixed = self.node("DequantizeLinear", planes, self.number(1 / 255), zero)
         if colour is None:
             if self.ranges is not None:
                 # In bytes too, so that the runtime multiplies bytes. Nothing and everything stay exactly that.
-                unit, none = self.number(1 / 255), self.constant(np.uint8(0))
-                mask = self.node(
-                    "DequantizeLinear", self.node("QuantizeLinear", mask, unit, none), unit, none
-                )
-            mixed = self.node("Mul", mask, mixed)
+                mask = self.node("QuantizeLinear", mask, self.number(1 / 255), self.constant(np.uint8(0)))
+                self.bytes_of[mask] = (1 / 255, 0)
+            # Once for each colour, and turned to lie as the picture does: the runtime is slow at stretching a side of 1.
+            mask = self.same_bytes(mask, "Concat", mask, mask, mask, axis=1)
+            mask = self.floats(self.same_bytes(mask, "Transpose", mask, perm=_PLACES))
+            picture = self.node("DequantizeLinear", "image", self.number(1 / 255), zero)
+            mixed = self.node("Mul", mask, picture)
         else:
+            planes = self.node("Transpose", "image", perm=_PLANES)
+            picture = self.node("DequantizeLinear", planes, self.number(1 / 255), zero)
             recoloured = self.smoothed(self.node("Sigmoid", colour), 5)
-            mixed = self.node("Add", recoloured, self.node("Mul", mask, self.node("Sub", mixed, recoloured)))
+            mixed = self.node("Mul", mask, self.node("Sub", picture, recoloured))
+            mixed = self.node("Transpose", self.node("Add", recoloured, mixed), perm=_PLACES)
         # Rounds, clips and stores as bytes.
-        stored = self.node("QuantizeLinear", mixed, self.number(1 / 255), zero)
-        self.nodes.append(helper.make_node("Transpose", [stored], ["protected"], perm=[0, 2, 3, 1]))
+        inputs = [mixed, self.number(1 / 255), zero]
+        self.nodes.append(helper.make_node("QuantizeLinear", inputs, ["protected"]))
 
     def smoothed(self, x: str, size: int) -> str:
-        """The mean over squares that are cut at the border: first along one side, then along the other."""
-        half = size // 2
+        """The mean over squares that are cut at the border."""
         options = {"strides": [1, 1], "count_include_pad": 0}
-        x = self.node("AveragePool", x, kernel_shape=[1, size], pads=[0, half, 0, half], **options)
-        return self.node("AveragePool", x, kernel_shape=[size, 1], pads=[half, 0, half, 0], **options)
+        return self.node("AveragePool", x, kernel_shape=[size] * 2, pads=[size // 2] * 4, **options)
 
     # -- what differs between float and int8 -----------------------------------------------------------------------
 
@@ -299,7 +330,7 @@ class _Builder:
         return self.shared(f"{name}.out", self.node("Relu", out) if relu else out)
 
     def modulated(self, purpose: str, x: str, scale: str, shift: str, channels: int) -> str:
-        """The rectified ``x * scale + shift`` by channel.
+        """The rectified ``x * scale + shift`` by channel; scale and shift are a block's of :meth:`_modulations`.
 
         In int8, a convolution of one pixel per channel whose weights are all the same number: what depends on the level
         is its weights' scale and its bias. One pass over bytes, where floats take four.
@@ -309,15 +340,7 @@ class _Builder:
             scale, shift = self.node("Reshape", scale, shape), self.node("Reshape", shift, shape)
             out = self.node("Relu", self.node("Add", self.node("Mul", x, scale), shift))
             return self.shared(purpose, out)
-        flat = self.constant(_shape(channels))
-        scale, shift = self.node("Reshape", scale, flat), self.node("Reshape", shift, flat)
-        # Away from zero, so that the bias, which counts in units of the scale, stays within 32 bits.
-        sign = self.node("Where", self.node("Less", scale, self.number(0)), self.number(-1), self.number(1))
-        scale = self.node("Mul", sign, self.node("Max", self.node("Abs", scale), self.number(_LEAST_SCALE)))
         own, zero = self.bytes_of[x]
-        unit = self.node("Mul", scale, self.number(1 / _WEIGHT_PEAK))
-        bias = self.node("Div", shift, self.node("Mul", unit, self.number(own)))
-        bias = self.node("Cast", self.node("Round", bias), to=TensorProto.INT32)
         wide = max(self.ranges[purpose].high, 1e-6) / 255
         stored = self.node(
             "QLinearConv",
@@ -325,11 +348,11 @@ class _Builder:
             self.number(own),
             self.constant(np.uint8(zero)),
             self.constant(np.full((channels, 1, 1, 1), _WEIGHT_PEAK, np.int8)),
-            unit,
+            scale,
             self.constant(np.zeros(channels, np.int8)),
             self.number(wide),
             self.constant(np.uint8(0)),
-            bias,
+            shift,
             kernel_shape=[1, 1],
             group=channels,
         )
@@ -345,7 +368,7 @@ class _Builder:
             channels: Of the result.
             cells: By how much the result's shape ``[1, h, w, channels]`` exceeds :attr:`cells`.
         """
-        lines = self.same_bytes(x, "Transpose", x, perm=[0, 2, 3, 1])
+        lines = self.same_bytes(x, "Transpose", x, perm=_PLACES)
         lines = self.node("Reshape", lines, self.constant(_shape(0, 0, 0, side, side * channels)))
         lines = self.node("Transpose", lines, perm=[0, 1, 3, 2, 4])
         places = self.node("Reshape", lines, self.node("Mul", self.cells, cells))
@@ -366,12 +389,17 @@ class _Builder:
         if self.ranges is None:
             self.observed[purpose] = x
             return x
-        low, high = (-_COLOUR_PEAK, _COLOUR_PEAK) if purpose == "head.out" else self.ranges[purpose]
-        scale = max(high - low, 1e-6) / 255
-        zero = round(min(255.0, max(0.0, -low / scale)))
+        scale, zero = self.scale_and_zero(purpose)
         stored = self.node("QuantizeLinear", x, self.number(scale), self.constant(np.uint8(zero)))
         self.bytes_of[stored] = (scale, zero)
         return stored
+
+    def scale_and_zero(self, purpose: str) -> tuple[float, int]:
+        """How a tensor is stored in bytes."""
+        assert self.ranges is not None
+        low, high = (-_COLOUR_PEAK, _COLOUR_PEAK) if purpose == "head.out" else self.ranges[purpose]
+        scale = max(high - low, 1e-6) / 255
+        return scale, round(min(255.0, max(0.0, -low / scale)))
 
     def floats(self, x: str) -> str:
         if x not in self.bytes_of:
