@@ -236,7 +236,10 @@ class _Builder:
         films = [(self.weights[f"{name}.film.weight"], self.weights[f"{name}.film.bias"]) for name in blocks]
         channels = [len(bias) // 2 for _, bias in films]
         halves = [
-            [(weight[:count], bias[:count] + 1) for count, (weight, bias) in zip(channels, films, strict=True)],
+            [
+                (weight[:count], bias[:count] + 1)
+                for count, (weight, bias) in zip(channels, films, strict=True)
+            ],
             [(weight[count:], bias[count:]) for count, (weight, bias) in zip(channels, films, strict=True)],
         ]
         condition = self._condition()
@@ -263,7 +266,9 @@ class _Builder:
 
     def _block(self, name: str, x: str, film: Mapping[str, tuple[str, str]], *, relu: bool = False) -> str:
         hidden = self.convolution(f"{name}.first", self.positive(x))
-        hidden = self.modulated(f"{name}.hidden", hidden, *film[name], len(self.weights[f"{name}.first.bias"]))
+        hidden = self.modulated(
+            f"{name}.hidden", hidden, *film[name], len(self.weights[f"{name}.first.bias"])
+        )
         return self.sum(f"{name}.sum", x, self.convolution(f"{name}.second", hidden), relu=relu)
 
     def _blend(self, colour: str | None, keep: str) -> None:
@@ -279,7 +284,7 @@ class _Builder:
                 # In bytes too, so that the runtime multiplies bytes. Nothing and everything stay exactly that.
                 mask = self.node("QuantizeLinear", mask, self.number(1 / 255), self.constant(np.uint8(0)))
                 self.bytes_of[mask] = (1 / 255, 0)
-            # Once for each colour, and turned to lie as the picture does: the runtime is slow at stretching a side of 1.
+            # Once for each colour, and turned to lie as the picture does: the runtime stretches a side of 1 slowly.
             mask = self.same_bytes(mask, "Concat", mask, mask, mask, axis=1)
             mask = self.floats(self.same_bytes(mask, "Transpose", mask, perm=_PLACES))
             picture = self.node("DequantizeLinear", "image", self.number(1 / 255), zero)

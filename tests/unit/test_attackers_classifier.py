@@ -14,6 +14,7 @@ from tests.unit.drawn_people import ATTRIBUTES, People, draw, fooling, grey, ide
 from trainer.attackers.backbones import read_weights
 from trainer.attackers.classifier import (
     AttackData,
+    AttributeClassifier,
     FixedClassifier,
     FreshClassifier,
     LabelledImages,
@@ -137,6 +138,23 @@ def test_a_torchvision_network_learns_to_read_originals(architecture, epochs, si
     attacker = FreshClassifier(ATTRIBUTES, architecture=architecture, warm_epochs=epochs, side=side)
     scores = attacker.prepare(_data(people, identity), generator=_generator(0))
     assert float((scores.predictions == people[2].labels).float().mean()) > 0.7
+
+
+def test_on_large_pictures_it_begins_with_larger_cells_and_reads_single_pixels() -> None:
+    generator = _generator(5)
+    values = torch.randint(2, (120, 1), generator=generator)
+    images = torch.randint(100, 156, (120, 3, 16, 176), generator=generator).byte()
+    images[:, 0, 8, ::2] += (40 * values).byte()  # every other pixel of one line, a little redder
+    parts = (
+        LabelledImages(images[rows], values[rows])
+        for rows in torch.tensor_split(torch.arange(120), (80, 100))
+    )
+    attacker = FreshClassifier({"mark": ("no", "yes")}, warm_epochs=20)
+    data = AttackData(*parts)
+    scores = attacker.prepare(data, generator=_generator(6))
+    assert (scores.predictions == data.test.labels).float().mean() > 0.9
+    small, large = (AttributeClassifier((2,), cell=cell)(images[:2] / 255)[0].shape for cell in (2, 4))
+    assert small == large == (2, 2)
 
 
 def test_a_torchvision_network_is_as_deterministic_as_ours() -> None:
