@@ -174,7 +174,7 @@ def test_given_weights_are_what_the_network_starts_from(tmp_path, suffix) -> Non
     path = tmp_path / f"weights{suffix}"
     save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
     attacker = FreshClassifier(ATTRIBUTES, architecture="resnet18", weights=read_weights(path))
-    network = attacker._draw().network
+    network = attacker._draw(64).network
     assert (network.conv1.weight == 0.25).all()
     assert network.fc.out_features == 5  # of our attributes, not of ImageNet
 
@@ -184,7 +184,7 @@ def test_weights_of_another_network_are_refused(tmp_path) -> None:
     torch.save(models.mobilenet_v3_small(weights=None).state_dict(), path)
     attacker = FreshClassifier(ATTRIBUTES, architecture="resnet18", weights=read_weights(path))
     with pytest.raises(TrainingError, match="resnet18"):
-        attacker._draw()
+        attacker._draw(64)
 
 
 def test_a_file_that_would_run_code_is_refused(tmp_path) -> None:
