@@ -291,7 +291,9 @@ class FreshClassifier:
             return copy.deepcopy(self._given)
         if self._architecture == "small":
             # With cells of 2, large images take most of an evaluation's time.
-            return AttributeClassifier(self._classes, cell=4 if (self._side or longest) > OVERVIEW_SIDE else 2)
+            return AttributeClassifier(
+                self._classes, cell=4 if (self._side or longest) > OVERVIEW_SIDE else 2
+            )
         return BackboneClassifier(self._architecture, self._classes, weights=self._weights)
 
     def _fit(
