@@ -23,7 +23,6 @@ import datetime as dt
 import decimal
 import enum
 import functools
-import importlib
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -37,6 +36,7 @@ from pydantic import BaseModel
 
 from langchain_vpp.embedded import SHORTEST_SPELLING, find_file_header, holds_pixels, numbers_spell_file
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.fast import fast_module
 from langchain_vpp.pixels import ENCODED_MIME_TYPE
 
 NOTE: Final = "[removed: content that could not be protected]"
@@ -663,20 +663,12 @@ def _strict_base64(payload: str) -> bytes | None:
         return None
 
 
-@functools.cache
-def _pybase64() -> Any:
-    """The module of the extra ``fast``, or ``None``."""
-    with contextlib.suppress(ImportError):
-        return importlib.import_module("pybase64")
-    return None
-
-
 def _decode_pieces(payload: str) -> bytes:
     """Decode strictly and piece by piece: within one call, no other thread of the process can run.
 
     In one piece with pybase64 (extra ``fast``), which takes a fortieth of the time.
     """
-    if pybase64 := _pybase64():
+    if pybase64 := fast_module("pybase64"):
         return bytes(pybase64.b64decode(payload, validate=True))
     if payload.find("=", 0, len(payload) - 2) >= 0:
         raise ValueError
@@ -688,7 +680,7 @@ def _decode_pieces(payload: str) -> bytes:
 
 
 def _encode_pieces(data: bytes) -> str:
-    if pybase64 := _pybase64():
+    if pybase64 := fast_module("pybase64"):
         return str(pybase64.b64encode_as_string(data))
     encoded = []
     for start in range(0, len(data), _PIECE // 4 * 3):

@@ -12,18 +12,17 @@ decoded and encoded without the copies between Pillow and numpy; whatever it can
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib
 import io
 import os
 import re
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import IO, TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.fast import fast_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,7 +183,7 @@ def encode_scaled(image: Image.Image, size: tuple[int, int], *, quality: int = 8
     """
 
     def encode() -> bytes:
-        flat, simplejpeg = _flat_rgb(image), _simplejpeg()
+        flat, simplejpeg = _flat_rgb(image), fast_module("simplejpeg")
         options = {"quality": quality, "fastdct": True}
         if simplejpeg is None:
             same = size == flat.size
@@ -242,17 +241,9 @@ def _opened(data: bytes, max_pixels: int, decode: Callable[[Image.Image], _T]) -
     raise refusal
 
 
-@functools.cache
-def _simplejpeg() -> Any:
-    """The module of the extra ``fast``, or ``None``."""
-    with contextlib.suppress(ImportError):
-        return importlib.import_module("simplejpeg")
-    return None
-
-
 def _fast_decoded(opened: Image.Image, data: bytes, wanted: tuple[int, int]) -> Image.Image | None:
     """Decode a plain JPEG at the cheapest scale that is not below ``wanted``; ``None`` leaves it to Pillow."""
-    simplejpeg = _simplejpeg()
+    simplejpeg = fast_module("simplejpeg")
     if simplejpeg is None or opened.mode != "RGB":
         return None
     eighths = _cheapest_scale(opened.size, wanted)

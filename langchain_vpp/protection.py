@@ -7,12 +7,9 @@ on messages that were walked only in part.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
-import functools
 import hashlib
 import hmac
-import importlib
 import io
 import math
 import os
@@ -32,6 +29,7 @@ from PIL import Image
 
 from langchain_vpp.blocks import ContentPolicy, PixelSource, coerce_messages, plan_messages
 from langchain_vpp.errors import ProtectionError, TraceLeakWarning
+from langchain_vpp.fast import fast_module
 from langchain_vpp.pixels import Reduced, bare, decode_image, decode_reduced, encode_scaled, resized
 from langchain_vpp.protector_config import working_size
 from langchain_vpp.provider_sizes import fit_size, within
@@ -149,17 +147,9 @@ class _Memo:
 
 def _content_digest(data: bytes) -> bytes:
     """What the memo knows a file by: BLAKE3 (extra ``fast``), a tenth of SHA-256's time, else SHA-256."""
-    if blake3 := _blake3():
+    if blake3 := fast_module("blake3"):
         return bytes(blake3.blake3(data).digest())
     return hashlib.sha256(data).digest()
-
-
-@functools.cache
-def _blake3() -> Any:
-    """The module of the extra ``fast``, or ``None``."""
-    with contextlib.suppress(ImportError):
-        return importlib.import_module("blake3")
-    return None
 
 
 def _entry_size(outputs: tuple[_Output, ...]) -> int:

@@ -233,19 +233,20 @@ class _Builder:
 
         Of all blocks at once: on so few numbers, calling an operator costs more than what it does.
         """
-        films = [(self.weights[f"{name}.film.weight"], self.weights[f"{name}.film.bias"]) for name in blocks]
-        channels = [len(bias) // 2 for _, bias in films]
-        halves = [
-            [
-                (weight[:count], bias[:count] + 1)
-                for count, (weight, bias) in zip(channels, films, strict=True)
-            ],
-            [(weight[count:], bias[count:]) for count, (weight, bias) in zip(channels, films, strict=True)],
-        ]
+        weights, biases = (
+            [np.split(self.weights[f"{name}.film.{kind}"], 2) for name in blocks]
+            for kind in ("weight", "bias")
+        )
+        channels = [len(bias) for bias, _ in biases]
         condition = self._condition()
+        # One is added to the scale once and for all, here.
         scale, shift = (
-            self.linear(condition, *(np.concatenate(arrays) for arrays in zip(*half, strict=True)))
-            for half in halves
+            self.linear(
+                condition,
+                np.concatenate([each[half] for each in weights]),
+                np.concatenate([each[half] for each in biases]) + one,
+            )
+            for half, one in enumerate((_FLOAT(1), _FLOAT(0)))
         )
         if self.ranges is not None:
             # Away from zero, so that the bias, which counts in units of the scale, stays within 32 bits.

@@ -452,7 +452,7 @@ def test_base64_means_the_same_with_and_without_the_fast_codec(
 ) -> None:
     pytest.importorskip("pybase64")
     fast = blocks._strict_base64(payload)
-    monkeypatch.setattr(blocks, "_pybase64", lambda: None)
+    monkeypatch.setattr(blocks, "fast_module", lambda _: None)
     assert blocks._strict_base64(payload) == fast
     if fast is not None:
         encoded = blocks._encode_pieces(fast)

@@ -24,6 +24,7 @@ LAYERS = (
         "langchain_vpp.fetch",
         "langchain_vpp.documents",
         "langchain_vpp.faces",
+        "langchain_vpp.fast",
     },
     {"langchain_vpp.engines", "langchain_vpp.artifact"},
     {"langchain_vpp.protection"},

@@ -398,7 +398,7 @@ def test_no_file_stays_open_after_encoding() -> None:
 @pytest.fixture(params=["simplejpeg", "Pillow"])
 def codec(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "Pillow":
-        monkeypatch.setattr("langchain_vpp.pixels._simplejpeg", lambda: None)
+        monkeypatch.setattr("langchain_vpp.pixels.fast_module", lambda _: None)
     else:
         pytest.importorskip("simplejpeg")
     return str(request.param)
@@ -558,7 +558,7 @@ def test_both_codecs_scale_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("simplejpeg")
     image = Image.effect_noise((48, 36), 90).convert("RGB").resize((96, 72), Image.Resampling.BICUBIC)
     fast = decode_image(encode_scaled(image, (700, 500)))
-    monkeypatch.setattr("langchain_vpp.pixels._simplejpeg", lambda: None)
+    monkeypatch.setattr("langchain_vpp.pixels.fast_module", lambda _: None)
     slow = decode_image(encode_scaled(image, (700, 500)))
     assert np.abs(np.asarray(fast, dtype=int) - np.asarray(slow, dtype=int)).mean() < 1.5
 
