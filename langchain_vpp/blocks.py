@@ -30,8 +30,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NoReturn
 from urllib.parse import unquote_to_bytes
 
-from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage, convert_to_messages
-from langchain_core.prompt_values import PromptValue
+from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
 from pydantic import BaseModel
 
 from langchain_vpp.embedded import SHORTEST_SPELLING, find_file_header, holds_pixels, numbers_spell_file
@@ -293,6 +292,12 @@ def coerce_messages(value: Any) -> list[BaseMessage]:
         return [HumanMessage(value)]
     if isinstance(value, BaseMessage):
         return [value]
+    if isinstance(value, list | tuple) and all(isinstance(message, BaseMessage) for message in value):
+        return list(value)
+    # They load every class of message, which a list of messages can do without.
+    from langchain_core.messages import convert_to_messages  # noqa: PLC0415
+    from langchain_core.prompt_values import PromptValue  # noqa: PLC0415
+
     if isinstance(value, PromptValue) or (
         isinstance(value, Sequence) and not isinstance(value, bytes | bytearray)
     ):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 
 from langchain_vpp.errors import ArtifactError
 from langchain_vpp.faces import DEFACE_THRESHOLD, FaceFinder
@@ -225,6 +225,8 @@ class FaceBlur(_Classical):
 
 def _blur_face(image: Image.Image, result: Image.Image, face: Face) -> None:
     """Blur a face of ``image`` in ``result``."""
+    from PIL import ImageDraw  # noqa: PLC0415  fonts come with it
+
     wide, high = 1.6 * (face.right - face.left), 1.6 * (face.bottom - face.top)
     left, top = (face.left + face.right - wide) / 2, (face.top + face.bottom - high) / 2
     box = (
