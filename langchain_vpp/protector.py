@@ -81,6 +81,21 @@ class Protector(nn.Module):
 
     def at_network_level(self, images: Tensor, level: Tensor) -> Tensor:
         """Protect at uncalibrated levels, as training does; shapes and ranges as in :meth:`forward`."""
+        colour, openness = self._head(images, level)
+        recoloured = _smooth(torch.sigmoid(nn.functional.pixel_shuffle(colour, STRIDE)), 5)
+        mask = smooth_mask(openness)
+        return mask * images + (1 - mask) * recoloured
+
+    def openness(self, images: Tensor, level: Tensor) -> Tensor:
+        """How far the mask is open at uncalibrated levels, before :func:`smooth_mask`.
+
+        Returns:
+            In [-0.2, 1.2], shape ``[B, 1, H, W]``: closed up to 0, open from 1.
+        """
+        return self._head(images, level)[1]
+
+    def _head(self, images: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the recoloured image, ``[B, 48, H/4, W/4]``, and the openness of the mask, ``[B, 1, H, W]``."""
         condition = self.level(level)
         x = torch.relu(self.stem(nn.functional.pixel_unshuffle(images * 2 - 1, STRIDE)))
         for block in self.before:
@@ -92,12 +107,8 @@ class Protector(nn.Module):
         for block in self.after:
             x = block(x, condition)
         colour, keep = self.head(torch.relu(x)).float().split([3 * STRIDE**2, STRIDE**2], dim=1)
-        recoloured = _smooth(torch.sigmoid(nn.functional.pixel_shuffle(colour, STRIDE)), 5)
-        # A stretched sigmoid reaches its ends exactly, so nothing shines through. Where it is cut off, its gradient is
-        # passed on all the same: a mask that closed everywhere too soon must be able to open again.
-        stretched = 1.4 * torch.sigmoid(nn.functional.pixel_shuffle(keep, STRIDE)) - 0.2
-        mask = _smooth(stretched + (stretched.clamp(0, 1) - stretched).detach(), 3)
-        return mask * images + (1 - mask) * recoloured
+        # A stretched sigmoid reaches its ends exactly, so nothing shines through.
+        return colour, 1.4 * torch.sigmoid(nn.functional.pixel_shuffle(keep, STRIDE)) - 0.2
 
 
 class _LevelEmbedding(nn.Module):
@@ -134,6 +145,15 @@ class _Block(nn.Module):
         hidden = torch.relu(self.first(torch.relu(x)) * (1 + scale) + shift)
         result: Tensor = x + self.second(hidden)
         return result
+
+
+def smooth_mask(openness: Tensor) -> Tensor:
+    """The mask of a :meth:`Protector.openness`: cut off at 0 and 1, and averaged over 3x3 pixels.
+
+    Where it is cut off, its gradient is passed on all the same: a mask that closed everywhere too soon must be able to
+    open again.
+    """
+    return _smooth(openness + (openness.clamp(0, 1) - openness).detach(), 3)
 
 
 def _smooth(images: Tensor, size: int) -> Tensor:

@@ -705,9 +705,8 @@ class _Run:
 
     def _measured(self) -> _Candidate:
         """Calibrate the level of the averaged weights and measure their front on the validation split."""
-        validation = self._validation
         self.assessor.eval()
-        leaks = [self._leak(validation.images, validation.labels, level) for level in _CALIBRATION_LEVELS]
+        leaks = [self._leak(level) for level in _CALIBRATION_LEVELS]
         weights = {name: tensor.clone() for name, tensor in self.averaged.state_dict().items()}
         candidate = _Candidate(
             self.step, weights, spread_levels(_CALIBRATION_LEVELS, leaks, _KNOTS), front=(), hypervolume=0.0
@@ -727,22 +726,15 @@ class _Run:
         protector.load_state_dict(candidate.weights)
         return protector.eval()
 
-    def _leak(self, images: Tensor, labels: Tensor, level: float) -> float:
-        """Accuracy of the training assessor at a network level, 0 at chance and 1 when all is read."""
-        scaled = []
-        for start in range(0, len(images), 100):
-            batch = images[start : start + 100].float() / 255
-            levels = torch.full((len(batch),), level)
-            with torch.no_grad():
-                predicted = self.assessor(self.averaged.at_network_level(batch, levels), levels).argmax(
-                    dim=-1
-                )
-            scaled.append((predicted == labels[start : start + 100]).float())
-        accuracy = torch.cat(scaled).mean(dim=0)
-        chance = torch.stack(
-            [torch.bincount(column[column >= 0]).max() / (column >= 0).sum() for column in labels.T]
-        )
-        return float(((accuracy - chance) / (1 - chance)).mean())
+    @torch.no_grad()
+    def _leak(self, level: float) -> float:
+        """What the training assessor reads from validation images at a network level."""
+        predicted = []
+        for images in torch.split(self._validation.images, 100):
+            levels = torch.full((len(images),), level)
+            protected = self.averaged.at_network_level(images.float() / 255, levels)
+            predicted.append(self.assessor(protected, levels).argmax(dim=-1))
+        return self._validation.leak(torch.cat(predicted))
 
     def _front(self, protector: Protector) -> tuple[_Point, ...]:
         validation = self._validation
@@ -754,7 +746,7 @@ class _Run:
             queries = validation.queries(protector, level, pairs)
             scores = validation.score(pairs, self.oracle.ask(queries, purpose="validate"))
             network_level = float(protector.calibrated(torch.tensor([level])))
-            leak = self._leak(validation.images, validation.labels, network_level)
+            leak = self._leak(network_level)
             points.append(_Point(level, leak, scores.utility, scores.answers))
             self._tell("validation", index + 1, len(_FRONT_LEVELS))
         return tuple(points)

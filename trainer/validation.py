@@ -125,6 +125,18 @@ class Validation(NamedTuple):
             for image, question in zip(encode(protected)[0], pairs[:, 1], strict=True)
         ]
 
+    def leak(self, predicted: Tensor) -> float:
+        """Accuracy of an attacker, mean over the attributes: 0 where guesses get, 1 when all is read.
+
+        Args:
+            predicted: Classes, shape ``[N, A]``.
+        """
+        accuracy = (predicted == self.labels).float().mean(dim=0)
+        chance = torch.stack(
+            [torch.bincount(column[column >= 0]).max() / (column >= 0).sum() for column in self.labels.T]
+        )
+        return float(((accuracy - chance) / (1 - chance)).mean())
+
     def score(self, pairs: Tensor, answers: Sequence[Answer | None]) -> Scores:
         """Judge the answers to some pairs; ``None`` is one that is lost."""
         right, chance = [], []

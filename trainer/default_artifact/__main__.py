@@ -8,8 +8,8 @@
 4. A protector that knows from drawings where the fields are (``OUT/start``).
 5. The protector, trained from there through the model as a black box with the settings of ``config.json``
    (``OUT/run``).
-6. The artifact, whose closed mask shows one grey from now on, with its graphs, presets and card, ready for
-   ``langchain_vpp/default`` (``OUT/artifact``).
+6. The artifact, whose closed mask shows one grey from now on, after a lesson from drawings on which it erred, with its
+   graphs, presets, front and card, ready for ``langchain_vpp/default`` (``OUT/artifact``).
 7. Its audit (``OUT/report.json`` and ``OUT/report.html``), by fresh classifiers, by the chat model's own network that
    goes on learning, by networks that find people again and restore their faces, and by a text recogniser if one is
    installed; and what its graph in int8 changes (``OUT/recheck.json``).
@@ -30,7 +30,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
 
-from langchain_vpp.artifact import load_artifact, load_protector, read_manifest, save_artifact, save_presets
+from langchain_vpp.artifact import (
+    FrontPoint,
+    load_artifact,
+    load_protector,
+    read_manifest,
+    save_artifact,
+    save_presets,
+)
 from langchain_vpp.errors import VPPError
 from langchain_vpp.protection import ImageProtector
 from langchain_vpp.protector import ProtectorConfig
@@ -41,6 +48,7 @@ from trainer.attackers.classifier import OVERVIEW_SIDE, FixedClassifier, FreshCl
 from trainer.config import TrainerConfig
 from trainer.data import answer_space, load_dataset, references
 from trainer.default_artifact.card import describe
+from trainer.default_artifact.mistakes import find_mistakes, learn_from_mistakes
 from trainer.default_artifact.other_pictures import other_pictures
 from trainer.default_artifact.portrait_attacks import attack_portraits, closing_level
 from trainer.default_artifact.start import paint_one_grey, start_protector
@@ -48,18 +56,23 @@ from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.experiments.sandbox import AttributeReader, SandboxChatModel, VocabularyNetwork
 from trainer.export import export, recheck
 from trainer.html_report import save_html
+from trainer.ledger import Budget, Ledger
+from trainer.named_model import model_identity
+from trainer.oracle import Oracle
 from trainer.report import picture_rows, save_json
 from trainer.run import Trainer
 from trainer.sandbox.card_model import CARDS
 from trainer.sandbox.cards import PRIVATE_QUESTIONS, make_cards
 from trainer.sandbox.local_model import LocalVisionModel
 from trainer.sandbox.train_local_model import card_course, save, train
+from trainer.validation import Validation, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from torch import nn
 
+    from langchain_vpp.protector import Protector
     from trainer.attackers.classifier import Attacker
     from trainer.data import Dataset
     from trainer.evaluation import Phase
@@ -71,6 +84,9 @@ _STUDENT_RATE: Final = 3e-4
 """For a network that can read already, and whose batch norms are folded."""
 _ASSESSOR_RATE: Final = 1e-4
 """Likewise; at that of the student it forgets faces, of which it sees few, and says the same of everybody."""
+_FRONT_LEVELS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+_FRONT_PAIRS: Final = 480
+_FRONT_BY: Final = "the chat model's own network as it stands, and the chat model, on the validation split"
 _OTHERS: Final = 200
 """Pictures of each kind that the default was not made for."""
 _logger = logging.getLogger(__name__)
@@ -90,6 +106,8 @@ class Plan(NamedTuple):
     student_cards: int = 8000
     start_steps: int = 4000
     start_cards: int = 5000
+    lesson_steps: int = 1500
+    lesson_cards: int = 10_000
 
 
 SMOKE: Final = Plan(
@@ -102,6 +120,8 @@ SMOKE: Final = Plan(
     student_cards=8,
     start_steps=2,
     start_cards=8,
+    lesson_steps=2,
+    lesson_cards=8,
 )
 """The smallest sizes: they show that everything runs, and nothing else."""
 
@@ -188,13 +208,40 @@ def train_default(
     ).fit(run, resume=True, on_progress=_teller())
     trained, manifest, _ = load_protector(run)
     paint_one_grey(trained)
-    save_artifact(artifact, trained, manifest)
+    mistakes = find_mistakes(trained, faces, cards=plan.lesson_cards, seed=config.seed, workers=workers)
+    taught_last = learn_from_mistakes(trained, mistakes, steps=plan.lesson_steps, seed=config.seed)
+    front = _measure_front(taught_last, dataset, model, vision, out / "front.sqlite")
+    save_artifact(
+        artifact, taught_last, manifest.model_copy(update={"front": front, "front_measured_by": _FRONT_BY})
+    )
     exported = export(artifact, dataset)
     served = "int8" if exported.quantised else "float32"
     _logger.info("graphs: %s is served, int8 within %.1f dB of torch", served, exported.psnr)
     _close_balanced(artifact, faces, config.seed)
     _write_card(artifact, describe(read_manifest(artifact)[0]))
     return artifact
+
+
+def _measure_front(
+    protector: Protector, dataset: Dataset, model: SandboxChatModel, vision: LocalVisionModel, ledger: Path
+) -> tuple[FrontPoint, ...]:
+    """Measure the front again, on the validation split as training does: the last lesson has changed it."""
+    validation = Validation.of(dataset, protector.config.working_resolution)
+    reader = FixedClassifier(AttributeReader(dataset.private_attributes, vision), "the chat model's network")
+    pairs, points = validation.pairs(_FRONT_PAIRS, seed=0), []
+    with Ledger(ledger, model=f"{model_identity(model)}|labels") as book:
+        oracle = Oracle(model, book, Budget(_FRONT_PAIRS * len(_FRONT_LEVELS)))
+        for level in _FRONT_LEVELS:
+            queries = validation.queries(protector, level, pairs)
+            scores = validation.score(pairs, oracle.ask(queries, purpose="validate"))
+            arrived = []
+            for images in torch.split(validation.images, 60):
+                with torch.no_grad():
+                    shown = protector(images.float() / 255, torch.full((len(images),), level))
+                arrived.append(encode(shown)[1])
+            leak = validation.leak(reader.read(torch.cat(arrived)).argmax(dim=2))
+            points.append(FrontPoint(level=level, leak=leak, utility=scores.utility, answers=scores.answers))
+    return tuple(points)
 
 
 def _close_balanced(artifact: Path, faces: Path, seed: int) -> None:

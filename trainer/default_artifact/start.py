@@ -37,13 +37,15 @@ if TYPE_CHECKING:
 
 _STREAM: Final = 104
 """Second word of a drawing's seed: no picture of the data set or of the chat model's course comes again."""
-_BATCH: Final = 8
+BATCH: Final = 8
 _PEAK_RATE: Final = 3e-3
-_GREY_FROM: Final = 0.25
+GREY_FROM: Final = 0.25
 """Network level from which nothing but the fields is left; below, what else there is fades in proportion."""
-_SIZES: Final = tuple((8 * side, 8 * round(0.7 * side)) for side in (32, 36, 40, 44, 48))
+SIZES: Final = tuple((8 * side, 8 * round(0.7 * side)) for side in (32, 36, 40, 44, 48))
 """Widths and heights to learn at: a card that was larger arrives at the working resolution."""
 OTHER, FIELD, PRIVATE = range(3)
+LINES: Final = (*TEXTS, *(task for task in TASKS if task != "stripe"))
+"""The private ones and then the fields, without their captions."""
 _PRIVATE_WEIGHT: Final = 3.0
 """What an error in a private region costs in the end: a line that may be either is better lost than shown."""
 _CHECKPOINT_EVERY: Final = 200
@@ -57,24 +59,37 @@ class _Drawing(NamedTuple):
     file: bytes
     regions: Tensor
     """See :func:`draw_regions`."""
+    lines: Tensor
+    """See :func:`draw_lines`."""
+
+
+class Drawn(NamedTuple):
+    """Cards, and what is where on them."""
+
+    images: Tensor
+    """``uint8``, shape ``[N, 3, H, W]``."""
+    regions: Tensor
+    """``uint8``, shape ``[N, H, W]``; see :func:`draw_regions`."""
+    lines: Tensor
+    """Likewise; see :func:`draw_lines`."""
 
 
 class _Drawings(Dataset[_Drawing]):
     """Cards with portraits for training, and what is where on them."""
 
-    def __init__(self, portraits: tuple[Portrait, ...], count: int, seed: int) -> None:
-        self._portraits, self._count, self._seed = portraits, count, seed
+    def __init__(self, portraits: tuple[Portrait, ...], count: int, key: tuple[int, int]) -> None:
+        self._portraits, self._count, self._key = portraits, count, key
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, index: int) -> _Drawing:
-        generator = np.random.default_rng((self._seed, _STREAM, index))
+        generator = np.random.default_rng((*self._key, index))
         portrait = self._portraits[int(generator.integers(len(self._portraits)))]
         card = draw_card(generator, portrait.open(), portrait.attributes)
         buffer = io.BytesIO()
         card.image.save(buffer, "JPEG", quality=int(generator.integers(75, 96)))
-        return _Drawing(buffer.getvalue(), draw_regions(card))
+        return _Drawing(buffer.getvalue(), draw_regions(card), draw_lines(card))
 
 
 def draw_regions(card: Card) -> Tensor:
@@ -86,6 +101,15 @@ def draw_regions(card: Card) -> Tensor:
     for name in (*TASKS, *(f"{task} caption" for task in TASKS if task != "stripe")):
         pen.polygon(card.outline(name), fill=FIELD, outline=FIELD, width=3)
     return torch.from_numpy(np.array(regions))
+
+
+def draw_lines(card: Card) -> Tensor:
+    """Which line of text each pixel of a card belongs to, uint8 ``[H, W]``: its place in :data:`LINES` and 1, or 0."""
+    lines = Image.new("L", card.image.size)
+    pen = ImageDraw.Draw(lines)
+    for number, name in enumerate(LINES, start=1):
+        pen.polygon(card.outline(name), fill=number)
+    return torch.from_numpy(np.array(lines))
 
 
 def private_weight(done: float) -> float:
@@ -123,7 +147,7 @@ def wanted_images(images: Tensor, level: Tensor, regions: Tensor) -> Tensor:
         level: Network levels in [0, 1], ``[B]``.
         regions: The kind of each pixel, ``[B, H, W]``.
     """
-    grey = (level / _GREY_FROM).clamp(max=1)[:, None, None, None]
+    grey = (level / GREY_FROM).clamp(max=1)[:, None, None, None]
     return torch.where((regions == FIELD)[:, None], images, images.lerp(torch.full_like(images, 0.5), grey))
 
 
@@ -179,17 +203,17 @@ def start_protector(
             part.load_state_dict(state[name])
     if done == steps:
         return protector.eval()
-    images, regions = _draw(_Drawings(read_portraits(faces)["train"], cards, seed), workers)
+    images, regions, _ = draw_cards(faces, cards, (seed, _STREAM), workers)
     with fast_arithmetic():
         for step in range(done, steps):
             generator = keyed_generator(seed, "start", step)
-            rows = torch.randint(cards, (_BATCH,), generator=generator)
-            width, height = _SIZES[int(torch.randint(len(_SIZES), (), generator=generator))]
+            rows = torch.randint(cards, (BATCH,), generator=generator)
+            width, height = SIZES[int(torch.randint(len(SIZES), (), generator=generator))]
             batch = nn.functional.interpolate(
                 images[rows].float() / 255, (height, width), mode="bilinear", antialias=True
             ).clamp(0, 1)
             kinds = nn.functional.interpolate(regions[rows][:, None], (height, width), mode="nearest")[:, 0]
-            level = sample_levels(_BATCH, generator=generator)
+            level = sample_levels(BATCH, generator=generator)
             protected = protector.at_network_level(batch.contiguous(memory_format=torch.channels_last), level)
             wanted = wanted_images(batch, level, kinds)
             error = regional_error(protected, wanted, kinds, private_weight(step / steps))
@@ -207,15 +231,26 @@ def start_protector(
     return protector.eval()
 
 
-def _draw(drawings: _Drawings, workers: int) -> tuple[Tensor, Tensor]:
-    """All pictures, uint8 ``[N, 3, H, W]``, and their regions ``[N, H, W]``."""
-    _logger.info("start: drawing %d cards", len(drawings))
+def draw_cards(faces: Path, count: int, key: tuple[int, int], workers: int) -> Drawn:
+    """Draw cards with portraits for training.
+
+    Args:
+        faces: See :func:`start_protector`.
+        count: How many.
+        key: Seed and stream: other drawings for each.
+        workers: Processes that draw.
+
+    Raises:
+        DataError: If the portraits can't be used.
+    """
+    drawings = _Drawings(read_portraits(faces)["train"], count, key)
+    _logger.info("drawing %d cards", count)
     width, height = CARD_VIEW
-    images = torch.empty((len(drawings), 3, height, width), dtype=torch.uint8)
-    regions = torch.empty((len(drawings), height, width), dtype=torch.uint8)
+    images = torch.empty((count, 3, height, width), dtype=torch.uint8)
+    regions, lines = (torch.empty((count, height, width), dtype=torch.uint8) for _ in range(2))
     loader = DataLoader(drawings, batch_size=None, num_workers=workers, generator=torch.Generator())
-    for index, (file, kinds) in enumerate(loader):
-        pixels = np.asarray(Image.open(io.BytesIO(file)))
+    for index, drawing in enumerate(loader):
+        pixels = np.asarray(Image.open(io.BytesIO(drawing.file)))
         images[index] = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
-        regions[index] = kinds
-    return images, regions
+        regions[index], lines[index] = drawing.regions, drawing.lines
+    return Drawn(images, regions, lines)
