@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from trainer.algorithms.reader import Reader, question_vectors
+from trainer.validation import encode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from langchain_vpp.protector import Protector
 
 
 class Assessor(nn.Module):
@@ -67,6 +70,36 @@ class Assessor(nn.Module):
         """Cross-entropy on images whose labels (``[B, A]``) are known; ``-1`` marks an unlabelled attribute."""
         logits = self(images, level)
         return nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-1)
+
+    def learn(
+        self, optimizer: torch.optim.Optimizer, images: Tensor, level: Tensor, labels: Tensor
+    ) -> Tensor:
+        """Take one step on images whose labels are known, and return the loss; see :meth:`loss`."""
+        self.train()
+        loss = self.loss(images, level, labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.parameters(), 1.0)
+        optimizer.step()
+        return loss.detach()
+
+
+@torch.no_grad()
+def as_assessed(
+    protector: Protector, images: Tensor, level: Tensor, *, originals: float, generator: torch.Generator
+) -> Tensor:
+    """Images as they arrive, for an assessor to learn from: protected ones, and some originals among them.
+
+    Args:
+        protector: The network as it stands.
+        images: In [0, 1], shape ``[B, 3, H, W]``.
+        level: Network levels, shape ``[B]``.
+        originals: Share of the images that are left as they are, in [0, 1].
+        generator: Says which.
+    """
+    protected = protector.at_network_level(images, level)
+    left = torch.rand(len(images), generator=generator) < originals
+    return encode(torch.where(left[:, None, None, None], images, protected))[1].float() / 255
 
 
 def privacy_loss(logits: Tensor, *, pull: float = 0.1) -> Tensor:

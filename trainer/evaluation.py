@@ -108,7 +108,7 @@ class EvaluationSettings(BaseModel):
     """How many images of the train split attackers learn from at an operating point, drawn anew for each."""
     original_images: int = Field(3000, ge=1)
     """How many they learn from on originals."""
-    classifiers: tuple[Architecture, ...] = ("small", "resnet18")
+    classifiers: tuple[Architecture, ...] = ("small", "resnet10")
     """Architectures of the fresh classifiers that are warm-started on originals. There are two small ones where
     pictures are large: one sees them as they come, one scaled down."""
     cold: tuple[Architecture, ...] = ("small",)
@@ -411,8 +411,10 @@ class _Evaluation:
             "originals": self.settings.classifiers,
             "protected": self.settings.cold,
         }
+        # Of large pictures, so that five levels of them take a quarter of an hour on two cores.
+        epochs = 3 if reduced is None else 2
         return tuple(
-            FreshClassifier(self.attributes, architecture=each, start=start, side=side)
+            FreshClassifier(self.attributes, architecture=each, start=start, side=side, epochs=epochs)
             for start, architectures in starts.items()
             for each in architectures
             for side in sorted(sides(each, start), key=lambda side: side or 0)

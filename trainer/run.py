@@ -52,7 +52,7 @@ from trainer.algorithms.zeroth_order import (
     SharedSPSA,
 )
 from trainer.arithmetic import fast_arithmetic
-from trainer.assessor import Assessor, privacy_loss
+from trainer.assessor import Assessor, as_assessed, privacy_loss
 from trainer.courier import Courier
 from trainer.data import Dataset, answer_space, as_image, as_tensor, check_for_training, references
 from trainer.ledger import Answer, Budget, Ledger, Price
@@ -529,9 +529,9 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             # If one was given that has dropout; torch's own takes no generator.
             torch.manual_seed(self._generator("dropout", self.step).initial_seed())
-            loss = self._assessor_step(protected.detach(), level, self.labels[rows])
+            loss = self.assessor.learn(self.assessor_optimizer, protected.detach(), level, self.labels[rows])
             for turn in range(1, config.assessor_steps):
-                loss = self._assessor_step(*self._assessor_batch(turn))
+                loss = self.assessor.learn(self.assessor_optimizer, *self._assessor_batch(turn))
 
         now = float(privacy_loss(read.detach(), pull=0).mean())
         self.leak = now if self.leak is None else 0.9 * self.leak + 0.1 * now
@@ -560,21 +560,10 @@ class _Run:
         """Images, levels and labels for one more step: on the same batch again it would learn it by heart."""
         generator = self._generator(f"assessor/{turn}", self.step)
         rows, images, level = self._draw(generator)
-        with torch.no_grad():
-            protected = self.protector.at_network_level(images, level)
-        original = torch.rand(len(rows), generator=generator) < self.config.assessor_originals
-        shown = torch.where(original[:, None, None, None], images, protected)
-        return encode(shown)[1].float() / 255, level, self.labels[rows]
-
-    def _assessor_step(self, protected: Tensor, level: Tensor, labels: Tensor) -> Tensor:
-        """Let the assessor follow the protector; returns its loss."""
-        self.assessor.train()
-        loss = self.assessor.loss(protected, level, labels)
-        self.assessor_optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.assessor.parameters(), 1.0)
-        self.assessor_optimizer.step()
-        return loss.detach()
+        shown = as_assessed(
+            self.protector, images, level, originals=self.config.assessor_originals, generator=generator
+        )
+        return shown, level, self.labels[rows]
 
     def _scalarised(self, utility: Tensor, privacy: Tensor, level: Tensor) -> tuple[Tensor, ...]:
         """One objective, or one for utility and one for privacy whose gradients are to be aggregated; ``[B]`` each."""

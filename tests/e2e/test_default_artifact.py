@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+import torch
 from PIL import Image
 
 from langchain_vpp import ImageProtector
@@ -46,6 +47,7 @@ def test_the_command_makes_an_artifact_with_its_card_and_goes_on(faces, tmp_path
     assert manifest.attribution in card
     assert manifest.data_digest in card
     assert "$" not in card
+    assert torch.load(tmp_path / "out" / "assessor.pt", weights_only=True)
     assert ImageProtector.from_pretrained(artifact).protect_image(Image.new("RGB", (64, 48))).size == (64, 48)
     # Again: nothing is drawn, trained or asked a second time.
     before = {path: path.read_bytes() for path in sorted(artifact.iterdir())}

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from trainer.assessor import Assessor, privacy_loss
+from langchain_vpp.protector import Protector, ProtectorConfig
+from trainer.assessor import Assessor, as_assessed, privacy_loss
 
 
 def test_without_the_pull_privacy_loss_is_zero_at_uniform_and_one_at_certainty_whatever_the_number_of_classes():
@@ -40,3 +41,33 @@ def test_the_assessor_ignores_missing_labels_and_offers_only_an_attributes_class
     assert torch.isneginf(logits[:, 0, 2]).all()
     labels = torch.tensor([[0, -1], [1, -1], [-1, 2], [-1, 0]])
     assert torch.isfinite(assessor.loss(images, level, labels))
+
+
+def test_it_learns_what_it_is_shown():
+    torch.manual_seed(0)
+    assessor = Assessor({"glasses": ("no", "yes")}, learning_rate=3e-3)
+    optimizer = torch.optim.AdamW(assessor.parameters(), lr=assessor.learning_rate)
+    labels = torch.arange(8)[:, None] % 2
+    images = labels[:, :, None, None].float().expand(8, 3, 32, 32) * 0.8 + 0.1
+    losses = [float(assessor.learn(optimizer, images, torch.zeros(8), labels)) for _ in range(30)]
+    assert losses[-1] < losses[0] / 4
+
+
+class _Grey(Protector):
+    def at_network_level(self, images, level):
+        return torch.full_like(images, 0.5)
+
+
+@pytest.mark.parametrize("originals", [0.0, 0.5, 1.0])
+def test_it_is_shown_protected_pictures_as_they_arrive_and_some_originals(originals):
+    images = torch.nn.functional.interpolate(torch.rand(64, 3, 4, 6), (32, 48), mode="bilinear")
+    protector = _Grey(ProtectorConfig(width=8, blocks=(1, 1, 1)))
+    shown = as_assessed(
+        protector, images, torch.ones(64), originals=originals, generator=torch.Generator().manual_seed(1)
+    )
+    from_original = (shown - images).abs().mean(dim=(1, 2, 3))
+    from_grey = (shown - 0.5).abs().mean(dim=(1, 2, 3))
+    left = from_original < from_grey
+    assert float(left.float().mean()) == pytest.approx(originals, abs=0.15)
+    assert torch.where(left, from_original, from_grey).max() < 0.04  # what the encoder loses
+    assert torch.equal((shown * 255).round() / 255, shown)

@@ -131,13 +131,51 @@ def test_a_handful_of_pictures_and_unknown_labels_are_enough_to_run(people, coun
 
 
 @pytest.mark.parametrize(
-    ("architecture", "epochs", "side"), [("resnet18", 4, None), ("mobilenet_v3_small", 7, 64)]
+    ("architecture", "epochs", "side"),
+    [("resnet10", 4, None), ("resnet18", 4, None), ("mobilenet_v3_small", 7, 64)],
 )
 def test_a_torchvision_network_learns_to_read_originals(architecture, epochs, side) -> None:
     people = draw(96, 0), draw(8, 1), draw(60, 2)
     attacker = FreshClassifier(ATTRIBUTES, architecture=architecture, warm_epochs=epochs, side=side)
     scores = attacker.prepare(_data(people, identity), generator=_generator(0))
     assert float((scores.predictions == people[2].labels).float().mean()) > 0.7
+
+
+class _Watching(FreshClassifier):
+    """Notes the sizes at which it looks at pictures."""
+
+    def _logits(self, images):
+        if self._network.training:
+            self.looked_at.append(tuple(images.shape[2:]))
+        return super()._logits(images)
+
+
+@pytest.mark.parametrize("start", ["originals", "protected"])
+@pytest.mark.parametrize(
+    ("side", "sizes"),
+    [
+        (160, [(40, 80), (64, 120), (80, 160)]),
+        (80, [(32, 64), (40, 80)]),  # never below 64
+        (None, [(96, 192)]),  # patterns of single pixels are gone where pictures are scaled
+    ],
+)
+def test_new_weights_learn_at_growing_sizes_and_adapt_and_read_at_the_last(start, side, sizes) -> None:
+    images = torch.randint(256, (24, 3, 96, 192), generator=_generator(7)).byte()
+    part = LabelledImages(images, torch.arange(24)[:, None] % 2)
+    attacker = _Watching(
+        {"mark": ("no", "yes")}, start=start, side=side, warm_epochs=6, epochs=1, architecture="small"
+    )
+    attacker.looked_at = []
+    data = AttackData(part, part, part)
+    attacker.prepare(data, generator=_generator(8))
+    learned = list(dict.fromkeys(attacker.looked_at))
+    assert learned == sizes
+    attacker.looked_at.clear()
+    attacker.attack(data, generator=_generator(9))
+    if start == "originals":
+        assert set(attacker.looked_at) == {sizes[-1]}
+    else:
+        assert list(dict.fromkeys(attacker.looked_at)) == sizes
 
 
 def test_on_large_pictures_it_begins_with_larger_cells_and_reads_single_pixels() -> None:

@@ -14,11 +14,13 @@ _BATCH: Final = 32
 _MOST: Final = 1024
 
 
-def convolution(inputs: int, outputs: int, *, pool: int = 1) -> tuple[nn.Module, ...]:
-    """A convolution of 3x3 with batch normalisation, its resolution divided by ``pool``."""
+def convolution(
+    inputs: int, outputs: int, *, pool: int = 1, window: int = 3, stride: int = 1
+) -> tuple[nn.Module, ...]:
+    """A convolution with batch normalisation, its resolution divided by ``stride`` and ``pool``."""
     # Pooling first: the same maximum, at a quarter of the cost of what follows.
     return (
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.Conv2d(inputs, outputs, window, stride=stride, padding=(window - stride + 1) // 2, bias=False),
         nn.MaxPool2d(pool) if pool > 1 else nn.Identity(),
         nn.BatchNorm2d(outputs),
         nn.ReLU(),
