@@ -399,20 +399,21 @@ class _Evaluation:
     # -- attackers -----------------------------------------------------------------------------------------------
 
     def _classifiers(self) -> tuple[Attacker, ...]:
-        reduced = OVERVIEW_SIDE if self.resolution > OVERVIEW_SIDE else None
+        is_large = self.resolution > OVERVIEW_SIDE
 
         def sides(architecture: Architecture, start: Literal["originals", "protected"]) -> set[int | None]:
             if architecture != "small":
                 return {min(BACKBONE_SIDE, self.resolution)}
-            # From nothing at full size takes five times as long.
-            return {reduced, None} if start == "originals" else {reduced}
+            if start == "protected":  # anew at every point: at full size that would take most of the time
+                return {BACKBONE_SIDE if is_large else None}
+            return {OVERVIEW_SIDE, None} if is_large else {None}
 
         starts: dict[Literal["originals", "protected"], tuple[Architecture, ...]] = {
             "originals": self.settings.classifiers,
             "protected": self.settings.cold,
         }
         # Of large pictures, so that five levels of them take a quarter of an hour on two cores.
-        epochs = 3 if reduced is None else 2
+        epochs = 2 if is_large else 3
         return tuple(
             FreshClassifier(self.attributes, architecture=each, start=start, side=side, epochs=epochs)
             for start, architectures in starts.items()

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 Backbone = Literal["resnet10", "resnet18", "mobilenet_v3_small"]
 """``resnet10`` is torchvision's residual network with one block per stage in place of two; nobody publishes weights."""
 
-BACKBONE_SIDE: Final = 96
-"""Longest side at which torchvision's networks look: at full size they would take most of the time and read no more."""
+BACKBONE_SIDE: Final = 80
+"""Longest side at which torchvision's networks look: at full size they would take most of the time.
+
+On staff cards 320 pixels wide, 9,000 of them eight times, resnet10 at 96 reads gender at 0.67 and race at 0.22;
+resnet18 at 128 reads 0.74 and 0.23, in three times as long. From 3,000, six times, they read gender at 0.61 and 0.60.
+"""
 
 _HEADS: Final[Mapping[Backbone, str]] = {
     "resnet10": "fc.",

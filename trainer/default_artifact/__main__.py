@@ -66,7 +66,7 @@ from trainer.randomness import keyed_generator
 from trainer.report import picture_rows, save_json
 from trainer.run import Trainer
 from trainer.sandbox.card_model import CARDS
-from trainer.sandbox.cards import PRIVATE_QUESTIONS, make_cards
+from trainer.sandbox.cards import PRIVATE_QUESTIONS, TASKS, make_cards
 from trainer.sandbox.local_model import LocalVisionModel
 from trainer.sandbox.train_local_model import card_course, save, train
 from trainer.validation import Validation, encode
@@ -89,6 +89,8 @@ _ASSESSOR_RATE: Final = 1e-4
 _FRONT_LEVELS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 _FRONT_PAIRS: Final = 480
 _FRONT_BY: Final = "the chat model's own network as it stands, and the chat model, on the validation split"
+_SHOWING: Final = 0.5
+"""A level at which pictures still show something: where all are at chance, no attacker can be told from another."""
 _OTHERS: Final = 200
 """Pictures of each kind that the default was not made for."""
 _logger = logging.getLogger(__name__)
@@ -327,12 +329,12 @@ def audit_default(faces: Path, out: Path) -> None:
         attackers.append(FixedClassifier(assessor.reader, "training's assessor"))
     presets = manifest.presets
     settings = EvaluationSettings(
-        levels=tuple(sorted(set(presets.values()))),
+        levels=tuple(sorted({_SHOWING, *presets.values()})),
         baselines={},
         train_images=3000,
         original_images=9000,
         attacks=("text",) if find_spec("rapidocr") else (),
-        queries_per_point=490,
+        queries_per_point=len(dataset.split("test")) * len(TASKS),  # every question about every card
         text_pictures=120,
         private_questions=dict(PRIVATE_QUESTIONS),
         query_originals=True,  # nothing leaves this machine
