@@ -102,7 +102,7 @@ def _read(report: Report, point: OperatingPoint) -> str:
         return "what a fresh attacker reads was not measured"
     originals = strongest(report.originals.attributes)
     attackers = {each.reader for each in point.attributes} - {STRONGEST}
-    who = "a fresh attacker" if len(attackers) == 1 else f"the strongest of {len(attackers)} fresh attackers"
+    who = "a fresh attacker" if len(attackers) == 1 else f"the strongest of {len(attackers)} attackers"
     which = (
         f"the {len(best)} private attributes"
         if len(best) > 1
