@@ -70,9 +70,7 @@ def test_the_strongest_of_several_attackers_counts_for_each_attribute() -> None:
         reading("hair", 0.60, scaled=0.4, reader="residual network"),
         reading("skin", 0.40, scaled=0.1, reader="residual network"),
     )
-    assert "strongest of 2 attackers still reads the 2 private attributes right in 70%" in _sentence(
-        measured
-    )
+    assert "strongest of 2 attackers still reads the 2 private attributes right in 70%" in _sentence(measured)
 
 
 def test_a_chat_model_that_reads_more_than_the_attackers_is_named() -> None:
