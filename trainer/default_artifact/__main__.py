@@ -74,6 +74,8 @@ from trainer.validation import Validation, encode
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from torch import Tensor
+
     from langchain_vpp.protector import Protector
     from trainer.attackers.classifier import Attacker
     from trainer.data import Dataset
@@ -216,7 +218,8 @@ def train_default(
     paint_one_grey(trained)
     mistakes = find_mistakes(trained, faces, cards=plan.lesson_cards, seed=config.seed, workers=workers)
     taught_last = learn_from_mistakes(trained, mistakes, steps=plan.lesson_steps, seed=config.seed)
-    assessor = _trained_assessor(out, attributes)
+    trained_state = torch.load(out / "run" / "checkpoint.pt", weights_only=True)["assessor"]
+    assessor = _assessor(attributes, out / "student", trained_state)
     follow(assessor, taught_last, dataset, config, steps=plan.following_steps)
     torch.save(assessor.state_dict(), out / "assessor.pt")
     front = _measure_front(taught_last, dataset, model, vision, out / "front.sqlite")
@@ -244,10 +247,8 @@ def follow(
         steps: How many batches.
     """
     examples = dataset.split("train")
-    images, labels = (
-        dataset.pixels(examples, protector.config.working_resolution),
-        dataset.labels(examples),
-    )
+    images = dataset.pixels(examples, protector.config.working_resolution)
+    labels = dataset.labels(examples)
     optimizer = torch.optim.AdamW(assessor.parameters(), lr=assessor.learning_rate, weight_decay=1e-2)
     with fast_arithmetic():
         for step in range(steps):
@@ -315,17 +316,15 @@ def audit_default(faces: Path, out: Path) -> None:
     _, engine, manifest, _ = load_artifact(artifact)
     vision = LocalVisionModel.load(_weights(out), subject=CARDS)
     attributes = dataset.private_attributes
-    # From random weights it takes ten epochs of all training cards to read faces better than training's assessor does.
+    # From random weights it takes ten epochs of all training cards to read faces at all well.
     attackers: list[Attacker] = [
         FreshClassifier(attributes, side=OVERVIEW_SIDE, warm_epochs=10, epochs=1),
         FreshClassifier(attributes, side=OVERVIEW_SIDE, warm_epochs=10, start="protected"),
         FreshClassifier(attributes, network=AttributeReader(attributes, vision), epochs=1),
     ]
     if (out / "assessor.pt").exists():  # an artifact can be audited without the run that it came from
-        assessor = Assessor(
-            attributes, AttributeReader(attributes, LocalVisionModel.load(_weights(out), subject=CARDS))
-        )
-        assessor.load_state_dict(torch.load(out / "assessor.pt", weights_only=True))
+        state = torch.load(out / "assessor.pt", weights_only=True)
+        assessor = _assessor(attributes, _weights(out), state)
         attackers.append(FixedClassifier(assessor.reader, "training's assessor"))
     presets = manifest.presets
     settings = EvaluationSettings(
@@ -386,11 +385,13 @@ def recheck_default(out: Path) -> None:
     (out / "recheck.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
-def _trained_assessor(out: Path, attributes: Mapping[str, tuple[str, ...]]) -> Assessor:
-    """What training's assessor had become at the end."""
-    twin = LocalVisionModel.load(out / "student", subject=CARDS)
+def _assessor(
+    attributes: Mapping[str, tuple[str, ...]], network: Path, state: Mapping[str, Tensor]
+) -> Assessor:
+    """Training's assessor in a state of its own; the folder gives the kind of network."""
+    twin = LocalVisionModel.load(network, subject=CARDS)
     assessor = Assessor(attributes, AttributeReader(attributes, twin), learning_rate=_ASSESSOR_RATE)
-    assessor.load_state_dict(torch.load(out / "run" / "checkpoint.pt", weights_only=True)["assessor"])
+    assessor.load_state_dict(state)
     return assessor
 
 
