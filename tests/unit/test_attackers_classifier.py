@@ -178,10 +178,11 @@ def test_new_weights_learn_at_growing_sizes_and_adapt_and_read_at_the_last(start
         assert list(dict.fromkeys(attacker.looked_at)) == sizes
 
 
-def test_on_large_pictures_it_begins_with_larger_cells_and_reads_single_pixels() -> None:
+@pytest.mark.parametrize("width", [176, 320])
+def test_on_large_pictures_it_begins_with_larger_cells_and_reads_single_pixels(width) -> None:
     generator = _generator(5)
     values = torch.randint(2, (120, 1), generator=generator)
-    images = torch.randint(100, 156, (120, 3, 16, 176), generator=generator).byte()
+    images = torch.randint(100, 156, (120, 3, 32, width), generator=generator).byte()
     images[:, 0, 8, ::2] += (40 * values).byte()  # every other pixel of one line, a little redder
     parts = (
         LabelledImages(images[rows], values[rows])
@@ -191,8 +192,10 @@ def test_on_large_pictures_it_begins_with_larger_cells_and_reads_single_pixels()
     data = AttackData(*parts)
     scores = attacker.prepare(data, generator=_generator(6))
     assert (scores.predictions == data.test.labels).float().mean() > 0.9
-    small, large = (AttributeClassifier((2,), cell=cell)(images[:2] / 255)[0].shape for cell in (2, 4))
-    assert small == large == (2, 2)
+    for cell in (2, 4, 8):
+        network = AttributeClassifier((2,), cell=cell)
+        assert network(images[:2] / 255)[0].shape == (2, 2)
+        assert network.stem(images[:2] / 255).shape[2:] == (32 // cell // 4, width // cell // 4)
 
 
 def test_a_torchvision_network_is_as_deterministic_as_ours() -> None:

@@ -20,7 +20,7 @@ from tests.untrained import save_untrained
 from trainer import evaluation
 from trainer.attackers.classifier import AttackData, Scores
 from trainer.data import Dataset, Example, Task
-from trainer.evaluation import EvaluationSettings, Phase, evaluate
+from trainer.evaluation import EvaluationSettings, Phase, _Evaluation, evaluate
 from trainer.ledger import Budget
 from trainer.measurements import OURS, Report
 
@@ -372,3 +372,24 @@ def test_an_attacker_that_fails_ends_the_evaluation_before_other_levels_and_engi
         )
     assert seen.count("fails") == 1
     assert seen.count("works") <= 2
+
+
+@pytest.mark.parametrize(
+    ("resolution", "names"),
+    [
+        (64, ["fresh classifier", "fresh resnet10", "fresh classifier, protected images only"]),
+        (
+            384,
+            [
+                "fresh classifier",
+                "fresh classifier at 160 px",
+                "fresh resnet10",
+                "fresh classifier at 80 px, protected images only",
+            ],
+        ),
+    ],
+)
+def test_large_pictures_are_looked_at_whole_and_scaled_down(dataset, resolution, names):
+    settings = EvaluationSettings(resolution=resolution)
+    run = _Evaluation(Pixelate(), dataset, settings, attackers=None, embedder=None, tell=lambda _: None)
+    assert [attacker.name for attacker in run.attackers] == names
