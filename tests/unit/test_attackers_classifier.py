@@ -178,6 +178,35 @@ def test_new_weights_learn_at_growing_sizes_and_adapt_and_read_at_the_last(start
         assert list(dict.fromkeys(attacker.looked_at)) == sizes
 
 
+class _Finding(FreshClassifier):
+    """Notes where in each batch a dot is, as rows and columns from the middle."""
+
+    def _logits(self, images):
+        dots = (images[:, 0] == 255).nonzero()[:, 1:] - torch.tensor([32, 48])
+        assert (dots == dots[0]).all()  # a batch is moved alike
+        self.found[self._network.training].append(tuple(dots[0].tolist()))
+        return super()._logits(images)
+
+
+def test_it_learns_from_moved_images_and_reads_unmoved_ones() -> None:
+    images = torch.full((64, 3, 64, 96), 100, dtype=torch.uint8)
+    images[:, :, 32, 48] = 255
+    part = LabelledImages(images, torch.arange(64)[:, None] % 2)
+    attacker = _Finding({"mark": ("no", "yes")}, shift=3, warm_epochs=30, epochs=1)
+    attacker.found = {True: [], False: []}
+    data = AttackData(part, part, part)
+    attacker.prepare(data, generator=_generator(8))
+    steps = range(-3, 4)
+    assert set(attacker.found[True]) <= {(down, right) for down in steps for right in steps}
+    assert {down for down, _ in attacker.found[True]} == set(steps)
+    assert {right for _, right in attacker.found[True]} == set(steps)
+    assert set(attacker.found[False]) == {(0, 0)}
+    attacker.found[True].clear()
+    attacker.attack(data, generator=_generator(9))
+    assert set(attacker.found[True]) - {(0, 0)}
+    assert "moved by up to 3 px" in attacker.description
+
+
 @pytest.mark.parametrize("width", [176, 320])
 def test_on_large_pictures_it_begins_with_larger_cells_and_reads_single_pixels(width) -> None:
     generator = _generator(5)

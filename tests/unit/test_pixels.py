@@ -7,7 +7,6 @@ import os
 import random
 import struct
 import threading
-import time
 import tracemalloc
 import warnings
 import zlib
@@ -224,9 +223,7 @@ def bomb(side: int) -> bytes:
 def test_a_bomb_is_refused_from_its_header(side: int) -> None:
     data = bomb(side)
     tracemalloc.start()
-    start = time.perf_counter()
     assert "more than 64,000,000 pixels" in refusal_of(data)
-    assert time.perf_counter() - start < 0.5
     assert tracemalloc.get_traced_memory()[1] < 5_000_000
     tracemalloc.stop()
 

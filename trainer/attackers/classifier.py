@@ -170,6 +170,10 @@ class FreshClassifier:
         warm_epochs: Passes over the images that new weights see.
         epochs: Passes over the protected images in each attack that goes on from where the network stands. With 2, 0.5
             to 2 points less was read of those mosaics.
+        shift: Furthest that images are moved to either side, in pixels as the network sees them, while it learns: each
+            batch by another step, drawn anew. It keeps a network that sees the same images ten times and more from
+            learning them by heart: of 9,000 staff cards, 20 times, it reads race at 0.39 instead of 0.65 if they are moved
+            by up to 8 of 160 pixels, and of 730 others at 0.34 instead of 0.32 (level 0.5 of the default, one seed).
         side: Longest side, in pixels, to which images are scaled before the network; as they come if not given.
             Torchvision's networks divide the resolution by 32: they need 64 and more. The small one sees patterns of
             single pixels where images come as they are, and a face in the whole picture where they are scaled
@@ -190,6 +194,7 @@ class FreshClassifier:
         start: Literal["originals", "protected"] = "originals",
         warm_epochs: int = 6,
         epochs: int = 3,
+        shift: int = 0,
         side: int | None = None,
         device: str = "cpu",
     ) -> None:
@@ -202,7 +207,7 @@ class FreshClassifier:
         self._classes = tuple(len(classes) for classes in attributes.values())
         self._architecture, self._weights, self._start = architecture, weights, start
         self._precision: Precision = "auto" if network is not None else _PRECISIONS.get(architecture, "auto")
-        self._warm_epochs, self._epochs = warm_epochs, epochs
+        self._warm_epochs, self._epochs, self._shift = warm_epochs, epochs, shift
         self._side, self._device, self._given = side, device, network
         self._network: nn.Module | None = None
         self._new: nn.Module | None = None
@@ -223,6 +228,8 @@ class FreshClassifier:
             network += " with given weights"
         if self._side is not None:
             network += f" at {self._side} px"
+        if self._shift:
+            network += f", moved by up to {self._shift} px"
         if self._given is not None:
             return (
                 f"a network that reads originals already: {_passes(self._epochs)} on protected training images for "
@@ -344,7 +351,8 @@ class FreshClassifier:
             order = torch.randperm(len(train.images), generator=generator)[: steps * batch]
             for rows in while_wanted(torch.split(order, batch)):
                 side = max(_LEAST_SIDE, longest * growth[done * len(growth) // (steps * epochs)])
-                logits = self._logits(_resized(train.images[rows], min(side, longest)))
+                seen = _resized(train.images[rows], min(side, longest))
+                logits = self._logits(_moved(seen, self._shift, generator) if self._shift else seen)
                 done += 1
                 labels = train.labels[rows].to(self._device)
                 losses = [
@@ -422,6 +430,15 @@ def _resized(images: Tensor, longest: float) -> Tensor:
     if size == list(images.shape[2:]):
         return images
     return nn.functional.interpolate(images, size, mode="bilinear", antialias=True)
+
+
+def _moved(images: Tensor, furthest: int, generator: torch.Generator) -> Tensor:
+    """Move images, all alike, by up to so many pixels to either side; what comes in repeats their edges."""
+    height, width = images.shape[2:]
+    down, right = torch.randint(-furthest, furthest + 1, (2,), generator=generator).tolist()
+    rows = (torch.arange(height) - down).clamp(0, height - 1)
+    columns = (torch.arange(width) - right).clamp(0, width - 1)
+    return images[:, :, rows][..., columns]
 
 
 def _probabilities(logits: Callable[[Tensor], tuple[Tensor, ...]], images: Tensor) -> Tensor:

@@ -316,10 +316,10 @@ def audit_default(faces: Path, out: Path) -> None:
     _, engine, manifest, _ = load_artifact(artifact)
     vision = LocalVisionModel.load(_weights(out), subject=CARDS)
     attributes = dataset.private_attributes
-    # From random weights it takes ten epochs of all training cards to read faces at all well.
+    # From random weights it takes twenty epochs of all training cards to read faces as well as training's assessor.
     attackers: list[Attacker] = [
-        FreshClassifier(attributes, side=OVERVIEW_SIDE, warm_epochs=10, epochs=1),
-        FreshClassifier(attributes, side=OVERVIEW_SIDE, warm_epochs=10, start="protected"),
+        FreshClassifier(attributes, side=OVERVIEW_SIDE, warm_epochs=20, epochs=3, shift=8),
+        FreshClassifier(attributes, side=OVERVIEW_SIDE, warm_epochs=20, shift=8, start="protected"),
         FreshClassifier(attributes, network=AttributeReader(attributes, vision), epochs=1),
     ]
     if (out / "assessor.pt").exists():  # an artifact can be audited without the run that it came from
@@ -330,7 +330,7 @@ def audit_default(faces: Path, out: Path) -> None:
     settings = EvaluationSettings(
         levels=tuple(sorted({_SHOWING, *presets.values()})),
         baselines={},
-        train_images=3000,
+        train_images=9000,
         original_images=9000,
         attacks=("text",) if find_spec("rapidocr") else (),
         queries_per_point=len(dataset.split("test")) * len(TASKS),  # every question about every card
