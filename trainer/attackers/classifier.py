@@ -173,7 +173,7 @@ class FreshClassifier:
         shift: Furthest that images are moved to either side, in pixels as the network sees them, while it learns: each
             batch by another step, drawn anew. It keeps a network that sees the same images ten times and more from
             learning them by heart: of 9,000 staff cards, 20 times, it reads race at 0.39 instead of 0.65 if they are
-            moved by up to 8 of 160 pixels, and of 730 others at 0.34 instead of 0.32 (level 0.5 of the default artifact,
+            moved by up to 8 of 160 pixels, and of 730 others at 0.34 instead of 0.32 (level 0.5 of the default,
             one seed).
         side: Longest side, in pixels, to which images are scaled before the network; as they come if not given.
             Torchvision's networks divide the resolution by 32: they need 64 and more. The small one sees patterns of
