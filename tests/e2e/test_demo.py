@@ -137,4 +137,7 @@ def test_the_demo_shows_what_it_claims(tmp_path):
     assert verdict.advantage >= 1.7
     assert verdict.private_excess <= 0.15
     assert verdict.task_kept >= 0.8
+    by_level = {point.level: point.leak.value for point in report.of(OURS)}
+    assert by_level[1.0] <= 0.4  # by the fresh attacker; 0.07 to 0.18 in eight runs
+    assert by_level[1.0] < by_level[0.25]
     assert len(report.of(OURS)) >= 5

@@ -63,6 +63,16 @@ def test_a_run_trains_shows_its_result_and_is_not_overwritten(vpp, data, config,
     assert json.loads(inspected.out) == result
 
 
+@pytest.mark.parametrize(("leak", "doubted"), [(0.24, False), (0.45, True)])
+def test_a_protector_that_hides_too_little_at_its_most_private_level_is_doubted(vpp, tmp_path, leak, doubted):
+    front = [{"level": 1, "leak": leak, "utility": 0.4}, {"level": 0, "leak": 0.8, "utility": 0.9}]
+    save_untrained(tmp_path / "artifact", front=front)
+    done = vpp.run("inspect", tmp_path / "artifact")
+    assert done.code == 0
+    assert ("warning: even at level 1 45% of what originals give away is still read" in done.err) == doubted
+    assert ("warning" in done.err) == doubted
+
+
 def test_a_server_that_is_killed_ends_the_run_with_4_and_the_run_goes_on_when_it_is_back(
     vpp, data, config, tmp_path
 ):
