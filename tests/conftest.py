@@ -9,5 +9,10 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests first: several processes share the tests, and all would wait for a long one that began last."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """The longest tests first: several processes share them, and all would wait for a long one that began last."""
+
+    def seconds(item: pytest.Item) -> int:
+        marker = item.get_closest_marker("slow")
+        return 0 if marker is None else int(marker.kwargs.get("seconds", 10))
+
+    items.sort(key=seconds, reverse=True)

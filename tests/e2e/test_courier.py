@@ -57,6 +57,7 @@ def assert_gone(pids) -> None:
     wait_until(lambda: not couriers().keys() & set(pids))
 
 
+@pytest.mark.slow(seconds=90)
 def test_20_kills_and_5_outages_change_nothing_and_pay_nothing_twice(vpp, data, config, server, tmp_path):
     config.write_text(json.dumps(LONGER))
     assert train(vpp, data, config, tmp_path / "whole", server, "--seed", 21).code == 0
@@ -118,6 +119,7 @@ def test_when_the_courier_is_killed_the_run_ends_with_4_and_resumes_without_what
     assert courier not in couriers()
 
 
+@pytest.mark.slow(seconds=50)
 def test_a_courier_ends_with_its_run_and_after_a_kill_with_its_last_answer(vpp, data, config, tmp_path):
     with SandboxServer() as server, Relay(server.base_url, delay=2) as relay:
         command = train(vpp, data, config, tmp_path / "run", relay, "--seed", 23, "--steps", 1000, wait=False)

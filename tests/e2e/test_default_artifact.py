@@ -21,6 +21,7 @@ def faces(tmp_path):
     return save_portraits(tmp_path / "faces")
 
 
+@pytest.mark.slow(seconds=30)
 def test_the_command_makes_an_artifact_with_its_card_and_goes_on(faces, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(train_local_model, "TEST_PICTURES", 4)
     caplog.set_level(logging.INFO)

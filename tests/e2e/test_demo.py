@@ -64,6 +64,7 @@ def check_result(files: Files, result: dict) -> Report:
     return report
 
 
+@pytest.mark.slow(seconds=40)
 def test_the_smallest_demo_goes_on_after_an_interruption_and_runs_to_its_end(vpp, tmp_path):
     out = tmp_path / "demo"
     files = Files.under(out)
@@ -123,7 +124,7 @@ def test_help_loads_nothing_large():
         assert command in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=300)
 def test_the_demo_shows_what_it_claims(tmp_path):
     out = tmp_path / "demo"
     done = subprocess.run(
