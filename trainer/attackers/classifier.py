@@ -353,7 +353,7 @@ class FreshClassifier:
             for rows in while_wanted(torch.split(order, batch)):
                 side = max(_LEAST_SIDE, longest * growth[done * len(growth) // (steps * epochs)])
                 seen = _resized(train.images[rows], min(side, longest))
-                logits = self._logits(_moved(seen, self._shift, generator) if self._shift else seen)
+                logits = self._logits(_moved(seen, self._shift, generator))
                 done += 1
                 labels = train.labels[rows].to(self._device)
                 losses = [
@@ -435,6 +435,8 @@ def _resized(images: Tensor, longest: float) -> Tensor:
 
 def _moved(images: Tensor, furthest: int, generator: torch.Generator) -> Tensor:
     """Move images, all alike, by up to so many pixels to either side; what comes in repeats their edges."""
+    if not furthest:
+        return images
     height, width = images.shape[2:]
     down, right = torch.randint(-furthest, furthest + 1, (2,), generator=generator).tolist()
     rows = (torch.arange(height) - down).clamp(0, height - 1)
