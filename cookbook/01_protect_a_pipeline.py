@@ -15,8 +15,8 @@ from langchain_openai import ChatOpenAI
 
 from langchain_vpp import ImageProtector, ProtectionError, protect
 from langchain_vpp.engines import Pixelate
+from trainer.sandbox.drawing.scenes import draw_scene
 from trainer.sandbox.process import SandboxServer
-from trainer.sandbox.scenes import draw_scene
 
 scene, truth = draw_scene(np.random.default_rng(7))
 buffer = io.BytesIO()

@@ -14,10 +14,10 @@ from langchain_openai import ChatOpenAI
 
 from langchain_vpp import ImageProtector
 from langchain_vpp.artifact import read_manifest
-from langchain_vpp.protector import ProtectorConfig
+from langchain_vpp.network.protector import ProtectorConfig
 from trainer import Trainer, TrainerConfig, load_dataset
+from trainer.sandbox.drawing.scenes import make_data
 from trainer.sandbox.process import SandboxServer
-from trainer.sandbox.scenes import make_data
 
 SMOKE = os.environ.get("VPP_SMOKE") == "1"
 work = Path(tempfile.mkdtemp())

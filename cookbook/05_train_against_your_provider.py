@@ -19,8 +19,8 @@ import numpy as np
 
 from langchain_vpp import ImageProtector
 from langchain_vpp.artifact import read_manifest
+from trainer.sandbox.drawing.scenes import draw_scene
 from trainer.sandbox.process import SandboxServer
-from trainer.sandbox.scenes import draw_scene
 
 SMOKE = os.environ.get("VPP_SMOKE") == "1"
 MODEL = "sandbox"
@@ -29,7 +29,7 @@ work = Path(tempfile.mkdtemp())
 
 def vpp(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command line: `vpp ...` in a shell is the same."""
-    command = [sys.executable, "-c", "from langchain_vpp.cli import main; main()"]
+    command = [sys.executable, "-c", "from langchain_vpp.cli.app import main; main()"]
     done = subprocess.run(  # noqa: S603  our own command
         [*command, *map(str, arguments)], capture_output=True, text=True, check=False
     )

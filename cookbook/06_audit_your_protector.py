@@ -16,13 +16,13 @@ from langchain_openai import ChatOpenAI
 
 from langchain_vpp.engines import Pixelate
 from trainer import evaluate, load_dataset
-from trainer.evaluation import EvaluationSettings
-from trainer.html_report import save_html
-from trainer.measurements import OURS
-from trainer.report import leading, picture_rows, save_json
+from trainer.evaluation.evaluate import EvaluationSettings
+from trainer.evaluation.results import OURS
+from trainer.reporting.html import save_html
+from trainer.reporting.report import leading, picture_rows, save_json
+from trainer.reporting.summary import verdicts
+from trainer.sandbox.drawing.scenes import PRIVATE_QUESTIONS, make_data
 from trainer.sandbox.process import SandboxServer
-from trainer.sandbox.scenes import PRIVATE_QUESTIONS, make_data
-from trainer.verdict import verdicts
 
 SMOKE = os.environ.get("VPP_SMOKE") == "1"
 work = Path(tempfile.mkdtemp())

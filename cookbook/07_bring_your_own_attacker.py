@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from langchain_vpp.engines import Downscale
 from trainer import evaluate, load_dataset
 from trainer.attackers.classifier import AttackData, FreshClassifier, Scores
-from trainer.evaluation import EvaluationSettings
-from trainer.measurements import OURS, STRONGEST
-from trainer.sandbox.scenes import make_data
+from trainer.evaluation.evaluate import EvaluationSettings
+from trainer.evaluation.results import OURS, STRONGEST
+from trainer.sandbox.drawing.scenes import make_data
 
 SMOKE = os.environ.get("VPP_SMOKE") == "1"
 work = Path(tempfile.mkdtemp())

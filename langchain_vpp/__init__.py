@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from langchain_vpp.chat_model import protect, protected_class
     from langchain_vpp.errors import ArtifactError, ProtectionError, TraceLeakWarning, VPPError
-    from langchain_vpp.ingress import ProtectedRunnable
-    from langchain_vpp.protection import ImageProtector
+    from langchain_vpp.image_protector import ImageProtector
+    from langchain_vpp.runnables.chat_model import protect, protected_class
+    from langchain_vpp.runnables.runnable import ProtectedRunnable
     from langchain_vpp.tools import protect_tool
 
 __all__ = [
@@ -25,14 +25,14 @@ __all__ = [
 
 _HOMES = {
     "ArtifactError": "errors",
-    "ImageProtector": "protection",
-    "ProtectedRunnable": "ingress",
+    "ImageProtector": "image_protector",
+    "ProtectedRunnable": "runnables.runnable",
     "ProtectionError": "errors",
     "TraceLeakWarning": "errors",
     "VPPError": "errors",
-    "protect": "chat_model",
+    "protect": "runnables.chat_model",
     "protect_tool": "tools",
-    "protected_class": "chat_model",
+    "protected_class": "runnables.chat_model",
 }
 
 

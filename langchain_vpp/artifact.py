@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from langchain_vpp.errors import ArtifactError
-from langchain_vpp.protector_config import ProtectorConfig
+from langchain_vpp.network.config import ProtectorConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from langchain_vpp.engines import Engine
-    from langchain_vpp.protector import Protector
+    from langchain_vpp.network.protector import Protector
 
 _WEIGHTS = "model.safetensors"
 _MANIFEST = "manifest.json"
@@ -36,7 +36,7 @@ GRAPH: Final = "protector.onnx"
 EXACT_GRAPH: Final = "protector.fp32.onnx"
 """The graph that equals the network in torch."""
 _MAX_MANIFEST_BYTES = 4 * 2**20
-_DEFAULT = Path(__file__).with_name("default")
+_DEFAULT = Path(__file__).with_name("artifacts") / "staff-cards"
 """The artifact that comes with the package."""
 
 
@@ -61,7 +61,7 @@ class Manifest(BaseModel):
 
     format: Literal[1] = 1
     protector: dict[str, Any]
-    """A :class:`~langchain_vpp.protector.ProtectorConfig` in JSON."""
+    """A :class:`~langchain_vpp.network.protector.ProtectorConfig` in JSON."""
     private_attributes: dict[str, tuple[str, ...]]
     """Private attributes that it was trained to hide, with their classes."""
     questions: tuple[str, ...]
@@ -226,7 +226,7 @@ def load_protector(folder: Path) -> tuple[Protector, Manifest, str]:
     from safetensors import SafetensorError  # noqa: PLC0415
     from safetensors.torch import load  # noqa: PLC0415
 
-    from langchain_vpp.protector import Protector  # noqa: PLC0415
+    from langchain_vpp.network.protector import Protector  # noqa: PLC0415
 
     try:
         protector = Protector(ProtectorConfig.model_validate(manifest.protector))

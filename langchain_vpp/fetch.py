@@ -85,7 +85,7 @@ _DEFAULT: Final = FetchPolicy()
 def fetch_image(url: str, policy: FetchPolicy = _DEFAULT) -> bytes:
     """Download what an http(s) URL points at, within the bounds of ``policy``.
 
-    Whether it is a picture is for :func:`langchain_vpp.pixels.decode_image` to say.
+    Whether it is a picture is for :func:`langchain_vpp.images.codec.decode_image` to say.
 
     Raises:
         ProtectionError: If the URL or one that it redirects to may not be fetched, or can't be. The error

@@ -13,10 +13,10 @@ from langchain_core.tools import BaseTool
 from langchain_core.tools.base import TOOL_MESSAGE_BLOCK_TYPES
 from PIL import Image
 
-from langchain_vpp.embedded import find_file_header
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.ingress import error_holds_media, move_to_class, protect_value, subclass_of
-from langchain_vpp.protection import ImageProtector, requested_level
+from langchain_vpp.image_protector import ImageProtector, requested_level
+from langchain_vpp.messages.spelled import find_file_header
+from langchain_vpp.runnables.runnable import error_holds_media, move_to_class, protect_value, subclass_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from pydantic import BaseModel
 
-from langchain_vpp.embedded import find_file_header, holds_pixels, numbers_spell_file
-from langchain_vpp.ingress import error_holds_media
+from langchain_vpp.messages.spelled import find_file_header, holds_pixels, numbers_spell_file
+from langchain_vpp.runnables.runnable import error_holds_media
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from langchain_vpp.artifact import FrontPoint, Manifest
-from trainer.measurements import Estimate, OperatingPoint, QueryCount, Reading, Report
+from trainer.evaluation.results import Estimate, OperatingPoint, QueryCount, Reading, Report
 
 HOSTILE = (
     "</title></style><script>alert(1)</script>\"'><img src=https://evil.example/x onerror=alert(2)>{{ 7*7 }}"

@@ -1,4 +1,4 @@
-"""A collection of portraits of nobody, as :mod:`trainer.sandbox.portraits` reads them."""
+"""A collection of portraits of nobody, as :mod:`trainer.sandbox.drawing.portraits` reads them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from trainer.sandbox.portraits import PRIVATE_ATTRIBUTES
+from trainer.sandbox.drawing.portraits import PRIVATE_ATTRIBUTES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from langchain_vpp.artifact import Manifest, save_artifact
-from langchain_vpp.protector import Protector, ProtectorConfig
+from langchain_vpp.network.protector import Protector, ProtectorConfig
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,18 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainer.config import TrainerConfig
-    from trainer.data import load_dataset
-    from trainer.evaluation import evaluate
-    from trainer.run import Trainer
+    from trainer.data.dataset import load_dataset
+    from trainer.evaluation.evaluate import evaluate
+    from trainer.training.config import TrainerConfig
+    from trainer.training.trainer import Trainer
 
 __all__ = ["Trainer", "TrainerConfig", "evaluate", "load_dataset"]
 
 _HOMES = {
-    "Trainer": "trainer.run",
-    "TrainerConfig": "trainer.config",
-    "evaluate": "trainer.evaluation",
-    "load_dataset": "trainer.data",
+    "Trainer": "trainer.training.trainer",
+    "TrainerConfig": "trainer.training.config",
+    "evaluate": "trainer.evaluation.evaluate",
+    "load_dataset": "trainer.data.dataset",
 }
 
 

@@ -40,7 +40,7 @@ def torch_engine() -> TorchEngine:
     """A small random network at the default working resolution: this is about speed alone."""
     import torch
 
-    from langchain_vpp.protector import Protector, ProtectorConfig
+    from langchain_vpp.network.protector import Protector, ProtectorConfig
 
     torch.set_num_threads(1)
     config = ProtectorConfig(width=16, blocks=(1, 1, 1), working_resolution=384)

@@ -25,8 +25,8 @@ from langchain_core.messages import (
 )
 
 from langchain_vpp import ImageProtector
-from langchain_vpp.blocks import ContentPolicy, plan_messages
 from langchain_vpp.engines import Pixelate
+from langchain_vpp.messages.walk import ContentPolicy, plan_messages
 
 from .measuring import machine, summary
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from langchain_vpp.artifact import Manifest, save_artifact
-from langchain_vpp.protector import Protector
-from langchain_vpp.protector_config import ProtectorConfig
+from langchain_vpp.network.config import ProtectorConfig
+from langchain_vpp.network.protector import Protector
 
 
 def main(folder: Path) -> None:
@@ -29,9 +29,9 @@ def main(folder: Path) -> None:
     save_artifact(folder, Protector(ProtectorConfig()), manifest)
     if find_spec("onnx") is None:
         return
-    from trainer.data import load_dataset
-    from trainer.export import export
-    from trainer.sandbox.scenes import make_data
+    from trainer.data.dataset import load_dataset
+    from trainer.export.export import export
+    from trainer.sandbox.drawing.scenes import make_data
 
     with tempfile.TemporaryDirectory() as drawn:
         make_data(Path(drawn) / "data", train=4, val=2, test=1, seed=0)

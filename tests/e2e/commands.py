@@ -21,9 +21,9 @@ _PRELOADED = (
     "torch._dynamo",
     "torchvision.transforms.functional",
     "langchain_openai",
-    "langchain_vpp.cli",
-    "trainer.run",
-    "trainer.evaluation",
+    "langchain_vpp.cli.app",
+    "trainer.training.trainer",
+    "trainer.evaluation.evaluate",
     "trainer.sandbox.server",
     __name__,
 )
@@ -95,7 +95,7 @@ def _run(arguments: list[str], folder: Path, out: Path, err: Path) -> None:
     # Ignored, and so inherited, where the tests themselves run in a shell's background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["vpp", *arguments]
-    from langchain_vpp.cli import main
+    from langchain_vpp.cli.app import main
 
     main()
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.commands import Commands
+from trainer.sandbox.drawing.scenes import make_data
 from trainer.sandbox.process import SandboxServer
-from trainer.sandbox.scenes import make_data
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import TINY
 from tests.e2e.providers import TroubledProvider
-from trainer.sandbox.scenes import make_data
+from trainer.sandbox.drawing.scenes import make_data
 
 if TYPE_CHECKING:
     from pathlib import Path

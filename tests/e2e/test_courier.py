@@ -19,9 +19,9 @@ from tests.e2e.commands import wait_until
 from tests.e2e.conftest import TINY
 from tests.e2e.providers import Relay
 from tests.e2e.test_train import ledger_counts, train
-from trainer.courier import Courier
-from trainer.ledger import Budget, Ledger, Query
-from trainer.named_model import NamedModel
+from trainer.oracle.ledger import Budget, Ledger, Query
+from trainer.oracle.model_spec import NamedModel
+from trainer.oracle.subprocess import Courier
 from trainer.sandbox.process import SandboxServer
 
 KILLS = 20
@@ -38,7 +38,7 @@ def couriers() -> dict[int, int]:
     return {
         int(pid): int(parent)
         for pid, parent, stat, command in rows
-        if "trainer.courier" in command and stat[0] != "Z"
+        if "trainer.oracle.subprocess" in command and stat[0] != "Z"
     }
 
 
@@ -175,8 +175,8 @@ def test_a_request_that_never_ends_does_not_keep_a_courier_alive(endless, tmp_pa
     path = tmp_path / "ledger.sqlite"
     asker = (
         "import sys\nfrom pathlib import Path\n"
-        "from trainer.courier import Courier\nfrom trainer.ledger import Budget, Ledger, Query\n"
-        "from trainer.named_model import NamedModel\n"
+        "from trainer.oracle.subprocess import Courier\nfrom trainer.oracle.ledger import Budget, Ledger, Query\n"
+        "from trainer.oracle.model_spec import NamedModel\n"
         "courier = Courier(NamedModel.parse('sandbox', sys.argv[1], 2.0))\n"
         "courier.open(Ledger(Path(sys.argv[2]), model='m'), Budget(9), access='labels', questions_per_call=1,"
         " requests_per_second=None, max_concurrency=1)\n"

@@ -11,9 +11,9 @@ from PIL import Image
 from langchain_vpp import ImageProtector
 from langchain_vpp.artifact import read_manifest
 from tests.portraits import save_portraits
-from trainer.default_artifact.__main__ import Plan, main, settings
-from trainer.sandbox import train_local_model
-from trainer.sandbox.portraits import PRIVATE_ATTRIBUTES
+from trainer.recipes.staff_cards.__main__ import Plan, main, settings
+from trainer.sandbox.drawing.portraits import PRIVATE_ATTRIBUTES
+from trainer.sandbox.vision import train as train_local_model
 
 
 @pytest.fixture

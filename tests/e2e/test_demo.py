@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from langchain_vpp.artifact import read_manifest
-from langchain_vpp.pixels import decode_image, encode_image
+from langchain_vpp.images.codec import decode_image, encode_image
 from tests.e2e.commands import wait_until
-from trainer.demo import Files, judge
-from trainer.measurements import OURS, Report
+from trainer.evaluation.results import OURS, Report
+from trainer.recipes.demo import Files, judge
 
 VPP = Path(sys.executable).with_name("vpp")
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from langchain_vpp.artifact import EXACT_GRAPH, GRAPH, read_manifest
 from tests.untrained import save_untrained
-from trainer.sandbox.scenes import make_data
+from trainer.sandbox.drawing.scenes import make_data
 
 pytest.importorskip("onnx")
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from PIL import Image
 
-from langchain_vpp.pixels import decode_image, encode_image
+from langchain_vpp.images.codec import decode_image, encode_image
 from tests.made_reports import HOSTILE, full_report, hostile_report, report
 from tests.untrained import save_untrained
-from trainer.data import load_dataset
-from trainer.html_report import render_html
-from trainer.measurements import Report
-from trainer.report import PictureRow, thumbnail
-from trainer.sandbox.scenes import make_data
+from trainer.data.dataset import load_dataset
+from trainer.evaluation.results import Report
+from trainer.reporting.html import render_html
+from trainer.reporting.report import PictureRow, thumbnail
+from trainer.sandbox.drawing.scenes import make_data
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from langchain_vpp.artifact import read_manifest
-from langchain_vpp.pixels import decode_image
+from langchain_vpp.images.codec import decode_image
 from tests.e2e.conftest import TINY
 from tests.e2e.providers import TroubledProvider
 

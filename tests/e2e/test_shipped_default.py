@@ -14,15 +14,15 @@ from PIL import Image, ImageDraw
 
 from langchain_vpp import ImageProtector
 from langchain_vpp.artifact import GRAPH, artifact_folder, load_engine, read_manifest
-from trainer.default_artifact.other_pictures import part_shown
-from trainer.default_artifact.start import ONE_GREY
-from trainer.sandbox.card_model import CARDS
-from trainer.sandbox.cards import TASKS, TEXTS, draw_card
-from trainer.sandbox.local_model import LocalVisionModel, to_tensor
-from trainer.sandbox.portraits import read_portraits
+from trainer.recipes.staff_cards.out_of_distribution import part_shown
+from trainer.recipes.staff_cards.pretraining import ONE_GREY
+from trainer.sandbox.drawing.cards import TASKS, TEXTS, draw_card
+from trainer.sandbox.drawing.portraits import read_portraits
+from trainer.sandbox.vision.card_model import CARDS
+from trainer.sandbox.vision.local_model import LocalVisionModel, to_tensor
 
 if TYPE_CHECKING:
-    from trainer.sandbox.cards import Card
+    from trainer.sandbox.drawing.cards import Card
 
 FACES = Path(__file__).parents[3] / "shared" / "data" / "fairface"
 _LABELS = {"gender": "female", "age_group": "30-39", "race": "White"}

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from langchain_vpp.artifact import read_manifest
 from langchain_vpp.errors import BudgetExhaustedError, TrainingError
-from langchain_vpp.pixels import decode_image, encode_image
+from langchain_vpp.images.codec import decode_image, encode_image
 from tests.e2e.commands import wait_until
 from tests.e2e.conftest import TINY
 from tests.untrained import save_untrained
@@ -246,7 +246,7 @@ def test_two_objectives_are_aggregated_by_their_gradients(data, server, tmp_path
 
 def test_the_weights_of_the_best_front_are_kept_and_a_stale_run_ends(data, server, tmp_path, monkeypatch):
     scores = iter([0.2, 0.5, 0.4, 0.3, 0.6])
-    monkeypatch.setattr("trainer.run.hypervolume", lambda _: next(scores))
+    monkeypatch.setattr("trainer.training.trainer.hypervolume", lambda _: next(scores))
     trainer(data, server, validations=4, patience=2, max_queries=100, quiet=0.0).fit(tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     fronts = [(row["step"], row["hypervolume"]) for row in rows if "hypervolume" in row]

@@ -14,7 +14,7 @@ import threading
 import pytest
 
 from langchain_vpp.errors import BudgetExhaustedError, LedgerError
-from trainer.ledger import Answer, Budget, Ledger, Price, Query
+from trainer.oracle.ledger import Answer, Budget, Ledger, Price, Query
 
 PLENTY = Budget(10_000)
 
@@ -129,7 +129,7 @@ def test_nothing_is_charged_without_a_price(ledger):
 def test_what_was_recorded_survives_kill_9(path):
     script = (
         "import os, signal, sys\nfrom pathlib import Path\n"
-        "from trainer.ledger import Answer, Budget, Ledger, Query\n"
+        "from trainer.oracle.ledger import Answer, Budget, Ledger, Query\n"
         "ledger = Ledger(Path(sys.argv[1]), model='m')\n"
         "question = 'What colour is the sign?', ('red', 'blue')\n"
         "queries = [Query(f'image {i}'.encode(), *question) for i in range(20)]\n"
@@ -324,7 +324,7 @@ def test_requests_that_may_be_charged_count_against_a_limit_on_cost(path):
 
 def test_a_clock_that_goes_back_disturbs_nothing(ledger, monkeypatch):
     clock = iter(range(1_000_000, 0, -100_000))
-    monkeypatch.setattr("trainer.ledger.time.time", lambda: float(next(clock)))
+    monkeypatch.setattr("trainer.oracle.ledger.time.time", lambda: float(next(clock)))
     reserve(ledger, 1)
     ledger.record(query(1), Answer("red"))
     reserve(ledger, 2)

@@ -19,9 +19,9 @@ from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_openai import ChatOpenAI
 
 from langchain_vpp.errors import BudgetExhaustedError, LedgerError, OracleError, TrainingError
-from trainer import oracle as oracle_module
-from trainer.ledger import Answer, Budget, Ledger, Price, Query
-from trainer.oracle import Counts, Oracle
+from trainer.oracle import oracle as oracle_module
+from trainer.oracle.ledger import Answer, Budget, Ledger, Price, Query
+from trainer.oracle.oracle import Counts, Oracle
 
 PLENTY = Budget(100)
 SECRET = "the-provider-quotes-the-request"

@@ -20,8 +20,8 @@ from langchain_core.messages import HumanMessage
 from langchain_openai import ChatOpenAI
 
 from langchain_vpp.errors import OracleError
+from trainer.sandbox.drawing.scenes import PRIVATE_ATTRIBUTES, PRIVATE_QUESTIONS, TASKS, draw_scene
 from trainer.sandbox.process import SandboxServer
-from trainer.sandbox.scenes import PRIVATE_ATTRIBUTES, PRIVATE_QUESTIONS, TASKS, draw_scene
 
 CANARY = "canary-5b1f"
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from langchain_vpp.pixels import decode_image, encode_image
-from trainer.data import as_tensor
+from langchain_vpp.images.codec import decode_image, encode_image
+from trainer.data.dataset import as_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,29 +15,29 @@ ROOT = Path(__file__).parents[2]
 LAYERS = (
     {"langchain_vpp.errors"},
     {
-        "langchain_vpp.pixels",
-        "langchain_vpp.embedded",
-        "langchain_vpp.blocks",
-        "langchain_vpp.protector_config",
-        "langchain_vpp.protector",
-        "langchain_vpp.provider_sizes",
+        "langchain_vpp.images.codec",
+        "langchain_vpp.messages.spelled",
+        "langchain_vpp.messages.walk",
+        "langchain_vpp.network.config",
+        "langchain_vpp.network.protector",
+        "langchain_vpp.providers",
         "langchain_vpp.fetch",
-        "langchain_vpp.documents",
-        "langchain_vpp.faces",
-        "langchain_vpp.fast",
+        "langchain_vpp.images.pdf",
+        "langchain_vpp.engines.face_detector",
+        "langchain_vpp.images.fast",
     },
     {"langchain_vpp.engines", "langchain_vpp.artifact"},
-    {"langchain_vpp.protection"},
-    {"langchain_vpp.chat_model", "langchain_vpp.ingress"},
+    {"langchain_vpp.image_protector"},
+    {"langchain_vpp.runnables.chat_model", "langchain_vpp.runnables.runnable"},
     {
         "langchain_vpp.tools",
         "langchain_vpp.middleware",
         "langchain_vpp.tracing",
         "langchain_vpp.testing",
-        "langchain_vpp.folders",
-        "langchain_vpp.upload_cost",
+        "langchain_vpp.batch",
+        "langchain_vpp.cli.upload_cost",
     },
-    {"langchain_vpp.cli"},
+    {"langchain_vpp.cli.app"},
 )
 LEVEL = {module: level for level, layer in enumerate(LAYERS) for module in layer}
 
@@ -45,24 +45,39 @@ FORBIDDEN = {
     # The library serves without the trainer; the command line is its one caller, and only inside functions.
     "langchain_vpp": ("trainer",),
     # An attacker that training has seen is no longer independent.
-    "trainer.run": ("trainer.attackers", "trainer.evaluation", "trainer.report", "trainer.demo"),
+    "trainer.training.trainer": (
+        "trainer.attackers",
+        "trainer.evaluation.evaluate",
+        "trainer.reporting.report",
+        "trainer.recipes.demo",
+    ),
     "trainer.algorithms": (
         "langchain_core",
         "langchain_openai",
-        "trainer.run",
-        "trainer.oracle",
-        "trainer.ledger",
-        "trainer.data",
+        "trainer.training.trainer",
+        "trainer.oracle.oracle",
+        "trainer.oracle.ledger",
+        "trainer.data.dataset",
         "trainer.attackers",
-        "trainer.evaluation",
+        "trainer.evaluation.evaluate",
         "sqlite3",
         "pathlib",
     ),
-    "trainer.attackers": ("trainer.run", "trainer.oracle", "trainer.assessor", "trainer.evaluation"),
-    "trainer.evaluation": ("trainer.assessor", "trainer.demo"),
-    "trainer.sandbox": ("trainer.run", "trainer.evaluation", "trainer.attackers", "trainer.oracle"),
+    "trainer.attackers": (
+        "trainer.training.trainer",
+        "trainer.oracle.oracle",
+        "trainer.training.assessor",
+        "trainer.evaluation.evaluate",
+    ),
+    "trainer.evaluation.evaluate": ("trainer.training.assessor", "trainer.recipes.demo"),
+    "trainer.sandbox": (
+        "trainer.training.trainer",
+        "trainer.evaluation.evaluate",
+        "trainer.attackers",
+        "trainer.oracle.oracle",
+    ),
 }
-EXEMPT = {("langchain_vpp.cli", "trainer")}
+EXEMPT = {("langchain_vpp.cli.app", "trainer")}
 
 
 def is_within(module: str, package: str) -> bool:
@@ -128,8 +143,8 @@ def violations(sources: dict[str, str]) -> list[str]:
 def test_imports_run_one_way():
     # `ImageProtector.__or__` is `protect(model, protector)`, so it must look up when it is called.
     known = [
-        "langchain_vpp.protection -> langchain_vpp.chat_model",
-        "langchain_vpp.protection -> langchain_vpp.chat_model.protect",
+        "langchain_vpp.image_protector -> langchain_vpp.runnables.chat_model",
+        "langchain_vpp.image_protector -> langchain_vpp.runnables.chat_model.protect",
     ]
     assert [each for each in violations(modules()) if each not in known] == []
 
@@ -142,15 +157,15 @@ def test_every_module_of_the_library_has_a_layer():
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("trainer.run", "from trainer.attackers.classifier import FreshClassifier"),
-        ("trainer.run", "import trainer.evaluation"),
-        ("trainer.run", "def late():\n    from trainer import attackers"),
-        ("langchain_vpp.protection", "def late():\n    from trainer.run import Trainer"),
-        ("langchain_vpp.pixels", "from langchain_vpp.engines import Blur"),
-        ("langchain_vpp.engines", "import langchain_vpp.protection"),
+        ("trainer.training.trainer", "from trainer.attackers.classifier import FreshClassifier"),
+        ("trainer.training.trainer", "import trainer.evaluation.evaluate"),
+        ("trainer.training.trainer", "def late():\n    from trainer import attackers"),
+        ("langchain_vpp.image_protector", "def late():\n    from trainer.training.trainer import Trainer"),
+        ("langchain_vpp.images.codec", "from langchain_vpp.engines import Blur"),
+        ("langchain_vpp.engines", "import langchain_vpp.image_protector"),
         ("langchain_vpp.errors", "if True:\n    from langchain_vpp import pixels"),
         ("trainer.algorithms.pareto", "from langchain_core.messages import AIMessage"),
-        ("trainer.attackers.classifier", "from trainer.assessor import Assessor"),
+        ("trainer.attackers.classifier", "from trainer.training.assessor import Assessor"),
     ],
 )
 def test_the_check_sees_a_wrong_import(module, line):
@@ -159,7 +174,7 @@ def test_the_check_sees_a_wrong_import(module, line):
 
 def test_the_check_leaves_type_checking_alone():
     source = "if TYPE_CHECKING:\n    from trainer.attackers import classifier\n"
-    assert violations({"trainer.run": source}) == []
+    assert violations({"trainer.training.trainer": source}) == []
 
 
 def test_only_the_command_line_and_the_trainer_print():
@@ -171,11 +186,11 @@ def test_only_the_command_line_and_the_trainer_print():
             for node in ast.walk(ast.parse(source))
         )
     ]
-    assert printing in (["langchain_vpp.cli"], ["langchain_vpp.cli", "trainer.sandbox.train_local_model"])
+    assert printing in (["langchain_vpp.cli.app"], ["langchain_vpp.cli.app", "trainer.sandbox.vision.train"])
 
 
 def test_the_command_line_imports_the_trainer_only_when_a_command_runs():
-    source = modules()["langchain_vpp.cli"]
+    source = modules()["langchain_vpp.cli.app"]
     assert not [name for name in imports(source, at_import_time=True) if is_within(name, "trainer")]
     assert [name for name in imports(source) if is_within(name, "trainer")]
 
@@ -187,7 +202,7 @@ HEAVY = ("torch", "trainer", "onnxruntime", "matplotlib", "langchain_openai", "d
     "statement",
     [
         "import langchain_vpp",
-        "import langchain_vpp.cli",
+        "import langchain_vpp.cli.app",
         "from langchain_vpp import ImageProtector, protect, VPPError",
         "import langchain_vpp.engines",
     ],
@@ -199,7 +214,7 @@ def test_importing_the_library_loads_neither_torch_nor_the_trainer(statement):
 
 
 def test_the_courier_loads_no_torch():
-    code = "import trainer.courier, sys\nprint('torch' in sys.modules)"
+    code = "import trainer.oracle.subprocess, sys\nprint('torch' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "False\n"
@@ -207,6 +222,6 @@ def test_the_courier_loads_no_torch():
 
 
 def test_the_check_of_loaded_modules_can_fail():
-    code = f"import langchain_vpp.protector, sys\nprint([name for name in {HEAVY!r} if name in sys.modules])"
+    code = f"import langchain_vpp.network.protector, sys\nprint([name for name in {HEAVY!r} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "torch" in loaded

@@ -4,7 +4,7 @@ All of them ask about pairs of pictures :math:`x \pm s\,Q(x)u` and read a slope 
 
 .. math:: D_u = \frac{\ell(x + s Q u) - \ell(x - s Q u)}{2s} \approx u^\top Q^\top \nabla_x \ell ,
 
-with the loss of an answer from :func:`~trainer.algorithms.estimators.answer_loss` and an orthonormal frame
+with the loss of an answer from :func:`~trainer.algorithms.surrogate.answer_loss` and an orthonormal frame
 :math:`Q(x)` of few columns, the *code*: :class:`BlockCode` or :class:`OperatorCode`. An estimate :math:`\hat g` of the
 gradient on the code becomes the picture gradient :math:`Q \hat g`, which estimates the projection of
 :math:`\nabla_x \ell` on the code's span, and ``loss`` is the linear function of the picture that has this gradient and
@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from trainer.algorithms.estimators import AnswerSpace, Probes, answer_loss, no_probes
+from trainer.algorithms.surrogate import AnswerSpace, Probes, answer_loss, no_probes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

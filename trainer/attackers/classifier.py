@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from trainer.arithmetic import Precision, fast_arithmetic
 from trainer.attackers.backbones import Backbone, BackboneClassifier
 from trainer.attackers.layers import convolution, settle
-from trainer.interruption import while_wanted
-from trainer.randomness import reproducible_layers
+from trainer.runtime.cancellation import while_wanted
+from trainer.runtime.precision import Precision, fast_arithmetic
+from trainer.runtime.rng import reproducible_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

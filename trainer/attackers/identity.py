@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trainer.arithmetic import fast_arithmetic
 from trainer.attackers.layers import convolution, settle
-from trainer.interruption import while_wanted
-from trainer.measurements import Estimate, bootstrap_mean
-from trainer.randomness import reproducible_layers
+from trainer.evaluation.results import Estimate, bootstrap_mean
+from trainer.runtime.cancellation import while_wanted
+from trainer.runtime.precision import fast_arithmetic
+from trainer.runtime.rng import reproducible_layers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trainer.arithmetic import fast_arithmetic
-from trainer.interruption import while_wanted
-from trainer.randomness import reproducible_layers
+from trainer.runtime.cancellation import while_wanted
+from trainer.runtime.precision import fast_arithmetic
+from trainer.runtime.rng import reproducible_layers
 
 if TYPE_CHECKING:
     from trainer.attackers.classifier import AttackData
@@ -36,7 +36,7 @@ class Likeness(NamedTuple):
 
 
 class Restoration(NamedTuple):
-    """What was made of protected test pictures. :func:`~trainer.measurements.bootstrap_mean` gives intervals."""
+    """What was made of protected test pictures. :func:`~trainer.evaluation.results.bootstrap_mean` gives intervals."""
 
     images: Tensor
     """``uint8``, shape ``[N, 3, H, W]``. To see what they tell, let a classifier that was prepared on originals

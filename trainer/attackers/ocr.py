@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from langchain_vpp.errors import TrainingError
-from trainer.interruption import while_wanted
+from trainer.runtime.cancellation import while_wanted
 
 Reader = Callable[[Tensor], Sequence[str]]
 """From one ``uint8`` image ``[3, H, W]`` to what stands in it: all of its text, once for each attempt at it."""
@@ -24,7 +24,7 @@ _LONGEST: Final = 2000
 class WordsRead(NamedTuple):
     """How near an OCR engine comes to words that it should not read, each in the best of its attempts.
 
-    :func:`~trainer.measurements.bootstrap_mean` of a column gives its mean and interval.
+    :func:`~trainer.evaluation.results.bootstrap_mean` of a column gives its mean and interval.
     """
 
     exact: Tensor

@@ -1,6 +1,6 @@
 """The chat model itself, asked for what it should not tell: questions, and what the answers are worth.
 
-Nothing here reaches a chat model: the questions go through an :class:`~trainer.oracle.Oracle` and its ledger.
+Nothing here reaches a chat model: the questions go through an :class:`~trainer.oracle.oracle.Oracle` and its ledger.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 import torch
 
-from trainer.ledger import Query
-from trainer.scoring import chosen, kind
+from trainer.oracle.ledger import Query
+from trainer.oracle.scoring import chosen, kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from PIL import Image
 
-from langchain_vpp.pixels import decode_image, encode_image
+from langchain_vpp.images.codec import decode_image, encode_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from langchain_vpp.errors import DataError
-from trainer.config import TrainerConfig
-from trainer.demo import DEMO
-from trainer.oracle import Access  # noqa: TC001  pydantic reads it
+from trainer.oracle.oracle import Access  # noqa: TC001  pydantic reads it
+from trainer.recipes.demo import DEMO
+from trainer.training.config import TrainerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class Method(Frozen):
 
     name: str = Field(min_length=1)
     settings: dict[str, JsonValue] = {}
-    """Fields of :class:`~trainer.config.TrainerConfig` that differ from the demo's."""
+    """Fields of :class:`~trainer.training.config.TrainerConfig` that differ from the demo's."""
     budgets: tuple[int, ...] | None = None
     """The grid's if not given."""
     access: tuple[Access, ...] | None = None
@@ -75,7 +75,7 @@ class Grid(Frozen):
     """At which protectors are measured."""
     sizes: Sizes = Sizes()
     settings: dict[str, JsonValue] = {}
-    """Fields of :class:`~trainer.config.TrainerConfig` for all methods."""
+    """Fields of :class:`~trainer.training.config.TrainerConfig` for all methods."""
 
 
 _WHITE_BOX: Final = Method(name="white box", white_box=True)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import torch
 
 from langchain_vpp.errors import DataError
-from langchain_vpp.pixels import decode_image, encode_image
+from langchain_vpp.images.codec import decode_image, encode_image
 from trainer.algorithms.pareto import hypervolume
 from trainer.attackers.classifier import AttackData, FreshClassifier, LabelledImages
-from trainer.data import answer_space, as_image, as_tensor, load_dataset, references
+from trainer.data.dataset import answer_space, as_image, as_tensor, load_dataset, references
+from trainer.evaluation.results import chance, scale
 from trainer.experiments.sandbox import WhiteBox
-from trainer.measurements import chance, scale
-from trainer.randomness import keyed_generator
-from trainer.sandbox.local_model import LocalVisionModel
-from trainer.sandbox.scenes import SCENE_SIZE
+from trainer.runtime.rng import keyed_generator
+from trainer.sandbox.drawing.scenes import SCENE_SIZE
+from trainer.sandbox.vision.local_model import LocalVisionModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from langchain_vpp.engines import Engine
-    from langchain_vpp.protector import Protector
-    from trainer.data import Split
+    from langchain_vpp.network.protector import Protector
+    from trainer.data.dataset import Split
     from trainer.experiments.grid import Sizes
 
 _SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")

@@ -19,7 +19,7 @@ import trainer
 from langchain_vpp.artifact import load_protector, read_manifest
 from langchain_vpp.engines import CLASSICAL_ENGINES
 from langchain_vpp.errors import DataError, VPPError
-from trainer.data import answer_space
+from trainer.data.dataset import answer_space
 from trainer.experiments.grid import Cell, Frozen, cells
 from trainer.experiments.judging import (
     Judge,
@@ -29,15 +29,15 @@ from trainer.experiments.judging import (
     front_hypervolume,
 )
 from trainer.experiments.sandbox import SandboxChatModel, WhiteBox
-from trainer.run import Trainer
-from trainer.sandbox.scenes import make_data
+from trainer.sandbox.drawing.scenes import make_data
+from trainer.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from trainer.config import TrainerConfig
-    from trainer.data import Dataset
+    from trainer.data.dataset import Dataset
     from trainer.experiments.grid import Grid, Sizes
+    from trainer.training.config import TrainerConfig
 
 _RESULTS: Final = "results.jsonl"
 _KEPT: Final = ("model.safetensors", "manifest.json", "metrics.jsonl")

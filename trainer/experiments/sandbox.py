@@ -13,10 +13,10 @@ from pydantic import ConfigDict, Field, SkipValidation
 from torch import nn
 
 from langchain_vpp.errors import DataError
-from langchain_vpp.pixels import decode_image
-from trainer.algorithms.estimators import NoQueries
-from trainer.sandbox.local_model import LocalVisionModel
-from trainer.scoring import normalise
+from langchain_vpp.images.codec import decode_image
+from trainer.algorithms.surrogate import NoQueries
+from trainer.oracle.scoring import normalise
+from trainer.sandbox.vision.local_model import LocalVisionModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from torch import Tensor
 
-    from trainer.algorithms.estimators import AnswerSpace
+    from trainer.algorithms.surrogate import AnswerSpace
 
 
 class SandboxChatModel(BaseChatModel):

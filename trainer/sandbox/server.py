@@ -32,18 +32,18 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.pixels import decode_image
-from trainer.sandbox.card_model import CARDS
-from trainer.sandbox.local_model import SCENES, LocalVisionModel
-from trainer.sandbox.patch_model import SCENES_B
-from trainer.sandbox.questions import numbered
+from langchain_vpp.images.codec import decode_image
+from trainer.sandbox.vision.card_model import CARDS
+from trainer.sandbox.vision.local_model import SCENES, LocalVisionModel
+from trainer.sandbox.vision.patch_model import SCENES_B
+from trainer.sandbox.vision.questions import numbered
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from starlette.requests import Request
 
-    from trainer.sandbox.local_model import Reply
+    from trainer.sandbox.vision.local_model import Reply
 
 MODEL_NAME: Final = SCENES.name
 """The model that answers about drawn scenes; the others are there once they have been trained."""

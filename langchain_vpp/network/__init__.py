@@ -1,0 +1,1 @@
+"""The learned protector network (torch) and its configuration."""

@@ -1,0 +1,47 @@
+"""What shapes a protector, and the size at which it works. No torch: a graph needs both as well."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+STRIDE: Final = 4
+"""Space-to-depth factor; with the one downsampling below it, sides must be multiples of ``2 * STRIDE``."""
+
+# Bounded, so that a hostile manifest can't ask for a network that fills the memory.
+_Count = Annotated[int, Field(ge=0, le=32)]
+_Level = Annotated[float, Field(ge=0, le=1)]
+
+
+class ProtectorConfig(BaseModel):
+    """What shapes a :class:`~langchain_vpp.network.protector.Protector`; kept in manifests, so it must stay readable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: Literal["s2d"] = "s2d"
+    width: int = Field(48, ge=8, le=256)
+    """Channels at a quarter of the resolution; twice as many at an eighth."""
+    blocks: tuple[_Count, _Count, _Count] = (2, 4, 2)
+    """Residual blocks before, inside and after the coarse stage."""
+    working_resolution: int = Field(384, ge=32, le=1024)
+    """Longest side in pixels at which the network works. No detail above it survives, whatever the weights."""
+    level_knots: tuple[_Level, ...] = Field((0.0, 1.0), min_length=2, max_length=65)
+    """The network's level at equally spaced user levels 0 ... 1 (ascending; linear in between)."""
+
+
+def working_size(width: int, height: int, working_resolution: int) -> tuple[int, int]:
+    """Size at which an image is protected: the longest side bounded, both sides rounded to multiples of 8.
+
+    Example:
+        >>> working_size(4000, 3000, 384)
+        (384, 288)
+        >>> working_size(64, 64, 384)
+        (64, 64)
+    """
+    scale = min(1.0, working_resolution / max(width, height))
+    multiple = 2 * STRIDE
+    return (
+        max(multiple, round(width * scale / multiple) * multiple),
+        max(multiple, round(height * scale / multiple) * multiple),
+    )

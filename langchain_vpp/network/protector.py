@@ -1,0 +1,161 @@
+"""The learned protector: images and a privacy level in, protected images out."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from langchain_vpp.network.config import STRIDE, ProtectorConfig, working_size
+
+__all__ = ["Protector", "ProtectorConfig", "working_size"]
+
+
+class Protector(nn.Module):
+    r"""The image map :math:`P_\theta(x, \lambda)`, one network for the whole front.
+
+    Space-to-depth by 4, residual 3x3 convolutions at 1/4 and 1/8 of the resolution, each modulated by the level
+    (FiLM), and pixel-shuffle back to a full image
+
+    .. math:: P(x, \lambda) = m \odot x + (1 - m) \odot r
+
+    with a recoloured image :math:`r` and a keep mask :math:`m` that reaches exactly 0 and 1. Both are smoothed: a
+    protector that may draw fine patterns learns to fool its assessor instead of removing what other attackers find.
+    ``x`` is the image *at the working resolution*: no residual of the full-resolution original exists for the mask to
+    let through. There is no batch normalisation, so one image gives the same result alone and in a batch.
+
+    Example:
+        >>> protector = Protector(ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=32))
+        >>> protector(torch.rand(2, 3, 32, 24), torch.tensor([0.0, 1.0])).shape
+        torch.Size([2, 3, 32, 24])
+    """
+
+    def __init__(self, config: ProtectorConfig) -> None:
+        super().__init__()
+        self.config = config
+        fine, coarse = config.width, 2 * config.width
+        before, inside, after = config.blocks
+        self.level = _LevelEmbedding(coarse)
+        self.stem = nn.Conv2d(3 * STRIDE**2, fine, 3, padding=1)
+        self.before = nn.ModuleList(_Block(fine, coarse) for _ in range(before))
+        self.down = nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
+        self.inside = nn.ModuleList(_Block(coarse, coarse) for _ in range(inside))
+        self.up = nn.Conv2d(coarse, 4 * fine, 1)
+        self.after = nn.ModuleList(_Block(fine, coarse) for _ in range(after))
+        self.head = nn.Conv2d(fine, 4 * STRIDE**2, 3, padding=1)
+        # Start next to the identity: the mask keeps almost everything, the recoloured image is grey.
+        nn.init.normal_(self.head.weight, std=0.02)
+        with torch.no_grad():
+            assert self.head.bias is not None
+            self.head.bias.zero_()
+            self.head.bias[3 * STRIDE**2 :] = 1.5
+
+    def forward(self, images: Tensor, level: Tensor) -> Tensor:
+        """Protect images.
+
+        Args:
+            images: RGB in [0, 1], shape ``[B, 3, H, W]``; ``H`` and ``W`` are multiples of 8.
+            level: User levels in [0, 1], shape ``[B]``: 0 most useful, 1 most private.
+
+        Returns:
+            Protected images in [0, 1], shape ``[B, 3, H, W]``.
+
+        Raises:
+            ValueError: If a side is not a multiple of 8 or the level has another shape.
+        """
+        if images.shape[-1] % (2 * STRIDE) or images.shape[-2] % (2 * STRIDE):
+            raise ValueError(f"sides must be multiples of {2 * STRIDE}, got {tuple(images.shape[-2:])}")
+        if level.shape != images.shape[:1]:
+            raise ValueError(
+                f"one level per image expected, got {tuple(level.shape)} for {images.shape[0]} images"
+            )
+        return self.at_network_level(images, self.calibrated(level))
+
+    def calibrated(self, level: Tensor) -> Tensor:
+        """Map user levels to the network's own, piecewise linearly through ``config.level_knots``."""
+        knots = torch.tensor(self.config.level_knots, device=level.device)
+        position = level.float().clamp(0, 1) * (len(knots) - 1)
+        left = position.floor().long().clamp(max=len(knots) - 2)
+        return torch.lerp(knots[left], knots[left + 1], position - left)
+
+    def at_network_level(self, images: Tensor, level: Tensor) -> Tensor:
+        """Protect at uncalibrated levels, as training does; shapes and ranges as in :meth:`forward`."""
+        colour, openness = self._head(images, level)
+        recoloured = _smooth(torch.sigmoid(nn.functional.pixel_shuffle(colour, STRIDE)), 5)
+        mask = smooth_mask(openness)
+        return mask * images + (1 - mask) * recoloured
+
+    def openness(self, images: Tensor, level: Tensor) -> Tensor:
+        """How far the mask is open at uncalibrated levels, before :func:`smooth_mask`.
+
+        Returns:
+            In [-0.2, 1.2], shape ``[B, 1, H, W]``: closed up to 0, open from 1.
+        """
+        return self._head(images, level)[1]
+
+    def _head(self, images: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the recoloured image, ``[B, 48, H/4, W/4]``, and the openness of the mask, ``[B, 1, H, W]``."""
+        condition = self.level(level)
+        x = torch.relu(self.stem(nn.functional.pixel_unshuffle(images * 2 - 1, STRIDE)))
+        for block in self.before:
+            x = block(x, condition)
+        y = torch.relu(self.down(x))
+        for block in self.inside:
+            y = block(y, condition)
+        x = x + nn.functional.pixel_shuffle(self.up(y), 2)
+        for block in self.after:
+            x = block(x, condition)
+        colour, keep = self.head(torch.relu(x)).float().split([3 * STRIDE**2, STRIDE**2], dim=1)
+        # A stretched sigmoid reaches its ends exactly, so nothing shines through.
+        return colour, 1.4 * torch.sigmoid(nn.functional.pixel_shuffle(keep, STRIDE)) - 0.2
+
+
+class _LevelEmbedding(nn.Module):
+    """The level as Fourier features through a small perceptron."""
+
+    frequencies: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", math.pi * torch.arange(1.0, 5.0), persistent=False)
+        self.layers = nn.Sequential(
+            nn.Linear(5, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU()
+        )
+
+    def forward(self, level: Tensor) -> Tensor:
+        features = torch.cat([level[:, None], torch.cos(level[:, None] * self.frequencies)], dim=1)
+        result: Tensor = self.layers(features)
+        return result
+
+
+class _Block(nn.Module):
+    """Two 3x3 convolutions with FiLM in between; the last starts at zero, so that a new block is the identity."""
+
+    def __init__(self, channels: int, condition: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.film = nn.Linear(condition, 2 * channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        scale, shift = self.film(condition)[:, :, None, None].chunk(2, dim=1)
+        hidden = torch.relu(self.first(torch.relu(x)) * (1 + scale) + shift)
+        result: Tensor = x + self.second(hidden)
+        return result
+
+
+def smooth_mask(openness: Tensor) -> Tensor:
+    """The mask of a :meth:`Protector.openness`: cut off at 0 and 1, and averaged over 3x3 pixels.
+
+    Where it is cut off, its gradient is passed on all the same: a mask that closed everywhere too soon must be able to
+    open again.
+    """
+    return _smooth(openness + (openness.clamp(0, 1) - openness).detach(), 3)
+
+
+def _smooth(images: Tensor, size: int) -> Tensor:
+    """Average over squares of ``size`` pixels, so that no fine pattern can be drawn."""
+    return nn.functional.avg_pool2d(images, size, stride=1, padding=size // 2, count_include_pad=False)

@@ -1,0 +1,1 @@
+"""Chat models and Runnables whose every entry point protects first."""

@@ -1,0 +1,571 @@
+"""Decoding and encoding: what a picture looks like afterwards, what is refused, and what never survives."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import struct
+import threading
+import tracemalloc
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, ImageCms, ImageDraw, ImageFile, PngImagePlugin
+
+from langchain_vpp.errors import ProtectionError
+from langchain_vpp.images.codec import (
+    ENCODED_MIME_TYPE,
+    decode_image,
+    decode_reduced,
+    encode_image,
+    encode_scaled,
+)
+
+
+def encode(image: Image.Image, file_format: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, file_format, **options)
+    return file.getvalue()
+
+
+def noise(width: int = 32, height: int = 24) -> Image.Image:
+    return Image.frombytes("RGB", (width, height), random.Random(1).randbytes(width * height * 3))
+
+
+def refusal_of(data: bytes, **options: Any) -> str:
+    with pytest.raises(ProtectionError) as refusal:
+        decode_image(data, **options)
+    assert refusal.value.__cause__ is None
+    assert refusal.value.__context__ is None
+    return str(refusal.value)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def near(pixel: Any, expected: tuple[int, int, int], tolerance: int = 12) -> bool:
+    return all(abs(a - b) <= tolerance for a, b in zip(pixel, expected, strict=True))
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "BMP", "TIFF", "JPEG", "WEBP", "GIF", "AVIF"])
+def test_every_format_is_decoded_to_plain_rgb(file_format: str) -> None:
+    flat = Image.new("RGB", (40, 30), (200, 100, 50))
+    decoded = decode_image(encode(flat, file_format))
+    assert (decoded.mode, decoded.size, decoded.info) == ("RGB", (40, 30), {})
+    assert type(decoded) is Image.Image
+    assert near(decoded.getpixel((20, 15)), (200, 100, 50))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("max_side", [None, 20])
+def test_orientation_is_applied(orientation: int, file_format: str, max_side: int | None) -> None:
+    # The upright picture: red in the top left quarter, blue in the bottom left one.
+    upright = Image.new("RGB", (96, 64), "white")
+    ImageDraw.Draw(upright).rectangle((0, 0, 47, 31), fill=(255, 0, 0))
+    ImageDraw.Draw(upright).rectangle((0, 32, 47, 63), fill=(0, 0, 255))
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }  # fmt: skip
+    stored = upright.transpose(undo[orientation]) if orientation in undo else upright
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    options = {"quality": 95} if file_format in ("JPEG", "WEBP") else {}
+    decoded = decode_image(encode(stored, file_format, exif=exif, **options), max_side=max_side)
+    width, height = decoded.size
+    assert width / height == 1.5
+    assert near(decoded.getpixel((width // 8, height // 8)), (255, 0, 0), 40)
+    assert near(decoded.getpixel((width // 8, height * 7 // 8)), (0, 0, 255), 40)
+    assert near(decoded.getpixel((width * 7 // 8, height // 2)), (255, 255, 255), 40)
+
+
+def test_pixels_hidden_under_transparency_become_white() -> None:
+    hidden = Image.new("RGBA", (3, 1), (255, 0, 0, 0))
+    hidden.putpixel((1, 0), (255, 0, 0, 255))
+    hidden.putpixel((2, 0), (0, 0, 0, 128))
+    for file_format in ("PNG", "WEBP", "TIFF"):
+        options = {"lossless": True, "exact": True} if file_format == "WEBP" else {}
+        decoded = decode_image(encode(hidden, file_format, **options))
+        assert [decoded.getpixel((x, 0)) for x in range(2)] == [(255, 255, 255), (255, 0, 0)]
+        assert near(decoded.getpixel((2, 0)), (127, 127, 127), 2)
+
+
+def test_palettes_gray_and_colour_keys_with_transparency() -> None:
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([255, 0, 0, 0, 255, 0])
+    palette.putpixel((1, 0), 1)
+    assert decode_image(encode(palette)).getpixel((1, 0)) == (0, 255, 0)
+    assert decode_image(encode(palette, transparency=0)).getpixel((0, 0)) == (255, 255, 255)
+    assert decode_image(encode(palette, transparency=bytes([0, 255]))).getpixel((1, 0)) == (0, 255, 0)
+    assert decode_image(encode(palette, "GIF", transparency=0)).getpixel((0, 0)) == (255, 255, 255)
+    gray = Image.new("L", (2, 1), 10)
+    gray.putpixel((1, 0), 20)
+    keyed = decode_image(encode(gray, transparency=10))
+    assert [keyed.getpixel((x, 0)) for x in range(2)] == [(255,) * 3, (20,) * 3]
+    rgb = decode_image(encode(Image.new("RGB", (1, 1), (1, 2, 3)), transparency=(1, 2, 3)))
+    assert rgb.getpixel((0, 0)) == (255, 255, 255)
+    assert decode_image(encode(Image.new("LA", (1, 1), (0, 0)))).getpixel((0, 0)) == (255, 255, 255)
+    assert decode_image(encode(Image.new("1", (1, 1), 1))).getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(("file_format", "mode"), [("PNG", "I;16"), ("TIFF", "I;16"), ("TIFF", "I;16B")])
+def test_deep_gray_is_scaled_not_saturated(file_format: str, mode: str) -> None:
+    deep = Image.new(mode, (4, 1))
+    for x, value in enumerate((0, 257, 32_896, 65_535)):
+        deep.putpixel((x, 0), value)
+    decoded = decode_image(encode(deep, file_format))
+    assert [decoded.getpixel((x, 0))[0] for x in range(4)] == [0, 1, 128, 255]
+
+
+def test_the_transparent_value_of_deep_gray_becomes_white() -> None:
+    header = struct.pack(">IIBBBBB", 2, 1, 16, 0, 0, 0, 0)
+    png = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"tRNS", struct.pack(">H", 1000))
+        + chunk(b"IDAT", zlib.compress(b"\0" + struct.pack(">HH", 1000, 1028)))
+        + chunk(b"IEND", b"")
+    )
+    decoded = decode_image(png)
+    assert [decoded.getpixel((x, 0))[0] for x in range(2)] == [255, 4]
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_gray_without_a_defined_range_is_refused(mode: str) -> None:
+    assert "32-bit gray" in refusal_of(encode(Image.new(mode, (2, 2)), "TIFF"))
+
+
+def test_cmyk_looks_as_it_should() -> None:
+    cyan = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
+    for file_format in ("JPEG", "TIFF"):
+        assert near(decode_image(encode(cyan, file_format)).getpixel((8, 8)), (0, 255, 255))
+
+
+def test_an_icc_profile_is_applied_and_gone() -> None:
+    # A profile with the channels swapped shows whether it was used: sRGB made from BRG primaries.
+    swapped = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    count = struct.unpack(">I", swapped[128:132])[0]
+    tags = {bytes(swapped[132 + 12 * n : 136 + 12 * n]): 132 + 12 * n for n in range(count)}
+    red, green = tags[b"rXYZ"], tags[b"gXYZ"]
+    swapped[red : red + 4], swapped[green : green + 4] = b"gXYZ", b"rXYZ"
+    profile = bytes(swapped).replace("sRGB".encode("utf-16-be"), "none".encode("utf-16-be"))
+    picture = Image.new("RGB", (16, 16), (255, 0, 0))
+    for file_format in ("PNG", "JPEG", "TIFF", "WEBP"):
+        options = {"quality": 95} if file_format in ("JPEG", "WEBP") else {}
+        decoded = decode_image(encode(picture, file_format, icc_profile=profile, **options))
+        assert near(decoded.getpixel((8, 8)), (0, 255, 0), 25), file_format
+        assert decoded.info == {}
+    broken = decode_image(encode(picture, icc_profile=b"not a profile at all"))
+    assert broken.getpixel((8, 8)) == (255, 0, 0)
+
+
+SECRET = b"SECRET-OF-THE-OWNER"
+
+
+def with_metadata(file_format: str) -> bytes:
+    picture = noise()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = SECRET.decode()
+    exif[ExifTags.Base.ImageDescription] = SECRET.decode()
+    options: dict[str, Any] = {"exif": exif}
+    if file_format == "JPEG":
+        options |= {"comment": SECRET, "icc_profile": SECRET * 20, "xmp": b"<x>" + SECRET + b"</x>"}
+    if file_format == "PNG":
+        text = PngImagePlugin.PngInfo()
+        text.add_text("Comment", SECRET.decode())
+        text.add_itxt("XML:com.adobe.xmp", SECRET.decode(), zip=False)
+        options |= {"pnginfo": text, "icc_profile": SECRET * 20}
+    if file_format == "WEBP":
+        options |= {"xmp": SECRET, "icc_profile": SECRET * 20}
+    return encode(picture, file_format, **options)
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_no_metadata_survives(file_format: str) -> None:
+    data = with_metadata(file_format)
+    assert SECRET in data
+    decoded = decode_image(data)
+    assert decoded.info == {}
+    assert not decoded.getexif()
+    for saved in (encode_image(decoded), encode(decoded, "PNG"), encode(decoded, "JPEG")):
+        assert SECRET not in saved
+        assert not Image.open(io.BytesIO(saved)).getexif()
+    assert set(Image.open(io.BytesIO(encode_image(decoded))).info) <= {
+        "jfif",
+        "jfif_version",
+        "jfif_unit",
+        "jfif_density",
+    }
+
+
+def test_encoding_drops_what_a_foreign_image_carries() -> None:
+    opened = Image.open(io.BytesIO(with_metadata("JPEG")))
+    opened.load()
+    assert SECRET not in encode_image(opened)
+
+
+def bomb(side: int) -> bytes:
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    rows = zlib.compress(b"\0" * 1_000_000, 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [20_000, 9_000, 65_000])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_bomb_is_refused_from_its_header(side: int) -> None:
+    data = bomb(side)
+    tracemalloc.start()
+    assert "more than 64,000,000 pixels" in refusal_of(data)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
+def test_the_bound_on_pixels_is_exact() -> None:
+    data = encode(noise(32, 24))
+    assert decode_image(data, max_pixels=32 * 24).size == (32, 24)
+    assert "more than 767 pixels" in refusal_of(data, max_pixels=32 * 24 - 1)
+
+
+def test_a_progressive_jpeg_with_thousands_of_scans_is_refused() -> None:
+    data = encode(noise(), "JPEG", progressive=True)
+    assert decode_image(data).size == (32, 24)
+    last = data.rindex(b"\xff\xda")
+    refusal_of(data[:-2] + data[last:-2] * 200 + data[-2:])
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "TIFF"])
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_a_file_cut_off_anywhere_is_refused(file_format: str) -> None:
+    data = encode(noise(), file_format)
+    assert decode_image(data).size == (32, 24)
+    decodable = [length for length in range(len(data)) if _decodes(data[:length])]
+    assert decodable == []
+
+
+def _decodes(data: bytes) -> bool:
+    try:
+        decode_image(data)
+    except ProtectionError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "TIFF"])
+def test_damaged_files_are_decoded_or_refused_but_nothing_else_is_raised(file_format: str) -> None:
+    generator = random.Random(2)
+    data = encode(noise(), file_format)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(150):
+            damaged = bytearray(data)
+            for _ in range(generator.randint(1, 6)):
+                damaged[generator.randrange(len(data))] = generator.randrange(256)
+            _decodes(bytes(damaged))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x89PNG", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"<svg/>"]
+)
+def test_what_is_no_picture_is_refused(data: bytes) -> None:
+    assert "unknown format" in refusal_of(data)
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "TIFF", "MPO", "AVIF"])
+def test_several_frames_are_refused(file_format: str) -> None:
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "green", "blue")]
+    data = encode(frames[0], file_format, save_all=True, append_images=frames[1:])
+    assert "several frames" in refusal_of(data)
+
+
+def test_heic_is_refused_with_the_way_out_unless_an_opener_is_registered() -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    file = io.BytesIO()
+    pillow_heif.from_pillow(Image.new("RGB", (64, 64), (200, 100, 50))).save(file)
+    data = file.getvalue()
+    if "HEIF" not in Image.OPEN:
+        assert "pillow-heif" in refusal_of(data)
+    saved = (dict(Image.OPEN), list(Image.ID), dict(Image.MIME), dict(Image.EXTENSION))
+    try:
+        pillow_heif.register_heif_opener()
+        assert near(decode_image(data).getpixel((32, 32)), (200, 100, 50))
+    finally:
+        for registry, before in zip(
+            (Image.OPEN, Image.MIME, Image.EXTENSION), (saved[0], *saved[2:]), strict=True
+        ):
+            registry.clear()
+            registry.update(before)
+        Image.ID[:] = saved[1]
+
+
+@pytest.mark.parametrize("size", [(4000, 3000), (3001, 17), (640, 480), (100, 100)])
+@pytest.mark.parametrize("max_side", [1, 384, 512, 4000])
+def test_scaled_decoding_is_never_below_what_is_needed(size: tuple[int, int], max_side: int) -> None:
+    data = encode(Image.new("RGB", size, (200, 100, 50)), "JPEG")
+    decoded = decode_image(data, max_side=max_side)
+    assert max(decoded.size) >= min(max_side, max(size))
+    assert max(decoded.size) <= max(size)
+    assert near(decoded.getpixel((0, 0)), (200, 100, 50))
+    if max(size) >= 8 * max_side:
+        assert max(decoded.size) == -(-max(size) // 8)
+
+
+def test_encoding_is_deterministic_baseline_jpeg() -> None:
+    picture = noise(64, 48)
+    first = encode_image(picture)
+    assert first == encode_image(picture.copy())
+    assert ENCODED_MIME_TYPE == "image/jpeg"
+    assert b"\xff\xc0" in first
+    assert b"\xff\xc2" not in first
+    assert len(encode_image(picture, quality=30)) < len(first)
+    assert decode_image(first).size == (64, 48)
+
+
+def test_encoding_flattens_every_mode() -> None:
+    clear = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
+    assert near(decode_image(encode_image(clear)).getpixel((4, 4)), (255, 255, 255))
+    for mode in ("L", "P", "LA", "CMYK", "1", "I;16"):
+        assert decode_image(encode_image(Image.new(mode, (8, 8)))).size == (8, 8)
+
+
+@pytest.mark.parametrize(
+    "image", [Image.new("RGB", (0, 5)), Image.new("RGB", (70_000, 1)), Image.new("F", (2, 2))]
+)
+def test_what_does_not_fit_jpeg_is_refused(image: Image.Image) -> None:
+    with pytest.raises(ProtectionError) as refusal:
+        encode_image(image)
+    assert refusal.value.__context__ is None
+
+
+def test_threads_and_global_settings_do_not_interfere() -> None:
+    before = (ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS)
+    results: dict[int, Any] = {}
+
+    def work(number: int) -> None:
+        colour = (number * 7, 255 - number * 7, 100)
+        data = encode(Image.new("RGB", (200, 200 + number), colour), "JPEG", quality=95)
+        for _ in range(5):
+            decoded = decode_image(encode_image(decode_image(data, max_side=100)))
+            assert not _decodes(data[: len(data) // 2])
+            results[number] = decoded.size, near(decoded.getpixel((50, 50)), colour, 20)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == {number: ((100, -(-(200 + number) // 2)), True) for number in range(16)}
+    assert before == (ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS)
+
+
+def test_the_same_bytes_come_out_with_and_without_files_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = Image.effect_noise((700, 500), 40).convert("RGB")
+    expected = io.BytesIO()
+    picture.save(expected, "JPEG", quality=85)
+    assert encode_image(picture) == expected.getvalue()
+
+    def refuse(name: str) -> int:
+        raise OSError
+
+    monkeypatch.setattr(os, "memfd_create", refuse, raising=False)
+    assert encode_image(picture) == expected.getvalue()
+    monkeypatch.delattr(os, "memfd_create")
+    assert encode_image(picture) == expected.getvalue()
+
+
+def test_no_file_stays_open_after_encoding() -> None:
+    folder = Path("/proc/self/fd")
+    if not folder.exists():
+        pytest.skip("no list of open files")
+    before = len(list(folder.iterdir()))
+    for _ in range(20):
+        encode_image(Image.new("RGB", (8, 8)))
+        with pytest.raises(ProtectionError):
+            encode_image(Image.new("F", (8, 8)))
+    assert len(list(folder.iterdir())) <= before
+
+
+@pytest.fixture(params=["simplejpeg", "Pillow"])
+def codec(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "Pillow":
+        monkeypatch.setattr("langchain_vpp.images.codec.fast_module", lambda _: None)
+    else:
+        pytest.importorskip("simplejpeg")
+    return str(request.param)
+
+
+def halves(width: int, height: int, **modes: Any) -> Image.Image:
+    """Red at the top, blue at the bottom."""
+    image = Image.new("RGB", (width, height), (220, 40, 30))
+    image.paste((20, 60, 210), (0, height // 2, width, height))
+    return image.convert(**modes) if modes else image
+
+
+def quarter(width: int, height: int) -> tuple[int, int]:
+    return max(1, width // 4), max(1, height // 4)
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
+def test_a_reduced_picture_is_the_picture_made_smaller(file_format: str, codec: str) -> None:
+    data = encode(halves(160, 120), file_format)
+    reduced = decode_reduced(data, quarter)
+    assert (reduced.image.mode, reduced.image.size, reduced.image.info) == ("RGB", (40, 30), {})
+    assert reduced.original_size == (160, 120)
+    whole = decode_image(data).resize((40, 30), Image.Resampling.BOX)
+    difference = np.abs(np.asarray(reduced.image, dtype=int) - np.asarray(whole, dtype=int))
+    assert difference.mean() < 2
+
+
+@pytest.mark.parametrize("eighths", range(1, 9))
+def test_a_jpeg_is_decoded_at_any_eighth_that_gives_what_is_wanted(
+    eighths: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("simplejpeg")
+    smooth = noise(18, 14).resize((272, 216), Image.Resampling.BICUBIC)
+    data = encode(smooth, "JPEG", quality=95)
+    size = 34 * eighths, 27 * eighths
+    expected = np.asarray(smooth.resize(size, Image.Resampling.BOX), dtype=int)
+    monkeypatch.setattr(Image.Image, "resize", None)  # nothing is left to be scaled
+    decoded = np.asarray(decode_reduced(data, lambda *_: size).image, dtype=int)
+    assert np.abs(decoded - expected).mean() < 4
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_a_reduced_picture_is_upright_and_its_size_is_asked_for_upright(
+    orientation: int, file_format: str, codec: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(halves(160, 80), file_format, exif=exif)
+    asked = []
+
+    def size(width: int, height: int) -> tuple[int, int]:
+        asked.append((width, height))
+        return quarter(width, height)
+
+    reduced = decode_reduced(data, size)
+    upright = decode_image(data)
+    assert set(asked) == {upright.size}
+    assert reduced.original_size == upright.size
+    expected = np.asarray(upright.resize(quarter(*upright.size), Image.Resampling.BOX), dtype=int)
+    assert np.abs(np.asarray(reduced.image, dtype=int) - expected).mean() < 4
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
+def test_every_mode_is_reduced(mode: str, codec: str) -> None:
+    file_format = "TIFF" if mode == "CMYK" else "PNG"
+    data = encode(Image.new("L", (64, 64), 255).convert(mode) if mode != "I;16" else white_16(), file_format)
+    reduced = decode_reduced(data, quarter).image
+    assert (reduced.mode, reduced.size) == ("RGB", (16, 16))
+    assert near(reduced.getpixel((8, 8)), (255, 255, 255), 2)
+
+
+def white_16() -> Image.Image:
+    return Image.fromarray(np.full((64, 64), 65_535, dtype=np.uint16))
+
+
+def test_hidden_colours_do_not_bleed_into_a_reduced_picture(codec: str) -> None:
+    image = Image.new("RGBA", (64, 64), (255, 0, 0, 0))
+    image.paste((0, 0, 255, 255), (0, 0, 30, 64))
+    assert np.asarray(decode_reduced(encode(image), quarter).image)[:, 8:].min() == 255
+
+
+def test_a_colour_key_is_white_in_a_reduced_picture(codec: str) -> None:
+    image = Image.new("RGB", (64, 64), (255, 0, 0))
+    reduced = decode_reduced(encode(image, transparency=(255, 0, 0)), quarter).image
+    assert near(reduced.getpixel((8, 8)), (255, 255, 255), 0)
+
+
+def test_an_icc_profile_is_applied_to_a_reduced_picture(codec: str) -> None:
+    swapped = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    profile = bytearray(swapped.tobytes())
+    for channel, other in ((b"rXYZ", b"gXYZ"),):
+        first, second = profile.index(channel), profile.index(other)
+        profile[first : first + 4], profile[second : second + 4] = other, channel
+    profile = bytearray(bytes(profile).replace(b"s\0R\0G\0B", b"x\0R\0G\0B"))
+    data = encode(halves(64, 64), "JPEG", icc_profile=bytes(profile), quality=95, subsampling=0)
+    whole = decode_image(data)
+    assert not near(whole.getpixel((32, 8)), (220, 40, 30), 40)
+    reduced = decode_reduced(data, quarter).image
+    assert near(reduced.getpixel((8, 2)), whole.getpixel((32, 8)))
+
+
+def test_gray_and_cmyk_jpegs_are_reduced_as_they_are_decoded(codec: str) -> None:
+    for mode in ("L", "CMYK"):
+        data = encode(halves(160, 120).convert(mode), "JPEG")
+        whole = decode_image(data).resize((40, 30), Image.Resampling.BOX)
+        reduced = decode_reduced(data, quarter).image
+        assert np.abs(np.asarray(reduced, dtype=int) - np.asarray(whole, dtype=int)).mean() < 3
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF"])
+def test_what_is_refused_whole_is_refused_reduced(file_format: str, codec: str) -> None:
+    data = encode(noise(64, 48), file_format)
+    for broken in (data[: len(data) // 2], data[:-3], b"", b"hello"):
+        with pytest.raises(ProtectionError) as refusal:
+            decode_reduced(broken, quarter)
+        assert refusal.value.__context__ is None
+    with pytest.raises(ProtectionError, match="more than 100 pixels"):
+        decode_reduced(data, quarter, max_pixels=100)
+
+
+def test_an_untidy_jpeg_is_still_decoded(codec: str) -> None:
+    data = encode(halves(64, 48), "JPEG")
+    scan = data.index(b"\xff\xda")
+    untidy = data[:scan] + b"\0\0\0" + data[scan:]
+    assert decode_image(untidy).size == (64, 48)
+    assert decode_reduced(untidy, quarter).image.size == (16, 12)
+
+
+@pytest.mark.parametrize("size", [(16, 12), (17, 13), (1, 1), (64, 48), (640, 480), (333, 1), (7, 900)])
+def test_a_jpeg_of_another_size_shows_the_same_picture(size: tuple[int, int], codec: str) -> None:
+    image = Image.linear_gradient("L").resize((64, 48)).convert("RGB")
+    encoded = encode_scaled(image, size)
+    assert encoded == encode_scaled(image.copy(), size)
+    assert b"\xff\xc0" in encoded
+    decoded = decode_image(encoded)
+    assert decoded.size == size
+    expected = np.asarray(image.resize(size, Image.Resampling.BILINEAR), dtype=int)
+    assert np.abs(np.asarray(decoded, dtype=int) - expected).mean() < 6
+
+
+@pytest.mark.parametrize("width", [2, 7, 16, 17, 30, 101])
+@pytest.mark.parametrize("height", [2, 13, 16, 18, 45])
+def test_nothing_but_the_pixels_determines_a_jpeg(width: int, height: int, codec: str) -> None:
+    image = noise(8, 8)
+    encoded = set()
+    for number in range(6):
+        # Leaves other bytes behind in freed memory each time.
+        for size in (100, 1_000, 10_000, 100_000):
+            bytes([number]) * size
+            np.full(size, number * 40, dtype=np.uint8)
+        encoded.add(encode_scaled(image, (width, height)))
+    assert len(encoded) == 1
+
+
+def test_both_codecs_scale_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("simplejpeg")
+    image = Image.effect_noise((48, 36), 90).convert("RGB").resize((96, 72), Image.Resampling.BICUBIC)
+    fast = decode_image(encode_scaled(image, (700, 500)))
+    monkeypatch.setattr("langchain_vpp.images.codec.fast_module", lambda _: None)
+    slow = decode_image(encode_scaled(image, (700, 500)))
+    assert np.abs(np.asarray(fast, dtype=int) - np.asarray(slow, dtype=int)).mean() < 1.5
+
+
+def test_what_does_not_fit_jpeg_is_refused_at_any_size(codec: str) -> None:
+    for image, size in (
+        (Image.new("RGB", (8, 8)), (70_000, 1)),
+        (Image.new("RGB", (8, 8)), (0, 8)),
+        (Image.new("F", (8, 8)), (16, 16)),
+    ):
+        with pytest.raises(ProtectionError) as refusal:
+            encode_scaled(image, size)
+        assert refusal.value.__context__ is None

@@ -1,0 +1,191 @@
+import math
+
+import pytest
+import torch
+
+from trainer.algorithms.critical_history import CriticalHistory, Records
+from trainer.algorithms.surrogate import (
+    AnswerSpace,
+    DistilledStudent,
+    LabelledImages,
+    NoQueries,
+    answer_loss,
+    augment,
+    no_probes,
+)
+from trainer.algorithms.vqa_network import Reader, question_vectors
+
+SPACE = AnswerSpace(
+    ("bright?", "red?"), ("no", "yes", "unused"), torch.tensor([[True, True, False], [True, True, False]])
+)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def drawings(count, seed=0):
+    """Plain images that are bright or dark and red or blue, with the answers to both questions."""
+    bright = torch.randint(2, (count,), generator=generator(seed))
+    red = torch.randint(2, (count,), generator=generator(seed + 1))
+    images = torch.full((count, 3, 16, 16), 60)
+    images[bright == 1] += 90
+    images[torch.arange(count), torch.where(red == 1, 0, 2)] += 60
+    return LabelledImages(images.to(torch.uint8), torch.stack([bright, red], dim=1))
+
+
+def student(labelled, **options):
+    torch.manual_seed(0)
+    return DistilledStudent(SPACE, labelled, CriticalHistory(500), **options)
+
+
+def fitted_on_a_liar():
+    """A student of a chat model that always says the opposite of the reference answer about "red?"."""
+    labelled = drawings(64)
+    subject = student(labelled, steps=40, learning_rate=3e-3)
+    lies = 1 - labelled.references[:, 1]
+    targets = torch.nn.functional.one_hot(lies, 3).float()
+    records = Records(labelled.images, torch.ones(64, dtype=torch.long), targets)
+    subject.observe(records, no_probes(labelled.images, labelled.references))
+    return labelled, subject
+
+
+def test_the_student_learns_the_chat_models_answers_not_the_references():
+    labelled, subject = fitted_on_a_liar()
+    for round_ in range(4):
+        metrics = subject.fit(generator=generator(round_))
+    agreement = (
+        subject.posteriors(labelled.images.float() / 255)[:, 1].argmax(-1) != labelled.references[:, 1]
+    ).float()
+    assert float(agreement.mean()) > 0.8
+    assert metrics["student_loss"] < math.log(2)
+
+
+def test_without_queries_fitting_does_nothing():
+    subject = student(drawings(8))
+    before = [parameter.clone() for parameter in subject.network.parameters()]
+    assert subject.fit(generator=generator()) == {}
+    assert all(torch.equal(*pair) for pair in zip(before, subject.network.parameters(), strict=True))
+
+
+def test_pretraining_reads_the_labels_and_its_loss_points_to_them():
+    labelled = drawings(64)
+    subject = student(labelled)
+    subject.pretrain(80, learning_rate=4e-3, generator=generator(), progress=lambda: None)
+    images = labelled.images.float() / 255
+    right = subject.loss(images, labelled.references, generator=generator()).detach()
+    wrong = subject.loss(images, 1 - labelled.references, generator=generator()).detach()
+    assert float(right.mean()) < 0.3
+    assert float(wrong.mean()) > 1
+
+
+def test_the_utility_gradient_improves_an_image_when_it_is_followed():
+    labelled = drawings(64)
+    subject = student(labelled, noise=0.0)
+    subject.pretrain(80, learning_rate=4e-3, generator=generator(), progress=lambda: None)
+    image = torch.full((1, 3, 16, 16), 0.45, requires_grad=True)
+    reference = torch.tensor([[1, 1]])
+    for step in range(30):
+        loss = subject.loss(image, reference, generator=generator(step)).sum()
+        (gradient,) = torch.autograd.grad(loss, image)
+        image = (image - 0.05 * gradient.sign()).clamp(0, 1).detach().requires_grad_()
+    assert subject.posteriors(image.detach()).argmax(-1).tolist() == [[1, 1]]
+
+
+def test_the_student_proposes_the_images_themselves_and_no_more_than_the_quota():
+    labelled = drawings(8)
+    references = labelled.references.clone()
+    references[3] = -1
+    images = labelled.images.float() / 255
+    probes = student(labelled).propose(images, references, 9, generator=generator())
+    assert torch.equal(probes.images, images[probes.rows])
+    assert len(set(zip(probes.rows.tolist(), probes.questions.tolist(), strict=True))) == 9
+    assert 3 not in probes.rows
+    everything = student(labelled).propose(images, references, 99, generator=generator())
+    assert len(everything.rows) == 14
+    assert not len(student(labelled).propose(images, references, 0, generator=generator()).rows)
+
+
+@pytest.mark.parametrize(
+    ("query_choice", "least", "most"),
+    [("critical", 0.9, 1), ("disagreement", 0.6, 1), ("uniform", 0.2, 0.5)],
+)
+def test_the_student_asks_where_its_answer_may_flip(query_choice, least, most, monkeypatch):
+    def by_brightness(images):
+        yes = ((images.mean(dim=(1, 2, 3)) - 0.4) * 50 + 0.5).clamp(0, 1)
+        return torch.stack([1 - yes, yes, 0 * yes], dim=-1)[:, None].expand(-1, 2, -1)
+
+    subject = student(drawings(8), query_choice=query_choice)
+    monkeypatch.setattr(subject, "posteriors", by_brightness)
+    images = torch.tensor([0.8, 0.1, 0.4])[:, None, None, None].expand(3, 3, 16, 16)
+    references = torch.tensor([[1, -1]] * 3)
+    asked = [
+        int(subject.propose(images, references, 1, generator=generator(draw)).rows[0]) for draw in range(90)
+    ]
+    assert least <= asked.count(2) / 90 <= most
+
+
+def test_a_student_whose_pictures_were_not_stored_goes_on_with_an_empty_history():
+    labelled, subject = fitted_on_a_liar()
+    restored = student(labelled)
+    restored.load_state_dict(subject.state_dict(), lambda: None)
+    assert len(restored.history) == 0
+    images = labelled.images.float() / 255
+    assert torch.equal(restored.posteriors(images), subject.posteriors(images))
+
+
+def test_an_answers_loss_has_the_students_units():
+    targets = torch.tensor([[0.25, 0.25, 0.25, 0.25], [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
+    losses = answer_loss(targets, torch.zeros(3, dtype=torch.long), torch.tensor([4, 2, 2]), least=2**-5)
+    assert losses.tolist() == pytest.approx([1, 0, 5])
+
+
+def test_the_baseline_asks_nothing_and_pulls_nowhere():
+    baseline, images = NoQueries(), torch.rand(3, 3, 8, 8)
+    references = torch.zeros(3, 2, dtype=torch.long)
+    assert not len(baseline.propose(images, references, 50, generator=generator()).rows)
+    assert baseline.loss(images, references, generator=generator()).tolist() == [0, 0, 0]
+    assert baseline.posteriors(images) is None
+    assert baseline.least == 0
+
+
+def test_questions_that_are_not_asked_cost_nothing():
+    subject = student(drawings(8))
+    images = torch.rand(3, 3, 16, 16)
+    none = subject.loss(images, torch.full((3, 2), -1), generator=generator())
+    assert none.tolist() == [0, 0, 0]
+
+
+def test_answers_that_a_question_cannot_have_get_no_probability():
+    posteriors = student(drawings(8)).posteriors(torch.rand(2, 3, 16, 16))
+    assert float(posteriors[..., 2].max()) == 0
+    assert torch.allclose(posteriors.sum(-1), torch.ones(2, 2))
+
+
+def test_augmentation_keeps_shape_and_range_and_passes_gradients():
+    images = torch.rand(4, 3, 32, 32, requires_grad=True)
+    changed = augment(images, noise=0.1, generator=generator())
+    assert changed.shape == images.shape
+    assert float(changed.detach().min()) >= 0
+    assert float(changed.detach().max()) <= 1
+    changed.sum().backward()
+    assert float(images.grad.abs().sum()) > 0
+
+
+def test_one_question_reads_like_its_column_of_all_questions():
+    torch.manual_seed(0)
+    reader = Reader(question_vectors([str(index) for index in range(40)]), 5).eval()
+    images = torch.rand(3, 3, 16, 16)
+    questions = torch.tensor([0, 39, 7])
+    assert torch.allclose(
+        reader.read(images, questions), reader(images)[torch.arange(3), questions], atol=1e-5
+    )
+
+
+def test_similar_questions_have_similar_vectors_and_all_have_length_one():
+    texts = ["how many dogs are there?", "how many cats are there?", "what is the weather"] + [
+        str(i) for i in range(40)
+    ]
+    vectors = question_vectors(texts)
+    assert torch.allclose(vectors.norm(dim=1), torch.ones(len(texts)))
+    assert float(vectors[0] @ vectors[1]) > float(vectors[0] @ vectors[2]) + 0.2

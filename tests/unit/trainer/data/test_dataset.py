@@ -1,0 +1,333 @@
+"""The data set on disk: every bad line is refused with its number, and what is good is read right."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from langchain_vpp.errors import DataError
+from trainer.data.dataset import answer_space, check_for_training, load_dataset, references
+
+TASK = {"question": "What colour is the sign?", "answer": "red", "choices": ["red", "blue"]}
+
+
+def line(image: str, split: str = "train", gender: str = "f", **fields) -> dict:
+    return {"image": image, "split": split, "tasks": [TASK], "private": {"gender": gender}} | fields
+
+
+def lines() -> list[dict]:
+    """A small good data set; line 1 is for training."""
+    return [
+        line("1.png"),
+        line("2.png", gender="m"),
+        line("3.png", "val"),
+        line("4.png", "test", gender="m"),
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number in range(1, 6):
+        Image.new("RGB", (16, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    return tmp_path
+
+
+def write(folder, entries) -> None:
+    text = "\n".join(entry if isinstance(entry, str) else json.dumps(entry) for entry in entries)
+    (folder / "data.jsonl").write_text(text, encoding="utf-8")
+
+
+def refuse(folder, entries, match: str) -> str:
+    write(folder, entries)
+    with pytest.raises(DataError, match=match) as caught:
+        load_dataset(folder)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    return str(caught.value)
+
+
+def test_a_good_data_set_is_read(folder):
+    write(folder, ["", *lines(), "  "])
+    dataset = load_dataset(folder)
+    assert [len(dataset.split(split)) for split in ("train", "val", "test")] == [2, 1, 1]
+    assert dataset.private_attributes == {"gender": ("f", "m")}
+    assert dataset.questions == (TASK["question"],)
+    assert dataset.labels(dataset.examples).tolist() == [[0], [1], [0], [1]]
+
+
+def test_the_digest_is_that_of_the_file(folder):
+    write(folder, lines())
+    before = load_dataset(folder).digest
+    write(folder, [*lines(), ""])
+    assert load_dataset(folder).digest != before
+
+
+BAD_LINES = {
+    "not JSON": ("{", "not JSON"),
+    "cut off": (json.dumps(line("1.png"))[:-5], "not JSON"),
+    "a list": ("[1]", "dictionary|object"),
+    "too deep": ("[" * 100_000, "not JSON"),
+    "a number": ("7", "dictionary|object"),
+    "no image": (
+        {key: value for key, value in line("1.png").items() if key != "image"},
+        "image: Field required",
+    ),
+    "empty image": (line(""), "image"),
+    "image that is no text": (line(7), "image"),
+    "unknown split": (line("1.png", "training"), "split"),
+    "no tasks": (line("1.png", tasks=[]), "tasks"),
+    "no question": (line("1.png", tasks=[{"question": "", "answer": "red"}]), "question"),
+    "no answer": (line("1.png", tasks=[{"question": "Colour?"}]), "tasks.0.answer: Field required"),
+    "answer that is no choice": (line("1.png", tasks=[TASK | {"answer": "green"}]), "none of the choices"),
+    "equal choices": (
+        line("1.png", tasks=[TASK | {"choices": ["red", "Red!"]}]),
+        "two choices read the same",
+    ),
+    "unknown field": (line("1.png", label="x"), "label"),
+    "unknown field of a task": (line("1.png", tasks=[TASK | {"hint": "x"}]), "hint"),
+    "label that is no text": (line("1.png", private={"gender": 1}), "private.gender"),
+    "texts that are a list": (line("5.png", texts=["Odrana"]), "texts"),
+    "text that is a number": (line("5.png", texts={"id number": 4821}), "texts.id number"),
+    "text of blanks": (line("5.png", texts={"name": " "}), "texts.name"),
+    "text without a name": (line("5.png", texts={"": "Odrana"}), "texts"),
+    "half a surrogate pair": (line("5.png", group="\ud83d"), "not JSON"),
+    "missing image": (line("9.png"), "there is no image '9.png'"),
+    "image with a NUL": (line("9\0.png"), "there is no image"),
+    "image with a long name": (line("9" * 5000), "there is no image"),
+    "image that is a loop": (line("loop.png"), "there is no image"),
+    "a folder as image": (line("."), "there is no image"),
+    "image outside": (line("../outside.png"), "outside the data set's folder"),
+    "absolute image": (line("/etc/passwd"), "outside the data set's folder"),
+    "image again": (line("2.png"), "the image of line 2 again"),
+}
+
+
+@pytest.mark.parametrize(("bad", "reason"), BAD_LINES.values(), ids=BAD_LINES)
+def test_a_bad_line_is_refused_with_its_number(folder, bad, reason):
+    (folder.parent / "outside.png").touch()
+    (folder / "loop.png").symlink_to("loop.png")
+    good = lines()
+    message = refuse(folder, [*good[:3], "", bad, good[3]], rf"line 5: .*({reason})")
+    assert "\n" not in message
+
+
+def test_a_link_to_a_picture_outside_is_refused(folder):
+    (folder.parent / "outside.png").write_bytes((folder / "1.png").read_bytes())
+    (folder / "link.png").symlink_to(folder.parent / "outside.png")
+    refuse(folder, [*lines(), line("link.png")], "line 5: the image lies outside")
+
+
+def test_a_group_on_both_sides_of_a_split_is_refused(folder):
+    entries = [entry | {"group": "person 1"} for entry in lines()[:1]] + lines()[1:]
+    refuse(folder, [*entries, line("5.png", "test", group="person 1")], "line 5: group 'person 1'.*in line 1")
+
+
+@pytest.mark.parametrize("text", ["", "\n\n"])
+def test_an_empty_data_set_is_refused(folder, text):
+    refuse(folder, [text], "no image in train, val, test")
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_every_split_needs_an_image(folder, split):
+    refuse(folder, [entry for entry in lines() if entry["split"] != split], f"no image in {split}")
+
+
+def test_data_without_private_labels_are_refused(folder):
+    refuse(folder, [entry | {"private": {}} for entry in lines()], "nothing to hide")
+
+
+def test_an_attribute_of_one_class_is_refused(folder):
+    entries = lines()
+    entries[1]["private"]["gender"] = "f"
+    refuse(folder, entries, "'gender' has one class only in train")
+
+
+@pytest.mark.parametrize("name", ["nothing", "1.png"])
+def test_a_folder_without_data_is_refused(folder, name):
+    with pytest.raises(DataError, match="could not be read"):
+        load_dataset(folder / name)
+
+
+def test_bytes_that_are_no_text_are_refused_with_their_line(folder):
+    (folder / "data.jsonl").write_bytes(json.dumps(lines()[0]).encode() + b"\n\xff\xfe\n")
+    with pytest.raises(DataError, match="line 2: not JSON"):
+        load_dataset(folder)
+
+
+def test_separators_within_a_text_do_not_break_lines(folder):
+    entries = lines()
+    entries[0]["group"] = "a\u2028b\x85c"
+    write(folder, [json.dumps(entry, ensure_ascii=False) for entry in entries])
+    assert load_dataset(folder).examples[0].group == "a\u2028b\x85c"
+
+
+def test_pixels_come_at_the_working_resolution_on_one_canvas(folder):
+    Image.new("RGB", (100, 40), (255, 0, 0)).save(folder / "1.png")
+    Image.new("L", (8, 32), 9).save(folder / "2.png")
+    write(folder, lines())
+    dataset = load_dataset(folder)
+    pixels = dataset.pixels(dataset.split("train"), 48)
+    assert pixels.shape == (2, 3, 32, 48)
+    assert pixels.dtype == torch.uint8
+    assert pixels[0, :, :16, :].float().mean(dim=(1, 2)).tolist() == [255, 0, 0]
+    assert bool((pixels[0, :, 24:, :] == 128).all())
+    assert bool((pixels[1, :, :, :8] == 9).all())
+
+
+def test_small_images_are_not_enlarged(folder):
+    write(folder, lines())
+    dataset = load_dataset(folder)
+    pixels = dataset.pixels(dataset.split("train"), 384)
+    assert pixels.shape == (2, 3, 8, 16)
+    assert np.unique(pixels[0, 0]).tolist() == [1]
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", None])
+def test_an_image_that_cannot_be_decoded_is_named(folder, content):
+    write(folder, lines())
+    data = (folder / "2.png").read_bytes()
+    (folder / "2.png").write_bytes(data[: len(data) // 2] if content is None else content)
+    dataset = load_dataset(folder)
+    with pytest.raises(DataError, match=r"2\.png can't be used.*Replace the file"):
+        dataset.pixels(dataset.examples, 64)
+
+
+def test_private_texts_are_read_and_are_no_attributes(folder):
+    texts = {"name": "Odrana Velori", "id number": "482-1936"}
+    write(folder, [lines()[0] | {"texts": texts}, *lines()[1:]])
+    dataset = load_dataset(folder)
+    assert dataset.examples[0].texts == texts
+    assert dataset.examples[1].texts == {}
+    assert set(dataset.private_attributes) == {"gender"}
+
+
+def test_missing_and_unseen_labels_are_minus_one(folder):
+    write(folder, [*lines(), line("5.png", "test", gender="unseen", private={})])
+    dataset = load_dataset(folder)
+    assert dataset.labels(dataset.split("test")).tolist() == [[1], [-1]]
+
+
+def test_the_answer_space_takes_choices_or_else_all_training_answers(folder):
+    entries = lines()
+    entries[0]["tasks"] = [TASK, {"question": "How many?", "answer": "Two", "answers": ["2", "3"]}]
+    entries[1]["tasks"] = [{"question": "How many?", "answer": "the four"}]
+    entries[3]["tasks"] = [{"question": "How many?", "answer": "9"}, {"question": "New?", "answer": "yes"}]
+    write(folder, entries)
+    dataset = load_dataset(folder)
+    space = answer_space(dataset)
+    assert space.questions == (TASK["question"], "How many?")
+    options = [
+        {answer for answer, allowed in zip(space.answers, row, strict=True) if allowed}
+        for row in space.candidates
+    ]
+    assert options == [{"red", "blue"}, {"2", "3", "4"}]
+    table = references(dataset.examples, space)
+    assert [space.answers[index] for index in table[0]] == ["red", "2"]
+    assert table[1].tolist() == [-1, space.answers.index("4")]
+    assert table[3].tolist() == [-1, -1]  # an answer and a question that training never saw
+
+
+def test_a_picture_in_two_splits_under_two_names_is_refused(folder):
+    (folder / "copy.png").write_bytes((folder / "1.png").read_bytes())
+    refuse(
+        folder,
+        [*lines(), line("copy.png", "test")],
+        "line 5: the picture of line 1, which is in train, again in test",
+    )
+
+
+def test_a_picture_twice_in_one_split_and_different_pictures_of_one_size_are_no_copies(folder):
+    (folder / "copy.png").write_bytes((folder / "1.png").read_bytes())
+    for number in range(3, 5):
+        Image.new("RGB", (16, 8), (number, 0, 0)).save(folder / f"{number}.bmp")
+        (folder / f"{number}.bmp").rename(folder / f"{number}.png")
+    assert (folder / "3.png").stat().st_size == (folder / "4.png").stat().st_size
+    write(folder, [*lines(), line("copy.png")])
+    assert len(load_dataset(folder).examples) == 5
+
+
+def drawn(folder, rows):
+    """A data set of a row per image: split, answer about the colour, gender."""
+    entries = []
+    for number, (split, colour, gender) in enumerate(rows):
+        Image.new("RGB", (16, 8), (number % 256, number // 256, 9)).save(folder / f"row-{number}.png")
+        tasks = [TASK | {"answer": colour}]
+        entries.append(line(f"row-{number}.png", split, gender, tasks=tasks))
+    write(folder, entries)
+    return load_dataset(folder)
+
+
+def rows(pattern, count=40):
+    return [(split, *pattern(number)) for split in ("train", "val", "test") for number in range(count)]
+
+
+def independent(number):
+    return ("red", "blue")[number % 2], ("f", "m")[number // 2 % 2]
+
+
+def test_a_data_set_without_a_fault_gives_no_warning(folder):
+    assert check_for_training(drawn(folder, rows(independent))) == ()
+
+
+def test_a_private_attribute_that_equals_a_task_is_told_with_its_floor(folder):
+    (warning,) = check_for_training(drawn(folder, rows(lambda n: (("red", "f"), ("blue", "m"))[n % 2])))
+    assert (
+        "'What colour is the sign?' tells 'gender' right for 100% of the images of val (50% by guessing)"
+        in warning
+    )
+
+
+def test_a_task_answer_that_predicts_a_private_attribute_is_told_with_its_floor(folder):
+    def mostly(number):
+        colour, gender = (("red", "f"), ("blue", "m"))[number % 2]
+        return colour, {"f": "m", "m": "f"}[gender] if number % 5 == 0 else gender
+
+    (warning,) = check_for_training(drawn(folder, rows(mostly)))
+    assert "right for 80% of the images of val" in warning
+
+
+def test_a_few_validation_images_give_no_false_alarm(folder):
+    few = [each for each in rows(independent) if each[0] != "val"]
+    few += [("val", "red", "f"), ("val", "red", "f"), ("val", "blue", "m"), ("val", "blue", "f")]
+    assert check_for_training(drawn(folder, few)) == ()
+
+
+@pytest.mark.parametrize("labels", [{"gender": "f"}, {"gender": "of no class in train"}, {}])
+def test_an_attribute_of_one_class_on_val_is_refused_for_training(folder, labels):
+    dataset = drawn(folder, rows(independent))
+    entries = [json.loads(each) for each in (folder / "data.jsonl").read_text().splitlines()]
+    entries = [entry | {"private": labels} if entry["split"] == "val" else entry for entry in entries]
+    write(folder, entries)
+    assert dataset.split("val")
+    with pytest.raises(DataError, match="'gender' has fewer than two classes of train on val"):
+        check_for_training(load_dataset(folder))
+
+
+def test_a_question_of_one_answer_is_refused_for_training(folder):
+    entries = [entry | {"tasks": [{"question": "Sign?", "answer": "yes"}]} for entry in lines()]
+    write(folder, entries)
+    with pytest.raises(DataError, match=r"'Sign\?' has one possible answer only"):
+        check_for_training(load_dataset(folder))
+
+
+def test_a_validation_picture_that_cannot_be_read_is_found_before_anything_is_paid(folder):
+    dataset = drawn(folder, rows(independent))
+    broken = folder / dataset.split("val")[7].image
+    broken.write_bytes(b"no picture")
+    with pytest.raises(DataError, match=broken.name):
+        check_for_training(dataset)
+
+
+def test_reference_answers_that_train_lacks_are_counted(folder):
+    dataset = drawn(folder, rows(independent))
+    entries = [json.loads(each) for each in (folder / "data.jsonl").read_text().splitlines()]
+    for entry in entries:
+        entry["tasks"] = [{"question": "Sign?", "answer": entry["tasks"][0]["answer"]}]
+        if entry["image"] in {dataset.split("val")[3].image, dataset.split("val")[4].image}:
+            entry["tasks"] = [{"question": "Sign?", "answer": "mauve"}]
+    write(folder, entries)
+    assert check_for_training(load_dataset(folder))[0].startswith("2 of 40 questions on val")

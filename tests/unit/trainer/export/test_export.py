@@ -1,0 +1,364 @@
+"""What is served equals what was trained: graphs against torch, what is loaded, and the front measured again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+pytest.importorskip("onnx")
+
+from langchain_vpp import ImageProtector
+from langchain_vpp.artifact import (
+    EXACT_GRAPH,
+    GRAPH,
+    load_engine,
+    load_protector,
+    read_manifest,
+    save_artifact,
+    save_graphs,
+)
+from langchain_vpp.engines import OnnxEngine, TorchEngine
+from langchain_vpp.errors import ArtifactError, DataError
+from langchain_vpp.network.protector import Protector, ProtectorConfig
+from tests.untrained import manifest
+from trainer.data.dataset import Dataset, Example, Task
+from trainer.evaluation.evaluate import EvaluationSettings
+from trainer.export.export import export, recheck
+from trainer.export.graph import exact_graph
+
+MANIFEST = manifest(private_attributes={"side": ("left", "right")}, data_digest="digest")
+LEVELS = (0.0, 0.13, 0.5, 0.77, 1.0)
+
+
+def trained(resolution: int = 64, width: int = 16) -> Protector:
+    """Random weights that change pictures, with modulations of either sign."""
+    torch.manual_seed(0)
+    knots = (0.0, 0.2, 0.9, 1.0)
+    config = ProtectorConfig(width=width, blocks=(1, 2, 1), working_resolution=resolution, level_knots=knots)
+    protector = Protector(config).eval()
+    with torch.no_grad():
+        for name, parameter in protector.named_parameters():
+            if name.endswith("second.weight"):
+                parameter.normal_(std=0.05)
+            if name.endswith("film.weight"):
+                parameter.mul_(4)
+        protector.head.weight.normal_(std=0.15)
+        protector.head.bias[48:] = 0.2
+    return protector
+
+
+def scene(seed: int, width: int = 64, height: int = 48) -> Image.Image:
+    generator = np.random.default_rng(seed)
+    coarse = generator.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    kind = (Image.Resampling.NEAREST, Image.Resampling.BICUBIC)[seed % 2]
+    return Image.fromarray(coarse).resize((width, height), kind)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Dataset:
+    """A dot on the left or on the right is private."""
+    folder = tmp_path_factory.mktemp("data")
+    examples = []
+    for split, count in (("train", 128), ("val", 16), ("test", 48)):
+        for number in range(count):
+            side = ("left", "right")[number % 2]
+            image = scene(len(examples) + 100, 32, 32)
+            image.paste((255, 255, 0), (4 if side == "left" else 20, 10, 12 if side == "left" else 28, 22))
+            task = Task(question="Is there a dot?", answer="yes", choices=("yes", "no"))
+            name = f"{split}{number}.png"
+            image.save(folder / name)
+            examples.append(Example(image=name, split=split, tasks=(task,), private={"side": side}))
+    return Dataset(folder, tuple(examples), "digest")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_artifact(tmp_path / "artifact", trained(), MANIFEST)
+    return tmp_path / "artifact"
+
+
+@pytest.mark.parametrize("size", [(64, 48), (8, 8), (48, 64), (64, 8)], ids=str)
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_exact_graph_equals_torch_at_every_size_and_level(size, level):
+    protector = trained()
+    exact = OnnxEngine(exact_graph(protector).SerializeToString(), working_resolution=64, digest="")
+    reference = TorchEngine(protector, digest="")
+    image = scene(3, *size)
+    one, other = (np.asarray(each.protect(image, level), dtype=int) for each in (exact, reference))
+    assert np.abs(one - other).max() <= 1
+    assert np.abs(other - np.asarray(image, dtype=int)).mean() > 5
+
+
+def test_levels_outside_0_to_1_are_taken_for_the_nearest():
+    exact = OnnxEngine(exact_graph(trained()).SerializeToString(), working_resolution=64, digest="")
+    image = scene(3)
+    assert exact.protect(image, -3).tobytes() == exact.protect(image, 0).tobytes()
+    assert exact.protect(image, 3).tobytes() == exact.protect(image, 1).tobytes()
+    assert exact.protect(image, 0).tobytes() != exact.protect(image, 1).tobytes()
+
+
+def test_the_quantised_graph_is_near_torch_on_pictures_that_it_was_not_made_from(folder, dataset):
+    export(folder, dataset)
+    quantised, reference = load_engine(folder), TorchEngine(load_protector(folder)[0], digest="")
+    assert quantised.name == "onnx"
+    for seed in range(6):
+        for level in LEVELS:
+            one, other = (
+                np.asarray(engine.protect(scene(seed), level), dtype=float)
+                for engine in (quantised, reference)
+            )
+            assert np.mean((one - other) ** 2) < 255**2 / 10**3.2  # 32 dB
+
+
+def painting_one_grey(grey: int, kept: float | None = None) -> Protector:
+    """Everything that is not kept is this grey; ``kept`` of everything, if it is given."""
+    protector = trained()
+    with torch.no_grad():
+        protector.head.weight[:48] = 0
+        protector.head.bias[:48] = math.log(grey / (255 - grey))
+        if kept is not None:
+            share = (kept + 0.2) / 1.4
+            protector.head.weight[48:] = 0
+            protector.head.bias[48:] = math.log(share / (1 - share))
+    return protector
+
+
+@pytest.mark.parametrize("grey", [100, 128])
+def test_graphs_that_paint_one_grey_equal_torch_too(folder, dataset, grey):
+    save_artifact(folder, painting_one_grey(grey), MANIFEST)
+    done = export(folder, dataset)
+    assert done.largest_difference <= 1
+    assert done.psnr > 35
+    reference, served = TorchEngine(load_protector(folder)[0], digest=""), load_engine(folder)
+    image = scene(3)
+    for level in LEVELS:
+        kept = np.asarray(reference.protect(image, level), dtype=int)
+        assert kept.std() > 10
+        assert np.abs(np.asarray(served.protect(image, level), dtype=int) - kept).mean() < 4
+    # The colours' channels are not computed: of the head's 64, those of the mask are left.
+    import onnx
+
+    shapes = [tuple(each.dims) for each in onnx.load(folder / EXACT_GRAPH).graph.initializer]
+    assert (64, 16, 3, 3) not in shapes
+
+
+@pytest.mark.parametrize("painted", [True, False], ids=["one grey", "colours"])
+def test_a_mask_that_int8_opens_a_little_is_closed_and_one_that_is_open_is_not(folder, dataset, painted):
+    for kept, shown in ((0.0, False), (0.03, False), (0.2, True)):
+        protector = painting_one_grey(128, kept)
+        with torch.no_grad():
+            # Of colours that are not all the same, the graph computes every one.
+            protector.head.bias[0] += 0.0 if painted else 1e-6
+        save_artifact(folder, protector, MANIFEST)
+        assert export(folder, dataset, least_psnr=0.0).quantised
+        differences = np.asarray(load_engine(folder).protect(scene(2), 0.5), dtype=int) - 128
+        assert (np.abs(differences).max() > 10) == shown
+        assert shown or np.ptp(differences) == 0
+
+
+@pytest.mark.parametrize("grey", [100, 128])
+def test_a_mask_that_is_open_gives_the_picture_itself(folder, dataset, grey):
+    save_artifact(folder, painting_one_grey(grey, 1.15), MANIFEST)
+    assert export(folder, dataset).quantised
+    served = load_engine(folder)
+    for seed, size in enumerate([(64, 48), (48, 64), (8, 8)]):
+        assert served.protect(scene(seed, *size), 0.5).tobytes() == scene(seed, *size).tobytes()
+
+
+def test_an_export_writes_both_graphs_with_their_digests(folder, dataset):
+    before = read_manifest(folder)
+    done = export(folder, dataset)
+    manifest, digest = read_manifest(folder)
+    assert set(manifest.files) == {"model.safetensors", GRAPH, EXACT_GRAPH}
+    for name, sha256 in manifest.files.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == sha256
+    assert (done.digest, done.quantised) == (digest, True)
+    assert done.largest_difference <= 1
+    assert done.psnr > 35
+    assert digest != before[1]
+    assert manifest.model_copy(update={"files": before[0].files}) == before[0]
+    assert (folder / GRAPH).stat().st_size < (folder / EXACT_GRAPH).stat().st_size / 1.8
+
+
+def test_exporting_again_gives_the_same_bytes(folder, dataset):
+    first = export(folder, dataset)
+    graphs = [(folder / name).read_bytes() for name in (GRAPH, EXACT_GRAPH)]
+    assert export(folder, dataset) == first
+    assert [(folder / name).read_bytes() for name in (GRAPH, EXACT_GRAPH)] == graphs
+
+
+def test_a_quantised_graph_that_differs_too_much_is_not_served(folder, dataset):
+    done = export(folder, dataset, least_psnr=99)
+    assert not done.quantised
+    assert set(read_manifest(folder)[0].files) == {"model.safetensors", EXACT_GRAPH}
+    image = scene(1)
+    reference = TorchEngine(load_protector(folder)[0], digest="")
+    served = np.asarray(load_engine(folder).protect(image, 0.5), dtype=int)
+    assert np.abs(served - np.asarray(reference.protect(image, 0.5), dtype=int)).max() <= 1
+
+
+def test_a_graph_that_does_not_equal_the_network_is_not_written(folder, dataset, monkeypatch):
+    other = trained()
+    with torch.no_grad():
+        other.head.bias.add_(0.5)
+    monkeypatch.setattr("trainer.export.export.exact_graph", lambda _: exact_graph(other))
+    before = read_manifest(folder)
+    with pytest.raises(ArtifactError, match=r"differs from the network by \d+ grey levels"):
+        export(folder, dataset)
+    assert read_manifest(folder) == before
+
+
+def test_an_export_without_images_is_refused(folder, tmp_path):
+    with pytest.raises(DataError, match="no image in train"):
+        export(folder, Dataset(tmp_path, (), "digest"))
+
+
+@pytest.mark.parametrize("name", [GRAPH, EXACT_GRAPH, "model.safetensors"])
+def test_one_changed_byte_in_any_file_is_found(folder, dataset, name):
+    export(folder, dataset)
+    data = bytearray((folder / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / name).write_bytes(data)
+    with pytest.raises(ArtifactError, match="sha256 differs"):
+        load_protector(folder)
+    if name == GRAPH:
+        with pytest.raises(ArtifactError, match="sha256 differs"):
+            load_engine(folder)
+
+
+def test_what_is_no_graph_is_refused_without_its_content(folder):
+    for graph in (b"", b"secret" * 10):
+        save_graphs(folder, {GRAPH: graph})
+        with pytest.raises(ArtifactError, match="can't load the graph") as caught:
+            load_engine(folder)
+        assert "secret" not in str(caught.value)
+        assert caught.value.__context__ is None
+
+
+def test_only_graphs_are_put_into_an_artifact(folder):
+    with pytest.raises(ValueError, match="must be named"):
+        save_graphs(folder, {"model.safetensors": b""})
+
+
+def test_training_again_or_no_graph_goes_back_to_torch(folder, dataset):
+    export(folder, dataset)
+    assert load_engine(folder).name == "onnx"
+    save_graphs(folder, {})
+    assert load_engine(folder).name == "torch"
+    export(folder, dataset)
+    save_artifact(folder, trained(), MANIFEST)
+    assert load_engine(folder).name == "torch"
+
+
+def test_an_invalid_configuration_is_refused_with_a_graph_too(folder, dataset):
+    export(folder, dataset)
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["protector"]["working_resolution"] = 10**6
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match="configuration of the protector"):
+        load_engine(folder)
+
+
+def test_a_graph_is_served_without_torch(folder, dataset):
+    export(folder, dataset)
+    code = f"""
+import sys
+from PIL import Image
+from langchain_vpp import ImageProtector
+protector = ImageProtector.from_pretrained({str(folder)!r}, level=0.6)
+assert protector.protect_image(Image.new("RGB", (100, 80), "red")).size == (100, 80)
+print([name for name in ("torch", "torchvision", "trainer", "onnx", "safetensors") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_check_for_torch_can_fail(folder):
+    code = f"""
+import sys
+from langchain_vpp import ImageProtector
+ImageProtector.from_pretrained({str(folder)!r})
+print("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
+def test_the_same_picture_gives_the_same_bytes_in_every_thread_and_process(folder, dataset):
+    export(folder, dataset)
+    protector = ImageProtector.from_pretrained(folder, level=0.6, memo_bytes=0)
+    pictures = [scene(seed, 300 + seed, 200) for seed in range(4)]
+    alone = [protector.protect_image(each).tobytes() for each in pictures]
+    with ThreadPoolExecutor(8) as pool:
+        beside = list(pool.map(lambda each: protector.protect_image(each).tobytes(), pictures * 8))
+    assert beside == alone * 8
+    pictures[0].save(folder.parent / "picture.png")
+    code = f"""
+import hashlib
+from langchain_vpp import ImageProtector
+protector = ImageProtector.from_pretrained({str(folder)!r}, level=0.6)
+data = open({str(folder.parent / "picture.png")!r}, "rb").read()
+print(hashlib.sha256(protector.protect_encoded(data)).hexdigest())
+"""
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for _ in range(2)
+    }
+    here = protector.protect_encoded((folder.parent / "picture.png").read_bytes())
+    assert runs == {hashlib.sha256(here).hexdigest()}
+
+
+def test_no_detail_above_the_working_resolution_reaches_the_output(folder, dataset):
+    export(folder, dataset)
+    protector = ImageProtector.from_pretrained(folder, level=0.0)
+    stripes = np.zeros((512, 512, 3), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    plain = np.full_like(stripes, 128)
+    shown = [
+        np.asarray(protector.protect_image(Image.fromarray(each)), dtype=int) for each in (stripes, plain)
+    ]
+    assert np.abs(shown[0] - shown[1]).max() <= 3
+
+
+def test_the_front_is_measured_again_on_what_is_served(folder, dataset):
+    export(folder, dataset)
+    settings = EvaluationSettings(levels=(0.0, 1.0), train_images=128, classifiers=("small",), cold=())
+    again = recheck(folder, dataset, settings=settings)
+    assert [point.level for point in again.served.points] == [0.0, 1.0]
+    assert {point.engine for point in again.torch.points} == {"ours"}
+    assert again.largest_utility_loss is None
+    assert abs(again.largest_leak_gain) < 0.5
+
+
+def test_the_recheck_sees_a_graph_that_protects_less(folder, dataset):
+    # What is served is another network, next to the identity; what was trained hides everything.
+    torch.manual_seed(1)
+    open_network = Protector(trained().config).eval()
+    with torch.no_grad():
+        open_network.head.weight.zero_()
+        open_network.head.bias[48:] = 9
+    closed = trained()
+    with torch.no_grad():
+        closed.head.weight.zero_()
+        closed.head.bias[48:] = -9
+    save_artifact(folder, closed, MANIFEST)
+    save_graphs(folder, {GRAPH: exact_graph(open_network).SerializeToString()})
+    settings = EvaluationSettings(levels=(0.5,), train_images=128, classifiers=("small",), cold=())
+    assert recheck(folder, dataset, settings=settings).largest_leak_gain > 0.5
+
+
+def test_there_is_nothing_to_recheck_without_a_graph(folder, dataset):
+    with pytest.raises(ArtifactError, match="no graph to compare"):
+        recheck(folder, dataset)

@@ -1,0 +1,33 @@
+import pytest
+from pydantic import ValidationError
+
+from trainer.training.config import TrainerConfig
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"patience": 2}, "patience needs validations"),
+        ({"zeroth_order": {"radius": 0.1}}, "the estimator 'student' has no radius"),
+        ({"estimator": "spsa", "zeroth_order": {"momentum": 0.5, "cell": 8}}, "'spsa' has no momentum"),
+        ({"estimator": "rgf", "zeroth_order": {"gain": 2}}, "'rgf' has no gain"),
+        ({"estimator": "guess"}, "Input should be 'student'"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(settings, reason):
+    with pytest.raises(ValidationError, match=reason):
+        TrainerConfig.model_validate(settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"validations": 3, "patience": 2},
+        {"estimator": "zo-image", "zeroth_order": {"radius": 0.1, "cell": 4}},
+        {"estimator": "spsa-gc", "zeroth_order": {"momentum": 0.5, "directions": 1, "images": 4}},
+        {"estimator": "rgf", "zeroth_order": {"memory": 0}},
+    ],
+)
+def test_settings_that_fit_survive_a_file(settings):
+    config = TrainerConfig.model_validate(settings)
+    assert TrainerConfig.model_validate_json(config.model_dump_json()) == config

@@ -1,0 +1,1 @@
+"""Data sets: the folder format, its checks, and train-test overlap."""

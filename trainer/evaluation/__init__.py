@@ -1,0 +1,1 @@
+"""Measuring what a protector hides and keeps."""

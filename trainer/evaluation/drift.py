@@ -1,0 +1,285 @@
+"""Does a live chat model still answer as well as an artifact's manifest says?
+
+Providers change the models behind a name. A check asks again what training asked when it measured the manifest's front:
+the same questions about the same pictures of the validation split, protected by the same network at the same levels,
+in the same words and as many in one request. It trains nothing, and shows nothing but protected pictures. Where a graph
+is served, the network still protects in torch, as it did when the front was measured: what differs is the model's.
+"""
+
+from __future__ import annotations
+
+import math
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from langchain_vpp.artifact import load_protector
+from langchain_vpp.errors import ArtifactError, DataError
+from trainer.evaluation.questions import group_numbers
+from trainer.evaluation.results import Estimate, bootstrap_mean
+from trainer.oracle.ledger import Budget, Ledger, Price, Query
+from trainer.oracle.model_spec import model_identity
+from trainer.oracle.oracle import Oracle
+from trainer.oracle.scoring import kind
+from trainer.runtime.precision import fast_arithmetic
+from trainer.runtime.rng import keyed_generator
+from trainer.training.validation import Scores, Validation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from langchain_core.language_models import BaseChatModel
+    from rich.table import Table
+
+    from langchain_vpp.artifact import FrontPoint
+    from trainer.data.dataset import Dataset
+    from trainer.oracle.ledger import Answer
+
+_Z: Final = 1.959964
+"""Standard deviations of a normal distribution on either side of its mean within which 95 % lie."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DriftPoint(_Record):
+    """One level of the manifest's front, measured again."""
+
+    level: float = Field(ge=0, le=1)
+    manifest: float
+    """The utility that the manifest states."""
+    live: Estimate | None
+    """What it is now, with its 95 % interval: the wider, on each side, of a bootstrap over groups of pictures and of
+    Wilson's (1927), which has a width also where all answers are right. ``None`` if no answer came back."""
+    answers: int
+    """How many it rests on."""
+    refused: int
+    """How many of them were refusals; they count as wrong."""
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the manifest's utility lies outside the interval."""
+        return self.live is not None and not self.live.low <= self.manifest <= self.live.high
+
+
+class DriftReport(_Record):
+    """Everything that was measured, with what is needed to repeat it."""
+
+    format: Literal[1] = 1
+    created_with: str
+    artifact_digest: str
+    data_digest: str
+    trained_against: str
+    """The chat model that the manifest names."""
+    model: str
+    """The one that was asked, as ``class:name``."""
+    points: tuple[DriftPoint, ...]
+    drifted: bool
+    """Whether the utility at any level has drifted."""
+    queries: int
+    """Needed in all."""
+    paid: int
+    """Of these, new ones; the others had been answered in an earlier call."""
+    lost: int
+    """Sent by a process that died before the answer arrived: never asked again and in no figure."""
+
+    @property
+    def resolution(self) -> float | None:
+        """Half the widest interval: changes of utility below it may go unseen. ``None`` if no answer came back."""
+        return (
+            max((each.live.high - each.live.low for each in self.points if each.live), default=0.0) / 2
+            or None
+        )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence without a full stop for each level that has drifted or could not be measured."""
+        said = []
+        for point in self.points:
+            if point.live is None:
+                said.append(f"at level {point.level:g} no answer came back: its utility is not known")
+            elif point.drifted:
+                verb = "fallen" if point.live.value < point.manifest else "risen"
+                refusals = (
+                    f", {point.refused} of {point.answers} answers are refusals" if point.refused else ""
+                )
+                said.append(
+                    f"at level {point.level:g} the utility has {verb} from {point.manifest:.2f} in the manifest to "
+                    f"{point.live}{refusals}"
+                )
+        return tuple(said)
+
+
+class DriftCheck:
+    """What is asked to compare a live chat model with a manifest.
+
+    Args:
+        artifact: Its folder.
+        dataset: The one that it was trained on.
+        queries_per_point: Fewer questions at each level than the manifest's front rests on: the first of them. The
+            interval gets wider.
+
+    Raises:
+        ArtifactError: If the artifact can't be loaded, or its manifest does not say how its front was measured.
+        DataError: If the data set is another one, or a picture can't be read.
+    """
+
+    def __init__(
+        self, artifact: str | Path, dataset: Dataset, *, queries_per_point: int | None = None
+    ) -> None:
+        protector, self._manifest, self._digest = load_protector(Path(artifact))
+        measured = [point.answers for point in self._manifest.front]
+        if not measured or not all(measured):
+            raise ArtifactError(
+                "the manifest does not say on how many answers its front rests, so nothing can be compared with it; "
+                "nothing was sent. Train the protector again with this version, and with a share of the budget for "
+                "validation."
+            )
+        if self._manifest.data_digest != dataset.digest:
+            raise DataError(
+                "the manifest's front was measured on the validation split of another data set, and utility on other "
+                "pictures can't be compared with it; nothing was sent. Give the data set of the training."
+            )
+        self._validation = Validation.of(dataset, protector.config.working_resolution)
+        count = min(measured) if queries_per_point is None else min(*measured, queries_per_point)
+        self._pairs = self._validation.pairs(count, seed=self._manifest.seed)
+        self._groups = group_numbers(dataset.split("val"))[self._pairs[:, 0]]
+        with fast_arithmetic():  # as training does by default, so that the same bytes are sent
+            self._asked = [
+                self._validation.queries(protector, point.level, self._pairs)
+                for point in self._manifest.front
+            ]
+
+    @property
+    def queries(self) -> list[Query]:
+        """What the chat model is asked."""
+        return [query for queries in self._asked for query in queries]
+
+    @property
+    def questions_per_call(self) -> int:
+        """Most questions about one picture in one request, as in training."""
+        return self._manifest.questions_per_call
+
+    def measure(
+        self,
+        model: BaseChatModel,
+        *,
+        ledger: str | Path,
+        budget: Budget | None = None,
+        price: Price | None = None,
+        max_concurrency: int = 8,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> DriftReport:
+        """Ask the chat model as it is now.
+
+        Args:
+            model: The live one.
+            ledger: File for the queries of this check alone. Another check needs another file: what the ledger holds
+                is not asked again.
+            budget: What may be spent in the ledger, over all calls; unlimited if not given.
+            price: Of tokens, for a budget in money.
+            max_concurrency: Requests in flight at once.
+            on_progress: Called in this thread with the answers that have arrived and how many there will be.
+
+        Raises:
+            BudgetExhaustedError: Before the first query, if all of them would exceed the budget.
+            OracleError: If the chat model fails; call again, answers that had arrived are not paid again.
+        """
+        queries, tell = self.queries, on_progress or (lambda *_: None)
+        done = iter(range(1, len(queries) + 1))
+        name = model_identity(model)
+        together = self.questions_per_call
+        with Ledger(Path(ledger), model=f"{name}|labels|{together} at once", price=price) as book:
+            before, _ = book.spent()
+            oracle = Oracle(
+                model,
+                book,
+                budget or Budget(2**31),
+                questions_per_call=together,
+                max_concurrency=max_concurrency,
+            )
+            answers = iter(
+                oracle.ask(queries, purpose="evaluate", on_answer=lambda: tell(next(done), len(queries)))
+            )
+            after, _ = book.spent()
+        replies = [[next(answers) for _ in asked] for asked in self._asked]
+        points = tuple(
+            self._point(*each) for each in zip(self._manifest.front, self._asked, replies, strict=True)
+        )
+        return DriftReport(
+            created_with=f"langchain-vpp {version('langchain-vpp')}",
+            artifact_digest=self._digest,
+            data_digest=self._manifest.data_digest,
+            trained_against=self._manifest.trained_against,
+            model=name,
+            points=points,
+            drifted=any(point.drifted for point in points),
+            queries=len(queries),
+            paid=after - before,
+            lost=sum(answer is None for each in replies for answer in each),
+        )
+
+    def _point(
+        self, stated: FrontPoint, asked: Sequence[Query], replies: Sequence[Answer | None]
+    ) -> DriftPoint:
+        scores = self._validation.score(self._pairs, replies)
+        return DriftPoint(
+            level=stated.level,
+            manifest=stated.utility,
+            live=self._estimate(scores),
+            answers=scores.answers,
+            refused=sum(
+                reply is not None and kind(reply.text, query.choices) == "refused"
+                for query, reply in zip(asked, replies, strict=True)
+            ),
+        )
+
+    def _estimate(self, scores: Scores) -> Estimate | None:
+        if not scores.answers:
+            return None
+        drawn = bootstrap_mean(
+            scores.right, self._groups, generator=keyed_generator(self._manifest.seed, "drift")
+        )
+        low, high = wilson(drawn.value, scores.answers)
+        return Estimate(
+            value=scores.utility,
+            low=scores.scaled(min(drawn.low, low)),
+            high=scores.scaled(max(drawn.high, high)),
+        )
+
+
+class _Interval(NamedTuple):
+    low: float
+    high: float
+
+
+def wilson(share: float, count: int) -> _Interval:
+    """95 % interval of a share by Wilson's score (1927).
+
+    Args:
+        share: That was observed, in [0, 1].
+        count: Of how many, 1 or more.
+
+    Example:
+        >>> [round(end, 3) for end in wilson(1.0, 40)]
+        [0.912, 1.0]
+    """
+    square = _Z * _Z / count
+    centre = (share + square / 2) / (1 + square)
+    half = _Z * math.sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
+    return _Interval(centre - half, centre + half)
+
+
+def table(report: DriftReport) -> Table:
+    """The manifest's front and what is measured now."""
+    from rich.table import Table  # noqa: PLC0415  only the command line shows tables
+
+    result = Table("level", "manifest", "now", "answers", "refused", "")
+    result.title, result.title_justify = "Utility", "left"
+    for point in report.points:
+        cells = (f"{point.manifest:.2f}", str(point.live or "-"), str(point.answers), str(point.refused))
+        result.add_row(f"{point.level:.2f}", *cells, "drifted" if point.drifted else "")
+    return result

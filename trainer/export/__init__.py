@@ -1,0 +1,1 @@
+"""Trained protectors as ONNX graphs."""

@@ -1,0 +1,1 @@
+"""How each shipped artifact is made, and the demo."""

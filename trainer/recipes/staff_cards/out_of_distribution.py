@@ -1,0 +1,197 @@
+"""What the default protector does to pictures that are not like those it has learned from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from trainer.sandbox.drawing.cards import CARD_VIEW, TASKS, TEXTS, draw_card
+from trainer.sandbox.drawing.portraits import read_portraits
+from trainer.sandbox.drawing.scenes import draw_scene
+from trainer.sandbox.vision.card_model import CARDS
+from trainer.sandbox.vision.local_model import to_tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from langchain_vpp.image_protector import ImageProtector
+    from trainer.sandbox.drawing.cards import Card
+    from trainer.sandbox.vision.local_model import LocalVisionModel
+
+_STREAM: Final = 105
+"""Second word of a drawing's seed."""
+_GREY: Final = 128
+_STANDS_OUT: Final = 30
+"""Grey levels from mid-grey, which stands for nothing."""
+_MOST: Final = 0.2
+"""Share of a part's box that may stand out before it counts as shown."""
+_FRAME: Final = (640, 448)
+"""Of a picture that a card fills in part."""
+_PAGE: Final = (800, 1040)
+
+
+class Seen(NamedTuple):
+    """What is to be seen of one kind of picture."""
+
+    kind: str
+    pictures: int
+    stands_out: float
+    """Share of the pixels that are not the grey that stands for nothing, mean over the pictures."""
+    fields: float | None = None
+    """Share of the four fields that the local vision model reads, the picture turned back and cut to the card; ``None``
+    for what is no card."""
+    private: float | None = None
+    """Share of the cards on which more than a fifth of a name, a number, a birth date or a portrait is not grey."""
+
+
+@dataclass(frozen=True)
+class _Change:
+    """How a picture of a card is changed before it is protected, and back afterwards."""
+
+    kind: str
+    there: Callable[[Image.Image], Image.Image]
+    back: Callable[[Image.Image], Image.Image]
+
+
+def _scaled(factor: int) -> _Change:
+    size = (factor * CARD_VIEW[0], factor * CARD_VIEW[1])
+    return _Change(
+        f"staff card, {factor} times as large",
+        lambda image: image.resize(size, Image.Resampling.LANCZOS),
+        lambda image: image,
+    )
+
+
+def _turned(degrees: int) -> _Change:
+    return _Change(
+        f"staff card, turned by {degrees} degrees",
+        lambda image: image.rotate(degrees, expand=True),
+        lambda image: image.rotate(-degrees, expand=True),
+    )
+
+
+def _smaller(share: float) -> _Change:
+    size = (round(share * _FRAME[0]), round(share * _FRAME[1]))
+    left, top = ((whole - part) // 2 for whole, part in zip(_FRAME, size, strict=True))
+
+    def there(image: Image.Image) -> Image.Image:
+        around = Image.new("RGB", _FRAME, image.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0)))
+        around.paste(image.resize(size, Image.Resampling.LANCZOS), (left, top))
+        return around
+
+    return _Change(
+        f"staff card that takes {share:.0%} of each side",
+        there,
+        lambda image: image.crop((left, top, left + size[0], top + size[1])),
+    )
+
+
+_CHANGES: Final = (
+    _Change("staff card as in training", lambda image: image, lambda image: image),
+    _scaled(4),
+    _smaller(0.8),
+    _smaller(0.6),
+    _smaller(0.4),
+    _turned(90),
+    _turned(180),
+)
+
+
+def other_pictures(
+    faces: Path, protector: ImageProtector, vision: LocalVisionModel, *, count: int, seed: int
+) -> tuple[Seen, ...]:
+    """Protect cards that are larger, smaller or turned, and pictures of other things, and look at what is left.
+
+    Args:
+        faces: See :mod:`trainer.sandbox.drawing.portraits`; only those for tests are used.
+        protector: The default, at the level that is looked at.
+        vision: Reads the fields of cards.
+        count: Pictures of each kind.
+        seed: Of the drawings.
+
+    Raises:
+        DataError: If the portraits can't be used.
+    """
+    portraits = read_portraits(faces)["test"]
+    generators = [np.random.default_rng((seed, _STREAM, number)) for number in range(count)]
+    chosen = [portraits[int(each.integers(len(portraits)))] for each in generators]
+    opened = [portrait.open().convert("RGB") for portrait in chosen]
+    cards = [
+        draw_card(generator, face, portrait.attributes)
+        for generator, face, portrait in zip(generators, opened, chosen, strict=True)
+    ]
+    others = {
+        "portrait alone": opened,
+        "drawn scene": [draw_scene(generator)[0].resize((448, 448)) for generator in generators],
+        "page of words": [_page(card) for card in cards],
+    }
+    return (
+        *(_cards(change, cards, protector, vision) for change in _CHANGES),
+        *(
+            Seen(
+                kind,
+                count,
+                float(np.mean([_stands_out(protector.protect_image(image)).mean() for image in images])),
+            )
+            for kind, images in others.items()
+        ),
+    )
+
+
+def _cards(
+    change: _Change, cards: Sequence[Card], protector: ImageProtector, vision: LocalVisionModel
+) -> Seen:
+    shown = [
+        change.back(protector.protect_image(change.there(card.image))).resize(
+            CARD_VIEW, Image.Resampling.LANCZOS
+        )
+        for card in cards
+    ]
+    believed = vision.log_probabilities(torch.stack([to_tensor(image, CARDS.size) for image in shown]))
+    right = [
+        CARDS.choices[name][index] == card.labels[name]
+        for name in TASKS
+        for index, card in zip(believed[name].argmax(1).tolist(), cards, strict=True)
+    ]
+    given_away = [
+        any(part_shown(card, image, name) > _MOST for name in ("portrait", *TEXTS))
+        for card, image in zip(cards, shown, strict=True)
+    ]
+    out = [_stands_out(image).mean() for image in shown]
+    return Seen(
+        change.kind, len(cards), float(np.mean(out)), float(np.mean(right)), float(np.mean(given_away))
+    )
+
+
+def part_shown(card: Card, image: Image.Image, name: str) -> float:
+    """Share of the pixels of a part of a card that are told from the grey that stands for nothing.
+
+    Args:
+        card: As it was drawn.
+        image: Its picture, protected.
+        name: One of the card's boxes.
+    """
+    mask = Image.new("1", image.size)
+    ImageDraw.Draw(mask).polygon(card.outline(name), fill=1)
+    return float(_stands_out(image)[np.asarray(mask)].mean())
+
+
+def _stands_out(image: Image.Image) -> npt.NDArray[np.bool_]:
+    farthest: npt.NDArray[np.int_] = np.abs(np.asarray(image.convert("RGB"), dtype=int) - _GREY).max(axis=2)
+    return farthest > _STANDS_OUT
+
+
+def _page(card: Card) -> Image.Image:
+    """Lines of what stands on a card, as in a letter or on a screen."""
+    page = Image.new("RGB", _PAGE, "white")
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(22)
+    lines = [f"{name.capitalize()}: {text}" for name, text in {**card.texts, **card.labels}.items()]
+    for number in range(32):
+        pen.text((48, 32 + 30 * number), "   ".join(lines[number % 3 :: 3]), fill="black", font=font)
+    return page

@@ -1,0 +1,207 @@
+"""Who is on a card: portraits cut out of protected cards are looked at, searched for, and restored.
+
+The data set shows everybody once. Here everybody has two more cards, with other layouts, lights and places, and the
+attacker gets the portraits alone, cut out along corners that nobody knows who has only what a provider gets. Both cards
+show the same photograph, because FairFace has one of each person: that is easier than to know somebody by another one.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from trainer.attackers.classifier import AttackData, FreshClassifier, LabelledImages
+from trainer.evaluation.attack_suite import Audit, People, Words
+from trainer.evaluation.evaluate import UNTESTED
+from trainer.evaluation.results import OURS, Column, chance, judge
+from trainer.runtime.rng import keyed_generator
+from trainer.sandbox.drawing.cards import draw_card
+from trainer.sandbox.drawing.portraits import read_portraits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from langchain_vpp.engines import Engine
+    from trainer.evaluation.results import Reading, Report
+    from trainer.sandbox.drawing.drawn_data import Split
+    from trainer.sandbox.drawing.portraits import Portrait
+
+PEOPLE: Final[Mapping[Split, int]] = {"train": 600, "val": 100, "test": 490}
+"""How many people the attackers learn from, tune on and are judged by."""
+_SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
+_STREAM: Final = 106
+"""Second word of a drawing's seed."""
+_CARDS_EACH: Final = 2
+_LOOKED_AT: Final = 100
+"""People whose portraits say from which level on nothing is shown."""
+_LEVEL_STEPS: Final = 20
+_SIDE: Final = 64
+_WARM_EPOCHS: Final = 20
+"""Of the classifier that looks at what was restored."""
+
+
+class _Drawn(NamedTuple):
+    """A card as it is stored, and where its portrait is."""
+
+    file: bytes
+    outline: tuple[tuple[float, float], ...]
+    """As of :meth:`~trainer.sandbox.drawing.cards.Card.outline`."""
+
+
+def attack_portraits(
+    report: Report,
+    engine: Engine,
+    faces: Path,
+    attributes: Mapping[str, tuple[str, ...]],
+    *,
+    people: Mapping[Split, int] = PEOPLE,
+) -> Report:
+    """Add to an audit who is found, and what is restored of faces, at each of its levels.
+
+    Args:
+        report: The audit so far.
+        engine: The one that it is about.
+        faces: See :mod:`trainer.sandbox.drawing.portraits`.
+        attributes: Private attribute of the portraits -> its values.
+        people: How many of each split; as many as there are, if there are fewer.
+
+    Returns:
+        The report with :attr:`~trainer.evaluation.results.OperatingPoint.identity` and
+        :attr:`~trainer.evaluation.results.OperatingPoint.restored`, both about portraits alone.
+
+    Raises:
+        DataError: If the portraits can't be used.
+    """
+    seed = report.seed
+    portraits = {split: shown[: people[split]] for split, shown in read_portraits(faces).items()}
+    drawn = {split: _draw(shown, seed, split) for split, shown in portraits.items()}
+    labels = {split: _labels(shown, attributes) for split, shown in portraits.items()}
+    who = {
+        split: torch.arange(len(shown)).repeat_interleave(_CARDS_EACH) for split, shown in portraits.items()
+    }
+
+    def cut_out(change: Callable[[Image.Image], Image.Image]) -> AttackData:
+        return AttackData(
+            *(LabelledImages(_cut_out(drawn[split], change), labels[split]) for split in _SPLITS)
+        )
+
+    audit = Audit(("identity", "inversion"), People(**who), Words((), ()), who["test"])
+    originals = cut_out(lambda image: image)
+    prepared = audit.prepare(originals, generator=keyed_generator(seed, "portraits"))
+    classifier = FreshClassifier(attributes, side=_SIDE, warm_epochs=_WARM_EPOCHS)
+    scores = classifier.prepare(originals, generator=keyed_generator(seed, "restored portraits"))
+    known = (scores.predictions == labels["test"]).float().mean(dim=0).tolist()
+
+    def read(restored: Tensor) -> tuple[Reading, ...]:
+        predictions, truth = classifier.read(restored).argmax(dim=2), labels["test"]
+        columns = [
+            Column(
+                name,
+                (predictions[:, index] == truth[:, index]).float(),
+                truth[:, index],
+                chance(truth[:, index]),
+                known[index],
+            )
+            for index, name in enumerate(attributes)
+        ]
+        return judge(classifier.name, columns, who["test"], generator=keyed_generator(seed, "bootstrap"))[0]
+
+    points = []
+    for point in report.points:
+        if point.engine != OURS:
+            points.append(point)
+            continue
+        found = audit.attack(
+            cut_out(partial(engine.protect, level=point.level)),
+            generator=keyed_generator(seed, "portraits", point.level),
+        )
+        restored = found.restored
+        if restored is not None and found.reconstructions is not None:
+            restored = restored.model_copy(update={"attributes": read(found.reconstructions)})
+        points.append(point.model_copy(update={"identity": found.identity, "restored": restored}))
+    told = (
+        f"both on portraits alone, cut out of {_CARDS_EACH} further cards with the same photograph of each of "
+        f"{sum(map(len, portraits.values())):,} people"
+    )
+    tested = (UNTESTED["identity"], UNTESTED["inversion"])
+    return report.model_copy(
+        update={
+            "attacker": "; ".join((report.attacker, *audit.descriptions, told)),
+            "originals": report.originals.model_copy(update={"identity": prepared.identity}),
+            "points": tuple(points),
+            "not_tested": tuple(each for each in report.not_tested if each not in tested),
+        }
+    )
+
+
+def closing_level(engine: Engine, faces: Path, *, seed: int, people: int = _LOOKED_AT) -> float:
+    """The weakest level, in twentieths, from which on no portrait shows anything but one and the same colour.
+
+    Args:
+        engine: See :func:`attack_portraits`.
+        faces: Likewise; of these, portraits for validation are looked at.
+        seed: Of the drawings.
+        people: How many of them.
+
+    Returns:
+        The level; 1 if portraits show something at every level.
+
+    Raises:
+        DataError: If the portraits can't be used.
+    """
+    drawn = _draw(read_portraits(faces)["val"][:people], seed, "val")
+    for step in range(_LEVEL_STEPS, -1, -1):
+        if any(_shows_something(card, partial(engine.protect, level=step / _LEVEL_STEPS)) for card in drawn):
+            return min(step + 1, _LEVEL_STEPS) / _LEVEL_STEPS
+    return 0.0
+
+
+def _shows_something(card: _Drawn, change: Callable[[Image.Image], Image.Image]) -> bool:
+    """Whether the pixels of the portrait differ at all."""
+    image = change(Image.open(io.BytesIO(card.file)).convert("RGB"))
+    inside = Image.new("1", image.size)
+    ImageDraw.Draw(inside).polygon(card.outline, fill=1)
+    pixels = np.asarray(image)[np.asarray(inside)]
+    return bool((pixels != pixels[0]).any())
+
+
+def _draw(portraits: Sequence[Portrait], seed: int, split: Split) -> list[_Drawn]:
+    drawn = []
+    for number, portrait in enumerate(portraits):
+        face = portrait.open()
+        for card_number in range(_CARDS_EACH):
+            generator = np.random.default_rng((seed, _STREAM, _SPLITS.index(split), number, card_number))
+            card = draw_card(generator, face, portrait.attributes)
+            buffer = io.BytesIO()
+            card.image.save(buffer, "JPEG", quality=int(generator.integers(75, 96)))
+            drawn.append(_Drawn(buffer.getvalue(), card.outline("portrait")))
+    return drawn
+
+
+def _labels(portraits: Sequence[Portrait], attributes: Mapping[str, tuple[str, ...]]) -> Tensor:
+    """Class of every attribute, a row for each card."""
+    rows = [
+        [values.index(each.attributes[name]) for name, values in attributes.items()] for each in portraits
+    ]
+    return torch.tensor(rows).repeat_interleave(_CARDS_EACH, dim=0)
+
+
+def _cut_out(drawn: Sequence[_Drawn], change: Callable[[Image.Image], Image.Image]) -> Tensor:
+    """Portraits straightened and brought to one size, ``uint8 [N, 3, 64, 64]``."""
+    result = torch.empty((len(drawn), 3, _SIDE, _SIDE), dtype=torch.uint8)
+    for row, card in enumerate(drawn):
+        image = change(Image.open(io.BytesIO(card.file)).convert("RGB"))
+        top_left, top_right, bottom_right, bottom_left = card.outline
+        corners = (*top_left, *bottom_left, *bottom_right, *top_right)
+        large = image.transform(
+            (2 * _SIDE, 2 * _SIDE), Image.Transform.QUAD, corners, Image.Resampling.BILINEAR
+        )
+        result[row] = torch.from_numpy(np.array(large.reduce(2))).permute(2, 0, 1)
+    return result

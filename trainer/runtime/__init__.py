@@ -1,0 +1,1 @@
+"""Runtime services of learning: random generators, precision, cancellation."""

@@ -1,0 +1,478 @@
+"""Drawn scenes without real people: the sandbox's data set.
+
+A scene is 64 x 64 RGB: a person with five private attributes, who holds a sign, and a few balloons.
+Everything about the sign, the person's arms and the number of balloons is a task fact. Private and task
+signals share place and colour on purpose, so that neither a fixed mask nor a grey filter separates
+them: shirt and sign draw from one palette, their digits from one set of glyphs at one size, balloons
+have the colours of hair and skin, the sign colours have about the same luminance, and the skin tones do
+not.
+
+Every attribute is drawn uniformly and independently of all others.
+"""
+
+from __future__ import annotations
+
+import math
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from trainer.sandbox.drawing.drawn_data import Entry, write_data
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+SCENE_SIZE: Final = 64
+"""Width and height of a scene, pixels."""
+
+DIGITS: Final = tuple("0123456789")
+
+
+class Question(NamedTuple):
+    """A canonical question and the words that may answer it."""
+
+    text: str
+    choices: tuple[str, ...]
+
+
+PRIVATE_ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "hair": ("black", "blond", "red", "grey"),
+        "skin": ("light", "tan", "brown", "dark"),
+        "glasses": ("yes", "no"),
+        "build": ("slim", "average", "broad"),
+        "shirt_number": DIGITS,
+    }
+)
+"""Private attribute -> its values."""
+
+PRIVATE_QUESTIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "hair": "What colour is the person's hair?",
+        "skin": "What is the person's skin tone?",
+        "glasses": "Does the person wear glasses?",
+        "build": "What is the person's build?",
+        "shirt_number": "Which number is on the person's shirt?",
+    }
+)
+"""Private attribute -> its canonical question; the choices are those of :data:`PRIVATE_ATTRIBUTES`."""
+
+TASKS: Final[Mapping[str, Question]] = MappingProxyType(
+    {
+        "pose": Question(
+            "Which of the person's arms are raised, as seen in the picture?",
+            ("left", "right", "both", "none"),
+        ),
+        "sign_shape": Question("What shape is the sign?", ("circle", "square", "triangle", "diamond")),
+        "sign_colour": Question("What colour is the sign?", ("red", "orange", "green", "blue", "purple")),
+        "sign_digit": Question("Which digit is on the sign?", DIGITS),
+        "count": Question("How many balloons are there?", ("1", "2", "3", "4", "5")),
+    }
+)
+"""Task fact -> its canonical question and choices."""
+
+_SUPERSAMPLE: Final = 3
+
+_Point: TypeAlias = tuple[float, float]
+Colour: TypeAlias = tuple[int, int, int]
+
+_HAIR: Final[Mapping[str, Colour]] = {
+    "black": (36, 30, 34),
+    "blond": (232, 200, 98),
+    "red": (176, 66, 28),
+    "grey": (158, 160, 166),
+}
+_SKIN: Final[Mapping[str, Colour]] = {
+    "light": (250, 220, 196),
+    "tan": (222, 168, 124),
+    "brown": (164, 106, 68),
+    "dark": (92, 58, 42),
+}
+# About equal luminance: only chroma tells one sign from another.
+_SIGN: Final[Mapping[str, Colour]] = {
+    "red": (206, 40, 50),
+    "orange": (208, 108, 8),
+    "green": (22, 136, 58),
+    "blue": (38, 94, 214),
+    "purple": (146, 56, 182),
+}
+
+
+class _Polygon(NamedTuple):
+    """A sign's outline: unit corners, the length of the unit, the rim's share of it, the digit's place."""
+
+    corners: tuple[_Point, ...]
+    radius: float
+    rim: float
+    digit_drop: float = 0.0
+
+
+_POLYGONS: Final[Mapping[str, _Polygon]] = {
+    "square": _Polygon(((-1, -1), (1, -1), (1, 1), (-1, 1)), 8.4, 1.2),
+    "diamond": _Polygon(((0, -1), (1, 0), (0, 1), (-1, 0)), 12.2, 1.6),
+    "triangle": _Polygon(((0, -1.1), (1, 0.8), (-1, 0.8)), 12.6, 2.2, 2.0),
+}
+_TORSO_HALF_WIDTH: Final[Mapping[str, float]] = {"slim": 6.6, "average": 9.6, "broad": 13.2}
+_RAISED: Final[Mapping[str, tuple[bool, bool]]] = {
+    "left": (True, False),
+    "right": (False, True),
+    "both": (True, True),
+    "none": (False, False),
+}
+
+# Strokes of each digit in a box 4 wide and 6 high, origin at its top left.
+_GLYPHS: Final[Mapping[str, tuple[tuple[_Point, ...], ...]]] = {
+    "0": (
+        (
+            (2, 0),
+            (0.5, 0.8),
+            (0, 2.2),
+            (0, 3.8),
+            (0.5, 5.2),
+            (2, 6),
+            (3.5, 5.2),
+            (4, 3.8),
+            (4, 2.2),
+            (3.5, 0.8),
+            (2, 0),
+        ),
+    ),
+    "1": (((0.5, 1.4), (2.2, 0), (2.2, 6)), ((0.6, 6), (3.8, 6))),
+    "2": (((0, 1.4), (0.7, 0.3), (2, 0), (3.4, 0.4), (4, 1.6), (3.4, 2.9), (0, 6), (4, 6)),),
+    "3": (
+        ((0, 0.6), (1.4, 0), (3.2, 0.2), (3.8, 1.4), (3.2, 2.6), (1.6, 2.9)),
+        ((3.2, 2.9), (4, 4.3), (3.3, 5.6), (1.8, 6), (0, 5.4)),
+    ),
+    "4": (((3, 6), (3, 0), (0, 4.2), (4.2, 4.2)),),
+    "5": (((3.8, 0), (0.4, 0), (0.2, 2.7), (2, 2.3), (3.5, 2.9), (4, 4.2), (3.4, 5.5), (1.8, 6), (0, 5.4)),),
+    "6": (
+        (
+            (3.6, 0.3),
+            (1.8, 0.5),
+            (0.4, 2.2),
+            (0, 4),
+            (0.6, 5.6),
+            (2, 6),
+            (3.5, 5.5),
+            (4, 4.2),
+            (3.3, 3),
+            (1.9, 2.6),
+            (0.2, 3.6),
+        ),
+    ),
+    "7": (((0, 0), (4, 0), (1.5, 6)),),
+    "8": (
+        ((2, 2.8), (0.6, 2.2), (0.3, 1.1), (1, 0.1), (2, 0), (3, 0.1), (3.7, 1.1), (3.4, 2.2), (2, 2.8)),
+        ((2, 2.8), (0.5, 3.5), (0, 4.6), (0.7, 5.7), (2, 6), (3.3, 5.7), (4, 4.6), (3.5, 3.5), (2, 2.8)),
+    ),
+    "9": (
+        (
+            (0.4, 5.7),
+            (2.2, 5.5),
+            (3.6, 3.8),
+            (4, 2),
+            (3.4, 0.4),
+            (2, 0),
+            (0.5, 0.5),
+            (0, 1.8),
+            (0.7, 3),
+            (2.1, 3.4),
+            (3.8, 2.4),
+        ),
+    ),
+}
+
+
+class _Pen:
+    """Draws in scene pixels on the supersampled canvas."""
+
+    def __init__(self, image: Image.Image) -> None:
+        self._draw = ImageDraw.Draw(image)
+
+    def line(self, points: list[_Point], colour: Colour, width: float) -> None:
+        scaled = [(x * _SUPERSAMPLE, y * _SUPERSAMPLE) for x, y in points]
+        self._draw.line(scaled, fill=colour, width=round(width * _SUPERSAMPLE), joint="curve")
+
+    def limb(self, start: _Point, end: _Point, colour: Colour, width: float) -> None:
+        self.line([start, end], colour, width)
+        self.ellipse(end, (width / 2, width / 2), colour)
+
+    def ellipse(
+        self,
+        centre: _Point,
+        radii: _Point,
+        fill: Colour | None,
+        *,
+        outline: Colour | None = None,
+        width: float = 0,
+    ) -> None:
+        (x, y), (rx, ry) = centre, radii
+        box = [s * _SUPERSAMPLE for s in (x - rx, y - ry, x + rx, y + ry)]
+        self._draw.ellipse(box, fill=fill, outline=outline, width=round(width * _SUPERSAMPLE))
+
+    def polygon(self, points: list[_Point], fill: Colour) -> None:
+        self._draw.polygon([(x * _SUPERSAMPLE, y * _SUPERSAMPLE) for x, y in points], fill=fill)
+
+    def box(self, corners: tuple[float, float, float, float], fill: Colour, radius: float) -> None:
+        box = [s * _SUPERSAMPLE for s in corners]
+        self._draw.rounded_rectangle(box, radius=radius * _SUPERSAMPLE, fill=fill)
+
+    def arc(self, centre: _Point, radius: float, span: _Point, colour: Colour, width: float) -> None:
+        x, y = centre
+        box = [s * _SUPERSAMPLE for s in (x - radius, y - radius, x + radius, y + radius)]
+        self._draw.arc(box, *span, fill=colour, width=round(width * _SUPERSAMPLE))
+
+    def digit(self, digit: str, centre: _Point, height: float) -> None:
+        unit = height / 6
+        left, top = centre[0] - 2 * unit, centre[1] - 3 * unit
+        for stroke in _GLYPHS[digit]:
+            self.line([(left + x * unit, top + y * unit) for x, y in stroke], (255, 255, 255), 1.7)
+
+
+def draw_scene(generator: np.random.Generator) -> tuple[Image.Image, dict[str, str]]:
+    """Draw one scene.
+
+    Args:
+        generator: Source of all randomness; the same state gives the same pixels.
+
+    Returns:
+        The picture, RGB, :data:`SCENE_SIZE` square, and its labels: one of the choices for each key of
+        :data:`PRIVATE_ATTRIBUTES` and :data:`TASKS`.
+    """
+    labels = {name: pick(generator, choices) for name, choices in PRIVATE_ATTRIBUTES.items()}
+    labels |= {name: pick(generator, task.choices) for name, task in TASKS.items()}
+    canvas = _background(generator)
+    pen = _Pen(canvas)
+    body = _Body(generator, labels)
+    sign = _place_sign(generator, body)
+    body.draw(pen, generator)
+    _draw_balloons(generator, pen, int(labels["count"]), [*body.obstacles(), (*sign, 12.5)])
+    _draw_sign(generator, pen, labels, sign)
+    return _light(generator, canvas.reduce(_SUPERSAMPLE)), labels
+
+
+def make_data(
+    out: Path,
+    *,
+    train: int,
+    val: int,
+    test: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write a drawn data set: ``data.jsonl`` and ``images/*.png``.
+
+    Arguments and errors are those of :func:`~trainer.sandbox.drawing.drawn_data.write_data`.
+    """
+    write_data(
+        out,
+        lambda generator, _, __: _entry(*draw_scene(generator)),
+        sizes={"train": train, "val": val, "test": test},
+        seed=seed,
+        suffix=".png",
+        progress=progress,
+    )
+
+
+def _entry(image: Image.Image, labels: Mapping[str, str]) -> Entry:
+    tasks = [
+        {"question": task.text, "answer": labels[key], "choices": task.choices} for key, task in TASKS.items()
+    ]
+    return Entry(image, {"tasks": tasks, "private": {key: labels[key] for key in PRIVATE_ATTRIBUTES}})
+
+
+def pick(generator: np.random.Generator, choices: Sequence[str]) -> str:
+    """Draw one of the choices, each as likely."""
+    return choices[int(generator.integers(len(choices)))]
+
+
+def shade(colour: Colour, factor: float) -> Colour:
+    """Make a colour lighter or darker."""
+    red, green, blue = (min(255, max(0, round(channel * factor))) for channel in colour)
+    return red, green, blue
+
+
+def _any_colour(generator: np.random.Generator, low: int, high: int) -> Colour:
+    red, green, blue = generator.integers(low, high, 3).tolist()
+    return red, green, blue
+
+
+def _background(generator: np.random.Generator) -> Image.Image:
+    corners = generator.uniform(90, 235, (2, 2, 3)) * 0.5 + generator.uniform(90, 235, (1, 1, 3)) * 0.5
+    side = SCENE_SIZE * _SUPERSAMPLE
+    image = Image.fromarray(corners.astype(np.uint8)).resize((side, side), Image.Resampling.BILINEAR)
+    pen = _Pen(image)
+    texture = int(generator.integers(4))
+    tone = shade(tuple(corners[0, 0].astype(int).tolist()), float(generator.uniform(0.82, 1.15)))
+    if texture == 1:  # stripes
+        step, slope = generator.uniform(7, 14), generator.uniform(-20, 20)
+        for x in np.arange(-20, SCENE_SIZE + 20, step).tolist():
+            pen.line([(x, 0), (x + slope, SCENE_SIZE)], tone, 1.5)
+    elif texture == 2:  # floor
+        pen.box((-4, float(generator.uniform(44, 58)), SCENE_SIZE + 4, SCENE_SIZE + 4), tone, 0)
+    elif texture == 3:  # wall panels
+        for left, top in generator.uniform(-6, 56, (3, 2)).tolist():
+            pen.box((left, top, left + 14, top + 18), tone, 1)
+    for _ in range(int(generator.integers(4))):
+        ends = generator.uniform(0, SCENE_SIZE, 4).tolist()
+        pen.line([(ends[0], ends[1]), (ends[2], ends[3])], _any_colour(generator, 70, 230), 0.8)
+    return image
+
+
+class _Body:
+    """Where the person's parts are, in scene pixels."""
+
+    def __init__(self, generator: np.random.Generator, labels: Mapping[str, str]) -> None:
+        self.labels = labels
+        self.scale = scale = float(generator.uniform(0.93, 1.08))
+        self.head = (float(generator.uniform(26, 38)), float(generator.uniform(12, 15.5)))
+        x, y = self.head
+        self.half_width = _TORSO_HALF_WIDTH[labels["build"]] * scale
+        self.shoulders = y + 10.5 * scale
+        self.hips = y + 32 * scale
+        self.number = (x, y + 18.5 * scale)
+        reach = self.half_width + 4.5 * scale
+        self.hands: list[_Point] = []
+        for side, raised in zip((-1, 1), _RAISED[labels["pose"]], strict=True):
+            jitter = generator.uniform(-1.5, 1.5, 2).tolist()
+            rise = -9.0 if raised else 28.0
+            out = max(reach, 13.0 * scale) + 2 if raised else reach
+            self.hands.append((x + side * out + jitter[0], y + rise * scale + jitter[1]))
+
+    def arm(self, side: int) -> tuple[_Point, _Point]:
+        """Shoulder and hand; ``side`` is 0 for the picture's left, 1 for its right."""
+        sign = 2 * side - 1
+        return (self.head[0] + sign * (self.half_width - 1.2), self.shoulders + 2.6), self.hands[side]
+
+    def obstacles(self) -> list[tuple[float, float, float]]:
+        """Circles (x, y, radius) that a balloon must not touch, else an attribute could be hidden."""
+        (x, y), scale = self.head, self.scale
+        circles = [(x, y - 1, 10.5 * scale)]
+        for part in np.linspace(self.shoulders + 3, self.hips - 3, 4).tolist():
+            circles += [
+                (x - self.half_width / 2, part, self.half_width / 2),
+                (x + self.half_width / 2, part, self.half_width / 2),
+            ]
+        for side in (0, 1):
+            (x0, y0), (x1, y1) = self.arm(side)
+            circles += [(x0 + (x1 - x0) * t, y0 + (y1 - y0) * t, 2.8) for t in (0.25, 0.5, 0.75, 1.0)]
+        return circles
+
+    def draw(self, pen: _Pen, generator: np.random.Generator) -> None:
+        (x, y), scale, width = self.head, self.scale, self.half_width
+        skin = shade(_SKIN[self.labels["skin"]], float(generator.uniform(0.96, 1.04)))
+        hair = shade(_HAIR[self.labels["hair"]], float(generator.uniform(0.93, 1.07)))
+        shirt = shade(
+            _SIGN[pick(generator, TASKS["sign_colour"].choices)], float(generator.uniform(0.85, 1.1))
+        )
+        trousers = _any_colour(generator, 40, 110)
+        if generator.random() < 0.5:  # long hair falls behind the shoulders
+            pen.box((x - 9 * scale, y - 4 * scale, x + 9 * scale, y + 11 * scale), hair, 4)
+        for side in (-1, 1):
+            leg = x + side * width * 0.5
+            pen.box((leg - width * 0.42, self.hips - 2, leg + width * 0.42, SCENE_SIZE + 9), trousers, 1)
+        pen.box((x - 2.6 * scale, y + 6 * scale, x + 2.6 * scale, self.shoulders + 2), shade(skin, 0.9), 0)
+        for side in (0, 1):
+            shoulder, hand = self.arm(side)
+            pen.limb(shoulder, hand, shade(shirt, 0.82), 4.4 * scale)
+            pen.ellipse(hand, (2.7 * scale, 2.7 * scale), skin)
+        pen.box((x - width, self.shoulders, x + width, self.hips), shirt, 3.5)
+        pen.digit(self.labels["shirt_number"], self.number, 10.5 * scale)
+        self._draw_head(pen, generator, skin, hair)
+
+    def _draw_head(self, pen: _Pen, generator: np.random.Generator, skin: Colour, hair: Colour) -> None:
+        (x, y), scale = self.head, self.scale
+        pen.ellipse((x, y - 1.2 * scale), (8.9 * scale, 9.2 * scale), hair)
+        pen.ellipse((x, y + 0.9 * scale), (7.5 * scale, 7.9 * scale), skin)
+        # The fringe: a cap of hair over the forehead.
+        pen.arc((x, y - 0.6 * scale), 8.4 * scale, (200, 340), hair, 3.2 * scale)
+        ink: Colour = (24, 22, 30)
+        for side in (-1, 1):
+            eye = (x + side * 3.3 * scale, y + 0.8 * scale)
+            pen.ellipse(eye, (1.35, 1.35), (248, 248, 248))
+            pen.ellipse(eye, (0.8, 0.8), ink)
+            if self.labels["glasses"] == "yes":
+                pen.ellipse(eye, (3.0 * scale, 2.9 * scale), None, outline=ink, width=1)
+        if self.labels["glasses"] == "yes":
+            pen.line([(x - 7.4 * scale, y + 0.2), (x - 6 * scale, y + 0.6)], ink, 1)
+            pen.line([(x + 7.4 * scale, y + 0.2), (x + 6 * scale, y + 0.6)], ink, 1)
+        mouth = float(generator.uniform(1.4, 2.4))
+        pen.arc((x, y + 4.2 * scale), mouth, (20, 160), shade(skin, 0.55), 0.8)
+
+
+def _place_sign(generator: np.random.Generator, body: _Body) -> _Point:
+    """Held in a hand at the left or right, or in front of the belly: always partly over the body."""
+    place = int(generator.integers(3))
+    dx, dy = generator.uniform(-2, 2), generator.uniform(-2, 2)
+    if place == 2:
+        x, y = body.head[0] + 3 * dx, body.number[1] + 18.5 * body.scale + dy / 2
+    else:
+        hand = body.hands[place]
+        least = 18.5 * body.scale  # keeps the head and the number free
+        side = 2 * place - 1
+        x, y = body.head[0] + side * max(abs(hand[0] - body.head[0]) + 1, least), hand[1] + dy
+    return min(max(x, 9.5), SCENE_SIZE - 9.5), min(max(y, 10.5), SCENE_SIZE - 9.5)
+
+
+def _draw_sign(generator: np.random.Generator, pen: _Pen, labels: Mapping[str, str], centre: _Point) -> None:
+    colour = shade(_SIGN[labels["sign_colour"]], float(generator.uniform(0.88, 1.1)))
+    size, turn = float(generator.uniform(0.95, 1.05)), float(generator.uniform(-0.12, 0.12))
+    rim: Colour = (250, 250, 250) if generator.random() < 0.5 else (30, 30, 36)
+    x, y = centre
+    digit = centre
+    if labels["sign_shape"] == "circle":
+        pen.ellipse(centre, (9.6 * size, 9.6 * size), rim)
+        pen.ellipse(centre, (8.4 * size, 8.4 * size), colour)
+    else:
+        shape = _POLYGONS[labels["sign_shape"]]
+        digit = (x, y + shape.digit_drop)
+        cosine, sine = math.cos(turn), math.sin(turn)
+        for fill, radius in ((rim, shape.radius * size), (colour, shape.radius * size - shape.rim)):
+            turned = [(a * cosine - b * sine, a * sine + b * cosine) for a, b in shape.corners]
+            pen.polygon([(x + radius * a, y + radius * b) for a, b in turned], fill)
+    pen.digit(labels["sign_digit"], digit, 10.2 * size)
+
+
+def _draw_balloons(
+    generator: np.random.Generator, pen: _Pen, count: int, obstacles: list[tuple[float, float, float]]
+) -> None:
+    palette = [*_HAIR.values(), *_SKIN.values()]
+    points = generator.uniform(4.6, SCENE_SIZE - 5.0, (240, 2))
+    clearance = np.full(len(points), np.inf)
+
+    for circle in obstacles:
+        clearance = np.minimum(clearance, _distance(points, *circle))
+    for _ in range(count):
+        radius = float(generator.uniform(3.4, 4.2))
+        enough = clearance > radius + 1
+        # The first that is free; in a crowded scene the one with the most room.
+        best = int(enough.argmax()) if enough.any() else int(clearance.argmax())
+        x, y = points[best].tolist()
+        colour = shade(palette[int(generator.integers(len(palette)))], float(generator.uniform(0.9, 1.1)))
+        pen.line([(x, y + radius), (x + float(generator.uniform(-1, 1)), y + radius + 3)], (60, 60, 60), 0.5)
+        pen.ellipse((x, y), (radius * 0.9, radius), colour, outline=shade(colour, 0.55), width=0.7)
+        pen.ellipse((x - 1.1, y - 1.3), (0.7, 0.9), (255, 255, 255))
+        clearance = np.minimum(clearance, _distance(points, x, y, radius))
+
+
+def _distance(points: npt.NDArray[np.float64], x: float, y: float, radius: float) -> npt.NDArray[np.float64]:
+    """Distance of points, shape ``[n, 2]``, from the rim of a circle; negative inside it."""
+    return np.asarray(np.hypot(points[:, 0] - x, points[:, 1] - y) - radius, dtype=np.float64)
+
+
+def _light(generator: np.random.Generator, image: Image.Image) -> Image.Image:
+    """Vary the light: a gain, a faint gradient and a little sensor noise."""
+    ramp = np.linspace(-1, 1, SCENE_SIZE, dtype=np.float32)
+    slope_x, slope_y = generator.uniform(-0.06, 0.06, 2).astype(np.float32)
+    gain = (
+        np.float32(generator.uniform(0.9, 1.06))
+        + slope_x * ramp[None, :, None]
+        + slope_y * ramp[:, None, None]
+    )
+    noise = generator.standard_normal((SCENE_SIZE, SCENE_SIZE, 1), dtype=np.float32) * np.float32(2)
+    pixels = np.asarray(image, dtype=np.float32) * gain + noise
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))

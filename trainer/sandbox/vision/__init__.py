@@ -1,0 +1,1 @@
+"""Small local vision models that stand in for a chat model."""

@@ -1,0 +1,128 @@
+"""The privacy assessor: a white-box classifier of the private attributes, always retrained against the protector."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from trainer.algorithms.vqa_network import Reader, question_vectors
+from trainer.training.validation import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from langchain_vpp.network.protector import Protector
+
+
+class Assessor(nn.Module):
+    """Reads every private attribute from protected images, knowing the level at which they were protected.
+
+    Args:
+        attributes: Private attributes and their classes.
+        network: One that has learned to read them from originals already, in place of a new
+            :class:`~trainer.algorithms.vqa_network.Reader`: maps images ``[B, 3, H, W]`` in [0, 1] to logits ``[B, K]`` of
+            each attribute. It is not told the level. What a new one can't learn from the data set, a face on a card
+            say, the protector is not made to hide.
+        learning_rate: For AdamW.
+
+    Attributes:
+        attributes: The same.
+        has_learned: Whether a network was given; it then needs no lessons on originals.
+        learning_rate: The same.
+    """
+
+    allowed: Tensor
+
+    def __init__(
+        self,
+        attributes: Mapping[str, tuple[str, ...]],
+        network: nn.Module | None = None,
+        *,
+        learning_rate: float = 1e-3,
+    ) -> None:
+        super().__init__()
+        self.attributes, self.learning_rate = dict(attributes), learning_rate
+        self.has_learned = network is not None
+        sizes = torch.tensor([len(classes) for classes in attributes.values()])
+        self._widest = int(sizes.max())
+        self.reader: nn.Module = (
+            Reader(question_vectors(tuple(attributes)), self._widest, conditioned=True)
+            if network is None
+            else network
+        )
+        self.register_buffer("allowed", torch.arange(self._widest) < sizes[:, None])
+
+    def forward(self, images: Tensor, level: Tensor) -> Tensor:
+        """Logits, shape ``[B, A, K]`` with ``-inf`` for classes it lacks. Images in [0, 1], level ``[B]``."""
+        if self.has_learned:
+            each = [
+                nn.functional.pad(read, (0, self._widest - read.shape[1])) for read in self.reader(images)
+            ]
+            logits = torch.stack(each, dim=1)
+        else:
+            logits = self.reader(images, level)
+        return logits.masked_fill(~self.allowed, -math.inf)
+
+    def loss(self, images: Tensor, level: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy on images whose labels (``[B, A]``) are known; ``-1`` marks an unlabelled attribute."""
+        logits = self(images, level)
+        return nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-1)
+
+    def learn(
+        self, optimizer: torch.optim.Optimizer, images: Tensor, level: Tensor, labels: Tensor
+    ) -> Tensor:
+        """Take one step on images whose labels are known, and return the loss; see :meth:`loss`."""
+        self.train()
+        loss = self.loss(images, level, labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.parameters(), 1.0)
+        optimizer.step()
+        return loss.detach()
+
+
+@torch.no_grad()
+def as_assessed(
+    protector: Protector, images: Tensor, level: Tensor, *, originals: float, generator: torch.Generator
+) -> Tensor:
+    """Images as they arrive, for an assessor to learn from: protected ones, and some originals among them.
+
+    Args:
+        protector: The network as it stands.
+        images: In [0, 1], shape ``[B, 3, H, W]``.
+        level: Network levels, shape ``[B]``.
+        originals: Share of the images that are left as they are, in [0, 1].
+        generator: Says which.
+    """
+    protected = protector.at_network_level(images, level)
+    left = torch.rand(len(images), generator=generator) < originals
+    return encode(torch.where(left[:, None, None, None], images, protected))[1].float() / 255
+
+
+def privacy_loss(logits: Tensor, *, pull: float = 0.1) -> Tensor:
+    r"""How far posteriors are from uninformative.
+
+    .. math:: L_p = \frac1A \sum_a \Bigl(1 + \frac{1}{\log K_a}
+        \bigl(\sum_k p_{ak} \log p_{ak} + c\,\mathrm{KL}(U \,\|\, p_a)\bigr)\Bigr)
+
+    The entropy of the assessor's posterior needs no labels and does not reward confident *wrong* answers, which a
+    retrained attacker would simply invert. Its gradient vanishes where the assessor is certain, so that a strong one
+    would stop the protector from learning; a little of the divergence from uniform, whose gradient does not, pulls it
+    on.
+
+    Args:
+        logits: Shape ``[B, A, K]``, ``-inf`` for classes that an attribute does not have.
+        pull: :math:`c`, not negative.
+
+    Returns:
+        Loss per image, shape ``[B]``: 0 where every posterior is uniform; at most 1 without the pull.
+    """
+    finite = logits.isfinite()
+    classes = finite.sum(dim=-1).clamp(min=2)
+    log_posterior = logits.log_softmax(dim=-1).masked_fill(~finite, 0.0)
+    negative_entropy = (log_posterior.exp() * log_posterior).sum(dim=-1)
+    divergence = -log_posterior.sum(dim=-1) / classes - classes.log()
+    return (1 + (negative_entropy + pull * divergence) / classes.log()).mean(dim=-1)

@@ -1,0 +1,145 @@
+"""Settings of a training run."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from langchain_vpp.network.protector import ProtectorConfig
+from trainer.runtime.precision import Precision  # noqa: TC001  pydantic reads it
+
+
+class ZerothOrderConfig(BaseModel):
+    """Tuned settings of a zeroth-order estimator in place of its own defaults (``None``).
+
+    Meanings are those of :mod:`trainer.algorithms.zeroth_order`; each estimator takes only its own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cell: int | None = Field(None, ge=1)
+    """Side of a cell of the code in pixels; must divide the sides of the images."""
+    radius: float | None = Field(None, gt=0)
+    directions: int | None = Field(None, ge=1)
+    images: int | None = Field(None, ge=1)
+    radius_decay: float | None = Field(None, ge=0)
+    gain: float | None = Field(None, gt=0)
+    gain_decay: float | None = Field(None, ge=0)
+    offset: float | None = Field(None, ge=0)
+    momentum: float | None = Field(None, ge=0, lt=1)
+    perturbation: Literal["segmented", "rademacher"] | None = None
+    memory: int | None = Field(None, ge=0)
+    memory_decay: float | None = Field(None, gt=0, le=1)
+
+
+_PER_IMAGE: Final = frozenset({"cell", "radius"})
+_SHARED: Final = _PER_IMAGE | {"directions", "images"}
+_SPSA: Final = _SHARED | {"radius_decay", "gain", "gain_decay", "offset", "perturbation"}
+_ZEROTH_ORDER: Final = {
+    "zo-image": _PER_IMAGE,
+    "zo-code": _PER_IMAGE,
+    "spsa": _SPSA,
+    "spsa-gc": _SPSA | {"momentum"},
+    "rgf": _SHARED | {"memory", "memory_decay"},
+}
+
+
+class TrainerConfig(BaseModel):
+    """Everything that decides the outcome of a run, next to the chat model and the data set.
+
+    Defaults are those that were measured in ``trainer/README.md``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(0, ge=0, lt=2**31)
+    protector: ProtectorConfig = ProtectorConfig()
+
+    steps: int = Field(1500, ge=1)
+    """Protector steps."""
+    batch: int = Field(32, ge=2, le=1024)
+    """Images per protector step."""
+    learning_rate: float = Field(4e-3, gt=0)
+    """Peak for the protector; 20 steps of warm-up, then cosine."""
+    averaging: float = Field(0.98, ge=0, lt=1)
+    """Decay of the exponential moving average of the weights that becomes the artifact."""
+    fidelity: float = Field(1.0, ge=0)
+    """Weight of the mean squared pixel change, scaled by one minus the level."""
+
+    plainness: float = Field(0.5, ge=0)
+    """Weight of the mean distance of a pixel from mid-grey, scaled by the level."""
+
+    reopening: float = Field(0.0, ge=0)
+    """Weight of what stands out from grey by more than under the protector that training starts from, mean over pixels.
+
+    What that one hid and the assessor does not look for, words say, would be shown again by a gradient that wants other
+    words shown. Hiding more is free. Says nothing where training starts from new weights.
+    """
+
+    assessor_steps: int = Field(3, ge=1)
+    """Steps of the assessor in every step, each on a protected batch of its own, so that it keeps up."""
+    assessor_originals: float = Field(0.0, ge=0, le=1)
+    """Share of the pictures in those of its own batches that the assessor sees unprotected. Where nearly everything is
+    hidden from the start, it would otherwise forget what it looks for, and say the same of every picture."""
+
+    precision: Precision = "auto"
+    """Arithmetic of the convolutions; ``auto`` takes bfloat16 where the processor computes in it (twice as fast)."""
+
+    scalarisation: Literal["weighted_sum", "smooth_tchebycheff", "upgrad", "mgda"] = "weighted_sum"
+    """How utility and privacy become one step; the last two aggregate their gradients (extra ``pareto``)."""
+    estimator: Literal["student", "zo-image", "zo-code", "spsa", "spsa-gc", "rgf", "none"] = "student"
+    """Where utility gradients come from; ``none`` asks nothing to learn from: fidelity alone, the baseline."""
+    zeroth_order: ZerothOrderConfig = ZerothOrderConfig()
+    student_steps: int = Field(2, ge=1)
+    student_batch: int = Field(32, ge=4)
+    history_capacity: int = Field(10_000, ge=1)
+    query_choice: Literal["critical", "disagreement", "uniform"] = "critical"
+    """Which of a batch's (image, question) pairs the student asks about."""
+    replay: Literal["critical", "uniform"] = "critical"
+    """Which records of its history the student sees more often, and keeps."""
+    criticality: Literal["loss", "disagreement", "uncertainty"] = "loss"
+    """How critical a record is: by the student's loss, its disagreement with the answer, or its own uncertainty."""
+    criticality_half_life: int | None = Field(None, ge=1)
+    """Later records after which a record's criticality counts half."""
+    pretraining_steps: int = Field(600, ge=0)
+    """Steps on the labelled images for the student and as many for the assessor; they cost no query."""
+    quiet: float = Field(0.1, ge=0, lt=1)
+    """Share of the steps before the first query, so that no nearly unprotected image is sent."""
+    validation: float = Field(0.1, ge=0, lt=1)
+    """Share of the query budget kept for measuring fronts on the validation split, whatever the estimator."""
+    validations: int = Field(0, ge=0)
+    """Fronts measured on the way, evenly spaced, which share that budget; the best of all becomes the artifact."""
+    patience: int | None = Field(None, ge=1)
+    """Stop after so many of them in a row without a larger hypervolume."""
+
+    max_queries: int = Field(2000, ge=0)
+    max_cost: float | None = Field(None, gt=0)
+    """US dollars; needs a price."""
+    price: tuple[float, float] | None = None
+    """US dollars per million input and output tokens."""
+    access: Literal["logprobs", "labels"] = "labels"
+    max_concurrency: int = Field(8, ge=1, le=256)
+    questions_per_call: int = Field(1, ge=1, le=64)
+    """Most questions about one picture in one request; with ``labels`` only."""
+    requests_per_second: float | None = Field(None, gt=0)
+    store_images: bool = True
+    """Keep protected pictures in the ledger. Without them a resumed student starts with an empty history."""
+    checkpoint_every: int = Field(50, ge=1)
+    """Steps between checkpoints."""
+    licence: str = ""
+    """Of the artifact's weights, for its manifest."""
+    attribution: str = ""
+    """Who made the data that they were trained on, for the manifest; many licences ask for it."""
+    tensorboard: bool = False
+    """Write metrics for TensorBoard too (extra ``tensorboard``)."""
+
+    @model_validator(mode="after")
+    def _settings_fit_together(self) -> Self:
+        given = {name for name, value in self.zeroth_order if value is not None}
+        foreign = sorted(given - _ZEROTH_ORDER.get(self.estimator, frozenset()))
+        if foreign:
+            raise ValueError(f"zeroth_order: the estimator {self.estimator!r} has no {', '.join(foreign)}")
+        if self.patience is not None and not self.validations:
+            raise ValueError("patience needs validations")
+        return self

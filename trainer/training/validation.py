@@ -1,0 +1,147 @@
+"""How utility is measured on the validation split: alike when training states it in a manifest, and ever after."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from langchain_vpp.images.codec import decode_image, encode_image
+from trainer.data.dataset import answer_space, as_image, as_tensor, references
+from trainer.oracle.ledger import Query
+from trainer.oracle.scoring import chosen
+from trainer.runtime.rng import keyed_generator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from langchain_vpp.network.protector import Protector
+    from trainer.algorithms.surrogate import AnswerSpace
+    from trainer.data.dataset import Dataset
+    from trainer.oracle.ledger import Answer
+
+
+def options(space: AnswerSpace, question: int) -> tuple[str, ...]:
+    """What a question may be answered."""
+    return tuple(
+        answer for answer, allowed in zip(space.answers, space.candidates[question], strict=True) if allowed
+    )
+
+
+def as_query(space: AnswerSpace, image: bytes, question: int) -> Query:
+    """Put a question about an encoded picture."""
+    return Query(image, space.questions[question], options(space, question))
+
+
+def is_right(space: AnswerSpace, answer: Answer, question: int, reference: int) -> float:
+    """1 if an answer names the reference answer, else 0."""
+    allowed = options(space, question)
+    index = chosen(answer.text, allowed)
+    return float(index is not None and allowed[index] == space.answers[reference])
+
+
+def encode(protected: Tensor) -> tuple[list[bytes], Tensor]:
+    """Encode images as they are sent, and return them also as they arrive, ``uint8`` of the same shape."""
+    encoded = [encode_image(as_image(image)) for image in protected]
+    return encoded, torch.stack([as_tensor(decode_image(each)) for each in encoded])
+
+
+class Scores(NamedTuple):
+    """What the answers at one level are worth."""
+
+    right: Tensor
+    """1 or 0, shape ``[N]``; NaN where an answer is lost."""
+    chance: Tensor
+    """What a guess gets right, shape ``[N]``; NaN where an answer is lost."""
+
+    @property
+    def answers(self) -> int:
+        """How many there are."""
+        return int(self.right.isfinite().sum())
+
+    @property
+    def floor(self) -> float:
+        """Mean of what guesses get right; 0 without an answer."""
+        return float(self.chance.nanmean()) if self.answers else 0.0
+
+    def scaled(self, accuracy: float) -> float:
+        """Map an accuracy to 0 at the floor and 1 where every answer is right."""
+        return (accuracy - self.floor) / (1 - self.floor)
+
+    @property
+    def utility(self) -> float:
+        """Scaled share of right answers; 0 without an answer."""
+        return self.scaled(float(self.right.nanmean())) if self.answers else 0.0
+
+
+class Validation(NamedTuple):
+    """The validation split, as training sees it."""
+
+    space: AnswerSpace
+    images: Tensor
+    """``uint8``, shape ``[N, 3, H, W]``."""
+    labels: Tensor
+    """Classes of the private attributes, shape ``[N, A]``."""
+    references: Tensor
+    """Index of the reference answer to each question, ``[N, Q]``; ``-1`` where it can't be asked."""
+
+    @classmethod
+    def of(cls, dataset: Dataset, working_resolution: int) -> Validation:
+        """Load the split.
+
+        Raises:
+            DataError: If an image can't be read.
+        """
+        examples, space = dataset.split("val"), answer_space(dataset)
+        return cls(
+            space,
+            dataset.pixels(examples, working_resolution),
+            dataset.labels(examples),
+            references(examples, space),
+        )
+
+    def pairs(self, count: int, *, seed: int) -> Tensor:
+        """Draw (image, question) pairs, the same for every level and every front of a run.
+
+        Args:
+            count: How many; a smaller number gives the first of a larger one's.
+            seed: Of the run.
+
+        Returns:
+            Rows of the split and of the questions, shape ``[N, 2]``; fewer than ``count`` if there are no more.
+        """
+        pairs = (self.references >= 0).nonzero()
+        return pairs[torch.randperm(len(pairs), generator=keyed_generator(seed, "front", 0))[:count]]
+
+    def queries(self, protector: Protector, level: float, pairs: Tensor) -> list[Query]:
+        """Protect the pictures of some pairs and put the questions."""
+        with torch.no_grad():
+            protected = protector(self.images[pairs[:, 0]].float() / 255, torch.full((len(pairs),), level))
+        return [
+            as_query(self.space, image, int(question))
+            for image, question in zip(encode(protected)[0], pairs[:, 1], strict=True)
+        ]
+
+    def leak(self, predicted: Tensor) -> float:
+        """Accuracy of an attacker, mean over the attributes: 0 where guesses get, 1 when all is read.
+
+        Args:
+            predicted: Classes, shape ``[N, A]``.
+        """
+        accuracy = (predicted == self.labels).float().mean(dim=0)
+        chance = torch.stack(
+            [torch.bincount(column[column >= 0]).max() / (column >= 0).sum() for column in self.labels.T]
+        )
+        return float(((accuracy - chance) / (1 - chance)).mean())
+
+    def score(self, pairs: Tensor, answers: Sequence[Answer | None]) -> Scores:
+        """Judge the answers to some pairs; ``None`` is one that is lost."""
+        right, chance = [], []
+        for (row, question), answer in zip(pairs.tolist(), answers, strict=True):
+            reference = int(self.references[row, question])
+            right.append(math.nan if answer is None else is_right(self.space, answer, question, reference))
+            chance.append(math.nan if answer is None else 1 / len(options(self.space, question)))
+        return Scores(torch.tensor(right), torch.tensor(chance))
