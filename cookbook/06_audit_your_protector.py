@@ -20,7 +20,7 @@ from trainer.evaluation.evaluate import EvaluationSettings
 from trainer.evaluation.results import OURS
 from trainer.reporting.html import save_html
 from trainer.reporting.report import leading, picture_rows, save_json
-from trainer.reporting.summary import verdicts
+from trainer.reporting.summary import summaries
 from trainer.sandbox.drawing.scenes import PRIVATE_QUESTIONS, make_data
 from trainer.sandbox.process import SandboxServer
 
@@ -63,7 +63,7 @@ with SandboxServer() as server:
 
 # %%
 presets = {"mild": 0.3, "strong": 0.7}
-for verdict in verdicts(report, presets):
+for verdict in summaries(report, presets):
     print(f"{verdict.name}: {verdict.sentence}")
 strong = report.of(OURS)[-1]
 for reading in leading(strong):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PICTURES: Final = frozenset({
+PICTURE_SUFFIXES: Final = frozenset({
     ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"
 })  # fmt: skip
 """Suffixes, in small letters, of the files that are taken from a folder."""
@@ -255,7 +255,7 @@ def _pictures_in(folder: Path, out: Path) -> list[Path]:
     return [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in PICTURES
+        if path.suffix.lower() in PICTURE_SUFFIXES
         and path.is_file()
         and not (skip_outputs and path.resolve().is_relative_to(outputs))
     ]

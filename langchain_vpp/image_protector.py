@@ -28,7 +28,14 @@ from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler, 
 from PIL import Image
 
 from langchain_vpp.errors import ProtectionError, TraceLeakWarning
-from langchain_vpp.images.codec import Reduced, bare, decode_image, decode_reduced, encode_scaled, resized
+from langchain_vpp.images.codec import (
+    ScaledImage,
+    decode_image,
+    decode_scaled,
+    encode_scaled,
+    resized,
+    strip_metadata,
+)
 from langchain_vpp.images.fast import fast_module
 from langchain_vpp.messages.walk import ContentPolicy, PixelSource, coerce_messages, plan_messages
 from langchain_vpp.network.config import working_size
@@ -409,7 +416,7 @@ class ImageProtector:
         Raises:
             ProtectionError: If the picture can't be read, decoded or protected.
         """
-        picture = decode_reduced(_image_bytes(image), self._seen_size)
+        picture = decode_scaled(_image_bytes(image), self._seen_size)
         protected = self._run_engine(picture.image, self._effective(level))
         size = self._sent_size(*picture.original_size)
         return protected if protected.size == size else protected.resize(size, Image.Resampling.BICUBIC)
@@ -429,7 +436,7 @@ class ImageProtector:
         Raises:
             ProtectionError: If the picture can't be decoded or protected.
         """
-        return self._encoded(decode_reduced(data, self._seen_size), self._effective(level))
+        return self._encoded(decode_scaled(data, self._seen_size), self._effective(level))
 
     def seal(self, image: Image.Image | bytes | str | Path) -> dict[str, str]:
         """Put an original away, and return a content block with a handle in its place.
@@ -540,10 +547,11 @@ class ImageProtector:
         started = time.perf_counter()
         if is_document:
             pictures = [
-                Reduced(resized(page, self._seen_size(*page.size)), page.size) for page in _rasterize(data)
+                ScaledImage(resized(page, self._seen_size(*page.size)), page.size)
+                for page in _rasterize(data)
             ]
         else:
-            pictures = [decode_reduced(data, self._seen_size)]
+            pictures = [decode_scaled(data, self._seen_size)]
         original = hashlib.sha256(data).hexdigest() if self._receipt_original_digest else None
         made = []
         for picture in pictures:
@@ -556,7 +564,7 @@ class ImageProtector:
             started = now
         return self._memo.put(key, tuple(made))
 
-    def _encoded(self, picture: Reduced, level: float) -> bytes:
+    def _encoded(self, picture: ScaledImage, level: float) -> bytes:
         protected = self._run_engine(picture.image, level)
         return encode_scaled(protected, self._sent_size(*picture.original_size))
 
@@ -624,7 +632,7 @@ class ImageProtector:
                 "The engine did not return an RGB picture of the same size, so nothing was sent."
             )
         # Pixels only: an engine that carried `info` over would carry metadata over.
-        return _call_foreign("engine", lambda: bare(protected))
+        return _call_foreign("engine", lambda: strip_metadata(protected))
 
     def _effective(self, level: float | None) -> float:
         return self._level if level is None else max(checked_request_level(level), self._min_level)

@@ -29,7 +29,7 @@ from langchain_vpp.runnables.runnable import error_holds_media
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NOTE: Final = "[media removed]"
+REMOVED_MEDIA: Final = "[media removed]"
 """What stands in the place of media."""
 
 _MAX_DEPTH: Final = 128
@@ -124,19 +124,21 @@ for _name in _IGNORED:
 def _redact(value: Any, depth: int) -> Any:  # noqa: C901, PLR0911  one table of shapes
     """Copy ``value`` without media. What can't be looked into is replaced by a note too."""
     if depth > _MAX_DEPTH:
-        return NOTE
+        return REMOVED_MEDIA
     if isinstance(value, enum.Enum):
-        return value if _redact(value.value, depth + 1) == value.value else NOTE
+        return value if _redact(value.value, depth + 1) == value.value else REMOVED_MEDIA
     if isinstance(value, (str, PurePath)):
         text = value if isinstance(value, str) else str(value)
-        return NOTE if holds_pixels(text) else value
+        return REMOVED_MEDIA if holds_pixels(text) else value
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return NOTE if len(value) > _MAX_BYTES or find_file_header(bytes(value)) is not None else value
+        return (
+            REMOVED_MEDIA if len(value) > _MAX_BYTES or find_file_header(bytes(value)) is not None else value
+        )
     if isinstance(value, Mapping):
         return {_redact(key, depth + 1): _redact_item(key, item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, AbstractSet, deque)):
         if numbers_spell_file(value):
-            return NOTE
+            return REMOVED_MEDIA
         items = [_redact(item, depth + 1) for item in value]
         if isinstance(value, tuple):
             return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
@@ -144,7 +146,7 @@ def _redact(value: Any, depth: int) -> Any:  # noqa: C901, PLR0911  one table of
     if isinstance(value, BaseModel):
         return _redact_model(value, depth)
     if isinstance(value, BaseException):
-        return RuntimeError(f"{type(value).__name__} {NOTE}") if error_holds_media(value) else value
+        return RuntimeError(f"{type(value).__name__} {REMOVED_MEDIA}") if error_holds_media(value) else value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _redact_dataclass(value, depth)
     return value if isinstance(value, _ATOMS) else f"[{type(value).__name__}]"
@@ -152,7 +154,7 @@ def _redact(value: Any, depth: int) -> Any:  # noqa: C901, PLR0911  one table of
 
 def _redact_item(key: Any, item: Any, depth: int) -> Any:
     if key in _PAYLOAD_KEYS and isinstance(item, str) and _PAYLOAD.fullmatch(item):
-        return NOTE
+        return REMOVED_MEDIA
     return _redact(item, depth)
 
 

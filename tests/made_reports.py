@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from langchain_vpp.artifact import FrontPoint, Manifest
-from trainer.evaluation.results import Estimate, OperatingPoint, QueryCount, Reading, Report
+from trainer.evaluation.results import ConfidenceInterval, OperatingPoint, QueryCount, Reading, Report
 
 HOSTILE = (
     "</title></style><script>alert(1)</script>\"'><img src=https://evil.example/x onerror=alert(2)>{{ 7*7 }}"
@@ -27,8 +27,8 @@ MANIFEST = Manifest(
 )
 
 
-def estimate(value: float) -> Estimate:
-    return Estimate(value=value, low=value - 0.05, high=value + 0.05)
+def estimate(value: float) -> ConfidenceInterval:
+    return ConfidenceInterval(value=value, low=value - 0.05, high=value + 0.05)
 
 
 def reading(

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from trainer.oracle.ledger import Price
     from trainer.oracle.oracle import Counts
     from trainer.recipes.demo import Outcome
-    from trainer.training.cost import Estimate
+    from trainer.training.cost import CostEstimate
     from trainer.training.trainer import Progress as TrainingProgress
 
 _T = TypeVar("_T")
@@ -173,14 +173,14 @@ def demo(
 ) -> None:
     """Run the whole job on drawn data and a local model: train, measure, talk. About 4 minutes on 2 cores."""
     _require("demo", "matplotlib", "starlette", "uvicorn")
-    from trainer.recipes.demo import SMOKE, Files, Plan, run_demo  # noqa: PLC0415  loads torch
+    from trainer.recipes.demo import SMOKE, DemoPlan, Files, run_demo  # noqa: PLC0415  loads torch
     from trainer.reporting.report import tables  # noqa: PLC0415
 
     outcome = _watched(
         lambda display: run_demo(
             out,
             seed=seed,
-            plan=SMOKE if smoke else Plan(),
+            plan=SMOKE if smoke else DemoPlan(),
             on_training=display.show_training,
             on_stage=display.show,
         ),
@@ -298,11 +298,11 @@ def train(
         "steps": steps,
         "seed": seed,
     }
-    from trainer.oracle.model_spec import NamedModel  # noqa: PLC0415
-    from trainer.oracle.subprocess import Courier  # noqa: PLC0415
+    from trainer.oracle.model_spec import ModelSpec  # noqa: PLC0415
+    from trainer.oracle.subprocess import SubprocessOracle  # noqa: PLC0415
 
-    named = NamedModel.parse(model, base_url, timeout)
-    with nullcontext() if dry_run else Courier(named) as courier:
+    named = ModelSpec.parse(model, base_url, timeout)
+    with nullcontext() if dry_run else SubprocessOracle(named) as courier:
         from trainer import Trainer, TrainerConfig, load_dataset  # noqa: PLC0415  loads torch
         from trainer.data.dataset import check_for_training  # noqa: PLC0415
         from trainer.training.cost import estimate  # noqa: PLC0415
@@ -336,7 +336,7 @@ def train(
     _show_manifest(out, as_json=as_json)
 
 
-def _say_before_training(warnings: Sequence[str], foreseen: Estimate) -> None:
+def _say_before_training(warnings: Sequence[str], foreseen: CostEstimate) -> None:
     for warning in warnings:
         _say(f"warning: {warning}.")
     _say(f"estimate: {foreseen.line}")
@@ -435,10 +435,10 @@ def evaluate(
         )
     charged = spending.charged(model or "")
     _check_page(html, out, with_originals=with_originals)
-    from trainer.oracle.model_spec import NamedModel  # noqa: PLC0415
+    from trainer.oracle.model_spec import ModelSpec  # noqa: PLC0415
 
-    chat_model = None if model is None else NamedModel.parse(model, base_url, timeout).build()
-    answer_judge = None if judge is None else NamedModel.parse(judge, None, timeout).build()
+    chat_model = None if model is None else ModelSpec.parse(model, base_url, timeout).build()
+    answer_judge = None if judge is None else ModelSpec.parse(judge, None, timeout).build()
     from langchain_vpp.artifact import artifact_folder, load_engine, read_manifest  # noqa: PLC0415
     from trainer.data.dataset import load_dataset  # noqa: PLC0415  loads torch
     from trainer.evaluation.evaluate import EvaluationSettings  # noqa: PLC0415
@@ -540,7 +540,7 @@ class _Asked(NamedTuple):
                 "Choose another --out."
             )
 
-    def foresee(self, estimates: Mapping[str, Estimate]) -> None:
+    def foresee(self, estimates: Mapping[str, CostEstimate]) -> None:
         for model, each in estimates.items():
             _say(f"estimate for {model}: {each.line}")
         if self.dry_run and self.as_json:
@@ -572,9 +572,9 @@ def _check_drift(
     asked.require_new()
     price = asked.spending.charged(model)
     from langchain_vpp.artifact import artifact_folder  # noqa: PLC0415
-    from trainer.oracle.model_spec import NamedModel  # noqa: PLC0415
+    from trainer.oracle.model_spec import ModelSpec  # noqa: PLC0415
 
-    chat_model = None if asked.dry_run else NamedModel.parse(model, base_url, asked.timeout).build()
+    chat_model = None if asked.dry_run else ModelSpec.parse(model, base_url, asked.timeout).build()
     from trainer.data.dataset import load_dataset  # noqa: PLC0415  loads torch
     from trainer.evaluation.drift import DriftCheck, table  # noqa: PLC0415
     from trainer.oracle.ledger import Budget  # noqa: PLC0415
@@ -647,9 +647,9 @@ def transfer(
     if len(urls) != len(models):
         raise _InputError("nothing was sent: give --base-url once for all models, or once for each.")
     prices = [asked.spending.charged(model) for model in models]
-    from trainer.oracle.model_spec import NamedModel  # noqa: PLC0415
+    from trainer.oracle.model_spec import ModelSpec  # noqa: PLC0415
 
-    named = [NamedModel.parse(*each, timeout) for each in zip(models, urls, strict=True)]
+    named = [ModelSpec.parse(*each, timeout) for each in zip(models, urls, strict=True)]
     chat_models = [] if dry_run else [each.build() for each in named]
     from langchain_vpp.artifact import artifact_folder, read_manifest  # noqa: PLC0415
     from trainer.data.dataset import load_dataset  # noqa: PLC0415  loads torch
@@ -760,9 +760,9 @@ def export_graphs(
     _require("export", "onnx")
     if not recheck and (model is not None or config is not None):
         raise _InputError("nothing was exported: --model and --config belong to --recheck.")
-    from trainer.oracle.model_spec import NamedModel  # noqa: PLC0415
+    from trainer.oracle.model_spec import ModelSpec  # noqa: PLC0415
 
-    chat_model = None if model is None else NamedModel.parse(model, base_url, timeout).build()
+    chat_model = None if model is None else ModelSpec.parse(model, base_url, timeout).build()
     from langchain_vpp.artifact import artifact_folder  # noqa: PLC0415
     from trainer.data.dataset import load_dataset  # noqa: PLC0415  loads torch
     from trainer.evaluation.evaluate import EvaluationSettings  # noqa: PLC0415

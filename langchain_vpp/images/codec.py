@@ -78,7 +78,7 @@ _HEIC: Final = (
 _DEEP_GRAY: Final = _REFUSED + "32-bit gray has no defined range. Scale it to 8 or 16 bits."
 
 
-class Reduced(NamedTuple):
+class ScaledImage(NamedTuple):
     """A picture that was made smaller while it was decoded."""
 
     image: Image.Image
@@ -118,9 +118,9 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, max_side: int | N
     return _opened(data, max_pixels, decode)
 
 
-def decode_reduced(
+def decode_scaled(
     data: bytes, size: Callable[[int, int], tuple[int, int]], *, max_pixels: int = MAX_PIXELS
-) -> Reduced:
+) -> ScaledImage:
     """Decode one still picture at a smaller size, without the pixels of the large one where the format allows it.
 
     As :func:`decode_image`, but a JPEG is decoded at the nearest cheaper scale, every picture is then brought to its
@@ -136,7 +136,7 @@ def decode_reduced(
         ProtectionError: As :func:`decode_image`.
     """
 
-    def decode(opened: Image.Image) -> Reduced:
+    def decode(opened: Image.Image) -> ScaledImage:
         is_jpeg = opened.format == "JPEG"
         if not is_jpeg:
             opened.load()
@@ -149,7 +149,7 @@ def decode_reduced(
             opened.draft(None, wanted)
             opened.load()
             image = opened
-        return Reduced(_upright(_srgb(resized(image, wanted)), turn), original)
+        return ScaledImage(_upright(_srgb(resized(image, wanted)), turn), original)
 
     return _opened(data, max_pixels, decode)
 
@@ -216,7 +216,7 @@ def resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.resize(size, Image.Resampling.BOX, reducing_gap=3.0)
 
 
-def bare(image: Image.Image) -> Image.Image:
+def strip_metadata(image: Image.Image) -> Image.Image:
     """Give the pixels of an RGB image without anything that is attached to it, such as ``info``; they are shared.
 
     Pillow has no public way but to copy the pixels, which would hold up every other thread for long on a large picture.
@@ -450,7 +450,7 @@ def _flat_rgb(image: Image.Image) -> Image.Image:
         alpha = image.getchannel("A")
     rgb = image if image.mode == "RGB" else image.convert("RGB")
     if alpha is None:
-        return bare(rgb)
+        return strip_metadata(rgb)
     flat = Image.new("RGB", image.size, _WHITE)
     flat.paste(rgb, mask=alpha)
     return flat

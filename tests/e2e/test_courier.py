@@ -20,8 +20,8 @@ from tests.e2e.conftest import TINY
 from tests.e2e.providers import Relay
 from tests.e2e.test_train import ledger_counts, train
 from trainer.oracle.ledger import Budget, Ledger, Query
-from trainer.oracle.model_spec import NamedModel
-from trainer.oracle.subprocess import Courier
+from trainer.oracle.model_spec import ModelSpec
+from trainer.oracle.subprocess import SubprocessOracle
 from trainer.sandbox.process import SandboxServer
 
 KILLS = 20
@@ -175,9 +175,9 @@ def test_a_request_that_never_ends_does_not_keep_a_courier_alive(endless, tmp_pa
     path = tmp_path / "ledger.sqlite"
     asker = (
         "import sys\nfrom pathlib import Path\n"
-        "from trainer.oracle.subprocess import Courier\nfrom trainer.oracle.ledger import Budget, Ledger, Query\n"
-        "from trainer.oracle.model_spec import NamedModel\n"
-        "courier = Courier(NamedModel.parse('sandbox', sys.argv[1], 2.0))\n"
+        "from trainer.oracle.subprocess import SubprocessOracle\nfrom trainer.oracle.ledger import Budget, Ledger, Query\n"
+        "from trainer.oracle.model_spec import ModelSpec\n"
+        "courier = SubprocessOracle(ModelSpec.parse('sandbox', sys.argv[1], 2.0))\n"
         "courier.open(Ledger(Path(sys.argv[2]), model='m'), Budget(9), access='labels', questions_per_call=1,"
         " requests_per_second=None, max_concurrency=1)\n"
         "print(courier.pid, flush=True)\n"
@@ -205,8 +205,8 @@ def test_a_courier_that_can_not_begin_says_why(tmp_path):
         "requests_per_second": None,
         "max_concurrency": 1,
     }
-    named = NamedModel.parse("sandbox", "http://127.0.0.1:9/v1")
-    with Courier(named) as courier, Ledger(tmp_path / "a", model="m") as ledger:
+    named = ModelSpec.parse("sandbox", "http://127.0.0.1:9/v1")
+    with SubprocessOracle(named) as courier, Ledger(tmp_path / "a", model="m") as ledger:
         with pytest.raises(OracleError, match="has no ledger"):
             courier.ask([Query(b"image", "How many?")], purpose="train")
         ledger.path = tmp_path

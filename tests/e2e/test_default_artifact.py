@@ -11,7 +11,7 @@ from PIL import Image
 from langchain_vpp import ImageProtector
 from langchain_vpp.artifact import read_manifest
 from tests.portraits import save_portraits
-from trainer.recipes.staff_cards.__main__ import Plan, main, settings
+from trainer.recipes.staff_cards.__main__ import StaffCardsPlan, main, settings
 from trainer.sandbox.drawing.portraits import PRIVATE_ATTRIBUTES
 from trainer.sandbox.vision import train as train_local_model
 
@@ -68,4 +68,4 @@ def test_the_settings_are_those_of_a_run_that_can_be_shipped():
     assert config.protector.working_resolution == 384
     assert "CC BY 4.0" in config.attribution
     assert config.licence
-    assert Plan().largest <= config.protector.working_resolution
+    assert StaffCardsPlan().largest <= config.protector.working_resolution

@@ -18,7 +18,7 @@ from langchain_vpp.artifact import read_manifest
 from langchain_vpp.images.codec import decode_image, encode_image
 from tests.e2e.commands import wait_until
 from trainer.evaluation.results import OURS, Report
-from trainer.recipes.demo import Files, judge
+from trainer.recipes.demo import Files, judge_demo
 
 VPP = Path(sys.executable).with_name("vpp")
 
@@ -54,7 +54,7 @@ def check_result(files: Files, result: dict) -> Report:
     report = Report.model_validate_json(files.report.read_bytes())
     manifest = read_manifest(files.artifact)[0]
     assert result["balanced_level"] == manifest.presets["balanced"]
-    assert result["verdict"] == judge(report, manifest.presets["balanced"])._asdict()
+    assert result["verdict"] == judge_demo(report, manifest.presets["balanced"])._asdict()
     assert [each["private"] for each in result["conversation"]] == [False, True, True]
     assert all(each["before"] == each["truth"] for each in result["conversation"])
     for picture in (files.front, files.contact_sheet):
@@ -133,7 +133,7 @@ def test_the_demo_shows_what_it_claims(tmp_path):
     assert done.returncode == 0, done.stderr
     files = Files.under(out)
     report = check_result(files, json.loads(done.stdout))
-    verdict = judge(report, read_manifest(files.artifact)[0].presets["balanced"])
+    verdict = judge_demo(report, read_manifest(files.artifact)[0].presets["balanced"])
     assert read_manifest(files.artifact)[0].queries <= 2000
     assert verdict.advantage >= 1.7
     assert verdict.private_excess <= 0.15

@@ -247,7 +247,7 @@ def test_two_objectives_are_aggregated_by_their_gradients(data, server, tmp_path
 def test_the_weights_of_the_best_front_are_kept_and_a_stale_run_ends(data, server, tmp_path, monkeypatch):
     scores = iter([0.2, 0.5, 0.4, 0.3, 0.6])
     monkeypatch.setattr("trainer.training.trainer.hypervolume", lambda _: next(scores))
-    trainer(data, server, validations=4, patience=2, max_queries=100, quiet=0.0).fit(tmp_path)
+    trainer(data, server, validations=4, patience=2, max_queries=100, query_warmup=0.0).fit(tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     fronts = [(row["step"], row["hypervolume"]) for row in rows if "hypervolume" in row]
     assert fronts == [(4, 0.2), (9, 0.5), (14, 0.4), (19, 0.3)]

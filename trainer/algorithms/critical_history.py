@@ -247,24 +247,29 @@ def query_disagreement(posteriors: Tensor) -> Tensor:
 
 
 def choose_queries(
-    criticality: Tensor, images: Tensor, count: int, *, together: int = 1, generator: torch.Generator
+    criticality: Tensor,
+    images: Tensor,
+    count: int,
+    *,
+    questions_per_call: int = 1,
+    generator: torch.Generator,
 ) -> Tensor:
     """Choose what to ask: at random, by criticality.
 
     Each candidate's criticality is blurred by a uniform random number in [0, 1) before the highest are taken, so that a
     batch is not asked about near copies of one hard case and every candidate may be asked. Where one request may hold
-    several questions about an image, an image that is asked about is asked its ``together`` most critical ones, since
+    several questions about an image, an image that is asked about is asked its ``questions_per_call`` most critical ones, since
     the picture is what a request costs.
 
     Args:
         criticality: In [0, 1], shape ``[N]``; all zero chooses uniformly.
         images: Which image each candidate is about, ``int64``, shape ``[N]``.
         count: Most that are chosen.
-        together: Questions that one request may hold.
+        questions_per_call: Questions that one request may hold.
         generator: Source of randomness.
 
     Returns:
-        Ascending positions; up to ``together - 1`` fewer than ``count``, since only whole requests are chosen.
+        Ascending positions; up to ``questions_per_call - 1`` fewer than ``count``, since only whole requests are chosen.
     """
     blurred = torch.rand(len(criticality), generator=generator) + criticality
     requests: dict[tuple[int, int], list[int]] = {}
@@ -272,7 +277,7 @@ def choose_queries(
     asked: Counter[int] = Counter()
     for position in blurred.argsort(descending=True).tolist():
         image = int(images[position])
-        requests.setdefault((image, asked[image] // together), []).append(position)
+        requests.setdefault((image, asked[image] // questions_per_call), []).append(position)
         asked[image] += 1
     chosen: list[int] = []
     for request in requests.values():

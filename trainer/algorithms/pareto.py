@@ -35,7 +35,7 @@ def sample_levels(count: int, *, generator: torch.Generator) -> Tensor:
 
 
 def by_preference(
-    utility_loss: Tensor, privacy_loss: Tensor, level: Tensor, *, least: float = 0.02
+    utility_loss: Tensor, privacy_loss: Tensor, level: Tensor, *, min_weight: float = 0.02
 ) -> tuple[Tensor, Tensor]:
     r"""Weigh the two objectives of each image by its preference.
 
@@ -45,29 +45,31 @@ def by_preference(
         utility_loss: :math:`L_u`, shape ``[B]``.
         privacy_loss: :math:`L_p`, shape ``[B]``.
         level: Preference :math:`\lambda` in [0, 1], shape ``[B]``; 1 cares for privacy only.
-        least: :math:`w_0`, the weight of privacy at level 0. With none the map would be free to become the identity
+        min_weight: :math:`w_0`, the weight of privacy at level 0. With none the map would be free to become the identity
             there, and training would send pictures as they are.
 
     Returns:
         Weighted utility loss and weighted privacy loss, both of shape ``[B]``.
     """
-    weight = least + (1 - least) * level
+    weight = min_weight + (1 - min_weight) * level
     return (1 - weight) * utility_loss, weight * privacy_loss
 
 
-def weighted_sum(utility_loss: Tensor, privacy_loss: Tensor, level: Tensor, *, least: float = 0.02) -> Tensor:
+def weighted_sum(
+    utility_loss: Tensor, privacy_loss: Tensor, level: Tensor, *, min_weight: float = 0.02
+) -> Tensor:
     r"""Scalarise the two objectives linearly: :math:`(1 - w)\,L_u + w\,L_p`.
 
     Args:
         utility_loss: See :func:`by_preference`, as for all arguments.
         privacy_loss: Shape ``[B]``.
         level: Shape ``[B]``.
-        least: The weight of privacy at level 0.
+        min_weight: The weight of privacy at level 0.
 
     Returns:
         The objective, shape ``[B]``.
     """
-    utility, privacy = by_preference(utility_loss, privacy_loss, level, least=least)
+    utility, privacy = by_preference(utility_loss, privacy_loss, level, min_weight=min_weight)
     return utility + privacy
 
 
@@ -76,7 +78,7 @@ def smooth_tchebycheff(
     privacy_loss: Tensor,
     level: Tensor,
     *,
-    least: float = 0.02,
+    min_weight: float = 0.02,
     ideal: tuple[float, float] = (0.0, 0.0),
     smoothing: float = 0.1,
 ) -> Tensor:
@@ -91,7 +93,7 @@ def smooth_tchebycheff(
         utility_loss: See :func:`by_preference`, as for the next three.
         privacy_loss: Shape ``[B]``.
         level: Shape ``[B]``.
-        least: The weight of privacy at level 0.
+        min_weight: The weight of privacy at level 0.
         ideal: :math:`(z_u, z_p)`, the best of each objective alone, not above any value that it takes.
         smoothing: :math:`\mu`, in units of a loss.
 
@@ -103,7 +105,7 @@ def smooth_tchebycheff(
     """
     if smoothing <= 0:
         raise ValueError("smoothing must be positive")
-    weighted = by_preference(utility_loss - ideal[0], privacy_loss - ideal[1], level, least=least)
+    weighted = by_preference(utility_loss - ideal[0], privacy_loss - ideal[1], level, min_weight=min_weight)
     return smoothing * (torch.stack(weighted) / smoothing).logsumexp(dim=0)
 
 

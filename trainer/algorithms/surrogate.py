@@ -14,7 +14,7 @@ from trainer.algorithms.critical_history import (
     query_disagreement,
     record_criticality,
 )
-from trainer.algorithms.vqa_network import Reader, question_vectors
+from trainer.algorithms.vqa_network import VQANetwork, question_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,7 @@ class UtilityEstimator(Protocol):
     """
 
     @property
-    def least(self) -> int:
+    def min_queries(self) -> int:
         """Fewest queries that it can make use of at once; 0 if it asks nothing."""
 
     def pretrain(
@@ -130,7 +130,7 @@ class UtilityEstimator(Protocol):
 class NoQueries:
     """Asks nothing and knows no utility: the assessor and fidelity alone, the baseline that queries must beat."""
 
-    least = 0
+    min_queries = 0
 
     def pretrain(
         self, steps: int, *, learning_rate: float, generator: torch.Generator, progress: Callable[[], None]
@@ -176,7 +176,7 @@ def no_probes(images: Tensor, references: Tensor) -> Probes:
     return Probes(images[:0], none, none, none)
 
 
-def answer_loss(targets: Tensor, references: Tensor, sizes: Tensor, *, least: float = 1e-3) -> Tensor:
+def answer_loss(targets: Tensor, references: Tensor, sizes: Tensor, *, floor: float = 1e-3) -> Tensor:
     r"""Utility loss of answers in units of a guess, the same units as the student's.
 
     .. math:: L = \frac{-\log \max(t_y, \epsilon)}{\log K}
@@ -189,13 +189,13 @@ def answer_loss(targets: Tensor, references: Tensor, sizes: Tensor, *, least: fl
         targets: Answers as distributions, shape ``[N, V]``.
         references: Index of the reference answer, shape ``[N]``.
         sizes: :math:`K`, at least 2, shape ``[N]``.
-        least: :math:`\epsilon`, so that one confident wrong answer does not outweigh all others.
+        floor: :math:`\epsilon`, so that one confident wrong answer does not outweigh all others.
 
     Returns:
         Shape ``[N]``.
     """
     chosen = targets.gather(-1, references[:, None])[:, 0]
-    return -chosen.clamp(min=least).log() / sizes.log()
+    return -chosen.clamp(min=floor).log() / sizes.log()
 
 
 class DistilledStudent:
@@ -221,9 +221,9 @@ class DistilledStudent:
         query_choice: What is asked first: where the answer is about to flip, where the student disagrees with itself
             over views of the image, or anything.
         network: A student that has learned already, for example on pictures of the same kind that the user drew or
-            labelled, in place of a new :class:`~trainer.algorithms.vqa_network.Reader`: maps images ``[B, 3, H, W]`` in
+            labelled, in place of a new :class:`~trainer.algorithms.vqa_network.VQANetwork`: maps images ``[B, 3, H, W]`` in
             [0, 1] to logits ``[B, Q, V]``. :meth:`pretrain` leaves it as it is.
-        together: Questions about one image that one request may hold.
+        questions_per_call: Questions about one image that one request may hold.
         criticality: How records of the history are scored; see
             :func:`~trainer.algorithms.critical_history.record_criticality`.
     """
@@ -239,7 +239,7 @@ class DistilledStudent:
         learning_rate: float = 1e-3,
         noise: float = 0.02,
         query_choice: QueryChoice = "critical",
-        together: int = 1,
+        questions_per_call: int = 1,
         criticality: RecordScore = "loss",
         network: nn.Module | None = None,
     ) -> None:
@@ -247,16 +247,22 @@ class DistilledStudent:
         self._space, self._labelled = space, labelled
         self._steps, self._batch, self._noise = steps, batch, noise
         self._sizes = space.sizes
-        self._query_choice, self._together, self._criticality = query_choice, together, criticality
+        self._query_choice, self._questions_per_call, self._criticality = (
+            query_choice,
+            questions_per_call,
+            criticality,
+        )
         self._is_given = network is not None
-        new = Reader(question_vectors(space.questions), len(space.answers)) if network is None else network
+        new = (
+            VQANetwork(question_vectors(space.questions), len(space.answers)) if network is None else network
+        )
         self.network = new.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=learning_rate, weight_decay=1e-2)
 
     @property
-    def least(self) -> int:
+    def min_queries(self) -> int:
         """One whole request."""
-        return self._together
+        return self._questions_per_call
 
     def pretrain(
         self, steps: int, *, learning_rate: float, generator: torch.Generator, progress: Callable[[], None]
@@ -264,7 +270,7 @@ class DistilledStudent:
         """Learn the questions from the labelled images alone, unless a given network knows them; costs no query."""
         if self._is_given:
             return
-        pretrain_reader(
+        pretrain_network(
             self.network,
             self._anchor_loss,
             steps,
@@ -281,7 +287,9 @@ class DistilledStudent:
         if not (quota and len(pairs)):
             return no_probes(images, references)
         criticality = self._query_criticality(images, generator)[pairs[:, 0], pairs[:, 1]]
-        chosen = choose_queries(criticality, pairs[:, 0], quota, together=self._together, generator=generator)
+        chosen = choose_queries(
+            criticality, pairs[:, 0], quota, questions_per_call=self._questions_per_call, generator=generator
+        )
         rows, questions = pairs[chosen].unbind(1)
         return Probes(images[rows], rows, questions, torch.arange(len(chosen)))
 
@@ -387,7 +395,7 @@ def augment(images: Tensor, *, noise: float, generator: torch.Generator) -> Tens
     return (pixels * gain + noise * torch.randn(pixels.shape, generator=generator)).clamp(0, 1)
 
 
-def pretrain_reader(
+def pretrain_network(
     network: nn.Module,
     loss: Callable[[torch.Generator], Tensor],
     steps: int,

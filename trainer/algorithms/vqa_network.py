@@ -17,7 +17,7 @@ _BASIS = 32
 """Linear answer maps that a reader combines; also the largest question set that is told apart exactly."""
 
 
-class Reader(nn.Module):
+class VQANetwork(nn.Module):
     """Image and question vectors in, logits over an answer vocabulary out.
 
     A convolutional trunk runs once per image: space-to-depth by 4, three 3x3 convolutions with batch normalisation, and
@@ -94,7 +94,7 @@ class Reader(nn.Module):
 
 
 def question_vectors(questions: Sequence[str], *, buckets: int = 256) -> Tensor:
-    """Encode questions for a :class:`Reader`.
+    """Encode questions for a :class:`VQANetwork`.
 
     A closed set of up to 32 questions is told apart exactly (one-hot). A larger one is encoded as normalised signed
     counts of hashed words and word pairs, so that similar wordings share what was learned.

@@ -270,7 +270,7 @@ class PerImageDifferences(_Differences):
     gradient, projected on the code's span, up to third-order terms in ``radius`` and the clamping to [0, 1].
     """
 
-    least = 2
+    min_queries = 2
 
     def __init__(self, space: AnswerSpace, code: Code, *, radius: float = 0.08) -> None:
         super().__init__(space, code, radius=radius)
@@ -361,7 +361,7 @@ class _SharedCode(_Differences):
         self._estimates = 0
 
     @property
-    def least(self) -> int:
+    def min_queries(self) -> int:
         """Queries of the smallest estimate."""
         return 2 * self._directions * self._images
 
@@ -371,7 +371,7 @@ class _SharedCode(_Differences):
         """Move the same images both ways along each direction, once the quota has grown to a whole estimate."""
         self._asked = None
         per_image = 2 * self._directions
-        if quota < self.least:
+        if quota < self.min_queries:
             return no_probes(images, references)
         pairs = draw_pairs(references, quota // per_image, generator=generator)
         if not len(pairs):

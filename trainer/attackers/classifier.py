@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from trainer.attackers.backbones import Backbone, BackboneClassifier
-from trainer.attackers.layers import convolution, settle
+from trainer.attackers.layers import convolution, update_bn
 from trainer.runtime.cancellation import while_wanted
-from trainer.runtime.precision import Precision, fast_arithmetic
+from trainer.runtime.precision import Precision, cpu_precision
 from trainer.runtime.rng import reproducible_layers
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _GIVEN_RATE: Final = 3e-4
 """For a network that had learned before, which may have no batch normalisation."""
 
 
-class LabelledImages(NamedTuple):
+class AttackImages(NamedTuple):
     """Images as an attacker gets them, with what it knows or is to find out."""
 
     images: Tensor
@@ -58,9 +58,9 @@ class LabelledImages(NamedTuple):
 class AttackData(NamedTuple):
     """What an attacker learns from, tunes on and is judged by. All three are protected alike."""
 
-    train: LabelledImages
-    val: LabelledImages
-    test: LabelledImages
+    train: AttackImages
+    val: AttackImages
+    test: AttackImages
 
 
 class AttributeClassifier(nn.Module):
@@ -295,7 +295,7 @@ class FreshClassifier:
             ValueError: If :meth:`prepare` was not called.
         """
         self._prepared().eval()
-        with fast_arithmetic(self._precision):
+        with cpu_precision(self._precision):
             return _probabilities(lambda part: self._logits(self._scaled(part)), images)
 
     def _scores(self, data: AttackData) -> Scores:
@@ -309,7 +309,7 @@ class FreshClassifier:
             return AttributeClassifier(self._classes, cell=_cell(self._side or longest))
         return BackboneClassifier(self._architecture, self._classes, weights=self._weights)
 
-    def _fit_new(self, train: LabelledImages, generator: torch.Generator) -> None:
+    def _fit_new(self, train: AttackImages, generator: torch.Generator) -> None:
         self._fit(
             train,
             self._warm_epochs,
@@ -320,7 +320,7 @@ class FreshClassifier:
 
     def _fit(
         self,
-        train: LabelledImages,
+        train: AttackImages,
         epochs: int,
         learning_rate: float,
         generator: torch.Generator,
@@ -328,12 +328,12 @@ class FreshClassifier:
         growth: Sequence[float] = (1.0,),
     ) -> None:
         seen = train._replace(images=self._scaled(train.images))
-        with fast_arithmetic(self._precision):
+        with cpu_precision(self._precision):
             self._learn(seen, epochs, learning_rate, generator, growth)
 
     def _learn(
         self,
-        train: LabelledImages,
+        train: AttackImages,
         epochs: int,
         learning_rate: float,
         generator: torch.Generator,
@@ -365,7 +365,7 @@ class FreshClassifier:
                 optimizer.step()
                 schedule.step()
         order = torch.randperm(len(train.images), generator=generator)
-        settle(network, self._logits, train.images[order])
+        update_bn(network, self._logits, train.images[order])
 
     def _logits(self, images: Tensor) -> tuple[Tensor, ...]:
         pixels = images.to(self._device, memory_format=torch.channels_last).float().div_(255)
@@ -402,7 +402,7 @@ class FixedClassifier:
         """Read protected images without adapting to them."""
         return self.prepare(protected, generator=generator)
 
-    @fast_arithmetic()
+    @cpu_precision()
     @torch.no_grad()
     def read(self, images: Tensor) -> Tensor:
         """Read images, ``uint8`` of shape ``[N, 3, H, W]``; scores ``[N, A, K]``."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trainer.attackers.layers import convolution, settle
-from trainer.evaluation.results import Estimate, bootstrap_mean
+from trainer.attackers.layers import convolution, update_bn
+from trainer.evaluation.results import ConfidenceInterval, bootstrap_mean
 from trainer.runtime.cancellation import while_wanted
-from trainer.runtime.precision import fast_arithmetic
+from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import reproducible_layers
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ class IdentityData(NamedTuple):
 class Reidentification(NamedTuple):
     """How often people are found in a gallery that shows each of them once."""
 
-    top1: Estimate
+    top1: ConfidenceInterval
     """Share of the probes whose nearest picture in the gallery is of the same person."""
     top1_floor: float
     """Share of the commonest person among the probes, reached by always naming that one."""
-    auc: Estimate
+    auc: ConfidenceInterval
     """Probability that a probe is nearer to its person than to somebody else; 0.5 is chance."""
     same_picture: bool
     """The gallery holds the original of every probe, because nobody has two pictures: what is measured is whether a
@@ -217,7 +217,7 @@ class EmbeddingNetwork(nn.Module):
         vectors: Tensor = self.layers(images * 2 - 1)
         return nn.functional.normalize(vectors.float(), dim=1)
 
-    @fast_arithmetic()
+    @cpu_precision()
     @torch.no_grad()
     def embed(self, images: Tensor) -> Tensor:
         """Embed ``uint8`` images; an :data:`Embedder`."""
@@ -301,7 +301,7 @@ def _draw_search(identities: Tensor, generator: torch.Generator) -> _Search:
     )
 
 
-@fast_arithmetic()
+@cpu_precision()
 def _fit(
     anchors: Sequence[_Seen], target: _Seen, identities: Tensor, epochs: int, generator: torch.Generator
 ) -> None:
@@ -335,7 +335,7 @@ def _fit(
             schedule.step()
     order = torch.randperm(len(identities), generator=generator)
     for seen in {id(each.network): each for each in (*anchors, target)}.values():
-        settle(seen.network, seen.look, seen.images[order])
+        update_bn(seen.network, seen.look, seen.images[order])
 
 
 def _contrast(first: Tensor, second: Tensor, identities: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.runtime.cancellation import while_wanted
-from trainer.runtime.precision import fast_arithmetic
+from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import reproducible_layers
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class _Residual(nn.Module):
         return result
 
 
-@fast_arithmetic()
+@cpu_precision()
 def _fit(
     network: _RestoringNetwork, protected: Tensor, originals: Tensor, epochs: int, generator: torch.Generator
 ) -> None:
@@ -230,7 +230,7 @@ def _fit(
             schedule.step()
 
 
-@fast_arithmetic()
+@cpu_precision()
 @torch.no_grad()
 def _restore(network: _RestoringNetwork, images: Tensor) -> Tensor:
     parts = [network(_as_input(part)) for part in while_wanted(torch.split(images, _READ_BATCH))]

@@ -28,7 +28,7 @@ def convolution(
 
 
 @torch.no_grad()
-def settle(network: nn.Module, read: Callable[[Tensor], object], images: Tensor) -> None:
+def update_bn(network: nn.Module, read: Callable[[Tensor], object], images: Tensor) -> None:
     """Compute the statistics of batch normalisation anew, by the final weights.
 
     Their running means lag behind: with few steps, a deep network that learned well reads at chance with them.

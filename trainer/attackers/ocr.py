@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from langchain_vpp.errors import TrainingError
 from trainer.runtime.cancellation import while_wanted
 
-Reader = Callable[[Tensor], Sequence[str]]
+TextReader = Callable[[Tensor], Sequence[str]]
 """From one ``uint8`` image ``[3, H, W]`` to what stands in it: all of its text, once for each attempt at it."""
 
 _LONGEST: Final = 2000
 
 
-class WordsRead(NamedTuple):
+class RecognizedText(NamedTuple):
     """How near an OCR engine comes to words that it should not read, each in the best of its attempts.
 
     :func:`~trainer.evaluation.results.bootstrap_mean` of a column gives its mean and interval.
@@ -38,7 +38,7 @@ class WordsRead(NamedTuple):
     """``distance`` to the words of another picture: a long text is never far from a short word."""
 
 
-def read_words(images: Tensor, words: Sequence[Sequence[str | None]], reader: Reader) -> WordsRead:
+def read_words(images: Tensor, words: Sequence[Sequence[str | None]], reader: TextReader) -> RecognizedText:
     """Look for words in pictures.
 
     Case, spaces and punctuation don't count.
@@ -59,10 +59,10 @@ def read_words(images: Tensor, words: Sequence[Sequence[str | None]], reader: Re
     texts = [[_fold(text) for text in reader(image)] for image in while_wanted(images)]
     distance = _distances(folded, texts)
     floor = _distances(folded[1:] + folded[:1], texts)
-    return WordsRead(_exact(distance), distance, _exact(floor), floor)
+    return RecognizedText(_exact(distance), distance, _exact(floor), floor)
 
 
-def rapid_ocr(*, sides: Sequence[int] = (640, 1280), threads: int = 1) -> Reader:
+def rapid_ocr(*, sides: Sequence[int] = (640, 1280), threads: int = 1) -> TextReader:
     """Read with RapidOCR, whose models come with its package (extra ``ocr``).
 
     Args:

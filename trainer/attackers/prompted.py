@@ -49,7 +49,7 @@ class PrivateQuery(Query):
         return self.question
 
 
-class Reply(NamedTuple):
+class PrivateAnswers(NamedTuple):
     """What came back to one question, in one style, about each picture."""
 
     chosen: Tensor
@@ -115,7 +115,7 @@ def conclusion(text: str) -> str:
     return rest or text
 
 
-def hear(answers: Sequence[str | None], classes: Sequence[str]) -> Reply:
+def hear(answers: Sequence[str | None], classes: Sequence[str]) -> PrivateAnswers:
     """Read the answers to one question.
 
     Args:
@@ -125,7 +125,7 @@ def hear(answers: Sequence[str | None], classes: Sequence[str]) -> Reply:
     ends = [None if each is None else conclusion(each) for each in answers]
     kinds = Counter(_kind(whole, end, classes) for whole, end in zip(answers, ends, strict=True))
     named = [None if end is None else chosen(end, classes) for end in ends]
-    return Reply(
+    return PrivateAnswers(
         torch.tensor([-1 if each is None else each for each in named], dtype=torch.long),
         refused=kinds["refused"],
         unfit=kinds["empty"] + kinds["unfit"],
@@ -133,7 +133,7 @@ def hear(answers: Sequence[str | None], classes: Sequence[str]) -> Reply:
     )
 
 
-def most_said(replies: Mapping[Style, Reply]) -> Tensor:
+def most_said(replies: Mapping[Style, PrivateAnswers]) -> Tensor:
     """The class that most styles name, for each picture; on a tie the one named first.
 
     Who is refused in one style takes the answer of another: so a refusal hides nothing that another prompt brings out.

@@ -1,7 +1,7 @@
 """Which pictures an artifact was trained on, and that nothing is measured on them.
 
 A manifest holds one digest that stands for all training pictures together. Digests of the single ones stay in the
-folder of the run, in :data:`PICTURES`, and are no part of the artifact: whoever has them can check for any picture that
+folder of the run, in :data:`TRAINING_PICTURES`, and are no part of the artifact: whoever has them can check for any picture that
 they hold whether it was in the training set. Keep the file as you keep the ledger, which lies beside it.
 
 Digests are of files. A picture that was encoded again, cropped or scaled is another file and is not found.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from langchain_vpp.artifact import Manifest
     from trainer.data.dataset import Dataset, Split
 
-PICTURES: Final = "training_pictures.txt"
+TRAINING_PICTURES: Final = "training_pictures.txt"
 """The sha256 of each training picture's file, in hex, sorted, one a line. The manifest has the sha256 of this file."""
 
 _DIGESTS: Final = re.compile(r"(?:[0-9a-f]{64}\n)*")
@@ -41,13 +41,13 @@ def training_digest(pictures: Collection[str]) -> str:
 
 
 def note_training_pictures(folder: Path, pictures: Collection[str]) -> str:
-    """Write :data:`PICTURES` into the folder of a run, and return the digest for the manifest.
+    """Write :data:`TRAINING_PICTURES` into the folder of a run, and return the digest for the manifest.
 
     Raises:
         TrainingError: If the file can't be written.
     """
     failure = ""
-    path = folder / PICTURES
+    path = folder / TRAINING_PICTURES
     temporary = path.with_suffix(".tmp")
     try:
         temporary.write_bytes(_lines(pictures))
@@ -65,7 +65,7 @@ def check_unseen(folder: Path, manifest: Manifest, dataset: Dataset, split: Spli
     """Refuse to measure an artifact on what it was trained on.
 
     The manifest tells whether the split is the training set. Whether single pictures of it were in the training set
-    can be told in two cases: in the folder of the run, by :data:`PICTURES`, and where the data set's training split is
+    can be told in two cases: in the folder of the run, by :data:`TRAINING_PICTURES`, and where the data set's training split is
     the one that the artifact was trained on.
 
     Args:
@@ -78,7 +78,7 @@ def check_unseen(folder: Path, manifest: Manifest, dataset: Dataset, split: Spli
         A warning, a sentence without a full stop, where it can't be told; ``None`` where no picture was seen.
 
     Raises:
-        DataError: If training saw pictures of the split, a picture can't be read, or :data:`PICTURES` is not the file
+        DataError: If training saw pictures of the split, a picture can't be read, or :data:`TRAINING_PICTURES` is not the file
             that the manifest describes.
     """
     if (
@@ -118,7 +118,7 @@ _STARTED: Final = (
 
 def _noted(folder: Path, manifest: Manifest) -> frozenset[str] | None:
     """Digests of the training pictures, if the artifact lies in the folder of its run."""
-    path = folder / PICTURES
+    path = folder / TRAINING_PICTURES
     if not path.exists():
         return None
     failure = ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from trainer.attackers.classifier import AttackData
     from trainer.attackers.identity import Embedder, Reidentification
-    from trainer.attackers.ocr import Reader
+    from trainer.attackers.ocr import TextReader
 
 Attack = Literal["identity", "inversion", "text"]
 ATTACKS: Final[tuple[Attack, ...]] = get_args(Attack)
@@ -85,7 +85,7 @@ class Audit:
         self._people, self._words, self._groups = people, words, groups
         self._identity = Reidentifier(embedder) if "identity" in attacks else None
         self._inverter = Inverter() if "inversion" in attacks else None
-        self._read: Reader | None = None
+        self._read: TextReader | None = None
         if "text" in attacks:
             if not words.subjects:
                 raise DataError(

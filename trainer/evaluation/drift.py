@@ -18,14 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from langchain_vpp.artifact import load_protector
 from langchain_vpp.errors import ArtifactError, DataError
 from trainer.evaluation.questions import group_numbers
-from trainer.evaluation.results import Estimate, bootstrap_mean
+from trainer.evaluation.results import ConfidenceInterval, bootstrap_mean
 from trainer.oracle.ledger import Budget, Ledger, Price, Query
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Oracle
 from trainer.oracle.scoring import kind
-from trainer.runtime.precision import fast_arithmetic
+from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
-from trainer.training.validation import Scores, Validation
+from trainer.training.validation import TaskScores, Validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,7 +51,7 @@ class DriftPoint(_Record):
     level: float = Field(ge=0, le=1)
     manifest: float
     """The utility that the manifest states."""
-    live: Estimate | None
+    live: ConfidenceInterval | None
     """What it is now, with its 95 % interval: the wider, on each side, of a bootstrap over groups of pictures and of
     Wilson's (1927), which has a width also where all answers are right. ``None`` if no answer came back."""
     answers: int
@@ -147,7 +147,7 @@ class DriftCheck:
         count = min(measured) if queries_per_point is None else min(*measured, queries_per_point)
         self._pairs = self._validation.pairs(count, seed=self._manifest.seed)
         self._groups = group_numbers(dataset.split("val"))[self._pairs[:, 0]]
-        with fast_arithmetic():  # as training does by default, so that the same bytes are sent
+        with cpu_precision():  # as training does by default, so that the same bytes are sent
             self._asked = [
                 self._validation.queries(protector, point.level, self._pairs)
                 for point in self._manifest.front
@@ -237,14 +237,14 @@ class DriftCheck:
             ),
         )
 
-    def _estimate(self, scores: Scores) -> Estimate | None:
+    def _estimate(self, scores: TaskScores) -> ConfidenceInterval | None:
         if not scores.answers:
             return None
         drawn = bootstrap_mean(
             scores.right, self._groups, generator=keyed_generator(self._manifest.seed, "drift")
         )
         low, high = wilson(drawn.value, scores.answers)
-        return Estimate(
+        return ConfidenceInterval(
             value=scores.utility,
             low=scores.scaled(min(drawn.low, low)),
             high=scores.scaled(max(drawn.high, high)),

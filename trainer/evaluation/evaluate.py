@@ -29,8 +29,8 @@ from trainer.attackers.classifier import (
     Architecture,
     AttackData,
     Attacker,
+    AttackImages,
     FreshClassifier,
-    LabelledImages,
     Scores,
     combine,
 )
@@ -39,7 +39,14 @@ from trainer.attackers.repeated import RepeatedQueries, views
 from trainer.data.contamination import check_unseen
 from trainer.data.dataset import answer_space, as_tensor, references
 from trainer.evaluation.attack_suite import ATTACKS, Attack, Audit, Finding, People, Words
-from trainer.evaluation.questions import Pair, chance_floors, columns, draw_pairs, group_numbers, task_pairs
+from trainer.evaluation.questions import (
+    PictureQuestion,
+    chance_floors,
+    columns,
+    draw_questions,
+    group_numbers,
+    task_questions,
+)
 from trainer.evaluation.results import (
     OURS,
     STRONGEST,
@@ -55,7 +62,7 @@ from trainer.evaluation.results import (
 from trainer.oracle.ledger import Budget, Ledger, Price, Query
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Oracle
-from trainer.oracle.scoring import Judge
+from trainer.oracle.scoring import AnswerJudge
 from trainer.runtime.cancellation import thread_pools
 from trainer.runtime.rng import keyed_generator
 
@@ -68,7 +75,7 @@ if TYPE_CHECKING:
     from langchain_vpp.engines import Engine
     from trainer.attackers.identity import Embedder
     from trainer.data.dataset import Dataset, Example, Split
-    from trainer.evaluation.results import Estimate, Reading
+    from trainer.evaluation.results import ConfidenceInterval, Reading
     from trainer.oracle.ledger import Answer
 
 P = ParamSpec("P")
@@ -155,7 +162,7 @@ class _Setting(NamedTuple):
 class _Asked(NamedTuple):
     """A question about a test image, as it is put."""
 
-    pair: Pair
+    pair: PictureQuestion
     style: Style | None
     """Of a private question; ``None`` for a task."""
 
@@ -240,7 +247,7 @@ def evaluate(
         attackers: Who reads private attributes, in place of the settings' classifiers; names must differ.
         embedder: Compares faces for the attack ``identity``, in place of a network of its own.
         answer_judge: Says which answers to open questions mean the same ("sofa", "couch"); without one only equal words
-            do. It is sent pairs of answers, never a picture; see :class:`~trainer.oracle.scoring.Judge`.
+            do. It is sent pairs of answers, never a picture; see :class:`~trainer.oracle.scoring.AnswerJudge`.
         ledger: File for the queries, of this evaluation alone. Needed with a model.
         budget: What may be spent in the ledger, over all calls; unlimited if not given.
         price: Of tokens, for a budget in money.
@@ -266,7 +273,7 @@ def evaluate(
         tell=on_progress or (lambda _: None),
     )
     if answer_judge is not None:
-        run.same_meaning = Judge(answer_judge).same
+        run.same_meaning = AnswerJudge(answer_judge).same
     run.attack()
     if model is not None and ledger is not None:
         limit = budget or Budget(2**31)
@@ -373,10 +380,10 @@ class _Evaluation:
     def _questions(self) -> tuple[list[_Asked], list[_Asked]]:
         """Draw what is asked about tasks and about private attributes; note the chance floors of all."""
         count, seed = self.settings.queries_per_point, self.settings.seed
-        tasks = task_pairs(self.examples["test"])
+        tasks = task_questions(self.examples["test"])
         private = {
             name: [
-                Pair(row, name, question, self.attributes[name], example.private[name])
+                PictureQuestion(row, name, question, self.attributes[name], example.private[name])
                 for row, example in enumerate(self.examples["test"])
                 if example.private.get(name) in self.attributes[name]
             ]
@@ -385,11 +392,11 @@ class _Evaluation:
         self.floors = chance_floors(tasks)
         self.private_floors = chance_floors(private)
         return (
-            [_Asked(pair, None) for pair in draw_pairs(tasks, count, seed=seed)],
+            [_Asked(pair, None) for pair in draw_questions(tasks, count, seed=seed)],
             [
                 _Asked(pair, style)
                 for style in self.settings.styles
-                for pair in draw_pairs(private, count, seed=seed)
+                for pair in draw_questions(private, count, seed=seed)
             ],
         )
 
@@ -560,7 +567,7 @@ class _Evaluation:
         setting: _Setting,
         workers: Executor,
         sent: dict[int, bytes] | None = None,
-    ) -> LabelledImages:
+    ) -> AttackImages:
         """Protect images of one split; pictures that are to be asked about are put into ``sent``."""
         wanted = set() if sent is None else {asked.pair.row for asked in self._pairs(setting)}
         examples = self.examples[split]
@@ -572,7 +579,7 @@ class _Evaluation:
                 sent[row] = encoded
             return _at_resolution(decode_image(encoded), self.resolution)
 
-        return LabelledImages(_canvas(list(workers.map(arrive, rows))), self.labels[split][list(rows)])
+        return AttackImages(_canvas(list(workers.map(arrive, rows))), self.labels[split][list(rows)])
 
     def _learned_from(self, setting: _Setting) -> list[int]:
         """Rows of the train split; other ones at every operating point, so that an attacker sees many in all."""
@@ -672,7 +679,7 @@ class _Evaluation:
         """Whose readings make the leak."""
         return self.attackers[0].name if len(self.attackers) == 1 else STRONGEST
 
-    def _task_floors(self) -> dict[str, Estimate]:
+    def _task_floors(self) -> dict[str, ConfidenceInterval]:
         """What the reference answers to the tasks tell of each private attribute on their own."""
         space = answer_space(self.dataset)
         train, test = (references(self.examples[split], space) for split in ("train", "test"))
@@ -722,13 +729,13 @@ class _Evaluation:
 
     def _attacked(
         self, scores: Mapping[str, Scores], ceilings: Ceilings | None
-    ) -> tuple[tuple[Reading, ...], Estimate | None]:
+    ) -> tuple[tuple[Reading, ...], ConfidenceInterval | None]:
         """Judge every attacker, after the strongest of several, whose mean is the leak."""
         readers = dict(scores)
         if len(scores) > 1:
             best, _ = combine(tuple(scores.values()), self.labels["val"])
             readers = {STRONGEST: best, **scores}
-        leak: Estimate | None = None
+        leak: ConfidenceInterval | None = None
         result: list[Reading] = []
         for number, (name, each) in enumerate(readers.items()):
             readings, mean = self._judge_classes(name, each.predictions, ceilings)
@@ -745,7 +752,7 @@ class _Evaluation:
 
     def _judge_classes(
         self, reader: str, predictions: Tensor, ceilings: Ceilings | None
-    ) -> tuple[tuple[Reading, ...], Estimate | None]:
+    ) -> tuple[tuple[Reading, ...], ConfidenceInterval | None]:
         columns = []
         for index, name in enumerate(self.attributes):
             labels = self.labels["test"][:, index]
@@ -782,7 +789,7 @@ class _Evaluation:
 
     def _judge_tasks(
         self, setting: _Setting, ceilings: Ceilings | None
-    ) -> tuple[tuple[Reading, ...], Estimate | None]:
+    ) -> tuple[tuple[Reading, ...], ConfidenceInterval | None]:
         pairs, answers = self._answered(setting, None)
         reached = None if ceilings is None else {subject: value for (_, subject), value in ceilings.items()}
         found = columns(pairs, answers, self.floors, reached, self.same_meaning)
@@ -827,12 +834,14 @@ class _Evaluation:
             result += judge(reader, found, self._groups_of(pairs), generator=generator)[0]
         return tuple(result)
 
-    def _answered(self, setting: _Setting, style: Style | None) -> tuple[list[Pair], list[Answer | None]]:
+    def _answered(
+        self, setting: _Setting, style: Style | None
+    ) -> tuple[list[PictureQuestion], list[Answer | None]]:
         answers = self.seen[setting].answers
         chosen = [asked for asked in answers if asked.style == style]
         return [asked.pair for asked in chosen], [answers[asked] for asked in chosen]
 
-    def _groups_of(self, pairs: Sequence[Pair]) -> Tensor:
+    def _groups_of(self, pairs: Sequence[PictureQuestion]) -> Tensor:
         return torch.stack([self.groups[pair.row] for pair in pairs]) if pairs else self.groups
 
 

@@ -25,7 +25,7 @@ LEAST_PER_QUESTION: Final = 20
 """References that a question needs for a chance floor of its own; rarer ones are pooled."""
 
 
-class Pair(NamedTuple):
+class PictureQuestion(NamedTuple):
     """A question about a picture."""
 
     row: int
@@ -44,22 +44,24 @@ class Pair(NamedTuple):
         )
 
 
-def task_pairs(examples: Sequence[Example]) -> dict[str, list[Pair]]:
+def task_questions(examples: Sequence[Example]) -> dict[str, list[PictureQuestion]]:
     """All task questions about some pictures, by subject."""
     asked = [(row, task) for row, example in enumerate(examples) for task in example.tasks]
     frequency = Counter(task.question for _, task in asked)
-    by_subject: dict[str, list[Pair]] = defaultdict(list)
+    by_subject: dict[str, list[PictureQuestion]] = defaultdict(list)
     for row, task in asked:
         subject = task.question if frequency[task.question] >= LEAST_PER_QUESTION else OTHER_QUESTIONS
         by_subject[subject].append(
-            Pair(row, subject, task.question, task.choices, normalise(task.answer), task.answers)
+            PictureQuestion(row, subject, task.question, task.choices, normalise(task.answer), task.answers)
         )
     return dict(by_subject)
 
 
-def draw_pairs(by_subject: Mapping[str, Sequence[Pair]], count: int, *, seed: int) -> list[Pair]:
+def draw_questions(
+    by_subject: Mapping[str, Sequence[PictureQuestion]], count: int, *, seed: int
+) -> list[PictureQuestion]:
     """Draw about the same number of pairs for each subject, as far as they last."""
-    drawn: list[Pair] = []
+    drawn: list[PictureQuestion] = []
     for index, (subject, pairs) in enumerate(by_subject.items()):
         share, rest = divmod(count, len(by_subject))
         order = torch.randperm(len(pairs), generator=keyed_generator(seed, f"task/{subject}"))
@@ -67,7 +69,7 @@ def draw_pairs(by_subject: Mapping[str, Sequence[Pair]], count: int, *, seed: in
     return drawn
 
 
-def chance_floors(by_subject: Mapping[str, Sequence[Pair]]) -> dict[str, float]:
+def chance_floors(by_subject: Mapping[str, Sequence[PictureQuestion]]) -> dict[str, float]:
     """Share of the commonest reference answer of each subject."""
     return {
         subject: max(Counter(pair.answer for pair in pairs).values()) / len(pairs)
@@ -83,7 +85,7 @@ def group_numbers(examples: Sequence[Example]) -> Tensor:
 
 
 def columns(
-    pairs: Sequence[Pair],
+    pairs: Sequence[PictureQuestion],
     answers: Sequence[Answer | None],
     floors: Mapping[str, float],
     ceilings: Mapping[str, float] | None,

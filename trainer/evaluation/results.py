@@ -31,7 +31,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Estimate(_Record):
+class ConfidenceInterval(_Record):
     """A mean and its bootstrap 95 % interval over images, or over groups of images where the data set has them."""
 
     value: float
@@ -42,14 +42,14 @@ class Estimate(_Record):
         """As tables and sentences show it.
 
         Example:
-            >>> str(Estimate(value=0.5, low=0.413, high=0.6))
+            >>> str(ConfidenceInterval(value=0.5, low=0.413, high=0.6))
             '0.50 [0.41, 0.60]'
         """
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
-    def __neg__(self) -> Estimate:
+    def __neg__(self) -> ConfidenceInterval:
         """The same of the negated quantity: a loss as a gain."""
-        return Estimate(value=-self.value, low=-self.high, high=-self.low)
+        return ConfidenceInterval(value=-self.value, low=-self.high, high=-self.low)
 
 
 class Reading(_Record):
@@ -59,7 +59,7 @@ class Reading(_Record):
     """The private attribute or the question."""
     reader: str
     """Name of the attacker, or ``"chat model"``."""
-    accuracy: Estimate | None
+    accuracy: ConfidenceInterval | None
     """``None`` where nothing was answered."""
     balanced_accuracy: float | None
     """Mean over the classes that occur."""
@@ -75,7 +75,7 @@ class Reading(_Record):
     out of the accuracy: a refusal protects nobody, the next prompt may not be refused."""
     refused: int = 0
     """How many of these say that the model can't or won't tell."""
-    class_mean_precision: Estimate | None = None
+    class_mean_precision: ConfidenceInterval | None = None
     """Mean over the classes of the average precision (cMAP); ``None`` for a reader that gives no probabilities."""
     precision_floor: float | None = None
     """What scores without information reach: the mean share of the classes."""
@@ -88,11 +88,11 @@ class Search(_Record):
 
     gallery: Literal["originals", "protected"]
     """What the gallery shows: originals that the attacker has from elsewhere, or other pictures protected alike."""
-    top1: Estimate
+    top1: ConfidenceInterval
     """Share of the pictures whose nearest in the gallery is of the same person."""
     top1_floor: float
     """Reached by always naming the commonest person."""
-    auc: Estimate
+    auc: ConfidenceInterval
     """Probability that a picture is nearer to its person than to somebody else; 0.5 is chance."""
     same_picture: bool
     """Nobody has two pictures, so the gallery holds the original of every one that is looked up."""
@@ -103,11 +103,11 @@ class Search(_Record):
 class Restored(_Record):
     """Originals reconstructed from protected pictures."""
 
-    psnr: Estimate
+    psnr: ConfidenceInterval
     """dB."""
     psnr_floor: float
     """Of the mean original, the same guess for every picture."""
-    ssim: Estimate
+    ssim: ConfidenceInterval
     ssim_floor: float
     attributes: tuple[Reading, ...]
     """What classifiers that know originals read in the reconstructions."""
@@ -118,11 +118,11 @@ class WordsRead(_Record):
 
     subject: str
     """What they are, as the data set calls them."""
-    exact: Estimate
+    exact: ConfidenceInterval
     """Share of the pictures where they were read without a mistake."""
     exact_floor: float
     """The same for the words of another picture."""
-    distance: Estimate
+    distance: ConfidenceInterval
     """Edits to what was read, as a share of the length: 0 is read, 1 is nothing of it."""
     distance_floor: float
     """To the words of another picture: a long text is never far from a short word."""
@@ -135,10 +135,10 @@ class OperatingPoint(_Record):
     engine: str
     """``"ours"``, or the name of a classical engine; ``"none"`` for originals."""
     level: float = Field(ge=0, le=1)
-    leak: Estimate | None
+    leak: ConfidenceInterval | None
     """Mean over the private attributes of the strongest attacker's scaled accuracy; which attacker that is, for each
     attribute, was decided on the validation split."""
-    utility: Estimate | None
+    utility: ConfidenceInterval | None
     """Mean over the questions of the chat model's scaled accuracy; ``None`` without a chat model."""
     attributes: tuple[Reading, ...]
     """By attacker and attribute."""
@@ -183,7 +183,7 @@ class Report(_Record):
     """Images used of each split."""
     attacker: str
     """Who the attackers were and how they were trained."""
-    task_floors: dict[str, Estimate] = {}
+    task_floors: dict[str, ConfidenceInterval] = {}
     """Accuracy of guessing each private attribute from the reference answers to the tasks alone: no protector that
     keeps the tasks can go below it."""
     originals: OperatingPoint
@@ -254,7 +254,7 @@ class ClassMeanPrecision(NamedTuple):
 
     per_class: tuple[float | None, ...]
     """``None`` for a class that no image has, or that all have."""
-    mean: Estimate
+    mean: ConfidenceInterval
     """Over the classes that occur (cMAP)."""
     floor: float
     """Mean share of these classes, which scores without information reach in the long run: a random order of few
@@ -322,7 +322,7 @@ def class_mean_precision(
     )
 
 
-def bootstrap_mean(scores: Tensor, groups: Tensor, *, generator: torch.Generator) -> Estimate:
+def bootstrap_mean(scores: Tensor, groups: Tensor, *, generator: torch.Generator) -> ConfidenceInterval:
     """Mean score of images and its bootstrap 95 % interval over groups.
 
     Args:
@@ -346,7 +346,7 @@ def floor_from_tasks(
     groups: Tensor,
     *,
     generator: torch.Generator,
-) -> Estimate:
+) -> ConfidenceInterval:
     """Accuracy of guessing a private attribute from the reference answers to the tasks, without any picture.
 
     No protector that keeps the tasks can go below it. The guess is the commonest class among the training images with
@@ -427,7 +427,7 @@ class Column(NamedTuple):
 
 def judge(
     reader: str, columns: Sequence[Column], groups: Tensor, *, generator: torch.Generator
-) -> tuple[tuple[Reading, ...], Estimate | None]:
+) -> tuple[tuple[Reading, ...], ConfidenceInterval | None]:
     """Turn scores into readings with bootstrap intervals, and their mean scaled score.
 
     Whole groups are drawn with replacement, so that several images of one person don't count as independent. The mean
@@ -491,7 +491,7 @@ def _resamples(groups: Tensor, generator: torch.Generator) -> Tensor:
     return torch.cat([torch.ones(1, size), times])
 
 
-def _estimate(means: Tensor) -> Estimate:
+def _estimate(means: Tensor) -> ConfidenceInterval:
     """From the mean and its resampled values; a resample that drew no image of a rare column is left out."""
     low, high = means[1:].nanquantile(torch.tensor([0.025, 0.975])).tolist()
-    return Estimate(value=float(means[0]), low=low, high=high)
+    return ConfidenceInterval(value=float(means[0]), low=low, high=high)

@@ -17,8 +17,8 @@ from langchain_vpp.artifact import load_artifact
 from langchain_vpp.errors import BudgetExhaustedError, DataError, TrainingError
 from langchain_vpp.images.codec import encode_image
 from trainer.data.contamination import check_unseen
-from trainer.evaluation.questions import chance_floors, columns, draw_pairs, group_numbers, task_pairs
-from trainer.evaluation.results import Column, Estimate, Reading, judge, scale
+from trainer.evaluation.questions import chance_floors, columns, draw_questions, group_numbers, task_questions
+from trainer.evaluation.results import Column, ConfidenceInterval, Reading, judge, scale
 from trainer.oracle.ledger import Budget, Ledger, Price, Query
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Oracle
@@ -62,7 +62,7 @@ class Loss(_Record):
     """What a chat model answers less than the first one, in scaled accuracy; negative where it answers more."""
 
     question: str
-    lost: Estimate
+    lost: ConfidenceInterval
     """With the interval of the paired differences, over groups of pictures."""
 
 
@@ -70,10 +70,10 @@ class TransferPoint(_Record):
     """One chat model at one level."""
 
     level: float = Field(ge=0, le=1)
-    utility: Estimate | None
+    utility: ConfidenceInterval | None
     """Mean over the questions of the scaled accuracy: 0 at chance, 1 on originals."""
     tasks: tuple[Reading, ...]
-    lost: Estimate | None
+    lost: ConfidenceInterval | None
     """Mean over the questions of what is lost against the first chat model; ``None`` for that itself."""
     lost_by_question: tuple[Loss, ...]
 
@@ -163,9 +163,9 @@ class TransferTest:
         self._warnings: list[str] = []
         self._trained_against = ""
         engine = self._engine(source)
-        by_subject = task_pairs(self._examples)
+        by_subject = task_questions(self._examples)
         self._floors = chance_floors(by_subject)
-        self._pairs = draw_pairs(by_subject, self.settings.queries_per_point, seed=self.settings.seed)
+        self._pairs = draw_questions(by_subject, self.settings.queries_per_point, seed=self.settings.seed)
         self._groups = group_numbers(self._examples)[[pair.row for pair in self._pairs]]
         self._levels = sorted(set(self.settings.levels))
         self._asked = {level: self._protected(engine, level) for level in self._levels}
@@ -315,7 +315,7 @@ class TransferTest:
             ),
         )
 
-    def _judge(self, asked: Sequence[Column]) -> tuple[tuple[Reading, ...], Estimate | None]:
+    def _judge(self, asked: Sequence[Column]) -> tuple[tuple[Reading, ...], ConfidenceInterval | None]:
         generator = keyed_generator(self.settings.seed, "bootstrap/task")
         return judge(_READER, asked, self._groups, generator=generator)
 

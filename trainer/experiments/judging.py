@@ -11,7 +11,7 @@ import torch
 from langchain_vpp.errors import DataError
 from langchain_vpp.images.codec import decode_image, encode_image
 from trainer.algorithms.pareto import hypervolume
-from trainer.attackers.classifier import AttackData, FreshClassifier, LabelledImages
+from trainer.attackers.classifier import AttackData, AttackImages, FreshClassifier
 from trainer.data.dataset import answer_space, as_image, as_tensor, load_dataset, references
 from trainer.evaluation.results import chance, scale
 from trainer.experiments.sandbox import WhiteBox
@@ -92,7 +92,7 @@ class Judge:
 
     def _data(self, images: Mapping[Split, Tensor], rows: Tensor | None = None) -> AttackData:
         labels = self._labels if rows is None else self._labels | {"train": self._labels["train"][rows]}
-        return AttackData(*(LabelledImages(images[split], labels[split]) for split in _SPLITS))
+        return AttackData(*(AttackImages(images[split], labels[split]) for split in _SPLITS))
 
     def _answered(self, images: Tensor) -> list[float]:
         """The chat model's accuracy at each question about the test images."""

@@ -16,11 +16,11 @@ _CLIENTS_TIMEOUT_S: Final = 600.0
 """The longest that a provider's own client waits for an answer if it is not told how long."""
 
 
-class NamedModel(NamedTuple):
+class ModelSpec(NamedTuple):
     """A chat model that can be set up from text; API keys come from the environment.
 
     Example:
-        >>> NamedModel.parse("openai:gpt-4o-mini").name
+        >>> ModelSpec.parse("openai:gpt-4o-mini").name
         'gpt-4o-mini'
     """
 
@@ -31,7 +31,7 @@ class NamedModel(NamedTuple):
     """Seconds to wait for an answer."""
 
     @classmethod
-    def parse(cls, spec: str, base_url: str | None = None, timeout: float | None = None) -> NamedModel:
+    def parse(cls, spec: str, base_url: str | None = None, timeout: float | None = None) -> ModelSpec:
         """Read ``provider:name``, or ``sandbox``.
 
         Raises:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from trainer.oracle.ledger import Answer
 
-Kind = Literal["usable", "refused", "empty", "unfit"]
+AnswerKind = Literal["usable", "refused", "empty", "unfit"]
 
 _NUMBER_WORDS = {
     word: str(value)
@@ -71,7 +71,7 @@ def refused(text: str) -> bool:
     return len(folded.split()) >= _FEWEST_WORDS_OF_A_REFUSAL and _REFUSAL.match(folded) is not None
 
 
-def kind(text: str, choices: Sequence[str] = ()) -> Kind:
+def kind(text: str, choices: Sequence[str] = ()) -> AnswerKind:
     """What an answer is worth before it is judged: ``unfit`` names none of the choices, or several."""
     if not re.search(r"\w", text):
         return "empty"
@@ -129,7 +129,7 @@ def accuracy(
         choices: What the question allows, if it is not open.
         answers: References of several annotators.
         same_meaning: Decides for open questions whether two answers that differ mean the same, such as
-            :meth:`Judge.same`. Without it they don't.
+            :meth:`AnswerJudge.same`. Without it they don't.
     """
     if choices and not answers:
         index = chosen(text, choices)
@@ -148,7 +148,7 @@ def accuracy(
     return float(agrees(answer))
 
 
-class Judge:
+class AnswerJudge:
     """A chat model that says whether two answers mean the same. It is sent text alone, never a picture.
 
     Args:

@@ -33,7 +33,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self
 from langchain_vpp import errors
 from langchain_vpp.errors import OracleError, VPPError
 from trainer.oracle.ledger import Budget, Ledger, Price, Query
-from trainer.oracle.model_spec import NamedModel, model_identity
+from trainer.oracle.model_spec import ModelSpec, model_identity
 from trainer.oracle.oracle import Access, Counts, Oracle, check_access
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _RECORDING_S: Final = 5.0
 """Time to write down how the last requests ended."""
 
 
-class Courier:
+class SubprocessOracle:
     """Asks a chat model from a process of its own; :class:`~trainer.oracle.oracle.Oracle` with answers that outlive us.
 
     The process starts at once and gets ready while this one does other work.
@@ -64,7 +64,7 @@ class Courier:
         TrainingError: If the chat model can't be set up.
     """
 
-    def __init__(self, model: NamedModel) -> None:
+    def __init__(self, model: ModelSpec) -> None:
         self.identity = model_identity(model.build())
         self.counts = Counts()
         self._ledger: Ledger | None = None
@@ -242,7 +242,7 @@ class _Process:
         try:
             for message in self._messages():
                 if "model" in message:
-                    named = NamedModel(*message["model"])
+                    named = ModelSpec(*message["model"])
                     longest, model = named.longest_answer_s, named.build()
                 elif "ledger" in message:
                     self._open(model, **message)

@@ -56,7 +56,7 @@ _KNOWN: Final = 0.95
 """What the chat model must reach on originals for a private question to count in the verdict."""
 
 
-class Plan(NamedTuple):
+class DemoPlan(NamedTuple):
     """Sizes of a demo."""
 
     config: TrainerConfig = DEMO
@@ -71,7 +71,7 @@ class Plan(NamedTuple):
     queries_per_point: int = 200
 
 
-SMOKE: Final = Plan(
+SMOKE: Final = DemoPlan(
     DEMO.model_copy(
         update={
             "steps": 12,
@@ -90,7 +90,7 @@ SMOKE: Final = Plan(
 )
 """The same demo at the smallest sizes: it shows that everything runs, and nothing else."""
 
-Purpose = Literal["training", "evaluation", "before", "after"]
+LedgerPurpose = Literal["training", "evaluation", "before", "after"]
 """What a request was for; the sandbox's record of requests has it as ``user`` in every line. ``before`` sends
 the original drawing and ``evaluation`` does so for the reference; ``training`` and ``after`` never do."""
 
@@ -110,7 +110,7 @@ class Exchange(NamedTuple):
     """The same at level 1."""
 
 
-class Verdict(NamedTuple):
+class DemoResult(NamedTuple):
     """The figures that a demo is judged by."""
 
     advantage: float | None
@@ -127,7 +127,7 @@ class Outcome(NamedTuple):
     """What a demo has shown."""
 
     report: Report
-    verdict: Verdict
+    verdict: DemoResult
     balanced_level: float
     conversation: tuple[Exchange, ...]
 
@@ -138,7 +138,7 @@ class Files(NamedTuple):
     data: Path
     artifact: Path
     requests: Path
-    """Every request body that the sandbox received; ``user`` in a line is its :data:`Purpose`."""
+    """Every request body that the sandbox received; ``user`` in a line is its :data:`LedgerPurpose`."""
     report: Path
     front: Path
     contact_sheet: Path
@@ -163,7 +163,7 @@ def run_demo(
     out: Path,
     *,
     seed: int,
-    plan: Plan,
+    plan: DemoPlan,
     on_training: Callable[[Progress], None],
     on_stage: Callable[[str, int, int], None],
 ) -> Outcome:
@@ -220,10 +220,10 @@ def run_demo(
         contact_sheet(pictures, files.contact_sheet)
         save_html(report, files.page, presets=presets, pictures=pictures)
         conversation = _converse(server, dataset, files.artifact, balanced)
-    return Outcome(report, judge(report, balanced), balanced, conversation)
+    return Outcome(report, judge_demo(report, balanced), balanced, conversation)
 
 
-def judge(report: Report, balanced_level: float) -> Verdict:
+def judge_demo(report: Report, balanced_level: float) -> DemoResult:
     """Read a demo's figures off its report, which must hold the originals and our points at both levels."""
     ours = {point.level: point for point in report.of(OURS)}
     known = {
@@ -236,7 +236,7 @@ def judge(report: Report, balanced_level: float) -> Verdict:
         for each in ours[1.0].private_answers
         if each.accuracy is not None and each.subject in known
     ]
-    return Verdict(
+    return DemoResult(
         advantage=report.advantage,
         best_baseline=report.best_baseline,
         private_excess=max(excess, default=None),
@@ -248,7 +248,7 @@ def _mean_accuracy(readings: Sequence[Reading]) -> float:
     return mean(each.accuracy.value for each in readings if each.accuracy is not None)
 
 
-def _claim(out: Path, plan: Plan, seed: int) -> None:
+def _claim(out: Path, plan: DemoPlan, seed: int) -> None:
     """Write down whose demo a folder holds, or refuse one that holds another's."""
     path = out / "demo.json"
     mine = json.dumps(plan._asdict() | {"config": plan.config.model_dump(mode="json"), "seed": seed}) + "\n"
@@ -268,7 +268,7 @@ def _claim(out: Path, plan: Plan, seed: int) -> None:
         raise DataError(f"nothing was done: {problem}. Choose another --out.")
 
 
-def _data(folder: Path, plan: Plan, seed: int, progress: Callable[[int, int], None]) -> Dataset:
+def _data(folder: Path, plan: DemoPlan, seed: int, progress: Callable[[int, int], None]) -> Dataset:
     """Draw the data set, whole or not at all, unless it is there."""
     if not folder.exists():
         unfinished = folder.with_name("data.unfinished")
@@ -278,7 +278,7 @@ def _data(folder: Path, plan: Plan, seed: int, progress: Callable[[int, int], No
     return load_dataset(folder)
 
 
-def _model(server: SandboxServer, purpose: Purpose) -> BaseChatModel:
+def _model(server: SandboxServer, purpose: LedgerPurpose) -> BaseChatModel:
     return ChatOpenAI(
         base_url=server.base_url,
         api_key="sandbox",

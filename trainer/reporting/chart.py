@@ -14,7 +14,7 @@ from trainer.reporting.summary import preset_names
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from trainer.evaluation.results import Estimate, OperatingPoint, Report
+    from trainer.evaluation.results import ConfidenceInterval, OperatingPoint, Report
 
 # As wide as a phone, in CSS pixels: a larger screen only scales it up.
 _WIDTH, _HEIGHT = 358, 340
@@ -156,7 +156,7 @@ def draw_front(report: Report, names: Mapping[str, float]) -> Chart | None:
     )  # fmt: skip
 
 
-def _axis(estimates: Sequence[Estimate], start: float, end: float) -> _Axis:
+def _axis(estimates: Sequence[ConfidenceInterval], start: float, end: float) -> _Axis:
     """From chance to originals, and further where a point or its interval lies beyond."""
     low = min(0.0, *(min(each.low, each.value) for each in estimates))
     high = max(1.0, *(max(each.high, each.value) for each in estimates))
@@ -164,7 +164,9 @@ def _axis(estimates: Sequence[Estimate], start: float, end: float) -> _Axis:
     return _Axis(low - margin, high + margin, start, end)
 
 
-def _mark(point: OperatingPoint, leak: Estimate, utility: Estimate, x: _Axis, y: _Axis) -> Mark:
+def _mark(
+    point: OperatingPoint, leak: ConfidenceInterval, utility: ConfidenceInterval, x: _Axis, y: _Axis
+) -> Mark:
     return Mark(
         x.at(leak.value),
         y.at(utility.value),

@@ -12,10 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from langchain_vpp.images.codec import encode_image
-from trainer.evaluation.results import OURS, Estimate
+from trainer.evaluation.results import OURS, ConfidenceInterval
 from trainer.reporting.chart import draw_front
 from trainer.reporting.report import best_of_all, thumbnail, writing
-from trainer.reporting.summary import percent, preset_names, strongest, verdicts
+from trainer.reporting.summary import percent, preset_names, strongest, summaries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trainer.evaluation.results import OperatingPoint, Reading, Report, Search, WordsRead
     from trainer.reporting.report import PictureRow
 
-Kind = Literal["attributes", "tasks", "private_answers", "restored", "repeated"]
+ReadingsKind = Literal["attributes", "tasks", "private_answers", "restored", "repeated"]
 
 _PICTURE_SIDE = 128
 _UNKNOWN = "\N{EN DASH}"
@@ -93,7 +93,7 @@ def save_html(
     Args:
         report: What was measured.
         path: The file.
-        presets: Names of levels for the verdicts, as an artifact's manifest has them; may be empty.
+        presets: Names of levels for the summaries, as an artifact's manifest has them; may be empty.
         pictures: Shown in rows. With *unprotected* rows the page is for the owner of the data, and says so.
 
     Raises:
@@ -106,7 +106,7 @@ def save_html(
 def render_html(report: Report, *, presets: Mapping[str, float], pictures: Sequence[PictureRow] = ()) -> str:
     """Fill the page; see :func:`save_html`."""
     environment = Environment(
-        loader=PackageLoader("trainer"),
+        loader=PackageLoader("trainer.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_printable,
@@ -122,7 +122,7 @@ def render_html(report: Report, *, presets: Mapping[str, float], pictures: Seque
         policy=_policy(style, with_pictures=bool(pictures)),
         report=report,
         facts=_facts(report),
-        verdicts=verdicts(report, presets),
+        summaries=summaries(report, presets),
         presets=presets,
         chart=draw_front(report, presets),
         ours=OURS,
@@ -145,7 +145,7 @@ def render_html(report: Report, *, presets: Mapping[str, float], pictures: Seque
     )
 
 
-def readings_table(report: Report, kind: Kind, presets: Mapping[str, float]) -> ReadingsTable:
+def readings_table(report: Report, kind: ReadingsKind, presets: Mapping[str, float]) -> ReadingsTable:
     """Arrange one kind of readings: a group for each subject, in it rows for every reader and figure."""
     points = _with_any(report, lambda point: _readings(point, kind))
     columns = [{(each.subject, each.reader): each for each in _readings(point, kind)} for point in points]
@@ -183,7 +183,7 @@ def _headings(points: Sequence[OperatingPoint], presets: Mapping[str, float]) ->
     )
 
 
-def _rows(found: Sequence[Reading | None], kind: Kind, reader: str) -> list[Row]:
+def _rows(found: Sequence[Reading | None], kind: ReadingsKind, reader: str) -> list[Row]:
     """Figures of one reader about one subject; ``None`` where it was not asked."""
     known = [each for each in found if each]
     rows = [Row(f"{reader}accuracy", percent(known[0].chance), _figures(found, "accuracy"))]
@@ -191,7 +191,7 @@ def _rows(found: Sequence[Reading | None], kind: Kind, reader: str) -> list[Row]
         Row(f"{reader}{name.replace('_', ' ')}", "", _figures(found, name))
         for name in dict.fromkeys(name for each in known for name in type(each).model_fields)
         if name not in _NO_ROW
-        and any(isinstance(getattr(each, name, None), float | Estimate) for each in found)
+        and any(isinstance(getattr(each, name, None), float | ConfidenceInterval) for each in found)
     ]
     if (floor := known[0].precision_floor) is not None:
         figures = _figures(found, "class_mean_precision")
@@ -212,7 +212,7 @@ def _rows(found: Sequence[Reading | None], kind: Kind, reader: str) -> list[Row]
     return rows
 
 
-def _of_asked(reading: Reading | None, kind: Kind, count: Literal["refused", "unusable"]) -> str:
+def _of_asked(reading: Reading | None, kind: ReadingsKind, count: Literal["refused", "unusable"]) -> str:
     return _NOT_MEASURED if reading is None else f"{getattr(reading, count)} of {_asked(reading, kind)}"
 
 
@@ -265,7 +265,7 @@ def _reconstructions(report: Report, presets: Mapping[str, float]) -> ReadingsTa
     return ReadingsTable(_headings(points, presets), (group,))
 
 
-def _plain(estimate: Estimate, digits: int) -> Figure:
+def _plain(estimate: ConfidenceInterval, digits: int) -> Figure:
     return Figure(f"{estimate.value:.{digits}f}", f"{estimate.low:.{digits}f} to {estimate.high:.{digits}f}")
 
 
@@ -275,20 +275,20 @@ def _figures(found: Sequence[Reading | Search | WordsRead | None], name: str) ->
     )
 
 
-def _share(value: Estimate | float | None) -> Figure:
+def _share(value: ConfidenceInterval | float | None) -> Figure:
     if value is None:
         return Figure(_UNKNOWN)
-    if isinstance(value, Estimate):
+    if isinstance(value, ConfidenceInterval):
         return Figure(percent(value.value), f"{value.low * 100:.0f} to {value.high * 100:.0f}")
     return Figure(percent(value))
 
 
-def _asked(reading: Reading, kind: Kind) -> int:
+def _asked(reading: Reading, kind: ReadingsKind) -> int:
     # Unusable answers count as wrong ones to a task, and not at all for a private attribute.
     return reading.count + (reading.unusable if kind == "private_answers" else 0)
 
 
-def _readings(point: OperatingPoint, kind: Kind) -> tuple[Reading, ...]:
+def _readings(point: OperatingPoint, kind: ReadingsKind) -> tuple[Reading, ...]:
     if kind == "restored":
         return point.restored.attributes if point.restored else ()
     readings: tuple[Reading, ...] = getattr(point, kind)
@@ -315,7 +315,7 @@ def _engines(report: Report, presets: Mapping[str, float]) -> list[dict[str, Any
     ]
 
 
-def _scaled(estimate: Estimate | None) -> Figure:
+def _scaled(estimate: ConfidenceInterval | None) -> Figure:
     if estimate is None:
         return Figure(_NOT_MEASURED)
     return Figure(_decimal(estimate.value), f"{_decimal(estimate.low)} to {_decimal(estimate.high)}")

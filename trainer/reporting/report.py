@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from langchain_vpp.engines import Engine
     from trainer.data.dataset import Dataset
-    from trainer.evaluation.results import Estimate, OperatingPoint, Reading, Report
+    from trainer.evaluation.results import ConfidenceInterval, OperatingPoint, Reading, Report
 
 ENGINE_STYLES = (
     ("#0072B2", "o"),
@@ -300,7 +300,7 @@ def _mean_accuracy(readings: Iterable[Reading]) -> float:
     return fmean(each.accuracy.value for each in readings if each.accuracy)
 
 
-def _bars(estimate: Estimate) -> list[list[float]]:
+def _bars(estimate: ConfidenceInterval) -> list[list[float]]:
     # The interval of a resampled mean may, by a hair, not hold the mean itself.
     return [[max(0.0, estimate.value - estimate.low)], [max(0.0, estimate.high - estimate.value)]]
 

@@ -11,10 +11,10 @@ from trainer.evaluation.results import OURS, STRONGEST
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from trainer.evaluation.results import Estimate, OperatingPoint, Reading, Report
+    from trainer.evaluation.results import ConfidenceInterval, OperatingPoint, Reading, Report
 
 
-class Verdict(NamedTuple):
+class Summary(NamedTuple):
     """What holds at one level of the protector."""
 
     name: str
@@ -25,7 +25,7 @@ class Verdict(NamedTuple):
     """The measured point; ``None`` if this level was not measured."""
 
 
-def verdicts(report: Report, presets: Mapping[str, float]) -> tuple[Verdict, ...]:
+def summaries(report: Report, presets: Mapping[str, float]) -> tuple[Summary, ...]:
     """Judge every preset by rising level, or every measured level if there are no presets.
 
     Args:
@@ -37,7 +37,7 @@ def verdicts(report: Report, presets: Mapping[str, float]) -> tuple[Verdict, ...
     for name, level in sorted(chosen.items(), key=lambda item: item[1]):
         point = next((each for each in report.of(OURS) if _same(each.level, level)), None)
         sentence = _not_measured(report, level) if point is None else _sentence(report, point)
-        result.append(Verdict(name, level, sentence, point))
+        result.append(Summary(name, level, sentence, point))
     return tuple(result)
 
 
@@ -71,7 +71,7 @@ def percent(share: float) -> str:
     return f"{share:.0%}"
 
 
-def percent_interval(estimate: Estimate) -> str:
+def percent_interval(estimate: ConfidenceInterval) -> str:
     """Write an accuracy with its 95 % interval, as in ``35% [31, 40]``."""
     return f"{percent(estimate.value)} [{estimate.low * 100:.0f}, {estimate.high * 100:.0f}]"
 

@@ -14,7 +14,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @contextmanager
-def fast_arithmetic(precision: Precision = "auto") -> Iterator[None]:
+def cpu_precision(precision: Precision = "auto") -> Iterator[None]:
     """Compute convolutions in bfloat16 where the processor does so natively (twice as fast), and without denormals.
 
     Saturated softmaxes give denormal gradients, with which a processor computes tens of times more slowly.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from trainer.algorithms.vqa_network import Reader, question_vectors
+from trainer.algorithms.vqa_network import VQANetwork, question_vectors
 from trainer.training.validation import encode
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Assessor(nn.Module):
     Args:
         attributes: Private attributes and their classes.
         network: One that has learned to read them from originals already, in place of a new
-            :class:`~trainer.algorithms.vqa_network.Reader`: maps images ``[B, 3, H, W]`` in [0, 1] to logits ``[B, K]`` of
+            :class:`~trainer.algorithms.vqa_network.VQANetwork`: maps images ``[B, 3, H, W]`` in [0, 1] to logits ``[B, K]`` of
             each attribute. It is not told the level. What a new one can't learn from the data set, a face on a card
             say, the protector is not made to hide.
         learning_rate: For AdamW.
@@ -49,7 +49,7 @@ class Assessor(nn.Module):
         sizes = torch.tensor([len(classes) for classes in attributes.values()])
         self._widest = int(sizes.max())
         self.reader: nn.Module = (
-            Reader(question_vectors(tuple(attributes)), self._widest, conditioned=True)
+            VQANetwork(question_vectors(tuple(attributes)), self._widest, conditioned=True)
             if network is None
             else network
         )

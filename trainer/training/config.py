@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, Self
+import warnings
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from langchain_vpp.network.protector import ProtectorConfig
 from trainer.runtime.precision import Precision  # noqa: TC001  pydantic reads it
+
+_RENAMED: Final = {
+    "averaging": "ema_decay",
+    "plainness": "grey_penalty",
+    "reopening": "reveal_penalty",
+    "quiet": "query_warmup",
+}
+"""Settings of version 0.1 and their names since; the old names go with version 0.3."""
 
 
 class ZerothOrderConfig(BaseModel):
@@ -62,15 +71,15 @@ class TrainerConfig(BaseModel):
     """Images per protector step."""
     learning_rate: float = Field(4e-3, gt=0)
     """Peak for the protector; 20 steps of warm-up, then cosine."""
-    averaging: float = Field(0.98, ge=0, lt=1)
+    ema_decay: float = Field(0.98, ge=0, lt=1)
     """Decay of the exponential moving average of the weights that becomes the artifact."""
     fidelity: float = Field(1.0, ge=0)
     """Weight of the mean squared pixel change, scaled by one minus the level."""
 
-    plainness: float = Field(0.5, ge=0)
+    grey_penalty: float = Field(0.5, ge=0)
     """Weight of the mean distance of a pixel from mid-grey, scaled by the level."""
 
-    reopening: float = Field(0.0, ge=0)
+    reveal_penalty: float = Field(0.0, ge=0)
     """Weight of what stands out from grey by more than under the protector that training starts from, mean over pixels.
 
     What that one hid and the assessor does not look for, words say, would be shown again by a gradient that wants other
@@ -104,7 +113,7 @@ class TrainerConfig(BaseModel):
     """Later records after which a record's criticality counts half."""
     pretraining_steps: int = Field(600, ge=0)
     """Steps on the labelled images for the student and as many for the assessor; they cost no query."""
-    quiet: float = Field(0.1, ge=0, lt=1)
+    query_warmup: float = Field(0.1, ge=0, lt=1)
     """Share of the steps before the first query, so that no nearly unprotected image is sent."""
     validation: float = Field(0.1, ge=0, lt=1)
     """Share of the query budget kept for measuring fronts on the validation split, whatever the estimator."""
@@ -133,6 +142,20 @@ class TrainerConfig(BaseModel):
     """Who made the data that they were trained on, for the manifest; many licences ask for it."""
     tensorboard: bool = False
     """Write metrics for TensorBoard too (extra ``tensorboard``)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_old_names(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        renamed = {old: new for old, new in _RENAMED.items() if old in values}
+        for old, new in renamed.items():
+            if new in values:
+                raise ValueError(f"{old} is now {new}; give one of them")
+            warnings.warn(
+                f"{old} is now {new}; the old name goes with version 0.3", FutureWarning, stacklevel=2
+            )
+        return {renamed.get(name, name): value for name, value in values.items()}
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> Self:

@@ -103,7 +103,7 @@ LIST_PRICES: Final[dict[str, ListPrice]] = {
 _DATED: Final = re.compile(r"-(latest|preview|\d[\d-]*)")
 
 
-class Estimate(NamedTuple):
+class CostEstimate(NamedTuple):
     """What a run will ask at most."""
 
     queries: int
@@ -146,7 +146,7 @@ def _is_version(name: str, model: str) -> bool:
     return name.startswith(model) and _DATED.fullmatch(name.removeprefix(model)) is not None
 
 
-def estimate(config: TrainerConfig, dataset: Dataset, model: str, price: Price | None = None) -> Estimate:
+def estimate(config: TrainerConfig, dataset: Dataset, model: str, price: Price | None = None) -> CostEstimate:
     """Foresee what a training run asks and costs, without asking anything.
 
     Args:
@@ -173,7 +173,7 @@ def estimate(config: TrainerConfig, dataset: Dataset, model: str, price: Price |
 
 def estimate_queries(
     queries: Sequence[Query], model: str, price: Price | None = None, *, questions_per_call: int = 1
-) -> Estimate:
+) -> CostEstimate:
     """Foresee what some queries cost, without asking them.
 
     Args:
@@ -210,7 +210,7 @@ class _Load(NamedTuple):
 
 def _estimate(
     load: _Load, size: tuple[int, int], text_tokens: tuple[int, int], model: str, price: Price | None
-) -> Estimate:
+) -> CostEstimate:
     queries, requests, together = load
     (width, height), (prompt, answer) = size, text_tokens
     listed = list_price(model)
@@ -220,7 +220,7 @@ def _estimate(
     output_tokens = queries * (answer + overhead)
     charged = price or (None if listed is None else listed.price)
     cost = None if charged is None else (input_tokens * charged.input + output_tokens * charged.output) / 1e6
-    return Estimate(
+    return CostEstimate(
         queries,
         requests,
         input_tokens,
@@ -259,7 +259,7 @@ def _queries(config: TrainerConfig, dataset: Dataset) -> tuple[_Training, int]:
         return _Training(0, 0), validation
     if config.estimator != "student":  # others ask about perturbed copies, each a picture of its own
         return _Training(config.max_queries - kept, config.max_queries - kept), validation
-    steps = config.steps - int(config.quiet * config.steps)
+    steps = config.steps - int(config.query_warmup * config.steps)
     train = min(config.max_queries - kept, math.floor(steps * config.batch * float(asked.mean())))
     requests = (asked / config.questions_per_call).ceil().sum().clamp(min=1)
     questions_per_request = max(1.0, float(asked.sum() / requests))

@@ -42,7 +42,7 @@ from trainer.algorithms.surrogate import (
     Probes,
     UtilityEstimator,
     augment,
-    pretrain_reader,
+    pretrain_network,
 )
 from trainer.algorithms.zeroth_order import (
     BlockCode,
@@ -57,8 +57,8 @@ from trainer.oracle.ledger import Answer, Budget, Ledger, Price
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Counts, Oracle
 from trainer.oracle.scoring import distribution
-from trainer.oracle.subprocess import Courier
-from trainer.runtime.precision import fast_arithmetic
+from trainer.oracle.subprocess import SubprocessOracle
+from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
 from trainer.training.assessor import Assessor, as_assessed, privacy_loss
 from trainer.training.run_log import MetricsLog
@@ -161,7 +161,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: BaseChatModel | Courier,
+        model: BaseChatModel | SubprocessOracle,
         dataset: Dataset,
         config: TrainerConfig,
         *,
@@ -218,7 +218,7 @@ class Trainer:
         book = folder / "ledger.sqlite" if ledger is None else Path(ledger)
         with (
             _exclusive(folder),
-            fast_arithmetic(self._config.precision),
+            cpu_precision(self._config.precision),
             _Run(
                 self._model,
                 self._dataset,
@@ -285,7 +285,7 @@ def _named_estimator(config: TrainerConfig, space: AnswerSpace, labelled: Labell
                 steps=config.student_steps,
                 batch=config.student_batch,
                 query_choice=config.query_choice,
-                together=config.questions_per_call,
+                questions_per_call=config.questions_per_call,
                 criticality=config.criticality,
             )
         case "none":
@@ -305,7 +305,7 @@ class _Run:
 
     def __init__(
         self,
-        model: BaseChatModel | Courier,
+        model: BaseChatModel | SubprocessOracle,
         dataset: Dataset,
         config: TrainerConfig,
         given: _Given,
@@ -316,7 +316,7 @@ class _Run:
     ) -> None:
         self.config, self.dataset, self.folder, self.report = config, dataset, folder, report
         self.given = given
-        self.identity = model.identity if isinstance(model, Courier) else model_identity(model)
+        self.identity = model.identity if isinstance(model, SubprocessOracle) else model_identity(model)
         self.space = answer_space(dataset)
         self.attributes = dataset.private_attributes
         self.step = 0
@@ -343,8 +343,8 @@ class _Run:
         self.opened = ExitStack()
         self.opened.callback(self.ledger.close)
         self.budget = Budget(config.max_queries, config.max_cost)
-        connect: Callable[..., Oracle | Courier] = (
-            model.open if isinstance(model, Courier) else partial(Oracle, model)
+        connect: Callable[..., Oracle | SubprocessOracle] = (
+            model.open if isinstance(model, SubprocessOracle) else partial(Oracle, model)
         )
         self.oracle = connect(
             self.ledger,
@@ -409,10 +409,10 @@ class _Run:
         )
 
     def _check_budget(self) -> None:
-        if self._training_budget < self.estimator.least:
+        if self._training_budget < self.estimator.min_queries:
             raise BudgetExhaustedError(
                 f"a budget of {self.config.max_queries} queries leaves nothing to learn utility from: this estimator "
-                f"needs {self.estimator.least} or more for training; nothing was sent. "
+                f"needs {self.estimator.min_queries} or more for training; nothing was sent. "
                 "Give --max-queries, or choose the estimator 'none'."
             )
         if self.config.validations and not self._validation_queries:
@@ -432,8 +432,8 @@ class _Run:
         return share // (len(_FRONT_LEVELS) * (self.config.validations + 1))
 
     @property
-    def _quiet_steps(self) -> int:
-        return int(self.config.quiet * self.config.steps)
+    def _warmup_steps(self) -> int:
+        return int(self.config.query_warmup * self.config.steps)
 
     def _pretrain(self) -> None:
         steps = self.config.pretraining_steps
@@ -452,7 +452,7 @@ class _Run:
             )
 
         if not self.assessor.has_learned:
-            pretrain_reader(
+            pretrain_network(
                 self.assessor,
                 assess,
                 steps,
@@ -482,8 +482,8 @@ class _Run:
 
     @property
     def _validation_steps(self) -> set[int]:
-        count, quiet = self.config.validations, self._quiet_steps
-        return {quiet + (self.config.steps - quiet) * turn // (count + 1) for turn in range(1, count + 1)}
+        count, warmup = self.config.validations, self._warmup_steps
+        return {warmup + (self.config.steps - warmup) * turn // (count + 1) for turn in range(1, count + 1)}
 
     @property
     def _is_stale(self) -> bool:
@@ -518,12 +518,12 @@ class _Run:
             protected, self.references[rows], generator=self._generator("perturb", self.step)
         )
         fidelity = (protected - images).square().mean(dim=(1, 2, 3))
-        plainness = (protected - 0.5).abs().mean(dim=(1, 2, 3))
+        grey_penalty = (protected - 0.5).abs().mean(dim=(1, 2, 3))
         self._protector_step(
             self._scalarised(utility, privacy, level),
             config.fidelity * (1 - level) * fidelity,
-            config.plainness * level * plainness
-            + config.reopening * self._reopened(protected, images, level),
+            config.grey_penalty * level * grey_penalty
+            + config.reveal_penalty * self._reopened(protected, images, level),
         )
 
         with torch.random.fork_rng(devices=[]):
@@ -545,7 +545,7 @@ class _Run:
 
     def _reopened(self, protected: Tensor, images: Tensor, level: Tensor) -> Tensor:
         """By how much more than under the protector of the start pixels stand out from grey, ``[B]``."""
-        if self.given.protector is None or not self.config.reopening:
+        if self.given.protector is None or not self.config.reveal_penalty:
             return torch.zeros(len(images))
         with torch.no_grad():
             before = self.given.protector.at_network_level(images, level)
@@ -575,8 +575,8 @@ class _Run:
             case "upgrad" | "mgda":
                 return by_preference(utility, privacy, level)
 
-    def _protector_step(self, objectives: tuple[Tensor, ...], fidelity: Tensor, plainness: Tensor) -> None:
-        """Step down the objectives; fidelity goes with the first of them, plainness with the last."""
+    def _protector_step(self, objectives: tuple[Tensor, ...], fidelity: Tensor, grey_penalty: Tensor) -> None:
+        """Step down the objectives; fidelity goes with the first of them, grey_penalty with the last."""
         warm = min(1.0, (self.step + 1) / _WARM_UP)
         for group in self.optimizer.param_groups:
             group["lr"] = (
@@ -588,22 +588,22 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         if self.config.scalarisation in {"upgrad", "mgda"}:
             first, last = objectives
-            parts = ((first + fidelity).mean(), (last + plainness).mean())
+            parts = ((first + fidelity).mean(), (last + grey_penalty).mean())
             with torch.autocast("cpu", enabled=False):  # products of gradients need all their digits
                 aggregate_gradients(parts, self.protector.parameters(), self.config.scalarisation)
         else:
             (objective,) = objectives
-            (objective + fidelity + plainness).mean().backward()  # type: ignore[no-untyped-call]
+            (objective + fidelity + grey_penalty).mean().backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.protector.parameters(), 1.0)
         self.optimizer.step()
         # A short average early on, so that the first steps are soon forgotten.
-        decay = min(self.config.averaging, (self.step + 1) / (self.step + 10))
+        decay = min(self.config.ema_decay, (self.step + 1) / (self.step + 10))
         for average, current in zip(self.averaged.parameters(), self.protector.parameters(), strict=True):
             average.lerp_(current.detach(), 1 - decay)
 
     def _quota(self, generator: torch.Generator) -> int:
         """Queries due by this step: the budget left, spread over the steps left and rounded at random without bias."""
-        if self.step < self._quiet_steps:
+        if self.step < self._warmup_steps:
             return 0
         left = self._training_budget - self.planned
         share = (left - self.saved) / (self.config.steps - self.step)

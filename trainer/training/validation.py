@@ -49,7 +49,7 @@ def encode(protected: Tensor) -> tuple[list[bytes], Tensor]:
     return encoded, torch.stack([as_tensor(decode_image(each)) for each in encoded])
 
 
-class Scores(NamedTuple):
+class TaskScores(NamedTuple):
     """What the answers at one level are worth."""
 
     right: Tensor
@@ -137,11 +137,11 @@ class Validation(NamedTuple):
         )
         return float(((accuracy - chance) / (1 - chance)).mean())
 
-    def score(self, pairs: Tensor, answers: Sequence[Answer | None]) -> Scores:
+    def score(self, pairs: Tensor, answers: Sequence[Answer | None]) -> TaskScores:
         """Judge the answers to some pairs; ``None`` is one that is lost."""
         right, chance = [], []
         for (row, question), answer in zip(pairs.tolist(), answers, strict=True):
             reference = int(self.references[row, question])
             right.append(math.nan if answer is None else is_right(self.space, answer, question, reference))
             chance.append(math.nan if answer is None else 1 / len(options(self.space, question)))
-        return Scores(torch.tensor(right), torch.tensor(chance))
+        return TaskScores(torch.tensor(right), torch.tensor(chance))

@@ -19,7 +19,7 @@ from langsmith import Client
 from PIL import Image
 
 from langchain_vpp.testing import assert_no_leak
-from langchain_vpp.tracing import NOTE, RedactingCallbackHandler, media_anonymizer
+from langchain_vpp.tracing import REMOVED_MEDIA, RedactingCallbackHandler, media_anonymizer
 from tests.integration.recording import noise_png, recording_server
 
 PICTURE = noise_png(41)
@@ -60,7 +60,7 @@ def test_what_a_langsmith_client_posts(*, redacting: bool, batching: bool) -> No
         client.close()
         assert sum(b"What is this?" in body for body in server.wire) >= 1
         assert _leaks(server.wire) is not redacting
-        assert any(NOTE.encode() in body for body in server.wire) is redacting
+        assert any(REMOVED_MEDIA.encode() in body for body in server.wire) is redacting
 
 
 def test_the_anonymizer_keeps_what_is_no_media() -> None:
@@ -150,7 +150,7 @@ def test_the_redacting_handler_forwards_events_without_media() -> None:
     assert_no_leak(PICTURE, inner.events)
     assert _leaks(bare.events)
     assert "What is this?" in str(inner.events)
-    assert NOTE in str(inner.events)
+    assert REMOVED_MEDIA in str(inner.events)
 
 
 async def test_the_redacting_handler_shields_async_handlers_on_both_paths() -> None:
@@ -207,7 +207,7 @@ def test_a_handler_without_chat_events_gets_the_text_as_usual() -> None:
     inner = OnlyText()
     FakeListChatModel(responses=["ok"]).invoke("Hello.", {"callbacks": [RedactingCallbackHandler(inner)]})
     FakeListLLM(responses=["ok"]).invoke(f"See {ENCODED}", {"callbacks": [RedactingCallbackHandler(inner)]})
-    assert inner.prompts == ["Human: Hello.", NOTE]
+    assert inner.prompts == ["Human: Hello.", REMOVED_MEDIA]
 
 
 def test_results_keep_their_types() -> None:
@@ -219,4 +219,4 @@ def test_results_keep_their_types() -> None:
     assert name == "on_llm_end"
     message = args[0].generations[0][0].message
     assert isinstance(message, AIMessage)
-    assert message.content == NOTE
+    assert message.content == REMOVED_MEDIA

@@ -53,14 +53,14 @@ from trainer.export.export import export, recheck
 from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Oracle
-from trainer.recipes.staff_cards.hard_examples import find_mistakes, learn_from_mistakes
+from trainer.recipes.staff_cards.hard_examples import find_hard_examples, train_on_hard_examples
 from trainer.recipes.staff_cards.model_card import describe
-from trainer.recipes.staff_cards.out_of_distribution import other_pictures
+from trainer.recipes.staff_cards.out_of_distribution import out_of_distribution
 from trainer.recipes.staff_cards.portrait_attacks import attack_portraits, closing_level
 from trainer.recipes.staff_cards.pretraining import paint_one_grey, start_protector
 from trainer.reporting.html import save_html
 from trainer.reporting.report import picture_rows, save_json
-from trainer.runtime.precision import fast_arithmetic
+from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
 from trainer.sandbox.drawing.cards import PRIVATE_QUESTIONS, TASKS, make_cards
 from trainer.sandbox.vision.card_model import CARDS
@@ -98,7 +98,7 @@ _OTHERS: Final = 200
 _logger = logging.getLogger(__name__)
 
 
-class Plan(NamedTuple):
+class StaffCardsPlan(NamedTuple):
     """Sizes of everything but the training of the protector."""
 
     train: int = 9000
@@ -117,7 +117,7 @@ class Plan(NamedTuple):
     following_steps: int = 1000
 
 
-SMOKE: Final = Plan(
+SMOKE: Final = StaffCardsPlan(
     train=60,
     val=24,
     test=12,
@@ -152,7 +152,13 @@ def settings(*, smoke: bool = False) -> TrainerConfig:
 
 
 def train_default(
-    faces: Path, out: Path, plan: Plan, config: TrainerConfig, *, device: str = "cpu", workers: int = 1
+    faces: Path,
+    out: Path,
+    plan: StaffCardsPlan,
+    config: TrainerConfig,
+    *,
+    device: str = "cpu",
+    workers: int = 1,
 ) -> Path:
     """Make the default artifact, or go on with it.
 
@@ -216,8 +222,8 @@ def train_default(
     ).fit(run, resume=True, on_progress=_teller())
     trained, manifest, _ = load_protector(run)
     paint_one_grey(trained)
-    mistakes = find_mistakes(trained, faces, cards=plan.lesson_cards, seed=config.seed, workers=workers)
-    taught_last = learn_from_mistakes(trained, mistakes, steps=plan.lesson_steps, seed=config.seed)
+    mistakes = find_hard_examples(trained, faces, cards=plan.lesson_cards, seed=config.seed, workers=workers)
+    taught_last = train_on_hard_examples(trained, mistakes, steps=plan.lesson_steps, seed=config.seed)
     trained_state = torch.load(out / "run" / "checkpoint.pt", weights_only=True)["assessor"]
     assessor = _assessor(attributes, out / "student", trained_state)
     follow(assessor, taught_last, dataset, config, steps=plan.following_steps)
@@ -250,7 +256,7 @@ def follow(
     images = dataset.pixels(examples, protector.config.working_resolution)
     labels = dataset.labels(examples)
     optimizer = torch.optim.AdamW(assessor.parameters(), lr=assessor.learning_rate, weight_decay=1e-2)
-    with fast_arithmetic():
+    with cpu_precision():
         for step in range(steps):
             generator = keyed_generator(config.seed, "follow", step)
             rows = torch.randint(len(images), (config.batch,), generator=generator)
@@ -354,7 +360,7 @@ def audit_default(faces: Path, out: Path) -> None:
     shown = sorted({presets["balanced"], presets["high"]})
     pictures = picture_rows(dataset, engine, shown, {}, originals=False)
     balanced = ImageProtector(engine, level=presets["balanced"])
-    others = other_pictures(faces, balanced, vision, count=_OTHERS, seed=report.seed)
+    others = out_of_distribution(faces, balanced, vision, count=_OTHERS, seed=report.seed)
     _write_card(artifact, describe(manifest, report, others))
     save_html(report, out / "report.html", presets=presets, pictures=pictures)
 
@@ -417,7 +423,7 @@ def _phase_teller() -> Callable[[Phase], None]:
 
 
 def _vision(
-    faces: Path, folder: Path, plan: Plan, seed: int, *, device: str, workers: int
+    faces: Path, folder: Path, plan: StaffCardsPlan, seed: int, *, device: str, workers: int
 ) -> LocalVisionModel:
     if CARDS.weights.is_dir():
         return LocalVisionModel.load(subject=CARDS)
@@ -486,7 +492,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         artifact = train_default(
             given.faces,
             given.out,
-            SMOKE if given.smoke else Plan(),
+            SMOKE if given.smoke else StaffCardsPlan(),
             settings(smoke=given.smoke),
             device=given.device,
             workers=given.workers,

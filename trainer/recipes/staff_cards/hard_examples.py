@@ -27,7 +27,7 @@ from trainer.recipes.staff_cards.pretraining import (
     SIZES,
     draw_cards,
 )
-from trainer.runtime.precision import fast_arithmetic
+from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
 from trainer.sandbox.drawing.cards import TEXTS
 
@@ -57,7 +57,7 @@ _PRIVATE_WEIGHT: Final = 3.0
 _logger = logging.getLogger(__name__)
 
 
-class Mistakes(NamedTuple):
+class HardExamples(NamedTuple):
     """Cards, and rows of those on which a protector errs."""
 
     drawn: Drawn
@@ -68,7 +68,9 @@ class Mistakes(NamedTuple):
 
 
 @torch.no_grad()
-def find_mistakes(protector: Protector, faces: Path, *, cards: int, seed: int, workers: int = 1) -> Mistakes:
+def find_hard_examples(
+    protector: Protector, faces: Path, *, cards: int, seed: int, workers: int = 1
+) -> HardExamples:
     """Draw cards, and find those on which a protector errs.
 
     Args:
@@ -84,7 +86,7 @@ def find_mistakes(protector: Protector, faces: Path, *, cards: int, seed: int, w
     """
     drawn = draw_cards(faces, cards, (seed, _STREAM), workers)
     showing, hiding = [], []
-    with fast_arithmetic():
+    with cpu_precision():
         for rows in torch.split(torch.arange(cards), BATCH):
             images = drawn.images[rows].float() / 255
             protected = protector.at_network_level(images, torch.full((len(rows),), _LOOKED_AT))
@@ -99,7 +101,7 @@ def find_mistakes(protector: Protector, faces: Path, *, cards: int, seed: int, w
             )
             showing.append((shown[:, : len(TEXTS)] > _SHOWN).any(dim=1))
             hiding.append((shown[:, len(TEXTS) :] < _KEPT).any(dim=1))
-    found = Mistakes(drawn, torch.cat(showing).nonzero()[:, 0], torch.cat(hiding).nonzero()[:, 0])
+    found = HardExamples(drawn, torch.cat(showing).nonzero()[:, 0], torch.cat(hiding).nonzero()[:, 0])
     _logger.info(
         "of %d cards, %d show a private line and %d hide a field",
         cards,
@@ -109,7 +111,9 @@ def find_mistakes(protector: Protector, faces: Path, *, cards: int, seed: int, w
     return found
 
 
-def learn_from_mistakes(protector: Protector, mistakes: Mistakes, *, steps: int, seed: int) -> Protector:
+def train_on_hard_examples(
+    protector: Protector, mistakes: HardExamples, *, steps: int, seed: int
+) -> Protector:
     """Go on with a protector so that it does not err any more.
 
     Args:
@@ -126,7 +130,7 @@ def learn_from_mistakes(protector: Protector, mistakes: Mistakes, *, steps: int,
     mean = copy.deepcopy(protector).eval()
     optimizer = torch.optim.AdamW(learning.parameters(), lr=_PEAK_RATE, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK_RATE, total_steps=steps, pct_start=0.1)
-    with fast_arithmetic():
+    with cpu_precision():
         for step in range(steps):
             images, kinds, level = _lesson(mistakes, keyed_generator(seed, "mistakes", step))
             with torch.no_grad():
@@ -170,7 +174,7 @@ def lesson_error(openness: Tensor, before: Tensor, images: Tensor, kinds: Tensor
     )
 
 
-def _lesson(mistakes: Mistakes, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def _lesson(mistakes: HardExamples, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Images of a batch, the kind of each of their pixels, and levels."""
     drawn = mistakes.drawn
 

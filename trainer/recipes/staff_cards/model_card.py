@@ -7,7 +7,7 @@ from string import Template
 from typing import TYPE_CHECKING, Final
 
 from trainer.evaluation.results import OURS, STRONGEST
-from trainer.reporting.summary import percent, percent_interval, preset_names, verdicts
+from trainer.reporting.summary import percent, percent_interval, preset_names, summaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -51,7 +51,7 @@ def describe(manifest: Manifest, report: Report | None = None, others: Sequence[
 def _audit(manifest: Manifest, report: Report) -> Iterator[str]:
     yield f"On {report.images['test']} cards of the test split. Attackers: {report.attacker}."
     yield ""
-    for verdict in verdicts(report, manifest.presets):
+    for verdict in summaries(report, manifest.presets):
         yield f"- **{verdict.name}** (level {verdict.level:g}): {verdict.sentence}"
     points = report.of(OURS)
     yield ""

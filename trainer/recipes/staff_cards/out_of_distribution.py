@@ -103,7 +103,7 @@ _CHANGES: Final = (
 )
 
 
-def other_pictures(
+def out_of_distribution(
     faces: Path, protector: ImageProtector, vision: LocalVisionModel, *, count: int, seed: int
 ) -> tuple[Seen, ...]:
     """Protect cards that are larger, smaller or turned, and pictures of other things, and look at what is left.

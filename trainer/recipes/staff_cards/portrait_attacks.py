@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from trainer.attackers.classifier import AttackData, FreshClassifier, LabelledImages
+from trainer.attackers.classifier import AttackData, AttackImages, FreshClassifier
 from trainer.evaluation.attack_suite import Audit, People, Words
 from trainer.evaluation.evaluate import UNTESTED
 from trainer.evaluation.results import OURS, Column, chance, judge
@@ -88,9 +88,7 @@ def attack_portraits(
     }
 
     def cut_out(change: Callable[[Image.Image], Image.Image]) -> AttackData:
-        return AttackData(
-            *(LabelledImages(_cut_out(drawn[split], change), labels[split]) for split in _SPLITS)
-        )
+        return AttackData(*(AttackImages(_cut_out(drawn[split], change), labels[split]) for split in _SPLITS))
 
     audit = Audit(("identity", "inversion"), People(**who), Words((), ()), who["test"])
     originals = cut_out(lambda image: image)

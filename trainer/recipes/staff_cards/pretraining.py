@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from langchain_vpp.network.config import STRIDE
 from langchain_vpp.network.protector import Protector, ProtectorConfig
 from trainer.algorithms.pareto import sample_levels
-from trainer.runtime.precision import fast_arithmetic
+from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
 from trainer.sandbox.drawing.cards import CARD_VIEW, TASKS, TEXTS, draw_card
 from trainer.sandbox.drawing.portraits import read_portraits
@@ -204,7 +204,7 @@ def start_protector(
     if done == steps:
         return protector.eval()
     images, regions, _ = draw_cards(faces, cards, (seed, _STREAM), workers)
-    with fast_arithmetic():
+    with cpu_precision():
         for step in range(done, steps):
             generator = keyed_generator(seed, "start", step)
             rows = torch.randint(cards, (BATCH,), generator=generator)

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from langchain_vpp.errors import TrainingError, VPPError
-from trainer.runtime.precision import fast_arithmetic
+from trainer.runtime.precision import cpu_precision
 from trainer.sandbox.drawing.cards import draw_card
 from trainer.sandbox.drawing.portraits import read_portraits
 from trainer.sandbox.drawing.scenes import draw_scene
@@ -281,7 +281,7 @@ def missed_attention(maps: Tensor, places: Tensor) -> Tensor:
 
 def _arithmetic(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     if device.type == "cpu":
-        return fast_arithmetic(precision)
+        return cpu_precision(precision)
     return torch.autocast(device.type, torch.bfloat16, enabled=precision != "float32")
 
 

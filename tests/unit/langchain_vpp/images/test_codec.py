@@ -21,7 +21,7 @@ from langchain_vpp.errors import ProtectionError
 from langchain_vpp.images.codec import (
     ENCODED_MIME_TYPE,
     decode_image,
-    decode_reduced,
+    decode_scaled,
     encode_image,
     encode_scaled,
 )
@@ -415,7 +415,7 @@ def quarter(width: int, height: int) -> tuple[int, int]:
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
 def test_a_reduced_picture_is_the_picture_made_smaller(file_format: str, codec: str) -> None:
     data = encode(halves(160, 120), file_format)
-    reduced = decode_reduced(data, quarter)
+    reduced = decode_scaled(data, quarter)
     assert (reduced.image.mode, reduced.image.size, reduced.image.info) == ("RGB", (40, 30), {})
     assert reduced.original_size == (160, 120)
     whole = decode_image(data).resize((40, 30), Image.Resampling.BOX)
@@ -433,7 +433,7 @@ def test_a_jpeg_is_decoded_at_any_eighth_that_gives_what_is_wanted(
     size = 34 * eighths, 27 * eighths
     expected = np.asarray(smooth.resize(size, Image.Resampling.BOX), dtype=int)
     monkeypatch.setattr(Image.Image, "resize", None)  # nothing is left to be scaled
-    decoded = np.asarray(decode_reduced(data, lambda *_: size).image, dtype=int)
+    decoded = np.asarray(decode_scaled(data, lambda *_: size).image, dtype=int)
     assert np.abs(decoded - expected).mean() < 4
 
 
@@ -451,7 +451,7 @@ def test_a_reduced_picture_is_upright_and_its_size_is_asked_for_upright(
         asked.append((width, height))
         return quarter(width, height)
 
-    reduced = decode_reduced(data, size)
+    reduced = decode_scaled(data, size)
     upright = decode_image(data)
     assert set(asked) == {upright.size}
     assert reduced.original_size == upright.size
@@ -463,7 +463,7 @@ def test_a_reduced_picture_is_upright_and_its_size_is_asked_for_upright(
 def test_every_mode_is_reduced(mode: str, codec: str) -> None:
     file_format = "TIFF" if mode == "CMYK" else "PNG"
     data = encode(Image.new("L", (64, 64), 255).convert(mode) if mode != "I;16" else white_16(), file_format)
-    reduced = decode_reduced(data, quarter).image
+    reduced = decode_scaled(data, quarter).image
     assert (reduced.mode, reduced.size) == ("RGB", (16, 16))
     assert near(reduced.getpixel((8, 8)), (255, 255, 255), 2)
 
@@ -475,12 +475,12 @@ def white_16() -> Image.Image:
 def test_hidden_colours_do_not_bleed_into_a_reduced_picture(codec: str) -> None:
     image = Image.new("RGBA", (64, 64), (255, 0, 0, 0))
     image.paste((0, 0, 255, 255), (0, 0, 30, 64))
-    assert np.asarray(decode_reduced(encode(image), quarter).image)[:, 8:].min() == 255
+    assert np.asarray(decode_scaled(encode(image), quarter).image)[:, 8:].min() == 255
 
 
 def test_a_colour_key_is_white_in_a_reduced_picture(codec: str) -> None:
     image = Image.new("RGB", (64, 64), (255, 0, 0))
-    reduced = decode_reduced(encode(image, transparency=(255, 0, 0)), quarter).image
+    reduced = decode_scaled(encode(image, transparency=(255, 0, 0)), quarter).image
     assert near(reduced.getpixel((8, 8)), (255, 255, 255), 0)
 
 
@@ -494,7 +494,7 @@ def test_an_icc_profile_is_applied_to_a_reduced_picture(codec: str) -> None:
     data = encode(halves(64, 64), "JPEG", icc_profile=bytes(profile), quality=95, subsampling=0)
     whole = decode_image(data)
     assert not near(whole.getpixel((32, 8)), (220, 40, 30), 40)
-    reduced = decode_reduced(data, quarter).image
+    reduced = decode_scaled(data, quarter).image
     assert near(reduced.getpixel((8, 2)), whole.getpixel((32, 8)))
 
 
@@ -502,7 +502,7 @@ def test_gray_and_cmyk_jpegs_are_reduced_as_they_are_decoded(codec: str) -> None
     for mode in ("L", "CMYK"):
         data = encode(halves(160, 120).convert(mode), "JPEG")
         whole = decode_image(data).resize((40, 30), Image.Resampling.BOX)
-        reduced = decode_reduced(data, quarter).image
+        reduced = decode_scaled(data, quarter).image
         assert np.abs(np.asarray(reduced, dtype=int) - np.asarray(whole, dtype=int)).mean() < 3
 
 
@@ -511,10 +511,10 @@ def test_what_is_refused_whole_is_refused_reduced(file_format: str, codec: str) 
     data = encode(noise(64, 48), file_format)
     for broken in (data[: len(data) // 2], data[:-3], b"", b"hello"):
         with pytest.raises(ProtectionError) as refusal:
-            decode_reduced(broken, quarter)
+            decode_scaled(broken, quarter)
         assert refusal.value.__context__ is None
     with pytest.raises(ProtectionError, match="more than 100 pixels"):
-        decode_reduced(data, quarter, max_pixels=100)
+        decode_scaled(data, quarter, max_pixels=100)
 
 
 def test_an_untidy_jpeg_is_still_decoded(codec: str) -> None:
@@ -522,7 +522,7 @@ def test_an_untidy_jpeg_is_still_decoded(codec: str) -> None:
     scan = data.index(b"\xff\xda")
     untidy = data[:scan] + b"\0\0\0" + data[scan:]
     assert decode_image(untidy).size == (64, 48)
-    assert decode_reduced(untidy, quarter).image.size == (16, 12)
+    assert decode_scaled(untidy, quarter).image.size == (16, 12)
 
 
 @pytest.mark.parametrize("size", [(16, 12), (17, 13), (1, 1), (64, 48), (640, 480), (333, 1), (7, 900)])

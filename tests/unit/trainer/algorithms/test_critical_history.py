@@ -95,7 +95,7 @@ def test_criticality_fades_with_age():
     history.update(torch.tensor([0]), torch.tensor([3.0]))
     history.add(records([13, 14]))
     _, drawn, _ = history.sample(400, generator=generator())
-    # By age 3/16, 1/8, 1/4 and 3/2, 3: the second is the least critical, though the first is older.
+    # By age 3/16, 1/8, 1/4 and 3/2, 3: the second is the min_queries critical, though the first is older.
     assert set(drawn.images[:, 0, 0, 0].tolist()) == {10, 12, 13, 14}
 
 
@@ -186,13 +186,13 @@ def test_an_image_that_is_asked_about_is_asked_whole_requests():
     images = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2])
     criticality = torch.tensor([0.9, 0.0, 0.8, 0.0, 0.0, 0.7, 0.6, 0.0])
     for draw in range(50):
-        chosen = choose_queries(criticality, images, 5, together=2, generator=generator(draw))
+        chosen = choose_queries(criticality, images, 5, questions_per_call=2, generator=generator(draw))
         counts = torch.bincount(images[chosen], minlength=3)
         assert len(chosen) in {4, 5}
         # An image gives requests of 2 and, if it has three questions, another of 1.
         assert all(count in {0, 1, 2, 3} for count in counts.tolist())
         assert (counts == 1).sum() <= 1
-    assert not len(choose_queries(criticality, images, 1, together=3, generator=generator()))
-    alone = choose_queries(criticality, images, 3, together=1, generator=generator(7))
+    assert not len(choose_queries(criticality, images, 1, questions_per_call=3, generator=generator()))
+    alone = choose_queries(criticality, images, 3, questions_per_call=1, generator=generator(7))
     blurred = torch.rand(8, generator=generator(7)) + criticality
     assert alone.tolist() == blurred.topk(3).indices.sort().values.tolist()

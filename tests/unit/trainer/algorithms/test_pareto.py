@@ -66,7 +66,7 @@ def test_levels_cover_every_stratum_once():
 
 def test_weighted_sum_ends_at_privacy_alone_and_never_forgets_it():
     utility, privacy = torch.tensor([1.0, 1.0]), torch.tensor([3.0, 3.0])
-    objective = weighted_sum(utility, privacy, torch.tensor([0.0, 1.0]), least=0.1)
+    objective = weighted_sum(utility, privacy, torch.tensor([0.0, 1.0]), min_weight=0.1)
     assert objective.tolist() == pytest.approx([1.2, 3.0])
 
 
@@ -74,7 +74,7 @@ def descend(objective, level):
     """Minimise over an angle on the unit quarter circle, a front that bulges away from the ideal point."""
     angle = torch.tensor([0.6], requires_grad=True)
     for _ in range(400):
-        loss = objective(angle.cos(), angle.sin(), torch.tensor([level]), least=0.0).sum()
+        loss = objective(angle.cos(), angle.sin(), torch.tensor([level]), min_weight=0.0).sum()
         (gradient,) = torch.autograd.grad(loss, angle)
         with torch.no_grad():
             angle = (angle - 0.05 * gradient).clamp(0, math.pi / 2).requires_grad_()

@@ -13,7 +13,7 @@ from trainer.algorithms.surrogate import (
     augment,
     no_probes,
 )
-from trainer.algorithms.vqa_network import Reader, question_vectors
+from trainer.algorithms.vqa_network import VQANetwork, question_vectors
 
 SPACE = AnswerSpace(
     ("bright?", "red?"), ("no", "yes", "unused"), torch.tensor([[True, True, False], [True, True, False]])
@@ -136,7 +136,7 @@ def test_a_student_whose_pictures_were_not_stored_goes_on_with_an_empty_history(
 
 def test_an_answers_loss_has_the_students_units():
     targets = torch.tensor([[0.25, 0.25, 0.25, 0.25], [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
-    losses = answer_loss(targets, torch.zeros(3, dtype=torch.long), torch.tensor([4, 2, 2]), least=2**-5)
+    losses = answer_loss(targets, torch.zeros(3, dtype=torch.long), torch.tensor([4, 2, 2]), floor=2**-5)
     assert losses.tolist() == pytest.approx([1, 0, 5])
 
 
@@ -146,7 +146,7 @@ def test_the_baseline_asks_nothing_and_pulls_nowhere():
     assert not len(baseline.propose(images, references, 50, generator=generator()).rows)
     assert baseline.loss(images, references, generator=generator()).tolist() == [0, 0, 0]
     assert baseline.posteriors(images) is None
-    assert baseline.least == 0
+    assert baseline.min_queries == 0
 
 
 def test_questions_that_are_not_asked_cost_nothing():
@@ -174,7 +174,7 @@ def test_augmentation_keeps_shape_and_range_and_passes_gradients():
 
 def test_one_question_reads_like_its_column_of_all_questions():
     torch.manual_seed(0)
-    reader = Reader(question_vectors([str(index) for index in range(40)]), 5).eval()
+    reader = VQANetwork(question_vectors([str(index) for index in range(40)]), 5).eval()
     images = torch.rand(3, 3, 16, 16)
     questions = torch.tensor([0, 39, 7])
     assert torch.allclose(

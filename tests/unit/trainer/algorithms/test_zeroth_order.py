@@ -18,7 +18,7 @@ from trainer.algorithms.zeroth_order import (
     SharedSPSA,
     draw_pairs,
 )
-from trainer.runtime.precision import fast_arithmetic
+from trainer.runtime.precision import cpu_precision
 
 SPACE = AnswerSpace(("a?", "b?"), ("no", "yes", "perhaps"), torch.tensor([[True] * 3, [True, True, False]]))
 BATCH = 3
@@ -188,7 +188,7 @@ def test_rgf_with_as_many_directions_as_the_code_is_exact_in_any_arithmetic(prec
     estimator = SharedRGF(SPACE, code, batch=BATCH, radius=0.02, directions=5, images=None)
     truth = shared_truth(code, images, gradients)
     for turn in range(3):  # with an empty memory, then with critical directions in it
-        with fast_arithmetic(precision):
+        with cpu_precision(precision):
             found = estimate(estimator, 30, seed=turn, gradients=gradients, images=images)
         assert float((found - truth).norm() / truth.norm()) < 1e-3
 
@@ -227,7 +227,7 @@ def test_the_gradient_correction_is_the_published_recursion():
 def test_spsa_has_the_published_settings_and_shrinks_its_radius():
     images = pictures()
     estimator = SharedSPSA(SPACE, OperatorCode(8), batch=BATCH)
-    assert estimator.least == 2 * 5 * BATCH
+    assert estimator.min_queries == 2 * 5 * BATCH
     radii = []
     for turn in range(2):
         probes = estimator.propose(images, REFERENCES, 30, generator=generator(turn))
@@ -242,7 +242,7 @@ def test_spsa_has_the_published_settings_and_shrinks_its_radius():
 def test_estimates_on_a_shared_code_wait_for_their_queries_and_are_held_between():
     images, gradients = pictures(), slopes()
     estimator = SharedRGF(SPACE, OperatorCode(8), batch=BATCH, directions=2, images=2)
-    assert estimator.least == 8
+    assert estimator.min_queries == 8
     assert float(estimate(estimator, 7, seed=0, gradients=gradients, images=images).abs().max()) == 0
     first = estimate(estimator, 8, seed=1, gradients=gradients, images=images)
     assert float(first.abs().max()) > 0

@@ -14,10 +14,10 @@ from tests.unit.drawn_people import ATTRIBUTES, People, draw, fooling, grey, ide
 from trainer.attackers.backbones import read_weights
 from trainer.attackers.classifier import (
     AttackData,
+    AttackImages,
     AttributeClassifier,
     FixedClassifier,
     FreshClassifier,
-    LabelledImages,
     Scores,
     combine,
 )
@@ -46,7 +46,7 @@ def _generator(seed: int) -> torch.Generator:
 
 
 def _data(people, protect) -> AttackData:
-    return AttackData(*(LabelledImages(protect(each.images), each.labels) for each in people))
+    return AttackData(*(AttackImages(protect(each.images), each.labels) for each in people))
 
 
 def _accuracies(prepared, people, protect) -> dict[str, float]:
@@ -161,7 +161,7 @@ class _Watching(FreshClassifier):
 )
 def test_new_weights_learn_at_growing_sizes_and_adapt_and_read_at_the_last(start, side, sizes) -> None:
     images = torch.randint(256, (24, 3, 96, 192), generator=_generator(7)).byte()
-    part = LabelledImages(images, torch.arange(24)[:, None] % 2)
+    part = AttackImages(images, torch.arange(24)[:, None] % 2)
     attacker = _Watching(
         {"mark": ("no", "yes")}, start=start, side=side, warm_epochs=6, epochs=1, architecture="small"
     )
@@ -191,7 +191,7 @@ class _Finding(FreshClassifier):
 def test_it_learns_from_moved_images_and_reads_unmoved_ones() -> None:
     images = torch.full((64, 3, 64, 96), 100, dtype=torch.uint8)
     images[:, :, 32, 48] = 255
-    part = LabelledImages(images, torch.arange(64)[:, None] % 2)
+    part = AttackImages(images, torch.arange(64)[:, None] % 2)
     attacker = _Finding({"mark": ("no", "yes")}, shift=3, warm_epochs=30, epochs=1)
     attacker.found = {True: [], False: []}
     data = AttackData(part, part, part)
@@ -214,8 +214,7 @@ def test_on_large_pictures_it_begins_with_larger_cells_and_reads_single_pixels(w
     images = torch.randint(100, 156, (120, 3, 32, width), generator=generator).byte()
     images[:, 0, 8, ::2] += (40 * values).byte()  # every other pixel of one line, a little redder
     parts = (
-        LabelledImages(images[rows], values[rows])
-        for rows in torch.tensor_split(torch.arange(120), (80, 100))
+        AttackImages(images[rows], values[rows]) for rows in torch.tensor_split(torch.arange(120), (80, 100))
     )
     attacker = FreshClassifier({"mark": ("no", "yes")}, warm_epochs=20)
     data = AttackData(*parts)

@@ -7,7 +7,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from tests.unit.drawn_people import ATTRIBUTES, draw, fooling, grey, identity, jpeg_noise
-from trainer.attackers.classifier import AttackData, FreshClassifier, LabelledImages
+from trainer.attackers.classifier import AttackData, AttackImages, FreshClassifier
 from trainer.attackers.inversion import Inverter, likeness, psnr, ssim
 from trainer.evaluation.results import bootstrap_mean, chance
 
@@ -17,7 +17,7 @@ def _generator(seed: int = 0) -> torch.Generator:
 
 
 def _data(people, protect) -> AttackData:
-    return AttackData(*(LabelledImages(protect(each.images), each.labels) for each in people))
+    return AttackData(*(AttackImages(protect(each.images), each.labels) for each in people))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from langchain_vpp.engines import Pixelate
 from tests.unit.drawn_people import ATTRIBUTES, Pointwise, draw, fooling, grey, identity, jpeg_noise
-from trainer.attackers.classifier import AttackData, FreshClassifier, LabelledImages
+from trainer.attackers.classifier import AttackData, AttackImages, FreshClassifier
 from trainer.attackers.inversion import psnr
 from trainer.attackers.repeated import RepeatedQueries, View, views
 from trainer.data.dataset import as_image, as_tensor
@@ -45,7 +45,7 @@ def read(people):
     def learn(protect) -> torch.Tensor:
         generator = torch.Generator().manual_seed(0)
         engine = RepeatedQueries(Pointwise(protect), _FEW)
-        data = [LabelledImages(each.images, each.labels) for each in people]
+        data = [AttackImages(each.images, each.labels) for each in people]
         attacker = FreshClassifier(ATTRIBUTES, warm_epochs=8, epochs=6)
         attacker.prepare(AttackData(*data), generator=generator)
         averages = [each._replace(images=_protected(engine, each.images)) for each in data]

@@ -13,7 +13,12 @@ from langchain_vpp.artifact import Manifest, read_manifest
 from langchain_vpp.errors import DataError, TrainingError
 from tests.e2e.conftest import TINY
 from trainer import Trainer, TrainerConfig, load_dataset
-from trainer.data.contamination import PICTURES, check_unseen, note_training_pictures, training_digest
+from trainer.data.contamination import (
+    TRAINING_PICTURES,
+    check_unseen,
+    note_training_pictures,
+    training_digest,
+)
 from trainer.experiments.sandbox import SandboxChatModel
 from trainer.sandbox.drawing.scenes import make_data
 
@@ -129,7 +134,7 @@ def test_an_artifact_of_an_earlier_version_is_clean_on_its_own_data_set_only(tmp
 
 @pytest.mark.parametrize("change", [lambda text: text[:-65], lambda text: text + "x\n", lambda _: ""])
 def test_a_list_that_is_not_the_manifests_is_refused(dataset, run, change):
-    path = run[0] / PICTURES
+    path = run[0] / TRAINING_PICTURES
     path.write_text(change(path.read_text()))
     with pytest.raises(DataError, match="not the file that the manifest describes"):
         check_unseen(run[0], run[1], dataset)
@@ -157,5 +162,5 @@ def test_training_notes_its_pictures_and_the_artifact_names_none(tmp_path):
     assert made.training_digest == training_digest(digests)
     text = (out / "manifest.json").read_text()
     assert not any(digest in text for digest in digests)
-    assert set((out / PICTURES).read_text().split()) == digests
+    assert set((out / TRAINING_PICTURES).read_text().split()) == digests
     assert check_unseen(out, made, dataset) is None

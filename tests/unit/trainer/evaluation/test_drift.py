@@ -12,7 +12,7 @@ from tests.chat_models import LookingModel
 from tests.e2e.conftest import TINY
 from trainer import Trainer, TrainerConfig, load_dataset
 from trainer.evaluation.drift import DriftCheck, DriftPoint, table, wilson
-from trainer.evaluation.results import Estimate
+from trainer.evaluation.results import ConfidenceInterval
 from trainer.experiments.sandbox import SandboxChatModel
 from trainer.sandbox.drawing.scenes import make_data
 
@@ -99,7 +99,7 @@ def test_a_manifest_that_does_not_say_how_it_was_measured_is_refused(artifact, d
     ("manifest", "drifted"), [(0.5, False), (0.4, False), (0.39, True), (0.61, True), (0.6, False)]
 )
 def test_a_level_has_drifted_if_the_manifest_lies_outside_the_interval(manifest, drifted):
-    live = Estimate(value=0.5, low=0.4, high=0.6)
+    live = ConfidenceInterval(value=0.5, low=0.4, high=0.6)
     assert DriftPoint(level=0.5, manifest=manifest, live=live, answers=40, refused=0).drifted is drifted
 
 

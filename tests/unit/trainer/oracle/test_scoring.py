@@ -11,7 +11,7 @@ from langchain_core.language_models import FakeListChatModel
 
 from langchain_vpp.errors import OracleError
 from trainer.oracle.ledger import Answer
-from trainer.oracle.scoring import Judge, accuracy, chosen, distribution, kind, normalise, refused
+from trainer.oracle.scoring import AnswerJudge, accuracy, chosen, distribution, kind, normalise, refused
 
 COLOURS = ("red", "blue", "dark blue", "green")
 
@@ -176,7 +176,7 @@ class Recording(FakeListChatModel):
 
 def test_a_judge_is_asked_once_per_pair_in_either_order_and_sees_text_alone():
     model = Recording(responses=["Yes.", "no", "maybe"], seen=[])
-    judge = Judge(model)
+    judge = AnswerJudge(model)
     assert judge.same("a sofa", "couch")
     assert judge.same("Couch!", "sofa")
     assert judge.same("sofa", "The sofa")  # the same words need no judge
@@ -193,7 +193,7 @@ def test_a_judge_that_fails_says_so_without_the_answers():
             raise RuntimeError(str(messages))
 
     with pytest.raises(OracleError, match="did not reply") as caught:
-        Judge(Broken(responses=[])).same("sofa", "couch")
+        AnswerJudge(Broken(responses=[])).same("sofa", "couch")
     assert "sofa" not in str(caught.value)
     assert caught.value.__context__ is None
 

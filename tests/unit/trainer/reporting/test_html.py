@@ -14,7 +14,7 @@ from PIL import Image
 from langchain_vpp.errors import TrainingError
 from langchain_vpp.images.codec import encode_image
 from tests.made_reports import HOSTILE, estimate, full_report, hostile_report, point, reading, report
-from trainer.evaluation.results import Estimate, Reading, Report
+from trainer.evaluation.results import ConfidenceInterval, Reading, Report
 from trainer.reporting.chart import draw_front
 from trainer.reporting.html import render_html, save_html
 from trainer.reporting.report import PictureRow
@@ -261,7 +261,7 @@ def test_without_presets_every_level_has_a_verdict() -> None:
 
 def test_another_attacker_and_another_figure_appear_as_rows() -> None:
     class Wider(Reading):
-        average_precision: Estimate
+        average_precision: ConfidenceInterval
 
     measured = full_report()
     added = Wider(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.made_reports import point, reading, report
-from trainer.evaluation.results import Estimate, OperatingPoint, Report, WordsRead
-from trainer.reporting.summary import strongest, verdicts
+from trainer.evaluation.results import ConfidenceInterval, OperatingPoint, Report, WordsRead
+from trainer.reporting.summary import strongest, summaries
 
 
 def _with_ours(*attributes, private=(), unknown=()) -> Report:
@@ -20,7 +20,7 @@ def _with_ours(*attributes, private=(), unknown=()) -> Report:
 
 
 def _sentence(measured: Report, level: float = 0.5) -> str:
-    (verdict,) = verdicts(measured, {"balanced": level})
+    (verdict,) = summaries(measured, {"balanced": level})
     return verdict.sentence
 
 
@@ -42,9 +42,9 @@ def test_a_private_text_that_is_still_read_is_in_the_sentence() -> None:
     words = tuple(
         WordsRead(
             subject=subject,
-            exact=Estimate(value=share, low=share - 0.05, high=share + 0.05),
+            exact=ConfidenceInterval(value=share, low=share - 0.05, high=share + 0.05),
             exact_floor=0.0,
-            distance=Estimate(value=0.5, low=0.4, high=0.6),
+            distance=ConfidenceInterval(value=0.5, low=0.4, high=0.6),
             distance_floor=0.9,
             count=200,
         )
@@ -95,7 +95,7 @@ def test_attributes_unreadable_on_originals_are_said_to_be_unknown_and_left_out_
 
 
 def test_without_a_chat_model_the_sentence_says_so() -> None:
-    text = verdicts(report(asked=False), {"low": 0.0})[0].sentence
+    text = summaries(report(asked=False), {"low": 0.0})[0].sentence
     assert "what the chat model still answers was not measured, as the evaluation had no chat model" in text
 
 
@@ -108,7 +108,7 @@ def test_originals_that_were_not_sent_are_not_quoted() -> None:
 
 
 def test_nothing_is_claimed_for_a_level_that_was_not_measured() -> None:
-    (verdict,) = verdicts(report(), {"balanced": 0.6})
+    (verdict,) = summaries(report(), {"balanced": 0.6})
     assert verdict.point is None
     assert verdict.sentence == (
         "This level (0.6) was not measured, so nothing is claimed for it; the nearest measured ones are "
@@ -118,17 +118,17 @@ def test_nothing_is_claimed_for_a_level_that_was_not_measured() -> None:
 
 def test_nothing_is_claimed_where_no_level_was_measured() -> None:
     measured = report().model_copy(update={"points": (point("blur", 0.5, 0.5, 0.5),)})
-    assert verdicts(measured, {"high": 1.0})[0].sentence.endswith("so nothing is claimed for it.")
-    assert verdicts(measured, {}) == ()
+    assert summaries(measured, {"high": 1.0})[0].sentence.endswith("so nothing is claimed for it.")
+    assert summaries(measured, {}) == ()
 
 
 def test_presets_come_by_rising_level_and_find_their_points() -> None:
-    found = verdicts(report(), {"high": 1.0, "low": 0.1 + 0.2 - 0.3})
+    found = summaries(report(), {"high": 1.0, "low": 0.1 + 0.2 - 0.3})
     assert [(each.name, each.point.level) for each in found] == [("low", 0.0), ("high", 1.0)]
 
 
 def test_without_presets_every_level_is_judged() -> None:
-    assert [each.name for each in verdicts(report(), {})] == ["level 0", "level 1"]
+    assert [each.name for each in summaries(report(), {})] == ["level 0", "level 1"]
 
 
 def test_a_point_without_readable_attributes_claims_nothing_about_attackers() -> None:

@@ -31,3 +31,23 @@ def test_settings_that_do_not_fit_together_are_refused(settings, reason):
 def test_settings_that_fit_survive_a_file(settings):
     config = TrainerConfig.model_validate(settings)
     assert TrainerConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("averaging", "ema_decay"),
+        ("plainness", "grey_penalty"),
+        ("reopening", "reveal_penalty"),
+        ("quiet", "query_warmup"),
+    ],
+)
+def test_a_setting_of_the_last_version_works_and_names_its_new_name(old, new):
+    with pytest.warns(FutureWarning, match=f"{old} is now {new}"):
+        config = TrainerConfig(**{old: 0.25})
+    assert getattr(config, new) == 0.25
+
+
+def test_an_old_and_a_new_name_together_are_refused():
+    with pytest.raises(ValueError, match="give one of them"):
+        TrainerConfig(quiet=0.1, query_warmup=0.2)

@@ -89,13 +89,15 @@ def test_what_the_start_hid_is_not_shown_again(dataset, tmp_path):
     closed = closed_protector()
     images = dataset.pixels(dataset.split("val"), 64).float() / 255
     stands_out = {}
-    for reopening in (0.0, 20.0):
-        settings = config(steps=40, learning_rate=5e-3, fidelity=4.0, plainness=0.0, reopening=reopening)
-        out = Trainer(SandboxChatModel(), dataset, settings, protector=closed).fit(tmp_path / str(reopening))
+    for penalty in (0.0, 20.0):
+        settings = config(
+            steps=40, learning_rate=5e-3, fidelity=4.0, grey_penalty=0.0, reveal_penalty=penalty
+        )
+        out = Trainer(SandboxChatModel(), dataset, settings, protector=closed).fit(tmp_path / str(penalty))
         protector, _, _ = load_protector(out)
         with torch.no_grad():
             shown = protector.at_network_level(images, torch.zeros(len(images)))
-        stands_out[reopening] = float((shown - 0.5).abs().mean())
+        stands_out[penalty] = float((shown - 0.5).abs().mean())
     assert stands_out[0.0] > 0.02
     assert stands_out[20.0] < 0.3 * stands_out[0.0]
 

@@ -9,7 +9,7 @@ import torch
 
 from langchain_vpp.network.protector import Protector, ProtectorConfig
 from tests.portraits import save_portraits
-from trainer.recipes.staff_cards.hard_examples import find_mistakes, learn_from_mistakes, lesson_error
+from trainer.recipes.staff_cards.hard_examples import find_hard_examples, lesson_error, train_on_hard_examples
 from trainer.recipes.staff_cards.pretraining import (
     FIELD,
     LINES,
@@ -58,7 +58,7 @@ class _Drawing(Protector):
 def test_a_mistake_is_a_private_line_that_is_shown_or_a_field_that_is_not(faces, shown):
     drawn = draw_cards(faces, 12, (5, 108), 0)
     numbers = torch.tensor([LINES.index(name) + 1 for name in shown])
-    found = find_mistakes(_Drawing(drawn, numbers), faces, cards=12, seed=5, workers=0)
+    found = find_hard_examples(_Drawing(drawn, numbers), faces, cards=12, seed=5, workers=0)
     assert torch.equal(found.drawn.images, drawn.images)
     private = any(name in TEXTS for name in shown)
     assert len(found.showing) == (12 if private else 0)
@@ -98,9 +98,9 @@ def test_everything_else_is_to_stay_and_what_was_closed_gets_a_margin():
 def test_it_learns_the_same_again_and_leaves_the_protector_as_it_was(faces):
     protector = _protector(1.0)
     before = copy.deepcopy(protector.state_dict())
-    mistakes = find_mistakes(protector, faces, cards=16, seed=0, workers=0)
+    mistakes = find_hard_examples(protector, faces, cards=16, seed=0, workers=0)
     assert len(mistakes.showing) == 16
-    learned = [learn_from_mistakes(protector, mistakes, steps=40, seed=0) for _ in range(2)]
+    learned = [train_on_hard_examples(protector, mistakes, steps=40, seed=0) for _ in range(2)]
     for name, value in protector.state_dict().items():
         assert torch.equal(value, before[name]), name
     for name, value in learned[0].state_dict().items():
@@ -118,6 +118,6 @@ def test_it_learns_the_same_again_and_leaves_the_protector_as_it_was(faces):
 
 def test_it_learns_without_a_mistake_too(faces):
     protector = _protector(-9.0)
-    mistakes = find_mistakes(protector, faces, cards=8, seed=0, workers=0)
+    mistakes = find_hard_examples(protector, faces, cards=8, seed=0, workers=0)
     assert not len(mistakes.showing)
-    learn_from_mistakes(protector, mistakes._replace(hiding=mistakes.showing), steps=1, seed=0)
+    train_on_hard_examples(protector, mistakes._replace(hiding=mistakes.showing), steps=1, seed=0)

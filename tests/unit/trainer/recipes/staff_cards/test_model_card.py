@@ -10,7 +10,7 @@ from tests.made_reports import MANIFEST, full_report
 from tests.portraits import save_portraits
 from trainer.evaluation.results import OURS
 from trainer.recipes.staff_cards.model_card import describe
-from trainer.recipes.staff_cards.out_of_distribution import Seen, other_pictures
+from trainer.recipes.staff_cards.out_of_distribution import Seen, out_of_distribution
 from trainer.reporting.summary import percent_interval
 from trainer.sandbox.vision.card_model import CARDS
 from trainer.sandbox.vision.local_model import LocalVisionModel
@@ -29,7 +29,8 @@ class Identity:
 def seen(engine, faces) -> dict[str, Seen]:
     vision = LocalVisionModel.load(subject=CARDS)
     return {
-        each.kind: each for each in other_pictures(faces, ImageProtector(engine), vision, count=12, seed=0)
+        each.kind: each
+        for each in out_of_distribution(faces, ImageProtector(engine), vision, count=12, seed=0)
     }
 
 
