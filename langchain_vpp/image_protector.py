@@ -37,7 +37,8 @@ from langchain_vpp.images.codec import (
     strip_metadata,
 )
 from langchain_vpp.images.fast import fast_module
-from langchain_vpp.messages.walk import ContentPolicy, PixelSource, coerce_messages, plan_messages
+from langchain_vpp.messages.plan import ContentPolicy, PixelSource
+from langchain_vpp.messages.walk import coerce_messages, plan_messages
 from langchain_vpp.network.config import working_size
 from langchain_vpp.providers import fit_size, within
 

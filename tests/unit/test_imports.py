@@ -16,6 +16,9 @@ LAYERS = (
     {"langchain_vpp.errors"},
     {
         "langchain_vpp.images.codec",
+        "langchain_vpp.messages.base64",
+        "langchain_vpp.messages.dialects",
+        "langchain_vpp.messages.plan",
         "langchain_vpp.messages.spelled",
         "langchain_vpp.messages.walk",
         "langchain_vpp.network.config",
