@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from langgraph.runtime import Runtime
     from langgraph.types import Command
 
-    from langchain_vpp.image_protector import ImageProtector
+    from langchain_vpp.guard.gate import Gate
 
 
 class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -35,7 +35,7 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
         protector: What protects the pictures.
     """
 
-    def __init__(self, protector: ImageProtector) -> None:
+    def __init__(self, protector: Gate) -> None:
         super().__init__()
         self._protector = protector
 

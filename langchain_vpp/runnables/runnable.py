@@ -32,7 +32,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.image_protector import requested_level
+from langchain_vpp.guard.level import requested_level
 from langchain_vpp.messages.spelled import find_file_header, holds_pixels, numbers_spell_file
 from langchain_vpp.messages.walk import coerce_messages
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from langchain_core.runnables.utils import ConfigurableFieldSpec
     from langchain_core.tools import BaseTool
 
-    from langchain_vpp.image_protector import ImageProtector
+    from langchain_vpp.guard.gate import Gate
 
     _Visit = Callable[[BaseMessage], BaseMessage]
     # What the mixins call with super(). At run time they stand in front of the concrete class.
@@ -104,7 +104,7 @@ class Ingress(_Composed):
     if TYPE_CHECKING:  # pydantic would take the annotation for a field
 
         @property
-        def vpp_protector(self) -> ImageProtector:
+        def vpp_protector(self) -> Gate:
             """What protects the input."""
 
     def __or__(self, other: Any) -> Runnable[Any, Any]:  # type: ignore[override]
@@ -185,7 +185,7 @@ class ProtectedBinding(ConfigurableIngress, RunnableBinding[Any, Any]):  # type:
     """
 
     @property
-    def vpp_protector(self) -> ImageProtector:
+    def vpp_protector(self) -> Gate:
         """The protector of the Runnable that is bound."""
         bound: Any = self.bound
         if not isinstance(bound, Ingress):
@@ -231,12 +231,12 @@ class ProtectedRunnable(Ingress, Runnable[Any, Any]):
         protector: What protects it.
     """
 
-    def __init__(self, runnable: Runnable[Any, Any], protector: ImageProtector) -> None:
+    def __init__(self, runnable: Runnable[Any, Any], protector: Gate) -> None:
         self._inner = runnable
         self._protector = protector
 
     @property
-    def vpp_protector(self) -> ImageProtector:
+    def vpp_protector(self) -> Gate:
         """What protects the input."""
         return self._protector
 
@@ -393,7 +393,7 @@ class _GuardedTool(_AnyTool):
         return await super().arun(tool_input, *args, **kwargs)
 
 
-def enclose(runnable: Runnable[Any, Any], protector: ImageProtector) -> Runnable[Any, Any]:
+def enclose(runnable: Runnable[Any, Any], protector: Gate) -> Runnable[Any, Any]:
     """Put a shell around what was composed, unless it already is one of ``protector``'s."""
     if isinstance(runnable, Ingress) and runnable.vpp_protector is protector:
         return runnable
@@ -433,9 +433,7 @@ def move_to_class(instance: _Model, cls: type[_Model]) -> _Model:
     return clone
 
 
-def protect_value(
-    protector: ImageProtector, value: Any, *, level: float | None, callbacks: Callbacks = None
-) -> Any:
+def protect_value(protector: Gate, value: Any, *, level: float | None, callbacks: Callbacks = None) -> Any:
     """Protect the messages anywhere in a value, and refuse pictures anywhere else in it.
 
     Args:
@@ -452,7 +450,7 @@ def protect_value(
 
 
 async def aprotect_value(
-    protector: ImageProtector, value: Any, *, level: float | None, callbacks: Callbacks = None
+    protector: Gate, value: Any, *, level: float | None, callbacks: Callbacks = None
 ) -> Any:
     """As :func:`protect_value`; the work is done in threads."""
     found = await run_in_executor(None, _collect, value)

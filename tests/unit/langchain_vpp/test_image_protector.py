@@ -495,7 +495,7 @@ class _Meeting(Seeing):
 
 
 def test_the_pictures_of_a_request_are_protected_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_vpp.image_protector.usable_cpus", lambda: 2)
+    monkeypatch.setattr("langchain_vpp.guard.gate.usable_cpus", lambda: 2)
     pictures = [_picture(40 + number, 30) for number in range(4)]
     sent = _sent(ImageProtector(_Meeting()).protect_messages(_human(*pictures)))
     assert [Image.open(io.BytesIO(each)).width for each in sent] == [40, 41, 42, 43]
