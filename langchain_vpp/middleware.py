@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.runnables.config import run_in_executor
 
+from langchain_vpp.runnables.calls import request_options
 from langchain_vpp.runnables.chat_model import protect
-from langchain_vpp.runnables.runnable import request_options
 from langchain_vpp.tools import protect_output, protect_tool
 
 if TYPE_CHECKING:

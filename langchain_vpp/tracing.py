@@ -24,7 +24,7 @@ from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from pydantic import BaseModel
 
 from langchain_vpp.messages.spelled import find_file_header, holds_pixels, numbers_spell_file
-from langchain_vpp.runnables.runnable import error_holds_media
+from langchain_vpp.runnables.calls import error_holds_media
 
 if TYPE_CHECKING:
     from collections.abc import Callable

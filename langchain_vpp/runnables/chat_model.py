@@ -28,16 +28,9 @@ from langchain_core.tools import BaseTool
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.level import LEVEL_KEY, checked_request_level, requested_level
-from langchain_vpp.runnables.runnable import (
-    ConfigurableIngress,
-    Ingress,
-    check_call,
-    check_callbacks,
-    enclose,
-    move_to_class,
-    refuse_media,
-    subclass_of,
-)
+from langchain_vpp.runnables.calls import check_call, check_callbacks, refuse_media
+from langchain_vpp.runnables.classes import move_to_class, subclass_of
+from langchain_vpp.runnables.runnable import ConfigurableIngress, Ingress, enclose
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence

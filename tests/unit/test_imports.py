@@ -38,7 +38,10 @@ LAYERS = (
     },
     {"langchain_vpp.guard.memo", "langchain_vpp.guard.pictures"},
     {"langchain_vpp.guard.gate"},
-    {"langchain_vpp.runnables.chat_model", "langchain_vpp.runnables.runnable"},
+    {"langchain_vpp.runnables.calls", "langchain_vpp.runnables.classes"},
+    {"langchain_vpp.runnables.values"},
+    {"langchain_vpp.runnables.runnable"},
+    {"langchain_vpp.runnables.chat_model"},
     {"langchain_vpp.image_protector"},
     {
         "langchain_vpp.tools",
