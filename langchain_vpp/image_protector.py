@@ -1,4 +1,4 @@
-"""The public face: a gate that can be loaded and composed."""
+"""The public face of the protection: a gate that loads trained artifacts and composes with Runnables."""
 
 from __future__ import annotations
 
@@ -14,32 +14,39 @@ class ImageProtector(Gate):
     """Protects every picture in messages, or refuses the messages.
 
     Thread-safe, and immutable once built. The same picture at the same level gives the same bytes. A picture
-    that this very object has put out passes unchanged, unless a stronger level is asked for by name.
+    that this very object has put out passes unchanged, unless a request names a stronger level.
 
     ``protector | model`` is ``protect(model, protector)``.
 
     Args:
-        engine: What changes the pixels; see :class:`~langchain_vpp.engines.Engine`.
+        engine: Changes the pixels; see :class:`~langchain_vpp.engines.Engine`.
         level: 0 (most useful) to 1 (most private), for requests that name none.
-        min_level: What a request can't go below; a lower request is raised to it. In [0, 1].
-        fetch: ``url -> bytes`` for remote pictures with ``on_remote_url="fetch"``. Default: our own fetcher,
-            which refuses private addresses.
-        on_unsupported: What to do with content that can't be protected: refuse the request, or put a note in
-            the place of the content. Nothing ever passes.
+        min_level: Floor of the levels that requests name, in [0, 1]; a lower one is raised to it.
+        fetch: ``url -> bytes`` for remote pictures with ``on_remote_url="fetch"``. Default: the fetcher of this
+            package, which refuses private addresses.
+        on_unsupported: Refuse a request with content that can't be protected, or put a note in the place of the
+            content. Nothing ever passes.
         on_remote_url: Refuse remote pictures, or fetch and protect them.
         on_document: Refuse PDF documents, or turn each page into a protected picture (extra ``documents``).
-        on_upstream_trace: What to do when an enclosing run with handlers has already recorded the original.
+        on_upstream_trace: Reaction to an enclosing run with handlers that has already recorded the original.
         store: Where sealed originals are kept; needed for :meth:`seal` and for ``vpp://`` handles.
-        output_size: How large protected pictures are: as the original (``"same"``); as large as every main provider
+        output_size: Size of protected pictures: as the original (``"same"``); as large as every main provider
             keeps them, which saves upload and often tokens (``"fit"``, see :mod:`langchain_vpp.providers`);
-            or at most so many pixels along the longest side, or within such a width and height. Never larger than
-            the original, and never with more detail than the engine lets through.
+            or at most so many pixels along the longest side, or within such a width and height. Never larger
+            than the original, and never with more detail than the engine lets through.
         memo_bytes: Bound on the protected pictures that are kept for the next turn of a conversation.
         receipt_original_digest: Whether receipts name the originals' digests too. They identify the pictures.
 
     Raises:
         ValueError: If a level is not in [0, 1], ``level < min_level``, or an option or a size is unknown.
         TypeError: If ``engine`` has no ``protect``.
+
+    Example:
+        >>> from PIL import Image
+        >>> from langchain_vpp.engines import Pixelate
+        >>> protector = ImageProtector(Pixelate(), level=0.7)
+        >>> protector.protect_image(Image.new("RGB", (64, 48))).size
+        (64, 48)
     """
 
     __slots__ = ()
@@ -51,9 +58,9 @@ class ImageProtector(Gate):
         """Load a trained protector.
 
         Args:
-            source: The folder of an artifact, or ``"default"`` for the one that we ship.
-            level: As in the constructor; or one of the artifact's presets, such as ``"low"``. By default its
-                ``"balanced"``, or 0.5 if it has none.
+            source: The folder of an artifact, or ``"default"`` for the one that is shipped.
+            level: As in the constructor; or one of the artifact's presets, such as ``"low"``. Default: the
+                preset ``"balanced"``, or 0.5 if the artifact has none.
             **options: The constructor's other options.
 
         Raises:
@@ -66,10 +73,10 @@ class ImageProtector(Gate):
         return cls(engine, level=level_of(manifest, level), **options)
 
     def __or__(self, other: Any) -> Any:
-        """Protect what stands to the right: a chat model, or any other Runnable, function or mapping."""
-        from langchain_core.runnables.base import coerce_to_runnable  # noqa: PLC0415
+        """Protect the right operand: a chat model, or any other Runnable, function or mapping."""
+        from langchain_core.runnables.base import coerce_to_runnable  # noqa: PLC0415  loads all Runnables
 
-        from langchain_vpp.runnables.chat_model import protect  # noqa: PLC0415  it imports this module
+        from langchain_vpp.runnables.chat_model import protect  # noqa: PLC0415  loads all Runnables
 
         return protect(coerce_to_runnable(other), self)
 

@@ -1,4 +1,4 @@
-"""Calls of code that isn't ours."""
+"""Calls of code that belongs to others: engines, stores, fetch functions, encoders."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ _T = TypeVar("_T")
 
 
 def call_foreign(what: str, call: Callable[[], _T]) -> _T:
-    """Call code that isn't ours. Its exception may carry content, so it is replaced, not chained."""
+    """Call foreign code, and replace its exception by one that carries no content.
+
+    Args:
+        what: The name of the code in the error, such as "engine".
+        call: The call itself.
+
+    Raises:
+        ProtectionError: If the call raises any exception. The original is neither its cause nor its context.
+    """
     try:
         return call()
-    except Exception as error:  # noqa: BLE001  whatever it is, ours is raised
+    except Exception as error:  # noqa: BLE001  any of them may quote content, and ours is raised below
         failure = type(error).__name__
     raise ProtectionError(f"The {what} failed with {failure}, so nothing was sent.")

@@ -1,4 +1,4 @@
-"""The level of a request."""
+"""The level of protection: in the constructor, and as a request names it."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
 LEVEL_KEY: Final = "vpp_level"
-"""The key of ``config["configurable"]`` that asks for a level for one request."""
+"""Key of ``config["configurable"]`` under which a request asks for a level."""
 
 
 def requested_level(config: RunnableConfig | None) -> float | None:
-    """The level that a request names in ``config["configurable"]["vpp_level"]``, or None.
+    """Read the level that a request names in ``config["configurable"]["vpp_level"]``, if it names one.
 
     The config of the enclosing run counts too, as for every other configurable key.
 
     Raises:
-        ProtectionError: If it is not a number in [0, 1].
+        ProtectionError: If the level is not a number in [0, 1].
     """
-    from langchain_core.runnables.config import ensure_config  # noqa: PLC0415  it imports much
+    from langchain_core.runnables.config import ensure_config  # noqa: PLC0415  loads all Runnables
 
     level = ensure_config(config).get("configurable", {}).get(LEVEL_KEY)
     return None if level is None else checked_request_level(level)
 
 
 def checked_request_level(level: Any) -> float:
-    """As :func:`checked_level`, for what came with a request.
+    """Return the level of a request as a float.
 
     Raises:
         ProtectionError: If ``level`` is not a number in [0, 1].
@@ -40,7 +40,11 @@ def checked_request_level(level: Any) -> float:
 
 
 def checked_level(level: Any) -> float:
-    """Return a level of a constructor as a float, if it is one."""
+    """Return the level of a constructor as a float.
+
+    Raises:
+        ValueError: If ``level`` is not a number in [0, 1].
+    """
     if not _is_level(level):
         msg = "level and min_level must be numbers from 0 to 1"
         raise ValueError(msg)

@@ -1,4 +1,8 @@
-"""What a protector remembers: pictures that it has protected, and what it has put out."""
+"""The protector's memory: pictures that it protected, and everything that it put out.
+
+All of it is keyed by content, never by a mark that a message could carry: a digest can't be forged from outside, and
+content that was changed has another one.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,25 @@ from langchain_vpp.images.fast import fast_module
 if TYPE_CHECKING:
     from langchain_vpp.guard.receipt import SentImage
 
-# A digest and a few numbers each. One that is pushed out costs a second protection, never a leak.
+# One that is pushed out costs a second protection, never a leak.
 _REMEMBERED_OUTPUTS: Final = 16_384
-# What an entry of the memo takes beside its encoded pictures: measured at about 700 bytes.
+# Memory of an entry beside its encoded pictures; about 700 bytes were measured.
 _ENTRY_BYTES: Final = 1_024
 
-Key = tuple[bytes, float, bool]
+
+class Recipe(NamedTuple):
+    """An encoded original, and everything else on which its protected pictures depend."""
+
+    digest: bytes
+    level: float
+    is_document: bool
+
+
+class OutputKey(NamedTuple):
+    """The length and the SHA-256, in hex, of an encoded protected picture."""
+
+    length: int
+    sha256: str
 
 
 class Output(NamedTuple):
@@ -26,33 +43,42 @@ class Output(NamedTuple):
     encoded: bytes
     sent: SentImage
 
+    @property
+    def key(self) -> OutputKey:
+        """The key by which the picture is known again."""
+        return OutputKey(len(self.encoded), self.sent.sha256)
 
-class Memo:
-    """Least recently used protected pictures, bounded by the bytes that they take."""
+
+class PictureMemo:
+    """Least recently used protected pictures, by recipe, bounded by the bytes that they take.
+
+    Args:
+        max_bytes: The bound.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._entries: OrderedDict[Key, tuple[Output, ...]] = OrderedDict()
+        self._entries: OrderedDict[Recipe, tuple[Output, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Key) -> tuple[Output, ...] | None:
-        """Return what is kept for a key."""
+    def get(self, recipe: Recipe) -> tuple[Output, ...] | None:
+        """Return the protected pictures of ``recipe``, if they are kept."""
         with self._lock:
-            outputs = self._entries.get(key)
+            outputs = self._entries.get(recipe)
             if outputs is not None:
-                self._entries.move_to_end(key)
+                self._entries.move_to_end(recipe)
             return outputs
 
-    def put(self, key: Key, outputs: tuple[Output, ...]) -> tuple[Output, ...]:
-        """Keep ``outputs``, unless another thread was faster: then its outputs, so that all callers agree."""
+    def put(self, recipe: Recipe, outputs: tuple[Output, ...]) -> tuple[Output, ...]:
+        """Keep ``outputs`` and return them; or those of another thread that was faster, so that all agree."""
         size = _entry_size(outputs)
         with self._lock:
-            if key in self._entries:
-                return self._entries[key]
+            if recipe in self._entries:
+                return self._entries[recipe]
             if size > self._max_bytes:
                 return outputs
-            self._entries[key] = outputs
+            self._entries[recipe] = outputs
             self._bytes += size
             while self._bytes > self._max_bytes:
                 _, dropped = self._entries.popitem(last=False)
@@ -60,36 +86,24 @@ class Memo:
             return outputs
 
 
-def content_digest(data: bytes) -> bytes:
-    """What the memo knows a file by: BLAKE3 (extra ``fast``), a tenth of SHA-256's time, else SHA-256."""
-    if blake3 := fast_module("blake3"):
-        return bytes(blake3.blake3(data).digest())
-    return hashlib.sha256(data).digest()
-
-
-def _entry_size(outputs: tuple[Output, ...]) -> int:
-    return sum(_ENTRY_BYTES + len(output.encoded) for output in outputs)
-
-
-class Produced:
-    """Digests of what this protector has put out, so that its own pictures are known again."""
+class ProducedPictures:
+    """Digests of the pictures that the protector has put out, by which it knows them again."""
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[tuple[int, str], dict[float, SentImage]] = OrderedDict()
-        # A file of another length need not be digested: that costs as much as a tenth of all that is done to it.
+        self._entries: OrderedDict[OutputKey, dict[float, SentImage]] = OrderedDict()
+        # Files of other lengths need no digest, which would take a tenth of the time of their protection.
         self._lengths: Counter[int] = Counter()
         self._lock = threading.Lock()
 
     def add(self, outputs: tuple[Output, ...]) -> None:
-        """Remember what was put out."""
+        """Remember pictures that are put out now."""
         with self._lock:
             for output in outputs:
-                key = (len(output.encoded), output.sent.sha256)
-                if key not in self._entries:
-                    self._entries[key] = {}
-                    self._lengths[key[0]] += 1
-                self._entries[key][output.sent.level] = output.sent
-                self._entries.move_to_end(key)
+                if output.key not in self._entries:
+                    self._entries[output.key] = {}
+                    self._lengths[output.key.length] += 1
+                self._entries[output.key][output.sent.level] = output.sent
+                self._entries.move_to_end(output.key)
             while len(self._entries) > _REMEMBERED_OUTPUTS:
                 (length, _), _ = self._entries.popitem(last=False)
                 self._lengths[length] -= 1
@@ -97,13 +111,36 @@ class Produced:
                     del self._lengths[length]
 
     def find(self, data: bytes, level: float, *, at_least: float) -> SentImage | None:
-        """The record of a picture of ours that is private enough: at ``level``, else the strongest."""
+        """Return the record of an encoded picture, if the protector has put it out and it is private enough.
+
+        Args:
+            data: Any encoded picture.
+            level: The level of the request: of several records with the same bytes, this one is preferred.
+            at_least: The level below which a picture must be protected again.
+        """
         if len(data) not in self._lengths:
             return None
-        key = (len(data), hashlib.sha256(data).hexdigest())
+        return self.recall(OutputKey(len(data), hashlib.sha256(data).hexdigest()), level, at_least=at_least)
+
+    def recall(self, key: OutputKey, level: float, *, at_least: float) -> SentImage | None:
+        """Return the record of a picture by its key; see :meth:`find`."""
         with self._lock:
             levels = self._entries.get(key)
             if levels is None or max(levels) < at_least:
                 return None
             self._entries.move_to_end(key)
             return levels[level] if level in levels else levels[max(levels)]
+
+
+def content_digest(data: bytes) -> bytes:
+    """Return the digest by which the memo knows a file.
+
+    BLAKE3 (extra ``fast``) takes a tenth of the time of SHA-256.
+    """
+    if blake3 := fast_module("blake3"):
+        return bytes(blake3.blake3(data).digest())
+    return hashlib.sha256(data).digest()
+
+
+def _entry_size(outputs: tuple[Output, ...]) -> int:
+    return sum(_ENTRY_BYTES + len(output.encoded) for output in outputs)

@@ -1,4 +1,4 @@
-"""What left, for whoever has to show it later."""
+"""Receipts: the pictures that left with a request, and what protected them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class SentImage:
-    """What a receipt says of one protected picture.
+    """The record of one protected picture.
 
     Attributes:
         sha256: Digest, in hex, of the encoded bytes that were sent.
-        level: The level at which it was protected.
-        milliseconds: The time it took to decode, protect and encode it, when that was done.
+        level: The level at which the picture was protected.
+        milliseconds: Time for decoding, protecting and encoding, when that was done.
         original_sha256: Digest of the original file, only if the protector was told to keep it: it identifies
-            the picture to anyone who has it.
+            the picture to anyone who has the file.
     """
 
     sha256: str
@@ -26,14 +26,14 @@ class SentImage:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What left: every picture of one request, and what protected it."""
+    """All pictures of one request, and the engine and artifact that protected them."""
 
     images: tuple[SentImage, ...]
     engine: str
     artifact: str | None
 
     def as_metadata(self) -> dict[str, Any]:
-        """The value of ``response_metadata["vpp"]``: plain JSON."""
+        """Return the value of ``response_metadata["vpp"]``: plain JSON."""
         images = []
         for sent in self.images:
             entry: dict[str, Any] = {"sha256": sent.sha256, "level": sent.level, "ms": sent.milliseconds}
