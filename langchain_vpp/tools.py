@@ -16,7 +16,7 @@ from PIL import Image
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.level import requested_level
 from langchain_vpp.messages.spelled import find_file_header
-from langchain_vpp.runnables.calls import error_holds_media
+from langchain_vpp.messages.tree import error_holds_media
 from langchain_vpp.runnables.classes import move_to_class, subclass_of
 from langchain_vpp.runnables.values import protect_value
 

@@ -139,6 +139,11 @@ class Gate:
         msg = "A protector can't be pickled; build one in each process"
         raise TypeError(msg)
 
+    @property
+    def content_policy(self) -> ContentPolicy:
+        """Reactions to content that is not simply a picture."""
+        return self._policy
+
     def protect_messages(
         self, messages: LanguageModelInput, *, level: float | None = None
     ) -> list[BaseMessage]:

@@ -64,14 +64,13 @@ TYPELESS_ROLES: Final[dict[Any, Role]] = {
     ),
 }  # fmt: skip
 
-# The keys under which a carrier holds its payload, in whatever dict inside the block they are.
-PAYLOAD_KEYS: Final = frozenset(
-    {
-        "base64", "data", "bytes", "result", "file_data", "fileData", "url", "uri", "image_url",
-        "imageUrl", "file_url", "fileUrl", "file_uri", "fileUri", "gcs_uri", "gcsUri", "file_id", "fileId",
-        "s3Location", "s3_location", "video_url", "audio_url", "path",
-    }
-)  # fmt: skip
+# The keys under which a carrier holds its payload itself, in whatever dict inside the block they are.
+INLINE_PAYLOAD_KEYS: Final = frozenset({"base64", "data", "bytes", "result", "file_data", "fileData"})
+# All keys under which a carrier holds its payload, or says where it is.
+PAYLOAD_KEYS: Final = INLINE_PAYLOAD_KEYS | {
+    "url", "uri", "image_url", "imageUrl", "file_url", "fileUrl", "file_uri", "fileUri", "gcs_uri", "gcsUri",
+    "file_id", "fileId", "s3Location", "s3_location", "video_url", "audio_url", "path",
+}  # fmt: skip
 # Never read as the picture by any provider; not searched for payloads, and dropped with the block.
 ASIDE_KEYS: Final = frozenset({"extras", "metadata", "cache_control", "citations", "video_metadata"})
 HOSTED_KEYS: Final = frozenset(
@@ -121,6 +120,10 @@ OPAQUE_FIELDS: Final[_Opaque] = {
 }
 # Can't be replaced by a note, because other messages or the provider refer to them.
 IDENTIFIERS: Final = frozenset({"id", "name", "type", "role", "tool_call_id", "status"})
+# Roles and types of message-likes: dicts and pairs that LangChain turns into messages.
+MESSAGE_ROLES: Final = frozenset(
+    {"ai", "assistant", "developer", "function", "human", "remove", "system", "tool", "user"}
+)
 
 
 def role_of(block: dict[Any, Any]) -> Role | None:

@@ -16,18 +16,12 @@ package takes.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import datetime as dt
-import decimal
-import enum
 import functools
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 from urllib.parse import unquote_to_bytes
 
 from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
-from pydantic import BaseModel
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.messages.base64 import decode_base64
@@ -36,7 +30,6 @@ from langchain_vpp.messages.dialects import (
     HOSTED_KEYS,
     IDENTIFIERS,
     NEST_KEYS,
-    OPAQUE,
     OPAQUE_FIELDS,
     OPAQUE_TYPELESS,
     PAYLOAD_KEYS,
@@ -44,18 +37,11 @@ from langchain_vpp.messages.dialects import (
     role_of,
 )
 from langchain_vpp.messages.plan import NOTE, ContentPolicy, MessagePlan, PixelSource, Slot, note
-from langchain_vpp.messages.spelled import (
-    SHORTEST_SPELLING,
-    find_file_header,
-    holds_pixels,
-    numbers_spell_file,
-)
+from langchain_vpp.messages.spelled import find_file_header, holds_pixels
+from langchain_vpp.messages.tree import MAX_DEPTH, Finding, TreeWalk, plain
 
-_MAX_DEPTH: Final = 32
-_MAX_CONTAINERS: Final = 100_000
 _ATOMS: Final = frozenset({type(None), bool, int, float})
 _EMPTIABLE: Final = frozenset({str, list, dict})
-_DICT_READERS: Final = ("__iter__", "__len__", "__getitem__", "get", "items", "keys", "values")
 _MESSAGE_READERS: Final = frozenset(
     {
         "__getattr__", "__getattribute__", "__iter__", "additional_kwargs", "content", "content_blocks",
@@ -63,15 +49,6 @@ _MESSAGE_READERS: Final = frozenset(
     }
 )  # fmt: skip
 _MESSAGE_PACKAGES: Final = ("langchain_core.", "pydantic.", "typing", "builtins", "abc")
-_ATOM_CLASSES: Final = (
-    int,
-    float,
-    decimal.Decimal,
-    dt.date,
-    dt.time,
-    dt.timedelta,
-    uuid.UUID,
-)
 
 
 def plan_messages(messages: Sequence[BaseMessage], policy: ContentPolicy) -> MessagePlan:
@@ -114,20 +91,20 @@ def coerce_messages(value: Any) -> list[BaseMessage]:
     )
 
 
-class _Walk:
+class _Walk(TreeWalk):
     """One walk over many messages. Each method returns its argument itself where nothing has to change."""
 
     def __init__(self, policy: ContentPolicy) -> None:
+        super().__init__()
         self.sources: list[PixelSource] = []
         self._policy = policy
         self._dropping = policy.on_unsupported == "drop"
         self._place = 0
-        self._containers = 0
 
     def message(self, place: int, message: BaseMessage) -> dict[str, Any] | None:
         """Return the fields of ``message`` that have to change, or ``None``."""
         self._place = place
-        self._containers = 0
+        self.containers = 0
         if not isinstance(message, BaseMessage):
             self._refuse("there is no message")
         if _reads_otherwise(type(message)):
@@ -140,9 +117,9 @@ class _Walk:
                 walked = self._content(message) if name == "content" else self._field(name, value)
                 if walked is not value:
                     changes[name] = walked
-        for value in (message.__pydantic_private__ or {}).values():
-            if self._data(value, None, 0) is not value:
-                self._refuse("a private attribute holds what could not be protected")
+        private = message.__pydantic_private__
+        if private and not self._is_clean(private, 0):
+            self._refuse("a private attribute holds what could not be protected")
         return changes or None
 
     def _field(self, name: str, value: Any) -> Any:
@@ -150,7 +127,7 @@ class _Walk:
             if holds_pixels(value):
                 self._refuse("a name or an id spells a picture")
             return value
-        return self._data(value, OPAQUE_FIELDS.get(name), 0)
+        return self.value(value, OPAQUE_FIELDS.get(name))
 
     # Content: a list of blocks, in which a carrier is replaced by a slot.
 
@@ -165,19 +142,20 @@ class _Walk:
                 and message.additional_kwargs.get("type") == "computer_call_output"
             ):
                 return self._items([{"type": "input_image", "image_url": content}], 0)
-            return self._text(content, opaque=False)
+            return self.value(content)
         return self._refuse("the content is neither text nor a list of blocks")
 
     def _items(self, items: list[Any], depth: int) -> list[Any]:
         walked: list[Any] = []
-        items = _plain(items)
+        items = plain(items)
         for item in items:
             if isinstance(item, dict):
                 walked.extend(self._block(item, depth + 1))
             elif isinstance(item, str):
-                walked.append(self._text(item, opaque=False))
+                walked.append(self.value(item))
             else:
-                walked.append(self._drop_or_refuse("a content block is neither text nor a dict", block=True))
+                self._drop_or_refuse("a content block is neither text nor a dict")
+                walked.append(note())
         unchanged = len(walked) == len(items) and all(
             new is old for new, old in zip(walked, items, strict=True)
         )
@@ -192,12 +170,12 @@ class _Walk:
         return [note()]
 
     def _walk_block(self, block: dict[Any, Any], depth: int) -> list[Any]:
-        if depth > _MAX_DEPTH:
+        if depth > MAX_DEPTH:
             self._refuse("the content is nested too deeply")
-        block = _plain(block)
+        block = plain(block)
         role = role_of(block)
         if role == "data":
-            return [self._data(block, None if "type" in block else OPAQUE_TYPELESS, depth)]
+            return [self.value(block, None if "type" in block else OPAQUE_TYPELESS, depth)]
         if role == "nest":
             return self._nest(block, NEST_KEYS[block["type"]], depth)
         if role == "document":
@@ -210,7 +188,7 @@ class _Walk:
         inner = block.get(key)
         kind = block["type"]
         rest = {name: value for name, value in block.items() if name != key}
-        walked_rest = self._data(rest, None, depth)
+        walked_rest = self.value(rest, None, depth)
         if isinstance(inner, list) and kind != "non_standard":
             walked = self._items(inner, depth)
         elif isinstance(inner, dict):
@@ -219,7 +197,7 @@ class _Walk:
         elif isinstance(inner, str) and kind == "computer_call_output":
             return self._carrier({"image_url": inner}, picture=True, depth=depth)
         else:
-            walked = self._data(inner, None, depth)
+            walked = self.value(inner, None, depth)
         if walked is inner and walked_rest is rest:
             return [block]
         if kind == "tool_result" or not isinstance(walked, list):
@@ -241,14 +219,14 @@ class _Walk:
                 self._refuse("a document holds more than its nested content")
             walked = self._items(nested, depth) if isinstance(nested, list) else nested
             # Providers don't convert blocks inside a document, so with pictures its blocks take its place.
-            return [self._data(block, None, depth)] if walked is nested else list(walked)
+            return [self.value(block, None, depth)] if walked is nested else list(walked)
         is_text = source.get("type") == "text" or source.keys() == {"text"}
         if (
             is_text
             and source.keys() <= {"type", "media_type", "data", "text"}
             and not self._payloads(outside, 0)
         ):
-            return [self._data(block, None, depth)]
+            return [self.value(block, None, depth)]
         return self._carrier(block, picture=False, depth=depth)
 
     # Carriers.
@@ -256,7 +234,7 @@ class _Walk:
     def _carrier(self, block: dict[Any, Any], *, picture: bool, depth: int) -> list[Any]:
         payloads = self._payloads(block, 0)
         if not payloads and not picture and isinstance(block.get("text"), str):
-            return [self._data(block, None, depth)]
+            return [self.value(block, None, depth)]
         if not payloads:
             self._refuse("a picture or file has no payload that could be read")
         if len(payloads) > 1:
@@ -270,7 +248,7 @@ class _Walk:
 
     def _payloads(self, block: Mapping[Any, Any], depth: int) -> list[tuple[str, Any]]:
         """List the payloads of a carrier by the name of their key, in whatever dict of it they are."""
-        if depth > _MAX_DEPTH:
+        if depth > MAX_DEPTH:
             self._refuse("a picture or file is nested too deeply")
         payloads: list[tuple[str, Any]] = []
         for key, value in block.items():
@@ -329,104 +307,20 @@ class _Walk:
             self._refuse("a picture or file is neither valid base64 nor a URL that can be read")
         return data
 
-    # Data: anything but content, in which nothing may spell a picture.
+    # Findings outside of content.
 
-    def _data(self, value: Any, opaque: Any, depth: int) -> Any:
-        kind = type(value)
-        if kind in _ATOMS or (kind is str and len(value) < SHORTEST_SPELLING):
-            return value
-        if isinstance(value, str):
-            return self._text(value, opaque=opaque is True)
-        if isinstance(value, dict):
-            return self._mapping(_plain(value), opaque, depth)
-        if isinstance(value, list | tuple | set | frozenset):
-            return self._sequence(_plain(value), opaque, depth)
-        if isinstance(value, _ATOM_CLASSES) or (
-            opaque is True and isinstance(value, bytes) and find_file_header(value) is None
-        ):
-            return value
-        return self._object(value, depth)
+    def refuse(self, finding: Finding, value: Any) -> Any:  # noqa: ARG002  as in the base class
+        if finding.kind == "deep":
+            self._refuse(finding.reason)
+        return self._drop_or_refuse(finding.reason)
 
-    def _text(self, text: str, *, opaque: bool) -> str:
-        if not holds_pixels(text, opaque=opaque):
-            return text
-        self._drop_or_refuse(
-            "a text spells a picture (base64, a data URL or similar); send it as an image block"
-        )
-        return NOTE
-
-    def _mapping(self, value: dict[Any, Any], opaque: Any, depth: int) -> Any:
-        self._enter(depth)
-        kind = value.get("type")
-        inside = OPAQUE.get(kind, opaque) if isinstance(kind, str) else opaque
-        changed: dict[Any, Any] = {}
-        for key, item in value.items():
-            if type(key) is not str or len(key) >= SHORTEST_SPELLING:
-                if not isinstance(key, str | int | float | bool | None):
-                    return self._drop_or_refuse("a key is not known to be free of pixels")
-                if isinstance(key, str) and holds_pixels(key):
-                    return self._drop_or_refuse("a key spells a picture")
-            if type(item) in _ATOMS:
-                continue
-            expected = (inside.get(key) or inside.get("*")) if isinstance(inside, dict) else None
-            walked = self._data(item, expected, depth + 1)
-            if walked is not item:
-                changed[key] = walked
-        return {**value, **changed} if changed else value
-
-    def _sequence(self, value: Any, opaque: Any, depth: int) -> Any:
-        self._enter(depth)
-        if numbers_spell_file(value):
-            return self._drop_or_refuse("a list of numbers spells a picture")
-        walked = [self._data(item, opaque if isinstance(opaque, dict) else None, depth + 1) for item in value]
-        return value if all(new is old for new, old in zip(walked, value, strict=True)) else walked
-
-    def _object(self, value: Any, depth: int) -> Any:
-        """Walk the attributes of an enum, a model or a dataclass; it is kept whole or not at all."""
-        self._enter(depth)
-        attributes: list[Any] = []
-        if isinstance(value, enum.Enum):
-            attributes.append(value.value)
-        elif isinstance(value, BaseModel):
-            for part in (value.__dict__, value.__pydantic_extra__, value.__pydantic_private__):
-                attributes.extend((part or {}).values())
-        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-            names = {item.name for item in dataclasses.fields(value)}.union(getattr(value, "__dict__", ()))
-            attributes.extend(getattr(value, name, None) for name in sorted(names))
-        else:
-            return self._drop_or_refuse("there is an object that is not known to be free of pixels")
-        if all(self._data(item, None, depth + 1) is item for item in attributes):
-            return value
-        return self._drop_or_refuse("an object holds what could not be protected")
-
-    def _enter(self, depth: int) -> None:
-        self._containers += 1
-        if depth > _MAX_DEPTH or self._containers > _MAX_CONTAINERS:
-            self._refuse("something is nested too deeply or too large to be searched")
-
-    def _drop_or_refuse(self, reason: str, *, block: bool = False) -> Any:
+    def _drop_or_refuse(self, reason: str) -> str:
         if not self._dropping:
             self._refuse(reason)
-        return note() if block else NOTE
+        return NOTE
 
     def _refuse(self, reason: str) -> NoReturn:
         raise ProtectionError(f"Nothing was sent: in message {self._place}, {reason}.")
-
-
-def _plain(value: Any) -> Any:
-    """Copy a container whose class iterates in its own way: some serializers read what it holds instead."""
-    kind = type(value)
-    if kind is dict or kind is list:
-        return value
-    if isinstance(value, dict):
-        own = any(getattr(kind, name) is not getattr(dict, name) for name in _DICT_READERS)
-        return dict(dict.items(value)) if own else value
-    base: Any = next(base for base in (list, tuple, set, frozenset) if isinstance(value, base))
-    return (
-        base(base.__iter__(value))
-        if any(getattr(kind, name) is not getattr(base, name) for name in ("__iter__", "__len__"))
-        else value
-    )
 
 
 @functools.lru_cache(maxsize=256)

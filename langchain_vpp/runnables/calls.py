@@ -1,39 +1,29 @@
-"""The arguments of a call: what a request says to the protector, and what may not stand in it."""
+"""The settings of a call: the level and the callbacks that a request names, and a search of the rest for pictures."""
 
 from __future__ import annotations
 
-import dataclasses
-import enum
-import io
-from collections import deque
-from collections.abc import Iterator, Mapping
-from collections.abc import Set as AbstractSet
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.runnables.config import ensure_config
-from PIL import Image
-from pydantic import BaseModel
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.level import requested_level
-from langchain_vpp.messages.spelled import find_file_header, holds_pixels, numbers_spell_file
+from langchain_vpp.messages.tree import find_media
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from langchain_core.callbacks import Callbacks
     from langchain_core.runnables import RunnableConfig
 
-_MAX_DEPTH: Final = 64
-# Settings may hold a digest or a nonce in bytes, nothing longer.
-_MAX_SETTING_BYTES: Final = 256
-# langgraph's own: channels and bookkeeping of the enclosing graph, which no run records.
+# Prefix of langgraph's own keys: channels and bookkeeping of the enclosing graph, which no run records.
 _GRAPH_INTERNAL: Final = "__pregel_"
 
 
 def request_options(config: RunnableConfig | None) -> dict[str, Any]:
-    """What a request's config says to the protector: the level, and the callbacks.
+    """Return the options of :meth:`Gate.admit` that a request's config names: level and callbacks.
 
     Raises:
         ProtectionError: If the level is not a number in [0, 1].
@@ -42,22 +32,25 @@ def request_options(config: RunnableConfig | None) -> dict[str, Any]:
 
 
 def check_call(config: RunnableConfig | None, kwargs: Mapping[str, Any]) -> None:
-    """Refuse pictures in the arguments of a call: they go to the provider or into traces as they are.
+    """Refuse pictures in the settings of a call: they go to the provider or into traces as they are.
+
+    Objects of unknown classes pass as arguments and configurable values, where functions, classes and clients are
+    at home. In tags, metadata and names they are refused.
 
     Raises:
-        ProtectionError: If there is one.
+        ProtectionError: If there is a picture.
     """
-    # With what comes from the enclosing run: its metadata are recorded with every run inside.
+    # Merged with the config of the enclosing run, whose metadata are recorded with every run inside.
     merged = ensure_config(config)
-    settings = {key: merged.get(key) for key in ("tags", "metadata", "run_name")}
     configurable = {
         key: item
         for key, item in merged.get("configurable", {}).items()
         if not (isinstance(key, str) and key.startswith(_GRAPH_INTERNAL))
-        # RunnableWithMessageHistory passes the store itself; what it holds comes as messages.
+        # RunnableWithMessageHistory passes the store itself; its content comes as messages.
         and not isinstance(item, BaseChatMessageHistory)
     }
-    refuse_media([dict(kwargs), settings, configurable])
+    refuse_media([dict(kwargs), configurable], unknown="pass")
+    refuse_media({key: merged.get(key) for key in ("tags", "metadata", "run_name")})
     check_callbacks(merged.get("callbacks"))
 
 
@@ -73,64 +66,18 @@ def check_callbacks(callbacks: Callbacks) -> None:
         )
 
 
-def refuse_media(value: Any, depth: int = 0) -> None:
-    """Raise if plain data (text, bytes, lists, mappings, pydantic objects, dataclasses) hold an encoded picture.
+def refuse_media(value: Any, *, unknown: Literal["refuse", "pass"] = "refuse") -> None:
+    """Raise if a value holds a picture.
 
-    Pictures, arrays, open files and iterators are refused. Other objects are passed over: functions, classes
-    and clients are no content.
+    Args:
+        value: Settings or text.
+        unknown: Whether objects of unknown classes are refused, or passed over.
 
     Raises:
-        ProtectionError: If they do, or are nested too deeply to tell.
+        ProtectionError: If it holds one, or is nested too deeply to tell.
     """
-    if depth > _MAX_DEPTH:
-        raise ProtectionError("An argument is nested too deeply, so nothing was sent.")
-    if isinstance(value, enum.Enum):
-        value = value.value
-    if _is_media(value):
+    finding = find_media(value, unknown=unknown)
+    if finding is not None:
         raise ProtectionError(
-            "A picture stands where settings and text belong, so nothing was sent. Put it into a message."
+            f"Nothing was sent: in the settings of a call, {finding.reason}. Put pictures into messages."
         )
-    if isinstance(value, (Mapping, BaseModel)):
-        for key, item in dict(value).items():
-            refuse_media(key, depth + 1)
-            refuse_media(item, depth + 1)
-    elif isinstance(value, (list, tuple, AbstractSet, deque)):
-        for item in value:
-            refuse_media(item, depth + 1)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            refuse_media(getattr(value, field.name, None), depth + 1)
-
-
-def error_holds_media(error: BaseException) -> bool:
-    """Say whether an exception holds a picture, or one does that handlers and tracers reach from it."""
-    pending: list[BaseException] = [error]
-    seen: set[int] = set()
-    while pending:
-        current = pending.pop()
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        try:
-            refuse_media([str(current), current.args, vars(current)])
-        except Exception:  # noqa: BLE001  an error that can't be read, can't be shown either
-            return True
-        inner = current.exceptions if isinstance(current, BaseExceptionGroup) else current.args
-        linked = (current.__cause__, current.__context__, *inner)
-        pending.extend(part for part in linked if isinstance(part, BaseException))
-    return False
-
-
-def _is_media(value: Any) -> bool:
-    """Say whether one value, apart from what it contains, is or spells a picture, or can't be looked into."""
-    if isinstance(value, (str, PurePath)):
-        return holds_pixels(value if isinstance(value, str) else str(value))
-    if isinstance(value, (list, tuple, AbstractSet, deque)):
-        return numbers_spell_file(value)
-    if isinstance(value, (Image.Image, Iterator, io.IOBase)):
-        return True
-    try:
-        view = memoryview(value)
-    except TypeError:
-        return hasattr(type(value), "__array__")
-    return view.nbytes > _MAX_SETTING_BYTES or find_file_header(view.tobytes()) is not None

@@ -187,7 +187,7 @@ class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
         **kwargs: Any,
     ) -> LLMResult:
         """See :meth:`BaseChatModel.generate`."""
-        refuse_media([stop, kwargs])
+        refuse_media([stop, kwargs], unknown="pass")
         check_callbacks(callbacks)
         level = _call_level(kwargs)
         admitted = [
@@ -203,7 +203,7 @@ class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
         **kwargs: Any,
     ) -> LLMResult:
         """See :meth:`BaseChatModel.agenerate`."""
-        refuse_media([stop, kwargs])
+        refuse_media([stop, kwargs], unknown="pass")
         check_callbacks(callbacks)
         level = _call_level(kwargs)
         admitted = [
@@ -234,7 +234,7 @@ class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
 
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> int:
         """See :meth:`BaseChatModel.get_num_tokens_from_messages`. Some providers count over the network."""
-        refuse_media([args, kwargs])
+        refuse_media([args, kwargs], unknown="pass")
         admitted = self.vpp_protector.protect_messages(messages)
         return super().get_num_tokens_from_messages(admitted, *args, **kwargs)
 

@@ -281,7 +281,7 @@ class Mystery:
         raise RuntimeError(b64(PICTURE))
 
 
-@pytest.mark.parametrize("thing", [Mystery(), Mystery, object(), lambda: None, 1j, range(9), iter([1])])
+@pytest.mark.parametrize("thing", [Mystery(), Mystery, object(), lambda: None, iter([1])])
 @pytest.mark.parametrize("where", ["artifact", "args", "block", "extra", "item"])
 def test_objects_that_we_do_not_know_are_refused(thing: Any, where: str) -> None:
     message: BaseMessage = HumanMessage("Hi.")
