@@ -12,9 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.foreign import call_foreign
 from langchain_vpp.guard.level import checked_level, checked_request_level
-from langchain_vpp.guard.memo import Output, ProducedPictures, Recipe, content_digest
+from langchain_vpp.guard.memo import (
+    AdmittedMessages,
+    MessageKey,
+    Output,
+    ProducedPictures,
+    Recipe,
+    content_digest,
+    message_key,
+)
 from langchain_vpp.guard.pictures import OutputSize, PicturePipeline, image_bytes
-from langchain_vpp.guard.receipt import Receipt
+from langchain_vpp.guard.receipt import Receipt, SentImage
 from langchain_vpp.guard.sealing import Sealing
 from langchain_vpp.guard.upstream import OnUpstreamTrace, check_upstream
 from langchain_vpp.images.codec import decode_image
@@ -22,7 +30,7 @@ from langchain_vpp.messages.plan import ContentPolicy, PixelSource
 from langchain_vpp.messages.walk import coerce_messages, plan_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from langchain_core.callbacks import Callbacks
@@ -52,6 +60,7 @@ class Gate:
 
     __slots__ = (
         "__weakref__",
+        "_admitted",
         "_fetch",
         "_level",
         "_min_level",
@@ -62,6 +71,7 @@ class Gate:
         "_sealing",
     )
 
+    _admitted: AdmittedMessages
     _fetch: Callable[[str], bytes] | None
     _level: float
     _min_level: float
@@ -114,6 +124,7 @@ class Gate:
             "_on_upstream_trace": on_upstream_trace,
             "_sealing": Sealing(store),
             "_produced": ProducedPictures(),
+            "_admitted": AdmittedMessages(),
         }
         if settings["_level"] < settings["_min_level"]:
             msg = "level must not be below min_level"
@@ -256,33 +267,65 @@ class Gate:
 
     def _admit(self, messages: LanguageModelInput, level: float | None) -> tuple[Admission, bool]:
         """Return the admission, and whether the input held an original that an enclosing run may have seen."""
-        plan = plan_messages(coerce_messages(messages), self._policy)
-        exposed = False
         effective = self._effective(level)
         at_least = self._min_level if level is None else effective
+        given = coerce_messages(messages)
+        keys = [message_key(message) for message in given]
+        known = [self._recalled(key, effective, at_least) for key in keys]
+        admitted = {place for place, images in enumerate(known) if images is not None}
+        plan = plan_messages(given, self._policy, admitted=admitted)
+        outputs, exposed = self._protected(plan.sources, effective, at_least)
+        rebuilt = plan.rebuild([[output.encoded for output in each] for each in outputs])
+        images: list[SentImage] = []
+        for planned, key, before, message in zip(plan.messages, keys, known, rebuilt, strict=True):
+            made = [output for place in planned.sources for output in outputs[place]]
+            if before is None:
+                self._remember(planned.message, key, message, made)
+            images.extend([output.sent for output in made] if before is None else before)
+        receipt = Receipt(tuple(images), self._pipeline.engine_name, self._pipeline.artifact)
+        return Admission(rebuilt, receipt), exposed
+
+    def _recalled(self, key: MessageKey | None, level: float, at_least: float) -> list[SentImage] | None:
+        """Return the records of the pictures in a message that needs no walk; ``None`` if it needs one."""
+        pictures = self._admitted.recall(key)
+        if pictures is None:
+            return None
+        records = [self._produced.recall(picture, level, at_least=at_least) for picture in pictures]
+        return None if None in records else [record for record in records if record is not None]
+
+    def _remember(
+        self, given: BaseMessage, before: MessageKey | None, admitted: BaseMessage, outputs: Sequence[Output]
+    ) -> None:
+        """Remember an admitted message, unless what it was made from was changed while it was made."""
+        key = message_key(admitted)
+        # In this order: lists that both messages share were the same all the time, or the digests differ.
+        after = key if admitted is given else message_key(given)
+        if key is not None and before is not None and before == after:
+            self._admitted.add(key, tuple(output.key for output in outputs))
+
+    def _protected(
+        self, sources: Sequence[PixelSource], level: float, at_least: float
+    ) -> tuple[list[tuple[Output, ...]], bool]:
+        """Return the protected pictures of each source, and whether one was an original that travelled openly."""
+        exposed = False
         wanted: list[Recipe | Output] = []
         originals: dict[Recipe, bytes] = {}
-        for source in plan.sources:
+        for source in sources:
             data = self._source_bytes(source)
             own = None
             if source.data is not None:
-                own = self._produced.find(data, effective, at_least=at_least)
+                own = self._produced.find(data, level, at_least=at_least)
             if own is not None:
                 wanted.append(Output(data, own))
                 continue
             exposed = exposed or source.kind != "sealed"
-            recipe = Recipe(content_digest(data), effective, source.kind == "document")
+            recipe = Recipe(content_digest(data), level, source.kind == "document")
             wanted.append(recipe)
             originals[recipe] = data
         made = self._pipeline.protect_files(originals)
-        for outputs_of_one in made.values():
-            self._produced.add(outputs_of_one)
-        outputs = [(each,) if isinstance(each, Output) else made[each] for each in wanted]
-        rebuilt = plan.rebuild([[output.encoded for output in each] for each in outputs])
-        images = tuple(output.sent for each in outputs for output in each)
-        return Admission(
-            rebuilt, Receipt(images, self._pipeline.engine_name, self._pipeline.artifact)
-        ), exposed
+        for outputs in made.values():
+            self._produced.add(outputs)
+        return [(each,) if isinstance(each, Output) else made[each] for each in wanted], exposed
 
     def _source_bytes(self, source: PixelSource) -> bytes:
         if source.data is not None:

@@ -7,17 +7,21 @@ content that was changed has another one.
 from __future__ import annotations
 
 import hashlib
+import marshal
 import threading
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from langchain_core.messages import BaseMessage
 
 from langchain_vpp.images.fast import fast_module
 
 if TYPE_CHECKING:
     from langchain_vpp.guard.receipt import SentImage
 
-# One that is pushed out costs a second protection, never a leak.
+# One that is pushed out costs a second protection, or a second walk, never a leak.
 _REMEMBERED_OUTPUTS: Final = 16_384
+_REMEMBERED_MESSAGES: Final = 16_384
 # Memory of an entry beside its encoded pictures; about 700 bytes were measured.
 _ENTRY_BYTES: Final = 1_024
 
@@ -47,6 +51,13 @@ class Output(NamedTuple):
     def key(self) -> OutputKey:
         """The key by which the picture is known again."""
         return OutputKey(len(self.encoded), self.sent.sha256)
+
+
+class MessageKey(NamedTuple):
+    """The class of a message, and a digest of all that it holds."""
+
+    cls: type
+    digest: bytes
 
 
 class PictureMemo:
@@ -130,6 +141,51 @@ class ProducedPictures:
                 return None
             self._entries.move_to_end(key)
             return levels[level] if level in levels else levels[max(levels)]
+
+
+class AdmittedMessages:
+    """Messages that the gate has put out, by which it knows them again without another walk.
+
+    A walk judges nothing but the content of a message, so equal content is judged equally. A message that anybody
+    changed has another key.
+    """
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[MessageKey, tuple[OutputKey, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, key: MessageKey, pictures: tuple[OutputKey, ...]) -> None:
+        """Remember a message that is put out now, with the protected pictures in it."""
+        with self._lock:
+            self._entries[key] = pictures
+            self._entries.move_to_end(key)
+            if len(self._entries) > _REMEMBERED_MESSAGES:
+                self._entries.popitem(last=False)
+
+    def recall(self, key: MessageKey | None) -> tuple[OutputKey, ...] | None:
+        """Return the pictures in a message that was put out before; ``None`` if the message is not known."""
+        with self._lock:
+            if key is None or key not in self._entries:
+                return None
+            self._entries.move_to_end(key)
+            return self._entries[key]
+
+
+def message_key(message: BaseMessage) -> MessageKey | None:
+    """Return the key of a message; ``None`` if it holds anything but plain values of built-in classes.
+
+    :mod:`marshal` writes exact built-in types only, by their own content, and refuses all others: no method of a
+    subclass is asked, and no object can be mistaken for another. (Buffers count as their bytes.)
+    """
+    if not isinstance(message, BaseMessage):
+        return None
+    state = (message.__dict__, message.__pydantic_extra__, message.__pydantic_private__)
+    try:
+        # Version 2: what later ones write also depends on who else refers to a value.
+        content = marshal.dumps(state, 2)
+    except ValueError:
+        return None
+    return MessageKey(type(message), hashlib.sha256(content).digest())
 
 
 def content_digest(data: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.images.codec import ENCODED_MIME_TYPE
@@ -55,26 +55,37 @@ class Slot:
     index: int
 
 
+class PlannedMessage(NamedTuple):
+    """A message that was walked.
+
+    Attributes:
+        message: The message itself.
+        fields: All its fields as they were walked, if any of them has to change.
+        sources: Places of its pictures in the plan's sources.
+    """
+
+    message: BaseMessage
+    fields: Mapping[str, Any] | None
+    sources: range
+
+
 class MessagePlan:
     """Messages that were walked completely, and the pictures found in them.
 
     Attributes:
-        sources: What has to be protected, in the order of the walk.
+        messages: The messages in their order.
+        sources: The pictures that have to be protected, in the order of the walk.
     """
 
     def __init__(
-        self,
-        messages: Sequence[tuple[BaseMessage, Mapping[str, Any] | None]],
-        sources: Sequence[PixelSource],
-        *,
-        droppable: bool,
+        self, messages: Sequence[PlannedMessage], sources: Sequence[PixelSource], *, droppable: bool
     ) -> None:
-        self._messages = tuple(messages)
-        self._droppable = droppable
+        self.messages = tuple(messages)
         self.sources = tuple(sources)
+        self._droppable = droppable
 
     def __repr__(self) -> str:
-        return f"MessagePlan({len(self._messages)} messages, {len(self.sources)} sources)"
+        return f"MessagePlan({len(self.messages)} messages, {len(self.sources)} sources)"
 
     def rebuild(self, images: Sequence[Sequence[bytes]]) -> list[BaseMessage]:
         """Build the messages that may be sent.
@@ -100,28 +111,29 @@ class MessagePlan:
             if not all(isinstance(page, bytes) and page.startswith(b"\xff\xd8\xff") for page in pages):
                 raise ProtectionError("Nothing was sent: a protected picture is not an encoded JPEG.")
         return [
-            message if changes is None else _fresh_message(message, changes, images)
-            for message, changes in self._messages
+            planned.message
+            if planned.fields is None
+            else _fresh_message(planned.message, planned.fields, images)
+            for planned in self.messages
         ]
 
 
 def _fresh_message(
-    message: BaseMessage, changes: Mapping[str, Any], images: Sequence[Sequence[bytes]]
+    message: BaseMessage, walked: Mapping[str, Any], images: Sequence[Sequence[bytes]]
 ) -> BaseMessage:
     """Build a message of the same class from walked fields only; caches and private state stay behind."""
-    fields = {name: value for name, value in message.__dict__.items() if name in type(message).model_fields}
-    values = {**fields, **(message.__pydantic_extra__ or {}), **changes}
+    known = {*type(message).model_fields, *(message.__pydantic_extra__ or {})}
     return type(message).model_construct(
         _fields_set=set(message.model_fields_set),
-        **{name: _fill(value, images) for name, value in values.items()},
+        **{name: _fill(value, images) for name, value in walked.items() if name in known},
     )
 
 
 def _fill(value: Any, images: Sequence[Sequence[bytes]]) -> Any:
     """Copy lists and dicts, with fresh image blocks in place of the slots."""
-    if isinstance(value, dict):
+    if type(value) is dict:
         return {key: _fill(item, images) for key, item in value.items()}
-    if not isinstance(value, list):
+    if type(value) is not list:
         return value
     filled: list[Any] = []
     for item in value:

@@ -22,7 +22,6 @@ import dataclasses
 import datetime as dt
 import enum
 import functools
-import io
 import numbers
 import uuid
 from collections import ChainMap, Counter, OrderedDict, defaultdict, deque
@@ -372,8 +371,8 @@ _LIST: Final = Shape(lambda value: list(list.__iter__(value)), _build_list)
 _DATACLASS: Final = Shape(_read_dataclass, _build_dataclass)
 
 REGISTRY: Final[dict[type, Row]] = {
-    # Atoms. Numbers of every other class are found by their abstract base class, below.
-    **dict.fromkeys((type(None), dt.date, dt.time, dt.timedelta, dt.tzinfo, uuid.UUID, range, np.generic), "atom"),
+    # Atoms. Numbers of all other classes are found by their abstract base class, below.
+    **dict.fromkeys((dt.date, dt.time, dt.timedelta, dt.tzinfo, uuid.UUID, range, np.generic), "atom"),
     str: "text",
     **dict.fromkeys((bytes, bytearray, memoryview), "bytes"),
     PurePath: Shape(lambda value: [str(value)], None),
@@ -390,8 +389,9 @@ REGISTRY: Final[dict[type, Row]] = {
     # What a proxy stands for may be of any class.
     MappingProxyType: Shape(dict, lambda _, parts: MappingProxyType(parts), is_faithful=False),
     BaseModel: Shape(_read_model, _build_model),
-    **dict.fromkeys((Image.Image, np.ndarray, np.void), "media"),
-}  # fmt: skip
+    # Records of raw bytes are scalars too. Arrays are known by their protocols, below.
+    **dict.fromkeys((Image.Image, np.void), "media"),
+}
 """The first class in a value's method resolution order that has a row decides."""
 
 NAMED: Final[dict[str, Row]] = {
@@ -401,7 +401,8 @@ NAMED: Final[dict[str, Row]] = {
 
 ABSTRACT: Final[dict[type, Row]] = {
     numbers.Number: "atom",
-    **dict.fromkeys((io.IOBase, Iterator, AsyncIterator), "media"),
+    # Open files are iterators.
+    **dict.fromkeys((Iterator, AsyncIterator), "media"),
     # Classes that answer for their content by methods of their own.
     Mapping: Shape(lambda value: dict(value.items()), lambda _, parts: parts, is_faithful=False),
     Sequence: Shape(list, lambda _, parts: parts, is_faithful=False),
@@ -445,15 +446,19 @@ def _entry_of(cls: type) -> _Entry:
             continue
         if isinstance(row, Shape) and _reads_otherwise(cls, base):
             row = row._replace(build=functools.partial(_build_plain, base), is_faithful=False)
-        has_attributes = cls.__dictoffset__ != 0 and base not in (BaseModel, enum.Enum)
-        return _Entry(row, has_attributes)
+        return _Entry(row, has_attributes=_has_attributes(cls) and base is not BaseModel)
     if dataclasses.is_dataclass(cls):
         return _Entry(_DATACLASS, has_attributes=False)
     for abstract, row in ABSTRACT.items():
         if issubclass(cls, abstract):
-            return _Entry(row, has_attributes=cls.__dictoffset__ != 0)
+            return _Entry(row, has_attributes=_has_attributes(cls))
     is_media = any(hasattr(cls, name) for name in _PIXEL_PROTOCOLS)
     return _Entry("media" if is_media else "unknown", has_attributes=False)
+
+
+def _has_attributes(cls: type) -> bool:
+    """Say whether values may carry attributes beside what their row reads. Those of enums are their definition."""
+    return cls.__dictoffset__ != 0 and not issubclass(cls, enum.Enum)
 
 
 def _reads_otherwise(cls: type, base: type) -> bool:

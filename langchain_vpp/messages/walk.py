@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final, NoReturn
 from urllib.parse import unquote_to_bytes
 
@@ -36,7 +36,15 @@ from langchain_vpp.messages.dialects import (
     declared_mime_type,
     role_of,
 )
-from langchain_vpp.messages.plan import NOTE, ContentPolicy, MessagePlan, PixelSource, Slot, note
+from langchain_vpp.messages.plan import (
+    NOTE,
+    ContentPolicy,
+    MessagePlan,
+    PixelSource,
+    PlannedMessage,
+    Slot,
+    note,
+)
 from langchain_vpp.messages.spelled import find_file_header, holds_pixels
 from langchain_vpp.messages.tree import MAX_DEPTH, Finding, TreeWalk, plain
 
@@ -51,15 +59,25 @@ _MESSAGE_READERS: Final = frozenset(
 _MESSAGE_PACKAGES: Final = ("langchain_core.", "pydantic.", "typing", "builtins", "abc")
 
 
-def plan_messages(messages: Sequence[BaseMessage], policy: ContentPolicy) -> MessagePlan:
+def plan_messages(
+    messages: Sequence[BaseMessage], policy: ContentPolicy, *, admitted: Container[int] = ()
+) -> MessagePlan:
     """Walk everything in every message and list the pictures to protect.
+
+    Args:
+        messages: Messages of a request.
+        policy: Reactions to content that is not simply a picture.
+        admitted: Places of messages that may be sent as they are; they aren't walked.
 
     Raises:
         ProtectionError: If anything is neither known to be free of pixels nor a picture that the policy
             allows. The error names the message by its place and carries nothing of its content.
     """
     walk = _Walk(policy)
-    planned = [(message, walk.message(place, message)) for place, message in enumerate(messages)]
+    planned = [
+        PlannedMessage(message, None, range(0)) if place in admitted else walk.message(place, message)
+        for place, message in enumerate(messages)
+    ]
     return MessagePlan(planned, walk.sources, droppable=policy.on_unsupported == "drop")
 
 
@@ -101,26 +119,34 @@ class _Walk(TreeWalk):
         self._dropping = policy.on_unsupported == "drop"
         self._place = 0
 
-    def message(self, place: int, message: BaseMessage) -> dict[str, Any] | None:
-        """Return the fields of ``message`` that have to change, or ``None``."""
+    def message(self, place: int, message: BaseMessage) -> PlannedMessage:
+        """Walk all fields of one message."""
         self._place = place
         self.containers = 0
         if not isinstance(message, BaseMessage):
             self._refuse("there is no message")
         if _reads_otherwise(type(message)):
             self._refuse("a message is of a class that may show other content than it holds")
+        first = len(self.sources)
+        # A copy: what is sent later are the values that were walked, whoever changes the message meanwhile.
+        fields = {**message.__dict__}
+        if extra := message.__pydantic_extra__:
+            if any(holds_pixels(name) for name in extra):
+                self._refuse("the name of a field spells a picture")
+            fields.update(extra)
         changes: dict[str, Any] = {}
-        for source in (message.__dict__, message.__pydantic_extra__ or {}):
-            for name, value in source.items():
-                if type(value) in _ATOMS or (type(value) in _EMPTIABLE and not value):
-                    continue
-                walked = self._content(message) if name == "content" else self._field(name, value)
-                if walked is not value:
-                    changes[name] = walked
+        for name, value in fields.items():
+            if type(value) in _ATOMS or (type(value) in _EMPTIABLE and not value):
+                continue
+            walked = self._content(message, value) if name == "content" else self._field(name, value)
+            if walked is not value:
+                changes[name] = walked
         private = message.__pydantic_private__
         if private and not self._is_clean(private, 0):
             self._refuse("a private attribute holds what could not be protected")
-        return changes or None
+        return PlannedMessage(
+            message, {**fields, **changes} if changes else None, range(first, len(self.sources))
+        )
 
     def _field(self, name: str, value: Any) -> Any:
         if name in IDENTIFIERS and isinstance(value, str):
@@ -131,8 +157,7 @@ class _Walk(TreeWalk):
 
     # Content: a list of blocks, in which a carrier is replaced by a slot.
 
-    def _content(self, message: BaseMessage) -> Any:
-        content: Any = message.content
+    def _content(self, message: BaseMessage, content: Any) -> Any:
         if isinstance(content, list):
             return self._items(content, 0)
         if isinstance(content, str):
@@ -165,8 +190,10 @@ class _Walk(TreeWalk):
         """Return what stands for ``block``: itself, one or more items, or slots."""
         if not self._dropping:
             return self._walk_block(block, depth)
+        first = len(self.sources)
         with contextlib.suppress(ProtectionError):
             return self._walk_block(block, depth)
+        del self.sources[first:]
         return [note()]
 
     def _walk_block(self, block: dict[Any, Any], depth: int) -> list[Any]:
@@ -189,6 +216,8 @@ class _Walk(TreeWalk):
         kind = block["type"]
         rest = {name: value for name, value in block.items() if name != key}
         walked_rest = self.value(rest, None, depth)
+        if not isinstance(walked_rest, dict):
+            self._refuse("a block holds what could not be protected")
         if isinstance(inner, list) and kind != "non_standard":
             walked = self._items(inner, depth)
         elif isinstance(inner, dict):
