@@ -118,6 +118,18 @@ class MessagePlan:
         ]
 
 
+def copied(value: Any) -> Any:
+    """Copy lists and dicts of the built-in classes, so that nobody else can change them."""
+    if type(value) is dict:
+        return {key: copied(item) for key, item in value.items()}
+    return [copied(item) for item in value] if type(value) is list else value
+
+
+def note() -> dict[str, str]:
+    """Build the block that stands for a refused one."""
+    return {"type": "text", "text": NOTE}
+
+
 def _fresh_message(
     message: BaseMessage, walked: Mapping[str, Any], images: Sequence[Sequence[bytes]]
 ) -> BaseMessage:
@@ -125,20 +137,20 @@ def _fresh_message(
     known = {*type(message).model_fields, *(message.__pydantic_extra__ or {})}
     return type(message).model_construct(
         _fields_set=set(message.model_fields_set),
-        **{name: _fill(value, images) for name, value in walked.items() if name in known},
+        **{name: _filled(value, images) for name, value in walked.items() if name in known},
     )
 
 
-def _fill(value: Any, images: Sequence[Sequence[bytes]]) -> Any:
-    """Copy lists and dicts, with fresh image blocks in place of the slots."""
+def _filled(value: Any, images: Sequence[Sequence[bytes]]) -> Any:
+    """Put fresh image blocks in the place of the slots."""
     if type(value) is dict:
-        return {key: _fill(item, images) for key, item in value.items()}
+        return {key: _filled(item, images) for key, item in value.items()}
     if type(value) is not list:
         return value
     filled: list[Any] = []
     for item in value:
         if not isinstance(item, Slot):
-            filled.append(_fill(item, images))
+            filled.append(_filled(item, images))
         elif images[item.index]:
             filled.extend(_image_block(image) for image in images[item.index])
         else:
@@ -148,8 +160,3 @@ def _fill(value: Any, images: Sequence[Sequence[bytes]]) -> Any:
 
 def _image_block(image: bytes) -> dict[str, str]:
     return {"type": "image", "base64": encode_base64(image), "mime_type": ENCODED_MIME_TYPE}
-
-
-def note() -> dict[str, str]:
-    """Build the block that stands for a refused one."""
-    return {"type": "text", "text": NOTE}

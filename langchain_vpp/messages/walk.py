@@ -43,6 +43,7 @@ from langchain_vpp.messages.plan import (
     PixelSource,
     PlannedMessage,
     Slot,
+    copied,
     note,
 )
 from langchain_vpp.messages.spelled import find_file_header, holds_pixels
@@ -128,7 +129,6 @@ class _Walk(TreeWalk):
         if _reads_otherwise(type(message)):
             self._refuse("a message is of a class that may show other content than it holds")
         first = len(self.sources)
-        # A copy: what is sent later are the values that were walked, whoever changes the message meanwhile.
         fields = {**message.__dict__}
         if extra := message.__pydantic_extra__:
             if any(holds_pixels(name) for name in extra):
@@ -144,9 +144,9 @@ class _Walk(TreeWalk):
         private = message.__pydantic_private__
         if private and not self._is_clean(private, 0):
             self._refuse("a private attribute holds what could not be protected")
-        return PlannedMessage(
-            message, {**fields, **changes} if changes else None, range(first, len(self.sources))
-        )
+        # A copy, because protecting pictures takes time in which others could change what was walked.
+        kept = copied({**fields, **changes}) if changes else None
+        return PlannedMessage(message, kept, range(first, len(self.sources)))
 
     def _field(self, name: str, value: Any) -> Any:
         if name in IDENTIFIERS and isinstance(value, str):
