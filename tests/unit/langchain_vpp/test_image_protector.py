@@ -495,7 +495,7 @@ class _Meeting(Seeing):
 
 
 def test_the_pictures_of_a_request_are_protected_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_vpp.image_protector.usable_cpus", lambda: 2)
+    monkeypatch.setattr("langchain_vpp.guard.pictures.usable_cpus", lambda: 2)
     pictures = [_picture(40 + number, 30) for number in range(4)]
     sent = _sent(ImageProtector(_Meeting()).protect_messages(_human(*pictures)))
     assert [Image.open(io.BytesIO(each)).width for each in sent] == [40, 41, 42, 43]
@@ -538,8 +538,8 @@ def test_many_small_pictures_count_with_what_remembering_them_takes() -> None:
     pictures = [_picture(8 + number, 8) for number in range(100)]
     for data in pictures:
         protector.protect_messages(_human(data))
-    assert len(protector._memo._entries) < 20
-    assert 0 < protector._memo._bytes <= 20_000
+    assert len(protector._pipeline._memo._entries) < 20
+    assert 0 < protector._pipeline._memo._bytes <= 20_000
 
 
 async def test_the_event_loop_goes_on_while_pictures_are_protected() -> None:

@@ -50,7 +50,8 @@ from pydantic import BaseModel, PrivateAttr
 
 from langchain_vpp import ImageProtector, ProtectionError, protect, protect_tool
 from langchain_vpp.engines import Pixelate
-from langchain_vpp.messages.walk import ContentPolicy, plan_messages
+from langchain_vpp.messages.plan import ContentPolicy
+from langchain_vpp.messages.walk import plan_messages
 from langchain_vpp.testing import assert_no_leak
 from langchain_vpp.tracing import RedactingCallbackHandler, media_anonymizer
 from tests.integration.recording import noise_png
