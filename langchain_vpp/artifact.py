@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -214,6 +215,19 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
     raise ArtifactError(f"{folder / _MANIFEST} is not a manifest of format 1 ({reason}). Nothing was loaded.")
 
 
+def verify_artifact(folder: Path) -> tuple[Manifest, str]:
+    """Check every file of an artifact, and return its manifest and its digest. Loads no torch.
+
+    Raises:
+        ArtifactError: If a file is missing or was changed since it was written, or the manifest is not valid.
+    """
+    manifest, digest = read_manifest(folder)
+    _config(folder, manifest)
+    for name in sorted(manifest.files):
+        _read_checked(folder, name, manifest)
+    return manifest, digest
+
+
 def load_protector(folder: Path) -> tuple[Protector, Manifest, str]:
     """Load the network, its manifest and the artifact's digest, after checking every file's sha256.
 
@@ -305,12 +319,13 @@ def _engine(folder: Path, manifest: Manifest, digest: str) -> Engine:
         protector, _, _ = load_protector(folder)
         return TorchEngine(protector, digest=digest)
     graph = _read_checked(folder, name, manifest)
-    try:
-        config = ProtectorConfig.model_validate(manifest.protector)
-    except ValidationError:
-        pass
-    else:
-        return OnnxEngine(graph, working_resolution=config.working_resolution, digest=digest)
+    resolution = _config(folder, manifest).working_resolution
+    return OnnxEngine(graph, working_resolution=resolution, digest=digest)
+
+
+def _config(folder: Path, manifest: Manifest) -> ProtectorConfig:
+    with suppress(ValidationError):
+        return ProtectorConfig.model_validate(manifest.protector)
     raise ArtifactError(
         f"the configuration of the protector in {folder / _MANIFEST} is not valid. Nothing was loaded."
     )
