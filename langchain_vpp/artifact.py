@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from langchain_vpp.errors import ArtifactError
+from langchain_vpp.extras import require
 from langchain_vpp.network.config import ProtectorConfig
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str
     Raises:
         ArtifactError: If the folder can't be written.
     """
+    _require_torch("written")
     from safetensors.torch import save  # noqa: PLC0415  loads torch
 
     weights = save({name: tensor.contiguous() for name, tensor in protector.state_dict().items()})
@@ -237,6 +239,7 @@ def load_protector(folder: Path) -> tuple[Protector, Manifest, str]:
     manifest, digest = read_manifest(folder)
     files = {name: _read_checked(folder, name, manifest) for name in sorted(manifest.files)}
     weights = files[_WEIGHTS]
+    _require_torch("loaded")
     from safetensors import SafetensorError  # noqa: PLC0415
     from safetensors.torch import load  # noqa: PLC0415
 
@@ -252,6 +255,11 @@ def load_protector(folder: Path) -> tuple[Protector, Manifest, str]:
     raise ArtifactError(
         f"the weights in {folder} don't fit its configuration ({reason}). Nothing was loaded."
     )
+
+
+def _require_torch(done: str) -> None:
+    """Weights are read and written by torch; an artifact with a graph is served without it."""
+    require("torch", "safetensors", extra="train", undone=f"the artifact was not {done}")
 
 
 def artifact_folder(source: str | os.PathLike[str]) -> Path:

