@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from langchain_vpp.engines.face_detector import DEFACE_THRESHOLD, FaceFinder
+from langchain_vpp.engines.faces import DEFACE_THRESHOLD, FaceFinder
 from langchain_vpp.errors import ArtifactError
 from langchain_vpp.network.config import working_size
 
 if TYPE_CHECKING:
-    from langchain_vpp.engines.face_detector import Face
+    from langchain_vpp.engines.faces import Face
     from langchain_vpp.network.protector import Protector
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]

@@ -23,7 +23,7 @@ LAYERS = (
         "langchain_vpp.providers",
         "langchain_vpp.fetch",
         "langchain_vpp.images.pdf",
-        "langchain_vpp.engines.face_detector",
+        "langchain_vpp.engines.faces",
         "langchain_vpp.extras",
         "langchain_vpp.images.fast",
     },

@@ -177,7 +177,7 @@ def _completed(
     That is the presets' levels, what to ask privately, and the one baseline that needs an extra.
     """
     from langchain_vpp.engines import FaceBlur  # noqa: PLC0415
-    from langchain_vpp.engines.face_detector import is_installed  # noqa: PLC0415
+    from langchain_vpp.engines.faces import is_installed  # noqa: PLC0415
 
     update: dict[str, Any] = {}
     if "baselines" not in settings.model_fields_set and is_installed():

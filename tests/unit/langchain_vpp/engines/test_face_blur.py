@@ -13,9 +13,8 @@ from PIL import Image
 
 from langchain_vpp import ImageProtector, engines
 from langchain_vpp.cli.protect import _protector
-from langchain_vpp.engines import Blur, FaceBlur
-from langchain_vpp.engines import face_detector as faces
-from langchain_vpp.engines.face_detector import Face
+from langchain_vpp.engines import Blur, FaceBlur, faces
+from langchain_vpp.engines.faces import Face
 from langchain_vpp.errors import ProtectionError
 from trainer.cli.evaluate import _completed
 from trainer.evaluation.evaluate import EvaluationSettings
