@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from langchain_vpp import ImageProtector, engines
+from langchain_vpp import ImageProtector
 from langchain_vpp.cli.protect import _protector
 from langchain_vpp.engines import Blur, FaceBlur, faces
 from langchain_vpp.engines.faces import Face
@@ -41,7 +41,7 @@ def found(monkeypatch) -> SimpleNamespace:
             script.thresholds.append(threshold)
             return [face for face in script.faces if face.score > threshold]
 
-    monkeypatch.setattr(engines, "FaceFinder", Scripted)
+    monkeypatch.setattr(faces, "FaceFinder", Scripted)
     return script
 
 
