@@ -25,6 +25,8 @@ LAYERS = (
         "langchain_vpp.images.pdf",
         "langchain_vpp.extras",
         "langchain_vpp.images.fast",
+        "langchain_vpp.images.sizes",
+        "langchain_vpp.images.srgb",
     },
     {
         "langchain_vpp.engines",
