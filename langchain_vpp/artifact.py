@@ -61,7 +61,7 @@ class Manifest(BaseModel):
 
     format: Literal[1] = 1
     protector: dict[str, Any]
-    """A :class:`~langchain_vpp.network.protector.ProtectorConfig` in JSON."""
+    """A :class:`~langchain_vpp.network.config.ProtectorConfig` in JSON."""
     private_attributes: dict[str, tuple[str, ...]]
     """Private attributes that it was trained to hide, with their classes."""
     questions: tuple[str, ...]
