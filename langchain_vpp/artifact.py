@@ -15,12 +15,14 @@ import hashlib
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from langchain_vpp.errors import ArtifactError
+from langchain_vpp.extras import require
 from langchain_vpp.network.config import ProtectorConfig
 
 if TYPE_CHECKING:
@@ -128,6 +130,7 @@ def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str
     Raises:
         ArtifactError: If the folder can't be written.
     """
+    _require_torch("written")
     from safetensors.torch import save  # noqa: PLC0415  loads torch
 
     weights = save({name: tensor.contiguous() for name, tensor in protector.state_dict().items()})
@@ -214,6 +217,19 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
     raise ArtifactError(f"{folder / _MANIFEST} is not a manifest of format 1 ({reason}). Nothing was loaded.")
 
 
+def verify_artifact(folder: Path) -> tuple[Manifest, str]:
+    """Check every file of an artifact, and return its manifest and its digest. Loads no torch.
+
+    Raises:
+        ArtifactError: If a file is missing or was changed since it was written, or the manifest is not valid.
+    """
+    manifest, digest = read_manifest(folder)
+    _config(folder, manifest)
+    for name in sorted(manifest.files):
+        _read_checked(folder, name, manifest)
+    return manifest, digest
+
+
 def load_protector(folder: Path) -> tuple[Protector, Manifest, str]:
     """Load the network, its manifest and the artifact's digest, after checking every file's sha256.
 
@@ -223,6 +239,7 @@ def load_protector(folder: Path) -> tuple[Protector, Manifest, str]:
     manifest, digest = read_manifest(folder)
     files = {name: _read_checked(folder, name, manifest) for name in sorted(manifest.files)}
     weights = files[_WEIGHTS]
+    _require_torch("loaded")
     from safetensors import SafetensorError  # noqa: PLC0415
     from safetensors.torch import load  # noqa: PLC0415
 
@@ -238,6 +255,11 @@ def load_protector(folder: Path) -> tuple[Protector, Manifest, str]:
     raise ArtifactError(
         f"the weights in {folder} don't fit its configuration ({reason}). Nothing was loaded."
     )
+
+
+def _require_torch(done: str) -> None:
+    """Weights are read and written by torch; an artifact with a graph is served without it."""
+    require("torch", "safetensors", extra="train", undone=f"the artifact was not {done}")
 
 
 def artifact_folder(source: str | os.PathLike[str]) -> Path:
@@ -305,12 +327,13 @@ def _engine(folder: Path, manifest: Manifest, digest: str) -> Engine:
         protector, _, _ = load_protector(folder)
         return TorchEngine(protector, digest=digest)
     graph = _read_checked(folder, name, manifest)
-    try:
-        config = ProtectorConfig.model_validate(manifest.protector)
-    except ValidationError:
-        pass
-    else:
-        return OnnxEngine(graph, working_resolution=config.working_resolution, digest=digest)
+    resolution = _config(folder, manifest).working_resolution
+    return OnnxEngine(graph, working_resolution=resolution, digest=digest)
+
+
+def _config(folder: Path, manifest: Manifest) -> ProtectorConfig:
+    with suppress(ValidationError):
+        return ProtectorConfig.model_validate(manifest.protector)
     raise ArtifactError(
         f"the configuration of the protector in {folder / _MANIFEST} is not valid. Nothing was loaded."
     )

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_vpp.artifact import load_artifact
 from langchain_vpp.engines import CLASSICAL_ENGINES, NAMED_ENGINES, FaceBlur
-from langchain_vpp.engines.face_detector import is_installed
+from langchain_vpp.engines.faces import is_installed
 from langchain_vpp.errors import DataError, TrainingError
 from langchain_vpp.image_protector import usable_cpus
 from langchain_vpp.images.codec import decode_image, encode_image

