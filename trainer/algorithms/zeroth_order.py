@@ -10,15 +10,16 @@ gradient on the code becomes the picture gradient :math:`Q \hat g`, which estima
 :math:`\nabla_x \ell` on the code's span, and ``loss`` is the linear function of the picture that has this gradient and
 the measured loss as its value.
 
-===========================  =====================================  ===========================================
-estimator                    code                                   directions
-===========================  =====================================  ===========================================
-:class:`PerImageDifferences`  one per image                          one at random per picture and question
-:class:`SharedSPSA`           one displacement for the whole batch   a few at random, averaged; with or without
-                                                                     momentum and look-ahead (SPSA-GC)
-:class:`SharedRGF`            one displacement for the whole batch   the largest past estimates, then random ones
-                                                                     orthogonal to them
-===========================  =====================================  ===========================================
+==============================  =====================================  ======================================
+estimator                       code                                   directions
+==============================  =====================================  ======================================
+:class:`PerImageDifferences`    one per image                          one at random per picture and question
+:class:`SharedSPSA`             one displacement for the whole batch   a few at random, averaged; with or
+                                                                       without momentum and look-ahead
+                                                                       (SPSA-GC)
+:class:`SharedRGF`              one displacement for the whole batch   the largest past estimates, then
+                                                                       random ones orthogonal to them
+==============================  =====================================  ======================================
 
 The step size, which the sources fold into the update of the code, is the protector's optimizer's here: the code is
 what carries the estimate to the protector, not what is learned. Where a step asks nothing, estimates on a shared code

@@ -57,7 +57,7 @@ _ZEROTH_ORDER: Final = {
 class TrainerConfig(BaseModel):
     """Everything that decides the outcome of a run, next to the chat model and the data set.
 
-    Defaults are those that were measured in ``trainer/README.md``.
+    The chapter on measurements in the documentation says what the defaults reach.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
