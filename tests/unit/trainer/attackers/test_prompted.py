@@ -65,6 +65,7 @@ def told(people, tmp_path):
 
 
 @pytest.mark.parametrize("protect", [identity, jpeg_noise, "fools one network"])
+@pytest.mark.trains
 def test_what_a_chat_model_still_sees_leaks_in_every_style(told, people, protect) -> None:
     replies = told(fooling(draw(128, 0))[1] if isinstance(protect, str) else protect)
     for reply in replies.values():

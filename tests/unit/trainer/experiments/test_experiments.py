@@ -166,6 +166,7 @@ def test_a_small_step_along_the_white_box_gradient_lowers_the_loss(bound):
 # -- measuring -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.trains
 def test_originals_leak_all_and_keep_all_and_grey_pictures_nothing(judge):
     def fade(images, level):
         return images if level < 1 else torch.full_like(images, 128)
@@ -205,6 +206,7 @@ TINY = {
 }
 
 
+@pytest.mark.trains
 def test_the_command_fills_the_table_and_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(running, "_in_own_process", lambda function, *args: function(*args))  # saves imports
     grid = tmp_path / "grid.json"
@@ -250,6 +252,7 @@ def test_a_cell_that_fails_is_told_and_the_others_are_kept(tmp_path, monkeypatch
     assert sorted(result.cell.method for result in load_results(tmp_path)) == ["blur", "bound", "student"]
 
 
+@pytest.mark.trains
 def test_a_cell_runs_in_a_process_and_a_thread_of_its_own(judge, tmp_path):
     assert running._in_own_process(torch.get_num_threads) == 1
     grid = Grid(methods=(), sizes=SIZES, baselines={"pixelate": (0.2, 0.9)})
