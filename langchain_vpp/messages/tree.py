@@ -194,7 +194,8 @@ class TreeWalk:
         return self._found("bytes", value)
 
     def _other(self, value: Any, opaque: Any, depth: int) -> Any:
-        entry = _entry_of(type(value))
+        cls: Any = type(value)
+        entry = _entry_of(cls)
         row = entry.row
         if isinstance(row, Shape):
             walked = self._container(value, row, opaque, depth)
@@ -430,9 +431,10 @@ _FAITHFUL: Final = (OrderedDict, defaultdict, Counter)
 
 def plain(value: Any) -> Any:
     """Return ``value``, a list or a dict, or a copy of what it holds if its class shows something else."""
-    if type(value) is dict or type(value) is list:
+    cls: Any = type(value)
+    if cls is dict or cls is list:
         return value
-    shape = _entry_of(type(value)).row
+    shape = _entry_of(cls).row
     if not isinstance(shape, Shape) or shape.is_faithful or shape.build is None:
         return value
     return shape.build(value, shape.read(value))

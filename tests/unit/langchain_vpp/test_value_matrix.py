@@ -35,7 +35,7 @@ from langchain_vpp.messages import tree
 from langchain_vpp.testing import assert_no_leak
 from langchain_vpp.tracing import media_anonymizer
 from tests.integration.recording import noise_png
-from tests.unit.langchain_vpp.runnables.test_protected_models import Echo
+from tests.unit.langchain_vpp.runnables.models import Echo
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -21,7 +21,7 @@ from langchain_vpp.guard.memo import message_key
 from langchain_vpp.messages import walk
 from langchain_vpp.testing import assert_no_leak
 from tests.integration.recording import noise_png
-from tests.unit.langchain_vpp.runnables.test_protected_models import Echo, Streaming
+from tests.unit.langchain_vpp.runnables.models import Echo, Streaming
 
 if TYPE_CHECKING:
     from collections.abc import Callable
