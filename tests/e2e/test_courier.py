@@ -19,8 +19,9 @@ from tests.e2e.commands import wait_until
 from tests.e2e.conftest import TINY
 from tests.e2e.providers import Relay
 from tests.e2e.test_train import ledger_counts, train
-from trainer.oracle.ledger import Budget, Ledger, Query
+from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.model_spec import ModelSpec
+from trainer.oracle.query import Query
 from trainer.oracle.subprocess import SubprocessOracle
 from trainer.sandbox.process import SandboxServer
 
@@ -175,7 +176,8 @@ def test_a_request_that_never_ends_does_not_keep_a_courier_alive(endless, tmp_pa
     path = tmp_path / "ledger.sqlite"
     asker = (
         "import sys\nfrom pathlib import Path\n"
-        "from trainer.oracle.subprocess import SubprocessOracle\nfrom trainer.oracle.ledger import Budget, Ledger, Query\n"
+        "from trainer.oracle.subprocess import SubprocessOracle\nfrom trainer.oracle.ledger import Budget, Ledger\n"
+        "from trainer.oracle.query import Query\n"
         "from trainer.oracle.model_spec import ModelSpec\n"
         "courier = SubprocessOracle(ModelSpec.parse('sandbox', sys.argv[1], 2.0))\n"
         "courier.open(Ledger(Path(sys.argv[2]), model='m'), Budget(9), access='labels', questions_per_call=1,"

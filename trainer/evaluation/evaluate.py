@@ -59,9 +59,10 @@ from trainer.evaluation.results import (
     floor_from_tasks,
     judge,
 )
-from trainer.oracle.ledger import Budget, Ledger, Price, Query
+from trainer.oracle.ledger import Budget, Ledger, Price
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Oracle
+from trainer.oracle.query import Query
 from trainer.oracle.scoring import AnswerJudge
 from trainer.runtime.cancellation import thread_pools
 from trainer.runtime.rng import keyed_generator
@@ -76,7 +77,7 @@ if TYPE_CHECKING:
     from trainer.attackers.identity import Embedder
     from trainer.data.dataset import Dataset, Example, Split
     from trainer.evaluation.results import ConfidenceInterval, Reading
-    from trainer.oracle.ledger import Answer
+    from trainer.oracle.query import Answer
 
 P = ParamSpec("P")
 T = TypeVar("T")

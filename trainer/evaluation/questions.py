@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainer.data.dataset import Example
-    from trainer.oracle.ledger import Answer
+    from trainer.oracle.query import Answer
 
 OTHER_QUESTIONS: Final = "(other questions)"
 LEAST_PER_QUESTION: Final = 20

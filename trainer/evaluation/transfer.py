@@ -19,9 +19,10 @@ from langchain_vpp.images.codec import encode_image
 from trainer.data.contamination import check_unseen
 from trainer.evaluation.questions import chance_floors, columns, draw_questions, group_numbers, task_questions
 from trainer.evaluation.results import Column, ConfidenceInterval, Reading, judge, scale
-from trainer.oracle.ledger import Budget, Ledger, Price, Query
+from trainer.oracle.ledger import Budget, Ledger, Price
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Oracle
+from trainer.oracle.query import Query
 from trainer.runtime.rng import keyed_generator
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from langchain_vpp.engines import Engine
     from trainer.data.dataset import Dataset
-    from trainer.oracle.ledger import Answer
+    from trainer.oracle.query import Answer
 
 _READER: Final = "chat model"
 

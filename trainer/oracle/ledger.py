@@ -19,17 +19,19 @@ import threading
 import time
 import uuid
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from filelock import FileLock, Timeout
 
 from langchain_vpp.errors import BudgetExhaustedError, LedgerError
+from trainer.oracle.query import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-Purpose = Literal["train", "validate", "evaluate"]
+    from trainer.oracle.query import Purpose, Query
+
 _SCHEMA: Final = 2
 _TABLES: Final = """
     CREATE TABLE images (digest TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT;
@@ -43,37 +45,6 @@ _FROM_SCHEMA_1: Final = """
     ALTER TABLE queries ADD COLUMN owner TEXT;
     CREATE TABLE doubtful (key TEXT PRIMARY KEY, requests INTEGER NOT NULL) STRICT;
 """
-
-
-class Query(NamedTuple):
-    """One black-box evaluation: a protected image and a question about it."""
-
-    image: bytes
-    """The encoded picture, exactly as it is sent."""
-    question: str
-    choices: tuple[str, ...] = ()
-
-    @property
-    def prompt(self) -> str:
-        """The text that is sent along with the image."""
-        if not self.choices:
-            return f"{self.question}\nAnswer with a single word or number."
-        return f"{self.question}\nAnswer with exactly one of: {', '.join(self.choices)}."
-
-    @property
-    def image_digest(self) -> str:
-        """sha256 of the image, in hex."""
-        return hashlib.sha256(self.image).hexdigest()
-
-
-class Answer(NamedTuple):
-    """The chat model's reply."""
-
-    text: str
-    logprobs: Mapping[str, float] | None = None
-    """Natural log-probabilities of the alternatives for the first token, if the model returned them."""
-    input_tokens: int = 0
-    output_tokens: int = 0
 
 
 class Budget(NamedTuple):

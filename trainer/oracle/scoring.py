@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from langchain_core.language_models import BaseChatModel
 
-    from trainer.oracle.ledger import Answer
+    from trainer.oracle.query import Answer
 
 AnswerKind = Literal["usable", "refused", "empty", "unfit"]
 

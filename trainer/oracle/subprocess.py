@@ -32,16 +32,18 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from langchain_vpp import errors
 from langchain_vpp.errors import OracleError, VPPError
-from trainer.oracle.ledger import Budget, Ledger, Price, Query
+from trainer.oracle.batching import check_access
+from trainer.oracle.ledger import Budget, Ledger, Price
 from trainer.oracle.model_spec import ModelSpec, model_identity
-from trainer.oracle.oracle import Access, Counts, Oracle, check_access
+from trainer.oracle.oracle import Counts, Oracle
+from trainer.oracle.query import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from langchain_core.language_models import BaseChatModel
 
-    from trainer.oracle.ledger import Answer, Purpose
+    from trainer.oracle.query import Access, Answer, Purpose
 
 _RECORDING_S: Final = 5.0
 """Time to write down how the last requests ended."""

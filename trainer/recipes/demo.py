@@ -23,8 +23,8 @@ from langchain_vpp.network.protector import ProtectorConfig
 from trainer.data.dataset import Dataset, load_dataset
 from trainer.evaluation.evaluate import EvaluationSettings, evaluate
 from trainer.evaluation.results import OURS
-from trainer.oracle.ledger import Query
-from trainer.oracle.oracle import as_message
+from trainer.oracle.message import as_message
+from trainer.oracle.query import Query
 from trainer.reporting.html import save_html
 from trainer.reporting.report import contact_sheet, picture_rows, plot_front, save_json
 from trainer.sandbox.drawing.scenes import PRIVATE_ATTRIBUTES, PRIVATE_QUESTIONS, TASKS, make_data

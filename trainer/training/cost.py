@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from langchain_vpp.images.codec import decode_image
 from langchain_vpp.network.protector import working_size
 from trainer.data.dataset import answer_space, references
-from trainer.oracle.ledger import Price, Query
+from trainer.oracle.ledger import Price
+from trainer.oracle.query import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -53,7 +53,7 @@ from trainer.algorithms.zeroth_order import (
 )
 from trainer.data.contamination import note_training_pictures
 from trainer.data.dataset import Dataset, answer_space, as_image, as_tensor, check_for_training, references
-from trainer.oracle.ledger import Answer, Budget, Ledger, Price
+from trainer.oracle.ledger import Budget, Ledger, Price
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Counts, Oracle
 from trainer.oracle.scoring import distribution
@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from langchain_vpp.network.protector import ProtectorConfig
+    from trainer.oracle.query import Answer
     from trainer.training.config import TrainerConfig
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import torch
 
 from langchain_vpp.images.codec import decode_image, encode_image
 from trainer.data.dataset import answer_space, as_image, as_tensor, references
-from trainer.oracle.ledger import Query
+from trainer.oracle.query import Query
 from trainer.oracle.scoring import chosen
 from trainer.runtime.rng import keyed_generator
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from langchain_vpp.network.protector import Protector
     from trainer.algorithms.surrogate import AnswerSpace
     from trainer.data.dataset import Dataset
-    from trainer.oracle.ledger import Answer
+    from trainer.oracle.query import Answer
 
 
 def options(space: AnswerSpace, question: int) -> tuple[str, ...]:

@@ -19,8 +19,9 @@ from trainer.experiments.judging import Judge, Point, as_sent_by_engine, front_h
 from trainer.experiments.running import Result, load_results, run
 from trainer.experiments.sandbox import SandboxChatModel, WhiteBox
 from trainer.experiments.table import as_markdown
-from trainer.oracle.ledger import Budget, Ledger, Query
+from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.oracle import Oracle
+from trainer.oracle.query import Query
 from trainer.recipes.demo import DEMO
 from trainer.sandbox.drawing.scenes import TASKS, make_data
 from trainer.sandbox.server import create_app
