@@ -1,4 +1,4 @@
-"""``vpp train`` as a real process against the sandbox as another: interrupted, cut off, resumed. See test_courier."""
+"""``vpp train`` as a process against the sandbox as another: interrupted, cut off, resumed."""
 
 from __future__ import annotations
 
