@@ -304,7 +304,7 @@ def train(
     named = ModelSpec.parse(model, base_url, timeout)
     with nullcontext() if dry_run else SubprocessOracle(named) as courier:
         from trainer import Trainer, TrainerConfig, load_dataset  # noqa: PLC0415  loads torch
-        from trainer.data.dataset import check_for_training  # noqa: PLC0415
+        from trainer.data.checks import check_for_training  # noqa: PLC0415
         from trainer.training.cost import estimate  # noqa: PLC0415
 
         settings = _settings(TrainerConfig, config, overrides)

@@ -22,7 +22,6 @@ from trainer.evaluation.results import ConfidenceInterval, bootstrap_mean
 from trainer.oracle.ledger import Budget, Ledger, Price
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Oracle
-from trainer.oracle.query import Query
 from trainer.oracle.scoring import kind
 from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     from langchain_vpp.artifact import FrontPoint
     from trainer.data.dataset import Dataset
-    from trainer.oracle.query import Answer
+    from trainer.oracle.query import Answer, Query
 
 _Z: Final = 1.959964
 """Standard deviations of a normal distribution on either side of its mean within which 95 % lie."""

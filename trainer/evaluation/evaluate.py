@@ -36,8 +36,9 @@ from trainer.attackers.classifier import (
 )
 from trainer.attackers.prompted import Style, ask, hear
 from trainer.attackers.repeated import RepeatedQueries, views
+from trainer.data.answers import answer_space, references
 from trainer.data.contamination import check_unseen
-from trainer.data.dataset import answer_space, as_tensor, references
+from trainer.data.wire import as_tensor
 from trainer.evaluation.attack_suite import ATTACKS, Attack, Audit, Finding, People, Words
 from trainer.evaluation.questions import (
     PictureQuestion,
@@ -75,7 +76,8 @@ if TYPE_CHECKING:
 
     from langchain_vpp.engines import Engine
     from trainer.attackers.identity import Embedder
-    from trainer.data.dataset import Dataset, Example, Split
+    from trainer.data.dataset import Dataset
+    from trainer.data.format import Example, Split
     from trainer.evaluation.results import ConfidenceInterval, Reading
     from trainer.oracle.query import Answer
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from trainer.data.dataset import Example
+    from trainer.data.format import Example
     from trainer.oracle.query import Answer
 
 OTHER_QUESTIONS: Final = "(other questions)"

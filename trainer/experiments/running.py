@@ -19,7 +19,7 @@ import trainer
 from langchain_vpp.artifact import load_protector, read_manifest
 from langchain_vpp.engines import CLASSICAL_ENGINES
 from langchain_vpp.errors import DataError, VPPError
-from trainer.data.dataset import answer_space
+from trainer.data.answers import answer_space
 from trainer.experiments.grid import Cell, Frozen, cells
 from trainer.experiments.judging import (
     Judge,

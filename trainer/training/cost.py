@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from langchain_vpp.images.codec import decode_image
 from langchain_vpp.network.protector import working_size
-from trainer.data.dataset import answer_space, references
+from trainer.data.answers import answer_space, references
 from trainer.oracle.ledger import Price
 from trainer.oracle.query import Query
 

@@ -51,8 +51,11 @@ from trainer.algorithms.zeroth_order import (
     SharedRGF,
     SharedSPSA,
 )
+from trainer.data.answers import answer_space, as_query, is_right, options, references
+from trainer.data.checks import check_for_training
 from trainer.data.contamination import note_training_pictures
-from trainer.data.dataset import Dataset, answer_space, as_image, as_tensor, check_for_training, references
+from trainer.data.dataset import Dataset
+from trainer.data.wire import as_image, as_tensor, encode
 from trainer.oracle.ledger import Budget, Ledger, Price
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Counts, Oracle
@@ -62,7 +65,7 @@ from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
 from trainer.training.assessor import Assessor, as_assessed, privacy_loss
 from trainer.training.run_log import MetricsLog
-from trainer.training.validation import Validation, as_query, encode, is_right, options
+from trainer.training.validation import Validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -149,7 +152,7 @@ class Trainer:
             its model; new ones if not given. It is not changed.
 
     Attributes:
-        warnings: What the data set makes doubtful, a sentence each; see :func:`trainer.data.dataset.check_for_training`.
+        warnings: What the data set makes doubtful, a sentence each; see :func:`trainer.data.checks.check_for_training`.
         counts: What the chat model returned in the last call of :meth:`fit`.
 
     Raises:

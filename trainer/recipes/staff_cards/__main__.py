@@ -46,7 +46,9 @@ from trainer.algorithms.critical_history import CriticalHistory
 from trainer.algorithms.pareto import sample_levels
 from trainer.algorithms.surrogate import DistilledStudent, LabelledImages
 from trainer.attackers.classifier import OVERVIEW_SIDE, FixedClassifier, FreshClassifier
-from trainer.data.dataset import answer_space, load_dataset, references
+from trainer.data.answers import answer_space, references
+from trainer.data.dataset import load_dataset
+from trainer.data.wire import encode
 from trainer.evaluation.evaluate import EvaluationSettings, evaluate
 from trainer.experiments.sandbox import AttributeReader, SandboxChatModel, VocabularyNetwork
 from trainer.export.export import export, recheck
@@ -69,7 +71,7 @@ from trainer.sandbox.vision.train import card_course, save, train
 from trainer.training.assessor import Assessor, as_assessed
 from trainer.training.config import TrainerConfig
 from trainer.training.trainer import Trainer
-from trainer.training.validation import Validation, encode
+from trainer.training.validation import Validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

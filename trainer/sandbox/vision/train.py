@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from trainer.data.format import Split
     from trainer.runtime.precision import Precision
-    from trainer.sandbox.drawing.drawn_data import Split
 
 STREAMS: Final[Mapping[Split, int]] = {"train": 101, "test": 102, "val": 103}
 """Second word of a picture's seed; the streams of data sets are 0, 1 and 2."""

@@ -14,7 +14,8 @@ from tests.unit.drawn_people import ATTRIBUTES, Pointwise, draw, fooling, grey, 
 from tests.unit.trainer.evaluation.test_evaluate import Eyes
 from trainer.attackers import ocr
 from trainer.attackers.classifier import FreshClassifier
-from trainer.data.dataset import Dataset, Example, Task
+from trainer.data.dataset import Dataset
+from trainer.data.format import Example, Task
 from trainer.evaluation.attack_suite import Audit, People, Words
 from trainer.evaluation.evaluate import EvaluationSettings, evaluate
 from trainer.evaluation.results import OURS, STRONGEST, OperatingPoint

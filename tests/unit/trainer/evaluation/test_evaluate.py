@@ -18,7 +18,8 @@ from langchain_vpp.errors import BudgetExhaustedError, DataError, TrainingError
 from tests.chat_models import LookingModel
 from tests.untrained import save_untrained
 from trainer.attackers.classifier import AttackData, Scores
-from trainer.data.dataset import Dataset, Example, Task
+from trainer.data.dataset import Dataset
+from trainer.data.format import Example, Task
 from trainer.evaluation import evaluate as evaluation
 from trainer.evaluation.evaluate import EvaluationSettings, Phase, _Evaluation, evaluate
 from trainer.evaluation.results import OURS, Report

@@ -11,7 +11,9 @@ from starlette.testclient import TestClient
 from langchain_vpp.engines import CLASSICAL_ENGINES
 from langchain_vpp.errors import DataError, TrainingError
 from langchain_vpp.images.codec import encode_image
-from trainer.data.dataset import answer_space, as_image, load_dataset, references
+from trainer.data.answers import answer_space, references
+from trainer.data.dataset import load_dataset
+from trainer.data.wire import as_image
 from trainer.experiments import running
 from trainer.experiments.__main__ import main
 from trainer.experiments.grid import PAPER, QUICK, Grid, Method, Sizes, cells
