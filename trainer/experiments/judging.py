@@ -13,11 +13,11 @@ from langchain_vpp.images.codec import decode_image, encode_image
 from trainer.algorithms.pareto import hypervolume
 from trainer.attackers.classifier import AttackData, AttackImages, FreshClassifier
 from trainer.data.dataset import answer_space, as_image, as_tensor, load_dataset, references
-from trainer.evaluation.results import chance, scale
 from trainer.experiments.sandbox import WhiteBox
 from trainer.runtime.rng import keyed_generator
 from trainer.sandbox.drawing.scenes import SCENE_SIZE
 from trainer.sandbox.vision.local_model import LocalVisionModel
+from trainer.statistics import chance, scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
