@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from langchain_vpp.errors import DataError, ProtectionError
 from langchain_vpp.images.codec import decode_image
 from langchain_vpp.network.protector import working_size
-from trainer.algorithms.surrogate import AnswerSpace
+from trainer.algorithms.interface import AnswerSpace
 from trainer.oracle.scoring import normalise
 
 if TYPE_CHECKING:

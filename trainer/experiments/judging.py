@@ -13,7 +13,7 @@ from langchain_vpp.images.codec import decode_image, encode_image
 from trainer.algorithms.pareto import hypervolume
 from trainer.attackers.classifier import AttackData, AttackImages, FreshClassifier
 from trainer.data.dataset import answer_space, as_image, as_tensor, load_dataset, references
-from trainer.experiments.sandbox import WhiteBox
+from trainer.experiments.white_box import WhiteBox
 from trainer.runtime.rng import keyed_generator
 from trainer.sandbox.drawing.scenes import SCENE_SIZE
 from trainer.sandbox.vision.local_model import LocalVisionModel

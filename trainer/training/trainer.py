@@ -24,7 +24,16 @@ from langchain_vpp.artifact import FrontPoint, Manifest, save_artifact
 from langchain_vpp.errors import BudgetExhaustedError, TrainingError
 from langchain_vpp.images.codec import decode_image, encode_image
 from langchain_vpp.network.protector import Protector
-from trainer.algorithms.critical_history import CriticalHistory, Records
+from trainer.algorithms.augmentation import augment
+from trainer.algorithms.critical_history import CriticalHistory
+from trainer.algorithms.interface import (
+    AnswerSpace,
+    LabelledImages,
+    NoQueries,
+    Probes,
+    Records,
+    UtilityEstimator,
+)
 from trainer.algorithms.pareto import (
     aggregate_gradients,
     by_preference,
@@ -34,16 +43,7 @@ from trainer.algorithms.pareto import (
     spread_levels,
     weighted_sum,
 )
-from trainer.algorithms.surrogate import (
-    AnswerSpace,
-    DistilledStudent,
-    LabelledImages,
-    NoQueries,
-    Probes,
-    UtilityEstimator,
-    augment,
-    pretrain_network,
-)
+from trainer.algorithms.surrogate import DistilledStudent, pretrain_network
 from trainer.algorithms.zeroth_order import (
     BlockCode,
     OperatorCode,

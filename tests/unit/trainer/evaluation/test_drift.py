@@ -12,7 +12,7 @@ from tests.chat_models import LookingModel
 from tests.e2e.conftest import TINY
 from trainer import Trainer, TrainerConfig, load_dataset
 from trainer.evaluation.drift import DriftCheck, DriftPoint, table
-from trainer.experiments.sandbox import SandboxChatModel
+from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.scenes import make_data
 from trainer.statistics import ConfidenceInterval
 
