@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from trainer.algorithms.surrogate import AnswerSpace
+from trainer.algorithms.interface import AnswerSpace
 from trainer.oracle.query import Query
 from trainer.oracle.scoring import chosen, normalise
 

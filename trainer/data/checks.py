@@ -15,7 +15,7 @@ from trainer.oracle.scoring import normalise
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trainer.algorithms.surrogate import AnswerSpace
+    from trainer.algorithms.interface import AnswerSpace
     from trainer.data.dataset import Dataset
     from trainer.data.format import Split
 

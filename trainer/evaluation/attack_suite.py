@@ -11,7 +11,8 @@ from langchain_vpp.errors import DataError
 from trainer.attackers.identity import IdentityData, Portraits, Reidentifier
 from trainer.attackers.inversion import Inverter
 from trainer.attackers.ocr import rapid_ocr, read_words
-from trainer.evaluation.results import Restored, Search, WordsRead, bootstrap_mean
+from trainer.evaluation.results import Restored, Search, WordsRead
+from trainer.statistics import bootstrap_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

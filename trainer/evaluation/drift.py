@@ -8,23 +8,22 @@ is served, the network still protects in torch, as it did when the front was mea
 
 from __future__ import annotations
 
-import math
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_vpp.artifact import load_protector
 from langchain_vpp.errors import ArtifactError, DataError
 from trainer.evaluation.questions import group_numbers
-from trainer.evaluation.results import ConfidenceInterval, bootstrap_mean
 from trainer.oracle.ledger import Budget, Ledger, Price
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Oracle
 from trainer.oracle.scoring import kind
 from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
+from trainer.statistics import ConfidenceInterval, bootstrap_mean, wilson
 from trainer.training.validation import TaskScores, Validation
 
 if TYPE_CHECKING:
@@ -36,9 +35,6 @@ if TYPE_CHECKING:
     from langchain_vpp.artifact import FrontPoint
     from trainer.data.dataset import Dataset
     from trainer.oracle.query import Answer, Query
-
-_Z: Final = 1.959964
-"""Standard deviations of a normal distribution on either side of its mean within which 95 % lie."""
 
 
 class _Record(BaseModel):
@@ -249,28 +245,6 @@ class DriftCheck:
             low=scores.scaled(min(drawn.low, low)),
             high=scores.scaled(max(drawn.high, high)),
         )
-
-
-class _Interval(NamedTuple):
-    low: float
-    high: float
-
-
-def wilson(share: float, count: int) -> _Interval:
-    """95 % interval of a share by Wilson's score (1927).
-
-    Args:
-        share: That was observed, in [0, 1].
-        count: Of how many, 1 or more.
-
-    Example:
-        >>> [round(end, 3) for end in wilson(1.0, 40)]
-        [0.912, 1.0]
-    """
-    square = _Z * _Z / count
-    centre = (share + square / 2) / (1 + square)
-    half = _Z * math.sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
-    return _Interval(centre - half, centre + half)
 
 
 def table(report: DriftReport) -> Table:

@@ -48,18 +48,7 @@ from trainer.evaluation.questions import (
     group_numbers,
     task_questions,
 )
-from trainer.evaluation.results import (
-    OURS,
-    STRONGEST,
-    Column,
-    OperatingPoint,
-    QueryCount,
-    Report,
-    chance,
-    class_mean_precision,
-    floor_from_tasks,
-    judge,
-)
+from trainer.evaluation.results import OURS, STRONGEST, Column, OperatingPoint, QueryCount, Report, judge
 from trainer.oracle.ledger import Budget, Ledger, Price
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Oracle
@@ -67,6 +56,7 @@ from trainer.oracle.query import Query
 from trainer.oracle.scoring import AnswerJudge
 from trainer.runtime.cancellation import thread_pools
 from trainer.runtime.rng import keyed_generator
+from trainer.statistics import chance, class_mean_precision, floor_from_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -78,8 +68,9 @@ if TYPE_CHECKING:
     from trainer.attackers.identity import Embedder
     from trainer.data.dataset import Dataset
     from trainer.data.format import Example, Split
-    from trainer.evaluation.results import ConfidenceInterval, Reading
+    from trainer.evaluation.results import Reading
     from trainer.oracle.query import Answer
+    from trainer.statistics import ConfidenceInterval
 
 P = ParamSpec("P")
 T = TypeVar("T")

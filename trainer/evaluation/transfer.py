@@ -18,12 +18,13 @@ from langchain_vpp.errors import BudgetExhaustedError, DataError, TrainingError
 from langchain_vpp.images.codec import encode_image
 from trainer.data.contamination import check_unseen
 from trainer.evaluation.questions import chance_floors, columns, draw_questions, group_numbers, task_questions
-from trainer.evaluation.results import Column, ConfidenceInterval, Reading, judge, scale
+from trainer.evaluation.results import Column, Reading, judge
 from trainer.oracle.ledger import Budget, Ledger, Price
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Oracle
 from trainer.oracle.query import Query
 from trainer.runtime.rng import keyed_generator
+from trainer.statistics import ConfidenceInterval, scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -15,11 +15,11 @@ from trainer.attackers.classifier import AttackData, AttackImages, FreshClassifi
 from trainer.data.answers import answer_space, references
 from trainer.data.dataset import load_dataset
 from trainer.data.wire import as_image, as_tensor
-from trainer.evaluation.results import chance, scale
-from trainer.experiments.sandbox import WhiteBox
+from trainer.experiments.white_box import WhiteBox
 from trainer.runtime.rng import keyed_generator
 from trainer.sandbox.drawing.scenes import SCENE_SIZE
 from trainer.sandbox.vision.local_model import LocalVisionModel
+from trainer.statistics import chance, scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -28,7 +28,8 @@ from trainer.experiments.judging import (
     as_sent_by_protector,
     front_hypervolume,
 )
-from trainer.experiments.sandbox import SandboxChatModel, WhiteBox
+from trainer.experiments.white_box import WhiteBox
+from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.scenes import make_data
 from trainer.training.trainer import Trainer
 

@@ -24,7 +24,16 @@ from langchain_vpp.artifact import FrontPoint, Manifest, save_artifact
 from langchain_vpp.errors import BudgetExhaustedError, TrainingError
 from langchain_vpp.images.codec import decode_image, encode_image
 from langchain_vpp.network.protector import Protector
-from trainer.algorithms.critical_history import CriticalHistory, Records
+from trainer.algorithms.augmentation import augment
+from trainer.algorithms.critical_history import CriticalHistory
+from trainer.algorithms.interface import (
+    AnswerSpace,
+    LabelledImages,
+    NoQueries,
+    Probes,
+    Records,
+    UtilityEstimator,
+)
 from trainer.algorithms.pareto import (
     aggregate_gradients,
     by_preference,
@@ -34,16 +43,7 @@ from trainer.algorithms.pareto import (
     spread_levels,
     weighted_sum,
 )
-from trainer.algorithms.surrogate import (
-    AnswerSpace,
-    DistilledStudent,
-    LabelledImages,
-    NoQueries,
-    Probes,
-    UtilityEstimator,
-    augment,
-    pretrain_network,
-)
+from trainer.algorithms.surrogate import DistilledStudent, pretrain_network
 from trainer.algorithms.zeroth_order import (
     BlockCode,
     OperatorCode,
@@ -54,7 +54,6 @@ from trainer.algorithms.zeroth_order import (
 from trainer.data.answers import answer_space, as_query, is_right, options, references
 from trainer.data.checks import check_for_training
 from trainer.data.contamination import note_training_pictures
-from trainer.data.dataset import Dataset
 from trainer.data.wire import as_image, as_tensor, encode
 from trainer.oracle.ledger import Budget, Ledger, Price
 from trainer.oracle.model_spec import model_identity
@@ -73,6 +72,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from langchain_vpp.network.protector import ProtectorConfig
+    from trainer.data.dataset import Dataset
     from trainer.oracle.query import Answer
     from trainer.training.config import TrainerConfig
 

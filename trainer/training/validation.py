@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from langchain_vpp.network.protector import Protector
-    from trainer.algorithms.surrogate import AnswerSpace
+    from trainer.algorithms.interface import AnswerSpace
     from trainer.data.dataset import Dataset
     from trainer.oracle.query import Answer, Query
 

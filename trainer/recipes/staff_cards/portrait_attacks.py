@@ -19,10 +19,11 @@ from torch import Tensor
 from trainer.attackers.classifier import AttackData, AttackImages, FreshClassifier
 from trainer.evaluation.attack_suite import Audit, People, Words
 from trainer.evaluation.evaluate import UNTESTED
-from trainer.evaluation.results import OURS, Column, chance, judge
+from trainer.evaluation.results import OURS, Column, judge
 from trainer.runtime.rng import keyed_generator
 from trainer.sandbox.drawing.cards import draw_card
 from trainer.sandbox.drawing.portraits import read_portraits
+from trainer.statistics import chance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
