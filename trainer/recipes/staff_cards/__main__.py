@@ -47,7 +47,7 @@ from trainer.algorithms.pareto import sample_levels
 from trainer.algorithms.surrogate import DistilledStudent, LabelledImages
 from trainer.attackers.classifier import OVERVIEW_SIDE, FixedClassifier, FreshClassifier
 from trainer.data.dataset import answer_space, load_dataset, references
-from trainer.evaluation.evaluate import EvaluationSettings, evaluate
+from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.experiments.sandbox import AttributeReader, SandboxChatModel, VocabularyNetwork
 from trainer.export.export import export, recheck
 from trainer.oracle.ledger import Budget, Ledger
@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from langchain_vpp.network.protector import Protector
     from trainer.attackers.classifier import Attacker
     from trainer.data.dataset import Dataset
-    from trainer.evaluation.evaluate import Phase
+    from trainer.evaluation import Phase
     from trainer.sandbox.vision.train import Course
     from trainer.training.trainer import Progress
 
