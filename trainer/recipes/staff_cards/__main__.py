@@ -50,7 +50,7 @@ from trainer.attackers.classifier import OVERVIEW_SIDE, FixedClassifier, FreshCl
 from trainer.data.answers import answer_space, references
 from trainer.data.dataset import load_dataset
 from trainer.data.wire import encode
-from trainer.evaluation.evaluate import EvaluationSettings, evaluate
+from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.export.export import export, recheck
 from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.model_spec import model_identity
@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     from langchain_vpp.network.protector import Protector
     from trainer.attackers.classifier import Attacker
     from trainer.data.dataset import Dataset
-    from trainer.evaluation.evaluate import Phase
+    from trainer.evaluation import Phase
     from trainer.sandbox.vision.course import Course
     from trainer.training.trainer import Progress
 
