@@ -1120,7 +1120,7 @@ def _known_price(model: str, price: tuple[float, float] | None) -> tuple[float, 
     from trainer.training.cost import list_price  # noqa: PLC0415  loads torch
 
     listed = list_price(model)
-    return price or (None if listed is None else (listed.price.input, listed.price.output))
+    return price or (None if listed is None else (listed.input, listed.output))
 
 
 def _as_price(price: tuple[float, float] | None) -> Price | None:

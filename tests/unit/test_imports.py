@@ -24,6 +24,7 @@ LAYERS = (
         "langchain_vpp.fetch",
         "langchain_vpp.images.pdf",
         "langchain_vpp.engines.face_detector",
+        "langchain_vpp.extras",
         "langchain_vpp.images.fast",
     },
     {"langchain_vpp.engines", "langchain_vpp.artifact"},

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from langchain_vpp.errors import TrainingError
+from langchain_vpp.extras import require
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -57,6 +57,7 @@ class ModelSpec(NamedTuple):
         be charged.
 
         Raises:
+            MissingExtraError: If a provider other than OpenAI is named and ``langchain`` (extra ``agents``) is missing.
             TrainingError: If the sandbox's address, the provider's package or its API key is missing, or the provider
                 does not take the settings.
         """
@@ -64,10 +65,8 @@ class ModelSpec(NamedTuple):
             raise TrainingError(
                 "nothing was sent: the model 'sandbox' needs --base-url; `vpp sandbox serve` prints it."
             )
-        if self.provider not in {"openai", "sandbox"} and find_spec("langchain") is None:
-            raise TrainingError(
-                "nothing was sent: langchain must be installed: pip install 'langchain-vpp[agents]'."
-            )
+        if self.provider not in {"openai", "sandbox"}:
+            require("langchain", extra="agents", undone="nothing was sent")
         build = self._openai if self.provider in {"openai", "sandbox"} else self._other
         try:
             return build()

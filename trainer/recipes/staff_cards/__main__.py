@@ -25,7 +25,6 @@ import json
 import logging
 import sys
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -40,6 +39,7 @@ from langchain_vpp.artifact import (
     save_presets,
 )
 from langchain_vpp.errors import VPPError
+from langchain_vpp.extras import is_installed
 from langchain_vpp.image_protector import ImageProtector
 from langchain_vpp.network.protector import ProtectorConfig
 from trainer.algorithms.critical_history import CriticalHistory
@@ -343,7 +343,7 @@ def audit_default(faces: Path, out: Path) -> None:
         baselines={},
         train_images=9000,
         original_images=9000,
-        attacks=("text",) if find_spec("rapidocr") else (),
+        attacks=("text",) if is_installed("rapidocr") else (),
         queries_per_point=len(dataset.split("test")) * len(TASKS),  # every question about every card
         text_pictures=120,
         private_questions=dict(PRIVATE_QUESTIONS),

@@ -202,7 +202,7 @@ def draw_card(
         width: Of the picture, pixels; a multiple of 40, at least 320.
 
     Raises:
-        DataError: If the fonts that come with matplotlib (extra ``demo``) are missing.
+        MissingExtraError: If matplotlib (extra ``demo``) is missing, whose fonts are used.
     """
     labels = {name: pick(generator, task.choices) for name, task in TASKS.items()} | dict(attributes)
     values = {
