@@ -75,7 +75,7 @@ def retry_after(error: Exception) -> float:
 
 def backoff(failures: int) -> float:
     """Seconds to wait after a number of failures in a row, at least 1: doubled each time, spread and bounded."""
-    wait = min(_FIRST_WAIT_S * 2 ** (failures - 1), _LONGEST_WAIT_S)
+    wait = min(_FIRST_WAIT_S * 2.0 ** (failures - 1), _LONGEST_WAIT_S)
     return wait * random.uniform(0.5, 1)  # noqa: S311  spreads load, hides nothing
 
 
