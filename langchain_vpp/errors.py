@@ -5,7 +5,8 @@
     Exception
     └── VPPError
         ├── ProtectionError      nothing was sent: unknown content, undecodable or remote image, engine output
-        │                        (also a ValueError and a LangChainException)
+        │   │                    (also a ValueError and a LangChainException)
+        │   └── MissingExtraError   an optional package is missing (also a TrainingError)
         ├── ArtifactError        an artifact is missing, altered or of another format
         └── TrainingError
             ├── BudgetExhaustedError   the paid queries or the money are spent; the run can be resumed
@@ -56,6 +57,10 @@ class OracleError(TrainingError):
 
 class DataError(TrainingError):
     """A data set is empty, malformed or unfit for training."""
+
+
+class MissingExtraError(ProtectionError, TrainingError):
+    """An optional package is missing, so nothing was sent, loaded or trained; the message says what to install."""
 
 
 class TraceLeakWarning(UserWarning):

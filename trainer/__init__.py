@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainer.data.dataset import load_dataset
-    from trainer.evaluation.evaluate import evaluate
+    from trainer.evaluation import evaluate
     from trainer.training.config import TrainerConfig
     from trainer.training.trainer import Trainer
 
@@ -16,7 +16,7 @@ __all__ = ["Trainer", "TrainerConfig", "evaluate", "load_dataset"]
 _HOMES = {
     "Trainer": "trainer.training.trainer",
     "TrainerConfig": "trainer.training.config",
-    "evaluate": "trainer.evaluation.evaluate",
+    "evaluate": "trainer.evaluation",
     "load_dataset": "trainer.data.dataset",
 }
 

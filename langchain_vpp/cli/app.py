@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from langchain_vpp.engines import Engine
     from langchain_vpp.image_protector import ImageProtector
     from trainer.data.dataset import Dataset
-    from trainer.evaluation.evaluate import EvaluationSettings
+    from trainer.evaluation import EvaluationSettings
     from trainer.oracle.ledger import Price
     from trainer.oracle.oracle import Counts
     from trainer.recipes.demo import Outcome
@@ -304,7 +304,7 @@ def train(
     named = ModelSpec.parse(model, base_url, timeout)
     with nullcontext() if dry_run else SubprocessOracle(named) as courier:
         from trainer import Trainer, TrainerConfig, load_dataset  # noqa: PLC0415  loads torch
-        from trainer.data.dataset import check_for_training  # noqa: PLC0415
+        from trainer.data.checks import check_for_training  # noqa: PLC0415
         from trainer.training.cost import estimate  # noqa: PLC0415
 
         settings = _settings(TrainerConfig, config, overrides)
@@ -441,8 +441,8 @@ def evaluate(
     answer_judge = None if judge is None else ModelSpec.parse(judge, None, timeout).build()
     from langchain_vpp.artifact import artifact_folder, load_engine, read_manifest  # noqa: PLC0415
     from trainer.data.dataset import load_dataset  # noqa: PLC0415  loads torch
-    from trainer.evaluation.evaluate import EvaluationSettings  # noqa: PLC0415
-    from trainer.evaluation.evaluate import evaluate as measure  # noqa: PLC0415
+    from trainer.evaluation import EvaluationSettings  # noqa: PLC0415
+    from trainer.evaluation import evaluate as measure  # noqa: PLC0415
     from trainer.oracle.ledger import Budget  # noqa: PLC0415
     from trainer.reporting.html import save_html  # noqa: PLC0415
     from trainer.reporting.report import picture_rows, save_json, tables  # noqa: PLC0415
@@ -576,8 +576,9 @@ def _check_drift(
 
     chat_model = None if asked.dry_run else ModelSpec.parse(model, base_url, asked.timeout).build()
     from trainer.data.dataset import load_dataset  # noqa: PLC0415  loads torch
-    from trainer.evaluation.drift import DriftCheck, table  # noqa: PLC0415
+    from trainer.evaluation.drift import DriftCheck  # noqa: PLC0415
     from trainer.oracle.ledger import Budget  # noqa: PLC0415
+    from trainer.reporting.terminal import drift_table  # noqa: PLC0415
     from trainer.training.cost import estimate_queries  # noqa: PLC0415
 
     check = DriftCheck(artifact_folder(source), load_dataset(asked.data), queries_per_point=queries_per_point)
@@ -595,7 +596,7 @@ def _check_drift(
         ),
         "run the same command again to go on.",
     )
-    asked.show(report, [table(report)])
+    asked.show(report, [drift_table(report)])
     for warning in report.warnings:
         _say(f"warning: {warning}.")
     if report.drifted:
@@ -653,8 +654,9 @@ def transfer(
     chat_models = [] if dry_run else [each.build() for each in named]
     from langchain_vpp.artifact import artifact_folder, read_manifest  # noqa: PLC0415
     from trainer.data.dataset import load_dataset  # noqa: PLC0415  loads torch
-    from trainer.evaluation.transfer import TransferSettings, TransferTest, tables  # noqa: PLC0415
+    from trainer.evaluation.transfer import TransferSettings, TransferTest  # noqa: PLC0415
     from trainer.oracle.ledger import Budget  # noqa: PLC0415
+    from trainer.reporting.terminal import transfer_tables  # noqa: PLC0415
     from trainer.training.cost import estimate_queries  # noqa: PLC0415
 
     settings = _settings(
@@ -685,7 +687,7 @@ def transfer(
         ),
         "run the same command again to go on.",
     )
-    asked.show(report, tables(report))
+    asked.show(report, transfer_tables(report))
     for warning in report.warnings:
         _say(f"warning: {warning}.")
     for sentence in report.sentences:
@@ -765,7 +767,7 @@ def export_graphs(
     chat_model = None if model is None else ModelSpec.parse(model, base_url, timeout).build()
     from langchain_vpp.artifact import artifact_folder  # noqa: PLC0415
     from trainer.data.dataset import load_dataset  # noqa: PLC0415  loads torch
-    from trainer.evaluation.evaluate import EvaluationSettings  # noqa: PLC0415
+    from trainer.evaluation import EvaluationSettings  # noqa: PLC0415
     from trainer.export.export import export  # noqa: PLC0415
     from trainer.export.export import recheck as measure  # noqa: PLC0415
     from trainer.oracle.ledger import Budget  # noqa: PLC0415
@@ -1118,7 +1120,7 @@ def _known_price(model: str, price: tuple[float, float] | None) -> tuple[float, 
     from trainer.training.cost import list_price  # noqa: PLC0415  loads torch
 
     listed = list_price(model)
-    return price or (None if listed is None else (listed.price.input, listed.price.output))
+    return price or (None if listed is None else (listed.input, listed.output))
 
 
 def _as_price(price: tuple[float, float] | None) -> Price | None:

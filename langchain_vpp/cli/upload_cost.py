@@ -10,7 +10,7 @@ from PIL import Image
 from langchain_vpp.artifact import load_engine
 from langchain_vpp.image_protector import ImageProtector
 from langchain_vpp.images.codec import decode_image, encode_scaled
-from langchain_vpp.providers import RULES, fit_size
+from langchain_vpp.providers import FAMILIES, fit_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +70,7 @@ def of_artifact(folder: Path) -> list[UploadCost]:
 def _cost(name: str, size: tuple[int, int], sent: tuple[int, int], note: str) -> UploadCost:
     fitted = fit_size(*size)
     rows = {_UPLOAD: (-(-sent[0] // 3) * 4, -(-sent[1] // 3) * 4)}
-    rows |= {f"tokens, {rule.name}": (rule.tokens(*size), rule.tokens(*fitted)) for rule in RULES}
+    rows |= {f"tokens, {each.name}": (each.tokens(*size), each.tokens(*fitted)) for each in FAMILIES}
     shown = "x".join(map(str, fitted))
     return UploadCost(f"{name} -> {shown}", rows, note)
 

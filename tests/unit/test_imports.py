@@ -24,6 +24,7 @@ LAYERS = (
         "langchain_vpp.fetch",
         "langchain_vpp.images.pdf",
         "langchain_vpp.engines.face_detector",
+        "langchain_vpp.extras",
         "langchain_vpp.images.fast",
     },
     {"langchain_vpp.engines", "langchain_vpp.artifact"},
@@ -213,7 +214,7 @@ def test_importing_the_library_loads_neither_torch_nor_the_trainer(statement):
     assert loaded.strip() == "[]"
 
 
-def test_the_courier_loads_no_torch():
+def test_the_subprocess_oracle_loads_no_torch():
     code = "import trainer.oracle.subprocess, sys\nprint('torch' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

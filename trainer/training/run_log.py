@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Self
 
+from langchain_vpp import extras
 from langchain_vpp.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class MetricsLog:
         tensorboard: Whether to write event files.
 
     Raises:
-        TrainingError: If TensorBoard is wanted but not installed, or the file can't be written.
+        MissingExtraError: If TensorBoard is wanted but not installed.
+        TrainingError: If the file can't be written.
     """
 
     def __init__(self, folder: Path, *, step: int, tensorboard: bool) -> None:
@@ -61,14 +63,10 @@ class MetricsLog:
 
 
 def _writer(folder: Path, step: int) -> Any:
-    missing = False
-    try:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  an optional extra
-    except ImportError:
-        missing = True
-    if missing:
-        raise TrainingError(
-            "metrics for TensorBoard need its package; nothing was trained. "
-            "Install langchain-vpp[tensorboard], or leave the setting 'tensorboard' out."
-        )
-    return SummaryWriter(str(folder), purge_step=step + 1)
+    module = extras.load(
+        "torch.utils.tensorboard",
+        extra="tensorboard",
+        undone="nothing was trained",
+        advice="Or leave the setting 'tensorboard' out.",
+    )
+    return module.SummaryWriter(str(folder), purge_step=step + 1)

