@@ -16,7 +16,7 @@ from langchain_openai import ChatOpenAI
 
 from langchain_vpp.engines import Pixelate
 from trainer import evaluate, load_dataset
-from trainer.evaluation.evaluate import EvaluationSettings
+from trainer.evaluation import EvaluationSettings
 from trainer.evaluation.results import OURS
 from trainer.reporting.html import save_html
 from trainer.reporting.report import leading, picture_rows, save_json

@@ -7,11 +7,8 @@ socket, unless its mark ``allow_hosts`` names the hosts that it may reach.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
-
-_UNIT_TESTS = Path(__file__).parent / "unit"
 
 
 class FitGuard:
@@ -50,7 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(FitGuard())
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    unit_tests = config.rootpath / "tests" / "unit"
     for item in items:
-        if _UNIT_TESTS in item.path.parents and item.get_closest_marker("allow_hosts") is None:
+        if unit_tests in item.path.parents and item.get_closest_marker("allow_hosts") is None:
             item.add_marker(pytest.mark.disable_socket)

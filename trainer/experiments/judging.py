@@ -12,12 +12,14 @@ from langchain_vpp.errors import DataError
 from langchain_vpp.images.codec import decode_image, encode_image
 from trainer.algorithms.pareto import hypervolume
 from trainer.attackers.classifier import AttackData, AttackImages, FreshClassifier
-from trainer.data.dataset import answer_space, as_image, as_tensor, load_dataset, references
-from trainer.evaluation.results import chance, scale
-from trainer.experiments.sandbox import WhiteBox
+from trainer.data.answers import answer_space, references
+from trainer.data.dataset import load_dataset
+from trainer.data.wire import as_image, as_tensor
+from trainer.experiments.white_box import WhiteBox
 from trainer.runtime.rng import keyed_generator
 from trainer.sandbox.drawing.scenes import SCENE_SIZE
 from trainer.sandbox.vision.local_model import LocalVisionModel
+from trainer.statistics import chance, scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from langchain_vpp.engines import Engine
     from langchain_vpp.network.protector import Protector
-    from trainer.data.dataset import Split
+    from trainer.data.format import Split
     from trainer.experiments.grid import Sizes
 
 _SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")

@@ -19,7 +19,7 @@ import trainer
 from langchain_vpp.artifact import load_protector, read_manifest
 from langchain_vpp.engines import CLASSICAL_ENGINES
 from langchain_vpp.errors import DataError, VPPError
-from trainer.data.dataset import answer_space
+from trainer.data.answers import answer_space
 from trainer.experiments.grid import Cell, Frozen, cells
 from trainer.experiments.judging import (
     Judge,
@@ -28,7 +28,8 @@ from trainer.experiments.judging import (
     as_sent_by_protector,
     front_hypervolume,
 )
-from trainer.experiments.sandbox import SandboxChatModel, WhiteBox
+from trainer.experiments.white_box import WhiteBox
+from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.scenes import make_data
 from trainer.training.trainer import Trainer
 

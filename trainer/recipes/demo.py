@@ -21,10 +21,10 @@ from langchain_vpp.image_protector import ImageProtector
 from langchain_vpp.images.codec import decode_image, encode_image
 from langchain_vpp.network.protector import ProtectorConfig
 from trainer.data.dataset import Dataset, load_dataset
-from trainer.evaluation.evaluate import EvaluationSettings, evaluate
+from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.evaluation.results import OURS
-from trainer.oracle.ledger import Query
-from trainer.oracle.oracle import as_message
+from trainer.oracle.message import as_message
+from trainer.oracle.query import Query
 from trainer.reporting.html import save_html
 from trainer.reporting.report import contact_sheet, picture_rows, plot_front, save_json
 from trainer.sandbox.drawing.scenes import PRIVATE_ATTRIBUTES, PRIVATE_QUESTIONS, TASKS, make_data
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from langchain_core.language_models import BaseChatModel
 
-    from trainer.evaluation.evaluate import Phase
+    from trainer.evaluation import Phase
     from trainer.evaluation.results import Reading, Report
     from trainer.training.trainer import Progress
 

@@ -14,7 +14,8 @@ from trainer.reporting.summary import preset_names
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from trainer.evaluation.results import ConfidenceInterval, OperatingPoint, Report
+    from trainer.evaluation.results import OperatingPoint, Report
+    from trainer.statistics import ConfidenceInterval
 
 # As wide as a phone, in CSS pixels: a larger screen only scales it up.
 _WIDTH, _HEIGHT = 358, 340

@@ -12,10 +12,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from langchain_vpp.images.codec import encode_image
-from trainer.evaluation.results import OURS, ConfidenceInterval
+from trainer.evaluation.results import OURS
 from trainer.reporting.chart import draw_front
 from trainer.reporting.report import best_of_all, thumbnail, writing
 from trainer.reporting.summary import percent, preset_names, strongest, summaries
+from trainer.statistics import ConfidenceInterval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

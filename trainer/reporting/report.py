@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from langchain_vpp.engines import Engine
     from trainer.data.dataset import Dataset
-    from trainer.evaluation.results import ConfidenceInterval, OperatingPoint, Reading, Report
+    from trainer.evaluation.results import OperatingPoint, Reading, Report
+    from trainer.statistics import ConfidenceInterval
 
 ENGINE_STYLES = (
     ("#0072B2", "o"),

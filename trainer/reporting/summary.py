@@ -11,7 +11,8 @@ from trainer.evaluation.results import OURS, STRONGEST
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from trainer.evaluation.results import ConfidenceInterval, OperatingPoint, Reading, Report
+    from trainer.evaluation.results import OperatingPoint, Reading, Report
+    from trainer.statistics import ConfidenceInterval
 
 
 class Summary(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.algorithms.vqa_network import VQANetwork, question_vectors
-from trainer.training.validation import encode
+from trainer.data.wire import encode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from langchain_vpp.network.protector import ProtectorConfig
 from trainer.runtime.precision import Precision  # noqa: TC001  pydantic reads it
 
-_RENAMED: Final = {
+RENAMED: Final = {
     "averaging": "ema_decay",
     "plainness": "grey_penalty",
     "reopening": "reveal_penalty",
@@ -148,7 +148,7 @@ class TrainerConfig(BaseModel):
     def _accept_old_names(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        renamed = {old: new for old, new in _RENAMED.items() if old in values}
+        renamed = {old: new for old, new in RENAMED.items() if old in values}
         for old, new in renamed.items():
             if new in values:
                 raise ValueError(f"{old} is now {new}; give one of them")

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from langchain_vpp.images.codec import decode_image, encode_image
-from trainer.data.dataset import answer_space, as_image, as_tensor, references
-from trainer.oracle.ledger import Query
-from trainer.oracle.scoring import chosen
+from trainer.data.answers import answer_space, as_query, is_right, options, references
+from trainer.data.wire import encode
 from trainer.runtime.rng import keyed_generator
 
 if TYPE_CHECKING:
@@ -19,34 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from langchain_vpp.network.protector import Protector
-    from trainer.algorithms.surrogate import AnswerSpace
+    from trainer.algorithms.interface import AnswerSpace
     from trainer.data.dataset import Dataset
-    from trainer.oracle.ledger import Answer
-
-
-def options(space: AnswerSpace, question: int) -> tuple[str, ...]:
-    """What a question may be answered."""
-    return tuple(
-        answer for answer, allowed in zip(space.answers, space.candidates[question], strict=True) if allowed
-    )
-
-
-def as_query(space: AnswerSpace, image: bytes, question: int) -> Query:
-    """Put a question about an encoded picture."""
-    return Query(image, space.questions[question], options(space, question))
-
-
-def is_right(space: AnswerSpace, answer: Answer, question: int, reference: int) -> float:
-    """1 if an answer names the reference answer, else 0."""
-    allowed = options(space, question)
-    index = chosen(answer.text, allowed)
-    return float(index is not None and allowed[index] == space.answers[reference])
-
-
-def encode(protected: Tensor) -> tuple[list[bytes], Tensor]:
-    """Encode images as they are sent, and return them also as they arrive, ``uint8`` of the same shape."""
-    encoded = [encode_image(as_image(image)) for image in protected]
-    return encoded, torch.stack([as_tensor(decode_image(each)) for each in encoded])
+    from trainer.oracle.query import Answer, Query
 
 
 class TaskScores(NamedTuple):

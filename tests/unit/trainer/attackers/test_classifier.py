@@ -21,7 +21,7 @@ from trainer.attackers.classifier import (
     Scores,
     combine,
 )
-from trainer.evaluation.results import bootstrap_mean, chance
+from trainer.statistics import bootstrap_mean, chance
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from tests.unit.drawn_people import ATTRIBUTES, draw, fooling, grey, identity, jpeg_noise
 from trainer.attackers.classifier import AttackData, AttackImages, FreshClassifier
 from trainer.attackers.inversion import Inverter, likeness, psnr, ssim
-from trainer.evaluation.results import bootstrap_mean, chance
+from trainer.statistics import bootstrap_mean, chance
 
 
 def _generator(seed: int = 0) -> torch.Generator:

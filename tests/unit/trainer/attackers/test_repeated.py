@@ -12,8 +12,8 @@ from tests.unit.drawn_people import ATTRIBUTES, Pointwise, draw, fooling, grey, 
 from trainer.attackers.classifier import AttackData, AttackImages, FreshClassifier
 from trainer.attackers.inversion import psnr
 from trainer.attackers.repeated import RepeatedQueries, View, views
-from trainer.data.dataset import as_image, as_tensor
-from trainer.evaluation.results import bootstrap_mean, chance
+from trainer.data.wire import as_image, as_tensor
+from trainer.statistics import bootstrap_mean, chance
 
 _FEW = views(level_changes=(0.0,), scales=(1.0,))
 

@@ -19,7 +19,7 @@ from trainer.data.contamination import (
     note_training_pictures,
     training_digest,
 )
-from trainer.experiments.sandbox import SandboxChatModel
+from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.scenes import make_data
 
 if TYPE_CHECKING:

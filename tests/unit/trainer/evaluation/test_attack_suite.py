@@ -14,9 +14,10 @@ from tests.unit.drawn_people import ATTRIBUTES, Pointwise, draw, fooling, grey, 
 from tests.unit.trainer.evaluation.test_evaluate import Eyes
 from trainer.attackers import ocr
 from trainer.attackers.classifier import FreshClassifier
-from trainer.data.dataset import Dataset, Example, Task
-from trainer.evaluation.attack_suite import Audit, People, Words
-from trainer.evaluation.evaluate import EvaluationSettings, evaluate
+from trainer.data.dataset import Dataset
+from trainer.data.format import Example, Task
+from trainer.evaluation import EvaluationSettings, evaluate
+from trainer.evaluation.attack_suite import AttackSuite, People, Words
 from trainer.evaluation.results import OURS, STRONGEST, OperatingPoint
 
 _QUICK = {"levels": (0.5,), "baselines": {}, "resolution": 32, "classifiers": ("small",), "cold": ()}
@@ -198,15 +199,15 @@ def _card(word: str) -> torch.Tensor:
 def test_words_are_read_by_the_installed_engine_and_not_from_grey() -> None:
     pytest.importorskip("rapidocr")
     words = ["Ferrano", "Kelvani"]
-    audit = Audit(
+    suite = AttackSuite(
         ["text"],
         People(*[torch.arange(2)] * 3),
         Words(("name",), tuple((each,) for each in words)),
         torch.arange(2),
     )
     images = torch.stack([_card(each) for each in words])
-    read = audit._read_words(images, torch.Generator().manual_seed(0))[0]
-    hidden = audit._read_words(torch.full_like(images, 128), torch.Generator().manual_seed(0))[0]
+    read = suite._read_words(images, torch.Generator().manual_seed(0))[0]
+    hidden = suite._read_words(torch.full_like(images, 128), torch.Generator().manual_seed(0))[0]
     assert (read.exact.value, hidden.exact.value) == (1.0, 0.0)
     assert hidden.distance.value == 1.0
     assert read.count == 2

@@ -11,10 +11,11 @@ from langchain_vpp.errors import ArtifactError
 from tests.chat_models import LookingModel
 from tests.e2e.conftest import TINY
 from trainer import Trainer, TrainerConfig, load_dataset
-from trainer.evaluation.drift import DriftCheck, DriftPoint, table, wilson
-from trainer.evaluation.results import ConfidenceInterval
-from trainer.experiments.sandbox import SandboxChatModel
+from trainer.evaluation.drift import DriftCheck, DriftPoint
+from trainer.reporting.terminal import drift_table
+from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.scenes import make_data
+from trainer.statistics import ConfidenceInterval
 
 
 class Parrot(LookingModel):
@@ -60,7 +61,7 @@ def test_another_model_has_drifted(artifact, dataset, tmp_path):
     assert report.drifted
     assert len(report.warnings) == 5
     assert len(parrot.calls) == report.paid
-    assert list(table(report).columns[-1].cells) == ["drifted"] * 5
+    assert list(drift_table(report).columns[-1].cells) == ["drifted"] * 5
 
 
 @pytest.mark.trains
@@ -110,12 +111,3 @@ def test_a_level_has_drifted_if_the_manifest_lies_outside_the_interval(manifest,
 
 def test_a_level_without_an_answer_is_not_called_drifted():
     assert not DriftPoint(level=0.5, manifest=0.9, live=None, answers=0, refused=0).drifted
-
-
-@pytest.mark.parametrize(
-    ("right", "count", "low", "high"),
-    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605)],
-)
-def test_wilsons_interval_is_the_published_one(right, count, low, high):
-    # The last two are examples of Newcombe (1998), table I, method 3.
-    assert wilson(right / count, count) == pytest.approx((low, high), abs=1e-4)

@@ -18,9 +18,10 @@ from langchain_vpp.errors import BudgetExhaustedError, DataError, TrainingError
 from tests.chat_models import LookingModel
 from tests.untrained import save_untrained
 from trainer.attackers.classifier import AttackData, Scores
-from trainer.data.dataset import Dataset, Example, Task
-from trainer.evaluation import evaluate as evaluation
-from trainer.evaluation.evaluate import EvaluationSettings, Phase, _Evaluation, evaluate
+from trainer.data.dataset import Dataset
+from trainer.data.format import Example, Task
+from trainer.evaluation import EvaluationSettings, Phase, evaluate, schedule, settings
+from trainer.evaluation.attack_suite import fresh_classifiers
 from trainer.evaluation.results import OURS, Report
 from trainer.oracle.ledger import Budget
 
@@ -222,7 +223,7 @@ def test_blurred_faces_are_measured_or_the_report_says_why_not(dataset, tmp_path
     assert not any("face-blur" in each for each in report.not_tested)
 
     for installed, why in ((True, "it was not asked for"), (False, "the extra faces is not installed")):
-        monkeypatch.setattr(evaluation, "is_installed", lambda installed=installed: installed)
+        monkeypatch.setattr(settings, "is_installed", lambda installed=installed: installed)
         assert f"face-blur: {why}" in evaluate(Pixelate(), dataset, None, _settings()).not_tested
 
 
@@ -346,7 +347,7 @@ class _Scripted:
 def test_an_attacker_goes_on_to_the_next_level_while_another_is_still_at_the_last(
     dataset, monkeypatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "usable_cpus", lambda: 2)
+    monkeypatch.setattr(schedule, "usable_cpus", lambda: 2)
     second, seen = threading.Event(), []
 
     def act(name: str, attack: int) -> None:
@@ -369,7 +370,7 @@ def test_an_attacker_goes_on_to_the_next_level_while_another_is_still_at_the_las
 def test_an_attacker_that_fails_ends_the_evaluation_before_other_levels_and_engines(
     dataset, monkeypatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "usable_cpus", lambda: 1)
+    monkeypatch.setattr(schedule, "usable_cpus", lambda: 1)
     seen = []
 
     def act(name: str, attack: int) -> None:
@@ -403,6 +404,5 @@ def test_an_attacker_that_fails_ends_the_evaluation_before_other_levels_and_engi
     ],
 )
 def test_large_pictures_are_looked_at_whole_and_scaled_down(dataset, resolution, names):
-    settings = EvaluationSettings(resolution=resolution)
-    run = _Evaluation(Pixelate(), dataset, settings, attackers=None, embedder=None, tell=lambda _: None)
-    assert [attacker.name for attacker in run.attackers] == names
+    attackers = fresh_classifiers(dataset.private_attributes, EvaluationSettings(), resolution)
+    assert [attacker.name for attacker in attackers] == names

@@ -11,17 +11,21 @@ from starlette.testclient import TestClient
 from langchain_vpp.engines import CLASSICAL_ENGINES
 from langchain_vpp.errors import DataError, TrainingError
 from langchain_vpp.images.codec import encode_image
-from trainer.data.dataset import answer_space, as_image, load_dataset, references
+from trainer.data.answers import answer_space, references
+from trainer.data.dataset import load_dataset
+from trainer.data.wire import as_image
 from trainer.experiments import running
 from trainer.experiments.__main__ import main
 from trainer.experiments.grid import PAPER, QUICK, Grid, Method, Sizes, cells
 from trainer.experiments.judging import Judge, Point, as_sent_by_engine, front_hypervolume
 from trainer.experiments.running import Result, load_results, run
-from trainer.experiments.sandbox import SandboxChatModel, WhiteBox
 from trainer.experiments.table import as_markdown
-from trainer.oracle.ledger import Budget, Ledger, Query
+from trainer.experiments.white_box import WhiteBox
+from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.oracle import Oracle
+from trainer.oracle.query import Query
 from trainer.recipes.demo import DEMO
+from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.scenes import TASKS, make_data
 from trainer.sandbox.server import create_app
 from trainer.sandbox.vision.local_model import CHOICES, LocalVisionModel

@@ -31,8 +31,9 @@ from langchain_vpp.engines import OnnxEngine, TorchEngine
 from langchain_vpp.errors import ArtifactError, DataError
 from langchain_vpp.network.protector import Protector, ProtectorConfig
 from tests.untrained import manifest
-from trainer.data.dataset import Dataset, Example, Task
-from trainer.evaluation.evaluate import EvaluationSettings
+from trainer.data.dataset import Dataset
+from trainer.data.format import Example, Task
+from trainer.evaluation import EvaluationSettings
 from trainer.export.export import export, recheck
 from trainer.export.graph import exact_graph
 

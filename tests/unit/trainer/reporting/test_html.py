@@ -14,10 +14,11 @@ from PIL import Image
 from langchain_vpp.errors import TrainingError
 from langchain_vpp.images.codec import encode_image
 from tests.made_reports import HOSTILE, estimate, full_report, hostile_report, point, reading, report
-from trainer.evaluation.results import ConfidenceInterval, Reading, Report
+from trainer.evaluation.results import Reading, Report
 from trainer.reporting.chart import draw_front
 from trainer.reporting.html import render_html, save_html
 from trainer.reporting.report import PictureRow
+from trainer.statistics import ConfidenceInterval  # noqa: TC001  pydantic reads it
 
 PRESETS = {"low": 0.0, "balanced": 0.5, "high": 1.0}
 # Elements and attributes through which a page loads, sends or runs something.

@@ -13,8 +13,9 @@ from tests.e2e.conftest import TINY
 from tests.untrained import small_protector
 from trainer import Trainer, TrainerConfig, load_dataset
 from trainer.data.contamination import check_unseen
-from trainer.experiments.sandbox import AttributeReader, SandboxChatModel
+from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.scenes import make_data
+from trainer.sandbox.vision.adapters import AttributeReader
 from trainer.sandbox.vision.local_model import LocalVisionModel
 from trainer.training.assessor import Assessor
 

@@ -14,7 +14,8 @@ import threading
 import pytest
 
 from langchain_vpp.errors import BudgetExhaustedError, LedgerError
-from trainer.oracle.ledger import Answer, Budget, Ledger, Price, Query
+from trainer.oracle.ledger import Budget, Ledger, Price
+from trainer.oracle.query import Answer, Query
 
 PLENTY = Budget(10_000)
 
@@ -129,7 +130,7 @@ def test_nothing_is_charged_without_a_price(ledger):
 def test_what_was_recorded_survives_kill_9(path):
     script = (
         "import os, signal, sys\nfrom pathlib import Path\n"
-        "from trainer.oracle.ledger import Answer, Budget, Ledger, Query\n"
+        "from trainer.oracle.ledger import Budget, Ledger\nfrom trainer.oracle.query import Answer, Query\n"
         "ledger = Ledger(Path(sys.argv[1]), model='m')\n"
         "question = 'What colour is the sign?', ('red', 'blue')\n"
         "queries = [Query(f'image {i}'.encode(), *question) for i in range(20)]\n"

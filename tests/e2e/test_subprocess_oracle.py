@@ -19,8 +19,9 @@ from tests.e2e.commands import wait_until
 from tests.e2e.conftest import TINY
 from tests.e2e.providers import Relay
 from tests.e2e.test_train import ledger_counts, train
-from trainer.oracle.ledger import Budget, Ledger, Query
+from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.model_spec import ModelSpec
+from trainer.oracle.query import Query
 from trainer.oracle.subprocess import SubprocessOracle
 from trainer.sandbox.process import SandboxServer
 
@@ -29,8 +30,8 @@ OUTAGES = {6: 0.5, 12: 1.0, 20: math.inf, 35: 0.3, 50: 0.8}
 LONGER = TINY | {"steps": 16, "max_queries": 100}
 
 
-def couriers() -> dict[int, int]:
-    """Process ids of all couriers that live, with their parents'."""
+def asking_processes() -> dict[int, int]:
+    """Process ids of all subprocess oracles that are alive, with their parents' ids."""
     listed = subprocess.run(
         ["ps", "-axo", "pid=,ppid=,stat=,command="], capture_output=True, text=True, check=True
     )
@@ -42,11 +43,11 @@ def couriers() -> dict[int, int]:
     }
 
 
-def courier_of(command) -> int:
+def asking_process_of(command) -> int:
     found = []
 
     def has_one() -> bool:
-        found[:] = [pid for pid, parent in couriers().items() if parent == command.pid]
+        found[:] = [pid for pid, parent in asking_processes().items() if parent == command.pid]
         return bool(found)
 
     wait_until(has_one)
@@ -54,7 +55,7 @@ def courier_of(command) -> int:
 
 
 def assert_gone(pids) -> None:
-    wait_until(lambda: not couriers().keys() & set(pids))
+    wait_until(lambda: not asking_processes().keys() & set(pids))
 
 
 @pytest.mark.slow(seconds=90)
@@ -91,18 +92,18 @@ def test_20_kills_and_5_outages_change_nothing_and_pay_nothing_twice(vpp, data, 
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert stats["repeated"] == 0
     assert (stats["completions"],) * 2 == ledger_counts(out) == ledger_counts(tmp_path / "whole")
-    assert_gone([pid for pid, parent in couriers().items() if parent in started])
+    assert_gone([pid for pid, parent in asking_processes().items() if parent in started])
 
 
-def test_when_the_courier_is_killed_the_run_ends_with_4_and_resumes_without_what_was_in_flight(
+def test_when_the_subprocess_is_killed_the_run_ends_with_4_and_resumes_without_what_was_in_flight(
     vpp, data, config, tmp_path
 ):
     out = tmp_path / "run"
     with SandboxServer() as server, Relay(server.base_url, delay=0.3) as relay:
         command = train(vpp, data, config, out, relay, "--seed", 22, "--steps", 8, wait=False)
         wait_until(lambda: relay.forwarded >= 6 and relay.in_flight > 0)
-        courier = courier_of(command)
-        subprocess.run(["kill", "-9", str(courier)], check=True)
+        asking = asking_process_of(command)
+        subprocess.run(["kill", "-9", str(asking)], check=True)
         stopped = command.wait()
         assert stopped.code == 4
         assert "has ended (exit code -9)" in stopped.error
@@ -116,29 +117,29 @@ def test_when_the_courier_is_killed_the_run_ends_with_4_and_resumes_without_what
     assert sent - answered == lost
     assert stats["repeated"] == 0
     assert stats["completions"] <= sent <= TINY["max_queries"]
-    assert courier not in couriers()
+    assert asking not in asking_processes()
 
 
 @pytest.mark.slow(seconds=50)
-def test_a_courier_ends_with_its_run_and_after_a_kill_with_its_last_answer(vpp, data, config, tmp_path):
+def test_the_subprocess_ends_with_its_run_and_after_a_kill_with_its_last_answer(vpp, data, config, tmp_path):
     with SandboxServer() as server, Relay(server.base_url, delay=2) as relay:
         command = train(vpp, data, config, tmp_path / "run", relay, "--seed", 23, "--steps", 1000, wait=False)
-        courier = courier_of(command)
+        asking = asking_process_of(command)
         wait_until(lambda: relay.in_flight > 0)
-        command.signal(signal.SIGTERM)  # as fatal as kill -9, and not for the courier
+        command.signal(signal.SIGTERM)  # as fatal as kill -9, and not for the subprocess
         assert command.wait().code == -signal.SIGTERM
-        assert courier in couriers()
-        assert_gone([courier])
+        assert asking in asking_processes()
+        assert_gone([asking])
         assert len(set(ledger_counts(tmp_path / "run"))) == 1
         assert server.stats()["completions"] == ledger_counts(tmp_path / "run")[0]
         command = train(vpp, data, config, tmp_path / "run", relay, "--seed", 24, "--resume", wait=False)
-        courier = courier_of(command)
+        asking = asking_process_of(command)
         assert command.wait().code == 2  # settings of another run
-        assert_gone([courier])
+        assert_gone([asking])
     command = train(vpp, data, config, tmp_path / "early", relay, wait=False)
-    courier = courier_of(command)
+    asking = asking_process_of(command)
     command.signal(signal.SIGKILL)
-    assert_gone([courier])
+    assert_gone([asking])
 
 
 @pytest.fixture
@@ -170,35 +171,36 @@ def endless():
         over.set()
 
 
-def test_a_request_that_never_ends_does_not_keep_a_courier_alive(endless, tmp_path):
+def test_a_request_that_never_ends_does_not_keep_the_subprocess_alive(endless, tmp_path):
     base_url, taken = endless
     path = tmp_path / "ledger.sqlite"
     asker = (
         "import sys\nfrom pathlib import Path\n"
-        "from trainer.oracle.subprocess import SubprocessOracle\nfrom trainer.oracle.ledger import Budget, Ledger, Query\n"
+        "from trainer.oracle.subprocess import SubprocessOracle\nfrom trainer.oracle.ledger import Budget, Ledger\n"
+        "from trainer.oracle.query import Query\n"
         "from trainer.oracle.model_spec import ModelSpec\n"
-        "courier = SubprocessOracle(ModelSpec.parse('sandbox', sys.argv[1], 2.0))\n"
-        "courier.open(Ledger(Path(sys.argv[2]), model='m'), Budget(9), access='labels', questions_per_call=1,"
+        "oracle = SubprocessOracle(ModelSpec.parse('sandbox', sys.argv[1], 2.0))\n"
+        "oracle.open(Ledger(Path(sys.argv[2]), model='m'), Budget(9), access='labels', questions_per_call=1,"
         " requests_per_second=None, max_concurrency=1)\n"
-        "print(courier.pid, flush=True)\n"
-        "courier.ask([Query(b'image', 'How many?')], purpose='train')\n"
+        "print(oracle.pid, flush=True)\n"
+        "oracle.ask([Query(b'image', 'How many?')], purpose='train')\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", asker, base_url, str(path)], stdout=subprocess.PIPE, text=True
     )
-    courier = int(process.stdout.readline())
+    asking = int(process.stdout.readline())
     wait_until(lambda: taken)
     process.kill()
     process.wait()
     process.stdout.close()
-    assert_gone([courier])
+    assert_gone([asking])
     with Ledger(path, model="m") as ledger:
         # It may have been paid. A process that is listed no more may hold its lock for a moment yet.
         asked = [Query(b"image", "How many?")]
         wait_until(lambda: ledger.reserve(asked, purpose="train", budget=Budget(9)).lost, 5)
 
 
-def test_a_courier_that_can_not_begin_says_why(tmp_path):
+def test_a_subprocess_oracle_that_can_not_begin_says_why(tmp_path):
     settings = {
         "access": "labels",
         "questions_per_call": 1,
@@ -206,12 +208,12 @@ def test_a_courier_that_can_not_begin_says_why(tmp_path):
         "max_concurrency": 1,
     }
     named = ModelSpec.parse("sandbox", "http://127.0.0.1:9/v1")
-    with SubprocessOracle(named) as courier, Ledger(tmp_path / "a", model="m") as ledger:
+    with SubprocessOracle(named) as oracle, Ledger(tmp_path / "a", model="m") as ledger:
         with pytest.raises(OracleError, match="has no ledger"):
-            courier.ask([Query(b"image", "How many?")], purpose="train")
+            oracle.ask([Query(b"image", "How many?")], purpose="train")
         ledger.path = tmp_path
-        courier.open(ledger, Budget(9), **settings)
+        oracle.open(ledger, Budget(9), **settings)
         with pytest.raises(LedgerError, match="could not be opened"):
-            courier.ask([Query(b"image", "How many?")], purpose="train")
+            oracle.ask([Query(b"image", "How many?")], purpose="train")
         with pytest.raises(OracleError, match="has ended"):
-            courier.ask([Query(b"image", "How many?")], purpose="train")
+            oracle.ask([Query(b"image", "How many?")], purpose="train")

@@ -1,15 +1,16 @@
-"""What is measured against an independent implementation, and against what must come out."""
+"""Statistics against an independent implementation, published figures and analytic values."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from trainer.evaluation.results import (
+from trainer.statistics import (
     average_precision,
     bootstrap_mean,
     class_mean_precision,
     floor_from_tasks,
+    wilson,
 )
 
 
@@ -130,3 +131,12 @@ def test_images_without_a_class_or_with_answers_never_seen_are_no_error() -> Non
 def test_an_attribute_without_a_training_label_has_no_floor() -> None:
     with pytest.raises(ValueError, match="training"):
         _floor(torch.zeros(4, 1, dtype=torch.long), torch.tensor([-1, -1, 0, 1]))
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "low", "high"),
+    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605)],
+)
+def test_wilsons_interval_is_the_published_one(right, count, low, high):
+    # The last two are examples of Newcombe (1998), table I, method 3.
+    assert wilson(right / count, count) == pytest.approx((low, high), abs=1e-4)
