@@ -18,9 +18,11 @@ from langchain_vpp.engines import Pixelate
 from trainer import evaluate, load_dataset
 from trainer.evaluation import EvaluationSettings
 from trainer.evaluation.results import OURS
+from trainer.reporting.files import save_json
 from trainer.reporting.html import save_html
-from trainer.reporting.report import leading, picture_rows, save_json
+from trainer.reporting.pictures import picture_rows
 from trainer.reporting.summary import summaries
+from trainer.reporting.terminal import leading
 from trainer.sandbox.drawing.scenes import PRIVATE_QUESTIONS, make_data
 from trainer.sandbox.process import SandboxServer
 

@@ -174,7 +174,7 @@ def demo(
     """Run the whole job on drawn data and a local model: train, measure, talk. About 4 minutes on 2 cores."""
     _require("demo", "matplotlib", "starlette", "uvicorn")
     from trainer.recipes.demo import SMOKE, DemoPlan, Files, run_demo  # noqa: PLC0415  loads torch
-    from trainer.reporting.report import tables  # noqa: PLC0415
+    from trainer.reporting.terminal import tables  # noqa: PLC0415
 
     outcome = _watched(
         lambda display: run_demo(
@@ -444,8 +444,10 @@ def evaluate(
     from trainer.evaluation import EvaluationSettings  # noqa: PLC0415
     from trainer.evaluation import evaluate as measure  # noqa: PLC0415
     from trainer.oracle.ledger import Budget  # noqa: PLC0415
+    from trainer.reporting.files import save_json  # noqa: PLC0415
     from trainer.reporting.html import save_html  # noqa: PLC0415
-    from trainer.reporting.report import picture_rows, save_json, tables  # noqa: PLC0415
+    from trainer.reporting.pictures import picture_rows  # noqa: PLC0415
+    from trainer.reporting.terminal import tables  # noqa: PLC0415
 
     overrides = {
         "seed": seed,
@@ -547,7 +549,7 @@ class _Asked(NamedTuple):
             _print_json({model: each._asdict() for model, each in estimates.items()})
 
     def show(self, report: BaseModel, tables: Sequence[Table]) -> None:
-        from trainer.reporting.report import writing  # noqa: PLC0415
+        from trainer.reporting.files import writing  # noqa: PLC0415
 
         self.out.parent.mkdir(parents=True, exist_ok=True)
         with writing("report", self.out):

@@ -47,8 +47,8 @@ FORBIDDEN = {
     # An attacker that training has seen is no longer independent.
     "trainer.training.trainer": (
         "trainer.attackers",
-        "trainer.evaluation.evaluate",
-        "trainer.reporting.report",
+        "trainer.evaluation",
+        "trainer.reporting",
         "trainer.recipes.demo",
     ),
     "trainer.algorithms": (
@@ -59,7 +59,7 @@ FORBIDDEN = {
         "trainer.oracle.ledger",
         "trainer.data.dataset",
         "trainer.attackers",
-        "trainer.evaluation.evaluate",
+        "trainer.evaluation",
         "sqlite3",
         "pathlib",
     ),
@@ -67,12 +67,12 @@ FORBIDDEN = {
         "trainer.training.trainer",
         "trainer.oracle.oracle",
         "trainer.training.assessor",
-        "trainer.evaluation.evaluate",
+        "trainer.evaluation",
     ),
-    "trainer.evaluation.evaluate": ("trainer.training.assessor", "trainer.recipes.demo"),
+    "trainer.evaluation": ("trainer.training.assessor", "trainer.recipes.demo"),
     "trainer.sandbox": (
         "trainer.training.trainer",
-        "trainer.evaluation.evaluate",
+        "trainer.evaluation",
         "trainer.attackers",
         "trainer.oracle.oracle",
     ),

@@ -25,8 +25,10 @@ from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.evaluation.results import OURS
 from trainer.oracle.ledger import Query
 from trainer.oracle.oracle import as_message
+from trainer.reporting.files import save_json
 from trainer.reporting.html import save_html
-from trainer.reporting.report import contact_sheet, picture_rows, plot_front, save_json
+from trainer.reporting.pictures import contact_sheet, picture_rows
+from trainer.reporting.report import plot_front
 from trainer.sandbox.drawing.scenes import PRIVATE_ATTRIBUTES, PRIVATE_QUESTIONS, TASKS, make_data
 from trainer.sandbox.process import SandboxServer
 from trainer.training.config import TrainerConfig

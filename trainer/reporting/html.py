@@ -14,8 +14,10 @@ from markupsafe import Markup
 from langchain_vpp.images.codec import encode_image
 from trainer.evaluation.results import OURS
 from trainer.reporting.chart import draw_front
-from trainer.reporting.report import best_of_all, thumbnail, writing
+from trainer.reporting.files import writing
+from trainer.reporting.pictures import thumbnail
 from trainer.reporting.summary import percent, preset_names, strongest, summaries
+from trainer.reporting.terminal import best_of_all
 from trainer.statistics import ConfidenceInterval
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trainer.evaluation.results import OperatingPoint, Reading, Report, Search, WordsRead
-    from trainer.reporting.report import PictureRow
+    from trainer.reporting.pictures import PictureRow
 
 ReadingsKind = Literal["attributes", "tasks", "private_answers", "restored", "repeated"]
 

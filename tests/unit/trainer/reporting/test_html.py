@@ -17,7 +17,7 @@ from tests.made_reports import HOSTILE, estimate, full_report, hostile_report, p
 from trainer.evaluation.results import Reading, Report
 from trainer.reporting.chart import draw_front
 from trainer.reporting.html import render_html, save_html
-from trainer.reporting.report import PictureRow
+from trainer.reporting.pictures import PictureRow
 from trainer.statistics import ConfidenceInterval  # noqa: TC001  pydantic reads it
 
 PRESETS = {"low": 0.0, "balanced": 0.5, "high": 1.0}
