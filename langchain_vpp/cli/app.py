@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from trainer.oracle.ledger import Price
     from trainer.oracle.oracle import Counts
     from trainer.recipes.demo import Outcome
+    from trainer.reporting import rows
     from trainer.training.cost import CostEstimate
     from trainer.training.trainer import Progress as TrainingProgress
 
@@ -172,9 +173,10 @@ def demo(
     as_json: _Json = False,
 ) -> None:
     """Run the whole job on drawn data and a local model: train, measure, talk. About 4 minutes on 2 cores."""
-    _require("demo", "matplotlib", "starlette", "uvicorn")
+    _require("demo", "starlette", "uvicorn")
     from trainer.recipes.demo import SMOKE, DemoPlan, Files, run_demo  # noqa: PLC0415  loads torch
-    from trainer.reporting.terminal import tables  # noqa: PLC0415
+    from trainer.reporting.tables import evaluation_tables  # noqa: PLC0415
+    from trainer.reporting.terminal import for_terminal  # noqa: PLC0415
 
     outcome = _watched(
         lambda display: run_demo(
@@ -196,8 +198,8 @@ def demo(
             }
         )
     console = _console()
-    for table in tables(outcome.report):
-        console.print(table)
+    for table in evaluation_tables(outcome.report):
+        console.print(for_terminal(table))
     console.print(_conversation(outcome))
     _print_verdict(console, outcome)
     console.print(
@@ -447,7 +449,8 @@ def evaluate(
     from trainer.reporting.files import save_json  # noqa: PLC0415
     from trainer.reporting.html import save_html  # noqa: PLC0415
     from trainer.reporting.pictures import picture_rows  # noqa: PLC0415
-    from trainer.reporting.terminal import tables  # noqa: PLC0415
+    from trainer.reporting.tables import evaluation_tables  # noqa: PLC0415
+    from trainer.reporting.terminal import for_terminal  # noqa: PLC0415
 
     overrides = {
         "seed": seed,
@@ -486,8 +489,8 @@ def evaluate(
         save_html(report, html, presets=presets, pictures=pictures)
     if as_json:
         _print_json(report.model_dump(mode="json"))
-    for table in tables(report):
-        _console().print(table)
+    for table in evaluation_tables(report):
+        _console().print(for_terminal(table))
 
 
 def _check_page(html: Path | None, out: Path, *, with_originals: bool) -> None:
@@ -548,16 +551,15 @@ class _Asked(NamedTuple):
         if self.dry_run and self.as_json:
             _print_json({model: each._asdict() for model, each in estimates.items()})
 
-    def show(self, report: BaseModel, tables: Sequence[Table]) -> None:
-        from trainer.reporting.files import writing  # noqa: PLC0415
+    def show(self, report: BaseModel, tables: Sequence[rows.Table]) -> None:
+        from trainer.reporting.files import save_json  # noqa: PLC0415
+        from trainer.reporting.terminal import for_terminal  # noqa: PLC0415
 
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        with writing("report", self.out):
-            self.out.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        save_json(report, self.out)
         if self.as_json:
             _print_json(report.model_dump(mode="json"))
         for table in tables:
-            _console().print(table)
+            _console().print(for_terminal(table))
 
 
 def _refuse_unused(option: str, unused: Mapping[str, object]) -> None:
@@ -580,7 +582,7 @@ def _check_drift(
     from trainer.data.dataset import load_dataset  # noqa: PLC0415  loads torch
     from trainer.evaluation.drift import DriftCheck  # noqa: PLC0415
     from trainer.oracle.ledger import Budget  # noqa: PLC0415
-    from trainer.reporting.terminal import drift_table  # noqa: PLC0415
+    from trainer.reporting.tables import drift_table  # noqa: PLC0415
     from trainer.training.cost import estimate_queries  # noqa: PLC0415
 
     check = DriftCheck(artifact_folder(source), load_dataset(asked.data), queries_per_point=queries_per_point)
@@ -658,7 +660,7 @@ def transfer(
     from trainer.data.dataset import load_dataset  # noqa: PLC0415  loads torch
     from trainer.evaluation.transfer import TransferSettings, TransferTest  # noqa: PLC0415
     from trainer.oracle.ledger import Budget  # noqa: PLC0415
-    from trainer.reporting.terminal import transfer_tables  # noqa: PLC0415
+    from trainer.reporting.tables import transfer_tables  # noqa: PLC0415
     from trainer.training.cost import estimate_queries  # noqa: PLC0415
 
     settings = _settings(

@@ -1,4 +1,4 @@
-"""Files of results, and one error for those that can't be written."""
+"""Files of results, and the error for those that can't be written."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from trainer.evaluation.results import Report
+    from pydantic import BaseModel
 
 
-def save_json(report: Report, path: Path) -> None:
-    """Write the whole report; ``Report.model_validate_json`` reads it back.
+def save_json(report: BaseModel, path: Path) -> None:
+    """Write a whole report; ``model_validate_json`` of its class reads it back.
 
     Raises:
         TrainingError: If the file can't be written.
@@ -26,7 +26,15 @@ def save_json(report: Report, path: Path) -> None:
 
 @contextmanager
 def writing(what: str, path: Path) -> Iterator[None]:
-    """Make the folder, and turn a failure to write into an error that says so."""
+    """Make the folder of a file, and turn a failure to write it into an error that names it.
+
+    Args:
+        what: Name of the file in the error, such as ``report``.
+        path: The file.
+
+    Raises:
+        TrainingError: If the folder can't be made or the file can't be written.
+    """
     failure = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

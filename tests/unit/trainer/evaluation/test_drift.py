@@ -13,7 +13,7 @@ from tests.e2e.conftest import TINY
 from trainer import Trainer, TrainerConfig, load_dataset
 from trainer.evaluation.drift import DriftCheck, DriftPoint
 from trainer.experiments.sandbox import SandboxChatModel
-from trainer.reporting.terminal import drift_table
+from trainer.reporting.tables import drift_table
 from trainer.sandbox.drawing.scenes import make_data
 from trainer.statistics import ConfidenceInterval
 
@@ -59,7 +59,7 @@ def test_another_model_has_drifted(artifact, dataset, tmp_path):
     assert report.drifted
     assert len(report.warnings) == 5
     assert len(parrot.calls) == report.paid
-    assert list(drift_table(report).columns[-1].cells) == ["drifted"] * 5
+    assert [row.cells[-1].text for row in drift_table(report).rows] == ["drifted"] * 5
 
 
 def test_fewer_questions_are_the_first_of_the_manifests_and_give_a_wider_interval(

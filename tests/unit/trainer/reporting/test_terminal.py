@@ -8,13 +8,14 @@ from rich.console import Console
 
 from tests.made_reports import report
 from trainer.evaluation.results import Report  # noqa: TC001
-from trainer.reporting.terminal import tables
+from trainer.reporting.tables import evaluation_tables
+from trainer.reporting.terminal import for_terminal
 
 
 def _text(measured: Report) -> str:
     console = Console(file=io.StringIO(), width=120)
-    for table in tables(measured):
-        console.print(table)
+    for table in evaluation_tables(measured):
+        console.print(for_terminal(table))
     return console.file.getvalue()
 
 
@@ -26,7 +27,7 @@ def test_tables_print_the_chance_floor_the_refusals_and_the_ratio() -> None:
 
 
 def test_points_that_nothing_beats_are_marked() -> None:
-    front = tables(report())[0]
+    front = for_terminal(evaluation_tables(report())[0])
     marks = dict(
         zip(
             zip(*(column.cells for column in front.columns[:2]), strict=True),
