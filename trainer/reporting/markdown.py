@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from trainer.reporting.rows import Table
 
 
-def as_markdown(table: Table) -> str:
+def for_markdown(table: Table) -> str:
     """Render a table, without its title; the caption is a paragraph below it."""
     lines = [_line(" ".join(filter(None, (each.heading, each.note))) for each in table.columns)]
     lines.append("|---" * len(table.columns) + "|")

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from trainer.reporting.markdown import as_markdown
+from trainer.reporting.markdown import for_markdown
 from trainer.reporting.rows import COUNT, DECIMAL, PERCENT, Cell, Column, Form, Row, Section, Table, figure
 from trainer.reporting.terminal import for_terminal
 from trainer.statistics import ConfidenceInterval
@@ -49,7 +49,7 @@ def test_a_decimal_is_written_as_an_interval_writes_itself() -> None:
 
 
 def test_markdown_has_all_sections_and_keeps_a_pipe_inside_its_cell() -> None:
-    assert as_markdown(TABLE).splitlines() == [
+    assert for_markdown(TABLE).splitlines() == [
         "| attribute | level 0.5 balanced |",
         "|---|---|",
         "| **ours** 100 pictures |  |",
