@@ -47,6 +47,11 @@ def preset_names(presets: Mapping[str, float], level: float) -> str:
     return ", ".join(name for name, each in presets.items() if _same(each, level))
 
 
+def engine_label(engine: str) -> str:
+    """Name an engine for the reader of a page."""
+    return "this protector" if engine == OURS else engine
+
+
 def strongest(readings: Iterable[Reading]) -> dict[str, Reading]:
     """For each subject, the reading nearest to what originals give away.
 
