@@ -98,7 +98,9 @@ def imports(source: str) -> set[str]:
 
 def room(name: str) -> str:
     """The room of a module, or of something in one."""
-    return next((each for each in (".".join(name.split(".")[:2]), name.split(".")[0]) if each in ROW), "")
+    return next(
+        (each for each in (".".join(name.split(".")[:2]), name.split(".", maxsplit=1)[0]) if each in ROW), ""
+    )
 
 
 def violations(sources: dict[str, str]) -> list[str]:
@@ -140,7 +142,10 @@ def circles(sources: dict[str, str]) -> list[set[str]]:
                 seen.add(target)
                 pending.append(target)
         reached[start] = seen
-    found = {frozenset({start} | {each for each in seen if start in reached[each]}) for start, seen in reached.items()}
+    found = {
+        frozenset({start} | {each for each in seen if start in reached[each]})
+        for start, seen in reached.items()
+    }
     return [set(group) for group in found if len(group) > 1]
 
 
@@ -159,7 +164,12 @@ def test_no_modules_import_each_other():
 
 
 def test_the_check_of_circles_sees_one():
-    sources = {"a.x": "from b import y", "b": "import c.z", "c.z": "def late():\n    import a.x", "d": "import b"}
+    sources = {
+        "a.x": "from b import y",
+        "b": "import c.z",
+        "c.z": "def late():\n    import a.x",
+        "d": "import b",
+    }
     assert circles(sources) == [{"a.x", "b", "c.z"}]
 
 
@@ -246,7 +256,11 @@ def test_commands_are_short_files():
 # -- printing ---------------------------------------------------------------------------------------------------
 
 PRINTERS = ("langchain_vpp.cli", "trainer.cli")
-COMMAND_MODULES = {"trainer.sandbox.vision.train", "trainer.experiments.__main__", "trainer.recipes.staff_cards.__main__"}
+COMMAND_MODULES = {
+    "trainer.sandbox.vision.train",
+    "trainer.experiments.__main__",
+    "trainer.recipes.staff_cards.__main__",
+}
 
 
 def test_only_command_lines_print():
