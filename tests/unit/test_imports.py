@@ -128,7 +128,8 @@ def circles(sources: dict[str, str]) -> list[set[str]]:
         module: {
             target
             for imported in imports(source)
-            for target in (imported, imported.rpartition(".")[0])
+            # A name that is no module is looked up in the module before its last dot.
+            for target in (imported if imported in sources else imported.rpartition(".")[0],)
             if target in sources and target != module
         }
         for module, source in sources.items()
