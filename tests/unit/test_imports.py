@@ -130,7 +130,8 @@ def circles(sources: dict[str, str]) -> list[set[str]]:
             for imported in imports(source)
             # A name that is no module is looked up in the module before its last dot.
             for target in (imported if imported in sources else imported.rpartition(".")[0],)
-            if target in sources and target != module
+            # ``from package import module`` names the package too, which lists its modules.
+            if target in sources and not is_within(module, target)
         }
         for module, source in sources.items()
     }
