@@ -110,6 +110,9 @@ class TreeWalk:
     copies: ClassVar[bool] = False
     """Whether containers are always built anew, so that nobody who holds the original can change the result."""
 
+    knows_tokens: ClassVar[bool] = True
+    """Whether long base64 without a file header passes where providers put opaque tokens."""
+
     def __init__(self, *, containers: int = 0) -> None:
         self.containers = containers
 
@@ -150,7 +153,7 @@ class TreeWalk:
         expected = inside if isinstance(inside, dict) else None
         changed: dict[Any, Any] = {}
         for key, item in parts.items():
-            if (type(key) is not str or len(key) >= SHORTEST_SPELLING) and not self._is_clean(key, depth):
+            if (type(key) is not str or len(key) >= SHORTEST_SPELLING) and not self.is_clean(key, depth):
                 return self._found("key", value)
             item_type = type(item)
             if item_type in _ATOMS or (item_type is str and len(item) < SHORTEST_SPELLING):
@@ -178,17 +181,19 @@ class TreeWalk:
         return self._rebuilt(value, walked, shape, is_changed=is_changed)
 
     def _text(self, text: str, opaque: Any) -> Any:
-        return self._found("text", text) if holds_pixels(text, opaque=opaque is True) else text
+        is_token = opaque is True and self.knows_tokens
+        return self._found("text", text) if holds_pixels(text, opaque=is_token) else text
 
     def _bytes(self, value: Any, opaque: Any) -> Any:
         try:
             data = memoryview(value).tobytes()
         except ValueError:  # of a view that was released
             return self._found("media", value)
+        is_token = opaque is True and self.knows_tokens
         if (
-            (opaque is True or len(data) <= MAX_BYTES)
+            (is_token or len(data) <= MAX_BYTES)
             and find_file_header(data) is None
-            and not holds_pixels(data.decode("latin-1"), opaque=opaque is True)
+            and not holds_pixels(data.decode("latin-1"), opaque=is_token)
         ):
             return value
         return self._found("bytes", value)
@@ -207,7 +212,7 @@ class TreeWalk:
             walked = value
         else:
             return self._found("media" if row == "media" or _is_buffer(value) else "unknown", value)
-        if walked is value and entry.has_attributes and not self._is_clean(vars(value), depth):
+        if walked is value and entry.has_attributes and not self.is_clean(vars(value), depth):
             return self._found("whole", value)
         return walked
 
@@ -222,7 +227,7 @@ class TreeWalk:
             return self.listed(value, parts, shape, opaque, depth)
         return self._found("unknown", value)
 
-    def _is_clean(self, value: Any, depth: int) -> bool:
+    def is_clean(self, value: Any, depth: int) -> bool:
         """Say whether nothing in ``value`` would be refused."""
         if type(value) in _ATOMS or (type(value) is str and len(value) < SHORTEST_SPELLING):
             return True
@@ -298,7 +303,7 @@ class _Search(TreeWalk):
             return value
         raise _FoundError(finding)
 
-    def _is_clean(self, value: Any, depth: int) -> bool:
+    def is_clean(self, value: Any, depth: int) -> bool:
         self.value(value, None, depth + 1)
         return True
 

@@ -140,7 +140,7 @@ class _Walk(TreeWalk):
             if walked is not value:
                 changes[name] = walked
         private = message.__pydantic_private__
-        if private and not self._is_clean(private, 0):
+        if private and not self.is_clean(private, 0):
             self._refuse("a private attribute holds what could not be protected")
         # A copy, because protecting pictures takes time in which others could change what was walked.
         kept = copied({**fields, **changes}) if changes else None
