@@ -41,7 +41,7 @@ from langchain_vpp.messages.plan import (
     copied,
     note,
 )
-from langchain_vpp.messages.spelled import find_file_header, holds_pixels
+from langchain_vpp.messages.spelled import SHORTEST_SPELLING, find_file_header, holds_pixels
 from langchain_vpp.messages.tree import MAX_DEPTH, Finding, TreeWalk, plain
 
 _ATOMS: Final = frozenset({type(None), bool, int, float})
@@ -122,29 +122,40 @@ class _Walk(TreeWalk):
         """Walk all fields of one message."""
         self._place = place
         self.containers = 0
+        first = len(self.sources)
+        fields = self._fields(message)
+        changes: dict[str, Any] = {}
+        for name, value in fields.items():
+            kind = type(value)
+            if kind in _ATOMS or (kind in _EMPTIABLE and not value):
+                continue
+            if name == "content":
+                walked = self._content(message, value)
+            elif kind is str and len(value) < SHORTEST_SPELLING:
+                continue
+            else:
+                walked = self._field(name, value)
+            if walked is not value:
+                changes[name] = walked
+        # A copy, because protecting pictures takes time in which others could change what was walked.
+        kept = copied({**fields, **changes}) if changes else None
+        return PlannedMessage(message, kept, range(first, len(self.sources)))
+
+    def _fields(self, message: BaseMessage) -> dict[str, Any]:
+        """Return everything that a message holds under a name, and refuse what can't be read that way."""
         if not isinstance(message, BaseMessage):
             self._refuse("there is no message")
         if _reads_otherwise(type(message)):
             self._refuse("a message is of a class that may show other content than it holds")
-        first = len(self.sources)
-        fields = {**message.__dict__}
-        if extra := message.__pydantic_extra__:
-            if any(holds_pixels(name) for name in extra):
-                self._refuse("the name of a field spells a picture")
-            fields.update(extra)
-        changes: dict[str, Any] = {}
-        for name, value in fields.items():
-            if type(value) in _ATOMS or (type(value) in _EMPTIABLE and not value):
-                continue
-            walked = self._content(message, value) if name == "content" else self._field(name, value)
-            if walked is not value:
-                changes[name] = walked
         private = message.__pydantic_private__
         if private and not self.is_clean(private, 0):
             self._refuse("a private attribute holds what could not be protected")
-        # A copy, because protecting pictures takes time in which others could change what was walked.
-        kept = copied({**fields, **changes}) if changes else None
-        return PlannedMessage(message, kept, range(first, len(self.sources)))
+        extra = message.__pydantic_extra__
+        if not extra:
+            return {**message.__dict__}
+        if any(holds_pixels(name) for name in extra):
+            self._refuse("the name of a field spells a picture")
+        return {**message.__dict__, **extra}
 
     def _field(self, name: str, value: Any) -> Any:
         if name in IDENTIFIERS and isinstance(value, str):
