@@ -35,7 +35,7 @@ HOMES: Final = {
         "trainer.reporting.chart",
         "trainer.reporting.tables",
     ),
-    "trainer.run": ("trainer.training.trainer", "trainer.training.step"),
+    "trainer.run": ("trainer.training.trainer",),
     "trainer.sandbox.card_design": ("trainer.sandbox.drawing.card_design",),
     "trainer.sandbox.card_model": ("trainer.sandbox.vision.card_model",),
     "trainer.sandbox.cards": ("trainer.sandbox.drawing.cards",),
