@@ -49,7 +49,7 @@ from trainer.attackers.classifier import OVERVIEW_SIDE, FixedClassifier, FreshCl
 from trainer.data.dataset import answer_space, load_dataset, references
 from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.experiments.sandbox import AttributeReader, SandboxChatModel, VocabularyNetwork
-from trainer.export.export import export, recheck
+from trainer.export import export, recheck
 from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Oracle

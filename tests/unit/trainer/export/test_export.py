@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ from langchain_vpp.network.protector import Protector, ProtectorConfig
 from tests.untrained import manifest
 from trainer.data.dataset import Dataset, Example, Task
 from trainer.evaluation import EvaluationSettings
-from trainer.export.export import export, recheck
+from trainer.export import export, recheck
 from trainer.export.graph import exact_graph
 
 MANIFEST = manifest(private_attributes={"side": ("left", "right")}, data_digest="digest")
@@ -210,7 +211,7 @@ def test_a_graph_that_does_not_equal_the_network_is_not_written(folder, dataset,
     other = trained()
     with torch.no_grad():
         other.head.bias.add_(0.5)
-    monkeypatch.setattr("trainer.export.export.exact_graph", lambda _: exact_graph(other))
+    monkeypatch.setattr(import_module("trainer.export.export"), "exact_graph", lambda _: exact_graph(other))
     before = read_manifest(folder)
     with pytest.raises(ArtifactError, match=r"differs from the network by \d+ grey levels"):
         export(folder, dataset)
