@@ -1,4 +1,4 @@
-"""What is served equals what was trained: graphs against torch, what is loaded, and the front measured again."""
+"""The served graph equals the trained network: pixels against torch, the loaded engine, and the front measured again."""
 
 from __future__ import annotations
 
