@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from langchain_vpp.extras import require
+
 if TYPE_CHECKING:
     from trainer.data.dataset import load_dataset
     from trainer.evaluation import evaluate
@@ -25,4 +27,5 @@ def __getattr__(name: str) -> Any:
     """Load a public name on first use: the command line must not wait for torch to say ``--help``."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    require("torch", extra="train", undone="nothing was loaded")
     return getattr(import_module(_HOMES[name]), name)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from trainer.attackers.classifier import AttackData
     from trainer.attackers.identity import Embedder, Reidentification
     from trainer.attackers.ocr import TextReader
-    from trainer.data.dataset import Example
+    from trainer.data.format import Example
     from trainer.evaluation.settings import EvaluationSettings
     from trainer.evaluation.splits import Splits
 

@@ -18,9 +18,10 @@ from langchain_vpp.artifact import load_protector
 from langchain_vpp.errors import ArtifactError, DataError
 from trainer.evaluation.results import Record
 from trainer.evaluation.splits import group_numbers
-from trainer.oracle.ledger import Budget, Ledger, Price, Query
+from trainer.oracle.ledger import Budget, Ledger, Price
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Oracle
+from trainer.oracle.query import Query
 from trainer.oracle.scoring import kind
 from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from langchain_vpp.artifact import FrontPoint
     from trainer.data.dataset import Dataset
-    from trainer.oracle.ledger import Answer
+    from trainer.oracle.query import Answer, Query
 
 
 class DriftPoint(Record):

@@ -10,7 +10,7 @@ import torch
 
 from trainer.attackers.classifier import combine
 from trainer.attackers.prompted import hear
-from trainer.data.dataset import answer_space, references
+from trainer.data.answers import answer_space, references
 from trainer.evaluation.results import STRONGEST, OperatingPoint, Reading
 from trainer.oracle.scoring import kind
 from trainer.runtime.rng import keyed_generator
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from trainer.evaluation.schedule import AttackOutcome
     from trainer.evaluation.settings import EvaluationSettings
     from trainer.evaluation.splits import Splits
-    from trainer.oracle.ledger import Answer
+    from trainer.oracle.query import Answer
 
 CHAT_MODEL: Final = "chat model"
 """Reader of a chat model's answers; with a comma and the style where private questions are put in another style."""

@@ -10,7 +10,7 @@ from PIL import Image
 from langchain_vpp.images.codec import decode_image, encode_image
 from langchain_vpp.network.config import working_size
 from trainer.attackers.classifier import AttackData, AttackImages
-from trainer.data.dataset import as_tensor
+from trainer.data.wire import as_tensor
 from trainer.evaluation.conditions import ORIGINALS
 from trainer.runtime.rng import keyed_generator
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from trainer.data.dataset import Split
+    from trainer.data.format import Split
     from trainer.evaluation.conditions import Condition
     from trainer.evaluation.settings import EvaluationSettings
     from trainer.evaluation.splits import Splits

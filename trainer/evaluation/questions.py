@@ -10,7 +10,7 @@ import torch
 from trainer.attackers.prompted import ask
 from trainer.evaluation.conditions import ORIGINALS, REPEATED
 from trainer.evaluation.results import OURS
-from trainer.oracle.ledger import Query
+from trainer.oracle.query import Query
 from trainer.oracle.scoring import accuracy, normalise
 from trainer.runtime.rng import keyed_generator
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from trainer.attackers.prompted import Style
-    from trainer.data.dataset import Example
+    from trainer.data.format import Example
     from trainer.evaluation.conditions import Condition
     from trainer.evaluation.settings import EvaluationSettings
     from trainer.evaluation.splits import Splits

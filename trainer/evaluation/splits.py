@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from trainer.data.dataset import Dataset, Example, Split
+    from trainer.data.dataset import Dataset
+    from trainer.data.format import Example, Split
 
 
 class Splits(NamedTuple):

@@ -20,9 +20,10 @@ from trainer.evaluation.judging import CHAT_MODEL, Column, task_columns, to_read
 from trainer.evaluation.questions import chance_floors, draw_questions, task_questions
 from trainer.evaluation.results import Reading, Record
 from trainer.evaluation.splits import group_numbers
-from trainer.oracle.ledger import Budget, Ledger, Price, Query
+from trainer.oracle.ledger import Budget, Ledger, Price
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Oracle
+from trainer.oracle.query import Query
 from trainer.runtime.rng import keyed_generator
 from trainer.statistics import ConfidenceInterval, scale
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from langchain_vpp.engines import Engine
     from trainer.data.dataset import Dataset
-    from trainer.oracle.ledger import Answer
+    from trainer.oracle.query import Answer
 
 
 class TransferSettings(BaseModel):

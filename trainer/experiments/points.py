@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from langchain_vpp.errors import DataError
 from trainer.evaluation import OURS, EvaluationSettings, evaluate
 from trainer.evaluation.results import front_hypervolume
-from trainer.experiments.sandbox import SandboxChatModel
+from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.scenes import SCENE_SIZE
 
 if TYPE_CHECKING:

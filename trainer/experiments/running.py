@@ -19,10 +19,12 @@ import trainer
 from langchain_vpp.artifact import read_manifest
 from langchain_vpp.engines import CLASSICAL_ENGINES
 from langchain_vpp.errors import DataError, VPPError
-from trainer.data.dataset import answer_space, load_dataset
+from trainer.data.answers import answer_space
+from trainer.data.dataset import load_dataset
 from trainer.experiments.grid import Cell, Frozen, cells
 from trainer.experiments.points import Point, hypervolume, measure
-from trainer.experiments.sandbox import SandboxChatModel, WhiteBox
+from trainer.experiments.white_box import WhiteBox
+from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.scenes import make_data
 from trainer.training.trainer import Trainer
 

@@ -10,11 +10,16 @@ would differ from those that were measured. Wherever pixels are rearranged, the 
 other, as the runtime stores them in int8: then runs of bytes are moved, and the transpositions around them cancel.
 """
 
+# ruff: noqa: E402  a missing package is named before its import fails
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from langchain_vpp.extras import require
+
+require("onnx", extra="export")
 
 import numpy as np
 import numpy.typing as npt

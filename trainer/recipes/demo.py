@@ -23,8 +23,8 @@ from langchain_vpp.network.protector import ProtectorConfig
 from trainer.data.dataset import Dataset, load_dataset
 from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.evaluation.results import OURS
-from trainer.oracle.ledger import Query
-from trainer.oracle.oracle import as_message
+from trainer.oracle.message import as_message
+from trainer.oracle.query import Query
 from trainer.reporting.chart import save_front
 from trainer.reporting.files import save_json
 from trainer.reporting.html import save_html

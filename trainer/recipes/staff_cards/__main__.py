@@ -25,7 +25,6 @@ import json
 import logging
 import sys
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -40,15 +39,18 @@ from langchain_vpp.artifact import (
     save_presets,
 )
 from langchain_vpp.errors import VPPError
+from langchain_vpp.extras import is_installed
 from langchain_vpp.image_protector import ImageProtector
 from langchain_vpp.network.protector import ProtectorConfig
 from trainer.algorithms.critical_history import CriticalHistory
+from trainer.algorithms.interface import LabelledImages
 from trainer.algorithms.pareto import sample_levels
-from trainer.algorithms.surrogate import DistilledStudent, LabelledImages
+from trainer.algorithms.surrogate import DistilledStudent
 from trainer.attackers.classifier import OVERVIEW_SIDE, FixedClassifier, FreshClassifier
-from trainer.data.dataset import answer_space, load_dataset, references
+from trainer.data.answers import answer_space, references
+from trainer.data.dataset import load_dataset
+from trainer.data.wire import encode
 from trainer.evaluation import EvaluationSettings, evaluate
-from trainer.experiments.sandbox import AttributeReader, SandboxChatModel, VocabularyNetwork
 from trainer.export import export, recheck
 from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.model_spec import model_identity
@@ -63,14 +65,17 @@ from trainer.reporting.html import save_html
 from trainer.reporting.pictures import picture_rows
 from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
+from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.cards import PRIVATE_QUESTIONS, TASKS, make_cards
+from trainer.sandbox.vision.adapters import AttributeReader, VocabularyNetwork
 from trainer.sandbox.vision.card_model import CARDS
+from trainer.sandbox.vision.course import card_course
 from trainer.sandbox.vision.local_model import LocalVisionModel
-from trainer.sandbox.vision.train import card_course, save, train
+from trainer.sandbox.vision.train import save, train
 from trainer.training.assessor import Assessor, as_assessed
 from trainer.training.config import TrainerConfig
 from trainer.training.trainer import Trainer
-from trainer.training.validation import Validation, encode
+from trainer.training.validation import Validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -81,7 +86,7 @@ if TYPE_CHECKING:
     from trainer.attackers.classifier import Attacker
     from trainer.data.dataset import Dataset
     from trainer.evaluation import Phase
-    from trainer.sandbox.vision.train import Course
+    from trainer.sandbox.vision.course import Course
     from trainer.training.trainer import Progress
 
 _HERE: Final = Path(__file__).parent
@@ -339,7 +344,7 @@ def audit_default(faces: Path, out: Path) -> None:
         baselines={},
         train_images=9000,
         original_images=9000,
-        attacks=("text",) if find_spec("rapidocr") else (),
+        attacks=("text",) if is_installed("rapidocr") else (),
         queries_per_point=len(dataset.split("test")) * len(TASKS),  # every question about every card
         text_pictures=120,
         private_questions=dict(PRIVATE_QUESTIONS),

@@ -12,17 +12,21 @@ from starlette.testclient import TestClient
 from langchain_vpp.engines import CLASSICAL_ENGINES
 from langchain_vpp.errors import DataError, TrainingError
 from langchain_vpp.images.codec import encode_image
-from trainer.data.dataset import answer_space, as_image, load_dataset, references
+from trainer.data.answers import answer_space, references
+from trainer.data.dataset import load_dataset
+from trainer.data.wire import as_image
 from trainer.experiments import running
 from trainer.experiments.__main__ import main
 from trainer.experiments.grid import PAPER, QUICK, Grid, Method, Sizes, cells
 from trainer.experiments.points import Point, hypervolume, measure
 from trainer.experiments.running import Result, load_results, run
-from trainer.experiments.sandbox import SandboxChatModel, WhiteBox
 from trainer.experiments.table import as_markdown
-from trainer.oracle.ledger import Budget, Ledger, Query
+from trainer.experiments.white_box import WhiteBox
+from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.oracle import Oracle
+from trainer.oracle.query import Query
 from trainer.recipes.demo import DEMO
+from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.scenes import TASKS, make_data
 from trainer.sandbox.server import create_app
 from trainer.sandbox.vision.local_model import CHOICES, LocalVisionModel
@@ -167,6 +171,7 @@ class Fading:
         return image if level < 1 else Image.new("RGB", image.size, (128, 128, 128))
 
 
+@pytest.mark.trains
 def test_originals_leak_all_and_keep_all_and_grey_pictures_nothing(folder, tmp_path):
     kept, grey = measure(
         Fading(), load_dataset(folder), (1.0, 0.0), attacker_images=200, seed=0, ledger=tmp_path / "l.sqlite"
@@ -205,6 +210,7 @@ TINY = {
 }
 
 
+@pytest.mark.trains
 def test_the_command_fills_the_table_and_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(running, "_in_own_process", lambda function, *args: function(*args))  # saves imports
     grid = tmp_path / "grid.json"
@@ -250,6 +256,7 @@ def test_a_cell_that_fails_is_told_and_the_others_are_kept(tmp_path, monkeypatch
     assert sorted(result.cell.method for result in load_results(tmp_path)) == ["blur", "bound", "student"]
 
 
+@pytest.mark.trains
 def test_a_cell_runs_in_a_process_and_a_thread_of_its_own(folder, tmp_path):
     assert running._in_own_process(torch.get_num_threads) == 1
     grid = Grid(methods=(), sizes=SIZES, baselines={"pixelate": (0.5,)})
