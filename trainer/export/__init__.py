@@ -1,7 +1,6 @@
-"""Trained protectors as ONNX graphs."""
+"""Trained protectors as ONNX graphs (extra ``export``)."""
 
 from trainer.export.export import Exported, Recheck, export, recheck
 
-# The name `export` stands for the function, not for the module that defines it: the module is imported here, once, so
-# that a later `import trainer.export.export` leaves the name as it is.
+# The name `export` stands for the function, not for the module that defines it: see `trainer.evaluation`.
 __all__ = ["Exported", "Recheck", "export", "recheck"]
