@@ -16,11 +16,9 @@ from langchain_openai import ChatOpenAI
 
 from langchain_vpp.engines import Pixelate
 from trainer import evaluate, load_dataset
-from trainer.evaluation.evaluate import EvaluationSettings
+from trainer.evaluation import EvaluationSettings
 from trainer.evaluation.results import OURS
-from trainer.reporting.html import save_html
-from trainer.reporting.report import leading, picture_rows, save_json
-from trainer.reporting.summary import summaries
+from trainer.reporting import picture_rows, save_html, save_json, summaries
 from trainer.sandbox.drawing.scenes import PRIVATE_QUESTIONS, make_data
 from trainer.sandbox.process import SandboxServer
 
@@ -67,7 +65,7 @@ presets = {"mild": 0.3, "strong": 0.7}
 for verdict in summaries(report, presets):
     print(f"{verdict.name}: {verdict.sentence}")
 strong = report.of(OURS)[-1]
-for reading in leading(strong):
+for reading in strong.leading:
     print(
         f"{reading.subject}: {reading.accuracy.value:.2f} [{reading.accuracy.low:.2f}, {reading.accuracy.high:.2f}], "
         f"chance {reading.chance:.2f}, from the tasks {report.task_floors[reading.subject].value:.2f}"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from langchain_vpp.engines import Downscale
 from trainer import evaluate, load_dataset
 from trainer.attackers.classifier import AttackData, FreshClassifier, Scores
-from trainer.evaluation.evaluate import EvaluationSettings
+from trainer.evaluation import EvaluationSettings
 from trainer.evaluation.results import OURS, STRONGEST
 from trainer.sandbox.drawing.scenes import make_data
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+
     from langchain_vpp.errors import ArtifactError, ProtectionError, TraceLeakWarning, VPPError
     from langchain_vpp.image_protector import ImageProtector
     from langchain_vpp.runnables.chat_model import protect, protected_class
@@ -18,6 +21,7 @@ __all__ = [
     "ProtectionError",
     "TraceLeakWarning",
     "VPPError",
+    "__version__",
     "protect",
     "protect_tool",
     "protected_class",
@@ -37,13 +41,16 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name on first use, so that importing the package costs nothing."""
-    if name not in _HOMES:
+    """Load a public name on first use, so that importing the package costs little."""
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415  loads the parsers of e-mail
+
+        value: Any = version("langchain-vpp")
+    elif name in _HOMES:
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    else:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    from importlib import import_module  # noqa: PLC0415
-
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

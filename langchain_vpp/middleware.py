@@ -12,8 +12,8 @@ require("langchain", "langgraph", extra="agents")
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.runnables.config import run_in_executor
 
+from langchain_vpp.runnables.calls import request_options
 from langchain_vpp.runnables.chat_model import protect
-from langchain_vpp.runnables.runnable import request_options
 from langchain_vpp.tools import protect_output, protect_tool
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from langgraph.runtime import Runtime
     from langgraph.types import Command
 
-    from langchain_vpp.image_protector import ImageProtector
+    from langchain_vpp.guard.gate import Gate
 
 
 class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -40,7 +40,7 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
         protector: What protects the pictures.
     """
 
-    def __init__(self, protector: ImageProtector) -> None:
+    def __init__(self, protector: Gate) -> None:
         super().__init__()
         self._protector = protector
 

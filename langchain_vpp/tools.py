@@ -14,22 +14,26 @@ from langchain_core.tools.base import TOOL_MESSAGE_BLOCK_TYPES
 from PIL import Image
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.image_protector import ImageProtector, requested_level
+from langchain_vpp.guard.level import requested_level
 from langchain_vpp.messages.spelled import find_file_header
-from langchain_vpp.runnables.runnable import error_holds_media, move_to_class, protect_value, subclass_of
+from langchain_vpp.messages.tree import error_holds_media
+from langchain_vpp.runnables.classes import move_to_class, subclass_of
+from langchain_vpp.runnables.values import protect_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from langchain_vpp.guard.gate import Gate
 
 _T = TypeVar("_T", bound=BaseTool)
 _WITHHELD: Final = "The tool failed with a picture in its error, so the error was withheld."
 
 
 class _ProtectedTool:
-    vpp_protector: ClassVar[ImageProtector]
+    vpp_protector: ClassVar[Gate]
 
 
-def protect_tool(tool: _T, protector: ImageProtector) -> _T:
+def protect_tool(tool: _T, protector: Gate) -> _T:
     """Protect what a tool returns: content, artifact, messages and ``Command``.
 
     The same goes for what its error handlers return, and an error that holds a picture is withheld.
@@ -66,7 +70,7 @@ def protect_tool(tool: _T, protector: ImageProtector) -> _T:
     return clone
 
 
-def protect_output(protector: ImageProtector, output: Any) -> Any:
+def protect_output(protector: Gate, output: Any) -> Any:
     """Protect what a tool returned, in the shape in which it was returned.
 
     Raises:
@@ -81,7 +85,7 @@ def protect_output(protector: ImageProtector, output: Any) -> Any:
     return protect_value(protector, output, level=requested_level(None))
 
 
-def _sync(cls: Any, name: str, protector: ImageProtector) -> Callable[..., Any]:
+def _sync(cls: Any, name: str, protector: Gate) -> Callable[..., Any]:
     # The signature is copied: core reads from it which arguments to inject.
     method = getattr(cls, name)
 
@@ -101,7 +105,7 @@ def _sync(cls: Any, name: str, protector: ImageProtector) -> Callable[..., Any]:
     return run
 
 
-def _async(cls: Any, name: str, protector: ImageProtector) -> Callable[..., Any]:
+def _async(cls: Any, name: str, protector: Gate) -> Callable[..., Any]:
     method = getattr(cls, name)
 
     @functools.wraps(method)
@@ -120,7 +124,7 @@ def _async(cls: Any, name: str, protector: ImageProtector) -> Callable[..., Any]
     return arun
 
 
-def _guarded_methods(cls: type[BaseTool], protector: ImageProtector) -> dict[str, Any]:
+def _guarded_methods(cls: type[BaseTool], protector: Gate) -> dict[str, Any]:
     """The methods that return what the tool makes: core's run calls ``_run``; a class may have its own run."""
     methods = {"_run": _sync(cls, "_run", protector), "_arun": _async(cls, "_arun", protector)}
     for guard, names in ((_sync, ("run", "invoke")), (_async, ("arun", "ainvoke"))):
@@ -129,18 +133,18 @@ def _guarded_methods(cls: type[BaseTool], protector: ImageProtector) -> dict[str
     return methods
 
 
-def _guarded_handler(handler: Callable[[Any], Any], protector: ImageProtector) -> Callable[[Any], Any]:
+def _guarded_handler(handler: Callable[[Any], Any], protector: Gate) -> Callable[[Any], Any]:
     return lambda error: protect_output(protector, handler(error))
 
 
-def _protect_result(tool: BaseTool, output: Any, protector: ImageProtector) -> Any:
+def _protect_result(tool: BaseTool, output: Any, protector: Gate) -> Any:
     if tool.response_format == "content_and_artifact" and isinstance(output, tuple) and len(output) == 2:
         content, artifact = output
         return protect_output(protector, content), _protect_message(protector, "", artifact).artifact
     return protect_output(protector, output)
 
 
-def _protect_message(protector: ImageProtector, content: Any, artifact: Any = None) -> ToolMessage:
+def _protect_message(protector: Gate, content: Any, artifact: Any = None) -> ToolMessage:
     message = ToolMessage(content=content, artifact=artifact, tool_call_id="")
     level = requested_level(None)
     return cast("ToolMessage", protector.protect_messages([message], level=level)[0])

@@ -9,7 +9,7 @@ from langchain_vpp.extras import require
 
 if TYPE_CHECKING:
     from trainer.data.dataset import load_dataset
-    from trainer.evaluation.evaluate import evaluate
+    from trainer.evaluation import evaluate
     from trainer.training.config import TrainerConfig
     from trainer.training.trainer import Trainer
 
@@ -18,7 +18,7 @@ __all__ = ["Trainer", "TrainerConfig", "evaluate", "load_dataset"]
 _HOMES = {
     "Trainer": "trainer.training.trainer",
     "TrainerConfig": "trainer.training.config",
-    "evaluate": "trainer.evaluation.evaluate",
+    "evaluate": "trainer.evaluation",
     "load_dataset": "trainer.data.dataset",
 }
 

@@ -50,7 +50,8 @@ class _Commands(TyperGroup):
         super().__init__(**settings)
         self._entries = _find_commands()
         # For suggestions after a typing error, which need names alone.
-        self.commands.update(dict.fromkeys(self._entries))
+        names: dict[str, Any] = dict.fromkeys(self._entries)
+        self.commands.update(names)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  typer's own base class takes no typer.Context
         return sorted(self._entries)

@@ -71,10 +71,10 @@ def protect(
 
     The same command goes on where it was stopped: what was made from the same picture in the same way stays.
     """
-    # One thread per picture. Networks that each want all CPUs would only wait for each other.
+    # One thread per picture: networks that each start a thread per CPU would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from langchain_vpp.batch import plan, protect_files  # noqa: PLC0415
-    from langchain_vpp.image_protector import usable_cpus  # noqa: PLC0415
+    from langchain_vpp.guard.pictures import usable_cpus  # noqa: PLC0415
 
     protector, settings = _protector(artifact, engine, level, size)
     jobs, copies = plan(paths, out)
@@ -124,7 +124,7 @@ def _show_copies(copies: Sequence[Copy], out: Path, *, as_json: bool) -> None:
 def _protector(
     artifact: str | None, engine: str | None, level: str | None, size: str
 ) -> tuple[ImageProtector, Mapping[str, object]]:
-    """Build a protector, and name everything in it that its outputs depend on."""
+    """Build a protector, and return it with all settings that its outputs depend on."""
     if artifact is not None and engine is not None:
         raise InputError("nothing was protected: give either --artifact or --engine.")
     from langchain_vpp.image_protector import ImageProtector  # noqa: PLC0415

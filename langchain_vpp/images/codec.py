@@ -1,12 +1,12 @@
-"""Bytes to picture and back: decode, orient, strip, bound, encode. Pillow, and simplejpeg where it is installed.
+"""Bytes to pixels and back: decode, orient, strip, bound, encode.
 
-The header is read before any pixel: format, size and number of frames are judged first, so a bomb is cheap.
-What comes out of :func:`decode_image` is built from pixels alone: no EXIF, ICC profile, comment, thumbnail or
-hidden colour under a transparent pixel can travel on. No global Pillow setting is read or changed, so all
-functions may run in several threads; what takes long in them lets other threads run.
+Format, size and number of frames are judged from the header, before any pixel is decoded, so a decompression bomb is
+cheap to refuse. The result of :func:`decode_image` is built from pixels alone: no EXIF, ICC profile, comment, thumbnail
+or hidden colour under a transparent pixel can travel on. No global setting of Pillow is read or changed, so all
+functions may run in several threads, and their long parts let other threads run.
 
-Pillow reads every header and decides what is refused. With simplejpeg (extra ``fast``) a plain JPEG's pixels are
-decoded and encoded without the copies between Pillow and numpy; whatever it can't do, Pillow does.
+Pillow reads every header and decides what is refused. With simplejpeg (extra ``fast``) the pixels of plain JPEGs are
+decoded and encoded without copies between Pillow and numpy; everything else goes through Pillow.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ENCODED_MIME_TYPE: Final = "image/jpeg"
 MAX_PIXELS: Final = 64_000_000
 """Default bound on width x height: above the 50 MP of a telephone, below Pillow's own warning at 89 MP."""
 
-# An allow-list: Pillow would otherwise hand PostScript to Ghostscript and try forty rarely used parsers.
+# An allow-list: without it Pillow hands PostScript to Ghostscript and tries forty rarely used parsers.
 _FORMATS: Final = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF")
 _SIGNATURES: Final = ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"))
 # A progressive JPEG is decoded once per scan; encoders write about ten, an attacker thousands.
@@ -79,7 +79,7 @@ class ScaledImage(NamedTuple):
 
 
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, max_side: int | None = None) -> Image.Image:
-    """Decode one still picture into upright RGB pixels and nothing else.
+    """Decode one still picture into upright RGB pixels, and nothing else.
 
     EXIF orientation is applied, transparency is composited on white, 16-bit gray is scaled to 8 bits, and an
     embedded ICC profile is converted to sRGB (one that LittleCMS can't read is ignored, as browsers do).
@@ -88,7 +88,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, max_side: int | N
         data: The encoded file: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF, one frame; HEIC where ``pillow-heif``
             is registered as Pillow's opener.
         max_pixels: Bound on width x height, judged from the header. Pillow's own bound of 178,956,970 stays.
-        max_side: How many pixels of the longest side the caller needs. A JPEG may then be decoded at 1/2, 1/4
+        max_side: Pixels of the longest side that the caller needs. A JPEG may then be decoded at 1/2, 1/4
             or 1/8 scale, which is several times cheaper; the result is never smaller than ``max_side``
             (unless the file is), and often larger. Other formats come at full size.
 
@@ -112,19 +112,19 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, max_side: int | N
 def decode_scaled(
     data: bytes, size: Callable[[int, int], tuple[int, int]], *, max_pixels: int = MAX_PIXELS
 ) -> ScaledImage:
-    """Decode one still picture at a smaller size, without the pixels of the large one where the format allows it.
+    """Decode one still picture at a smaller size.
 
-    As :func:`decode_image`, but a JPEG is decoded at the nearest cheaper scale, every picture is then brought to its
-    size in one step (each pixel the mean of those that it stands for), and colours and orientation are seen to at
-    the small size.
+    The result has the orientation, transparency and colours that :func:`decode_image` gives, and costs less: a JPEG is
+    decoded at a reduced scale, every picture is scaled to its size in one step, in which each pixel becomes the mean of
+    those that it stands for, and colours and orientation are corrected at the small size.
 
     Args:
-        data: As in :func:`decode_image`.
-        size: From the width and height of the upright picture to those that are wanted.
-        max_pixels: As in :func:`decode_image`.
+        data: The encoded file, of a format that :func:`decode_image` takes.
+        size: Function from the width and height of the upright picture to those that are wanted.
+        max_pixels: Bound on width x height, judged from the header.
 
     Raises:
-        ProtectionError: As :func:`decode_image`.
+        ProtectionError: If :func:`decode_image` would refuse the data.
     """
 
     def decode(opened: Image.Image) -> ScaledImage:
@@ -159,18 +159,18 @@ def encode_image(image: Image.Image, *, quality: int = 85) -> bytes:
 
 
 def encode_scaled(image: Image.Image, size: tuple[int, int], *, quality: int = 85) -> bytes:
-    """Encode an image as a JPEG of another size, scaled linearly; otherwise as :func:`encode_image`, and faster.
+    """Scale an image linearly and encode it as a baseline JPEG without metadata.
 
-    With simplejpeg, luma and the chroma that a JPEG keeps are scaled by themselves and nothing is held at full size
-    in three colours. The bytes then differ from those without it; on one installation they are always the same.
+    With simplejpeg, luma and the chroma that a JPEG keeps are scaled separately, so no image of three colours is
+    made at the new size. The bytes differ from those without simplejpeg; on one installation they are always the same.
 
     Args:
-        image: As in :func:`encode_image`.
+        image: Any mode; transparency is composited on white. Nothing of ``image.info`` is written.
         size: Width and height of the JPEG.
         quality: JPEG quality in [1, 95].
 
     Raises:
-        ProtectionError: As :func:`encode_image`.
+        ProtectionError: If the picture has no pixels, a side above 65,500, or a mode without an RGB meaning.
     """
 
     def encode() -> bytes:
@@ -186,7 +186,7 @@ def encode_scaled(image: Image.Image, size: tuple[int, int], *, quality: int = 8
 
 
 def _opened(data: bytes, max_pixels: int, decode: Callable[[Image.Image], _T]) -> _T:
-    """Open a picture, judge its header, and decode it; whatever goes wrong is ours to say."""
+    """Open a picture, judge its header, and decode it; every failure becomes a :class:`ProtectionError`."""
     refusal: ProtectionError
     try:
         with Image.open(io.BytesIO(data), formats=_formats(data)) as opened:
@@ -202,6 +202,7 @@ def _opened(data: bytes, max_pixels: int, decode: Callable[[Image.Image], _T]) -
 
 
 def _encoded(encode: Callable[[], bytes]) -> bytes:
+    """Encode a picture; every failure becomes a :class:`ProtectionError`."""
     refusal: ProtectionError
     try:
         return encode()
@@ -220,7 +221,7 @@ def _pillow_jpeg(flat: Image.Image, quality: int) -> bytes:
 
 
 def _memory_file() -> IO[bytes]:
-    """A file in memory, with a descriptor where there are such: only then Pillow encodes beside other threads."""
+    """Make a file in memory, with a descriptor where the system can: only then Pillow lets other threads run."""
     if hasattr(os, "memfd_create"):
         with contextlib.suppress(OSError):
             return os.fdopen(os.memfd_create("vpp"), "w+b")
@@ -228,9 +229,10 @@ def _memory_file() -> IO[bytes]:
 
 
 def _formats(data: bytes) -> tuple[str, ...]:
-    """Name the formats to try. Pillow fails on one that no plugin opens, and only pillow-heif opens HEIF.
+    """Name the formats to try.
 
-    The commonest are known by their first bytes: for any but a few, Pillow would first import all of its plugins.
+    The commonest are told by their first bytes, because Pillow imports all its plugins to try other formats. Pillow
+    fails on a format that no plugin opens, and only pillow-heif opens HEIF.
     """
     for signature, name in _SIGNATURES:
         if data.startswith(signature):
@@ -239,7 +241,7 @@ def _formats(data: bytes) -> tuple[str, ...]:
 
 
 def _check_header(image: Image.Image, data: bytes, max_pixels: int) -> None:
-    """Refuse by what is known before the first pixel is decoded."""
+    """Refuse a picture by its header and its bytes, before the first pixel is decoded."""
     width, height = image.size
     if width < 1 or height < 1:
         raise ProtectionError(_UNDECODABLE)
@@ -247,7 +249,7 @@ def _check_header(image: Image.Image, data: bytes, max_pixels: int) -> None:
         raise ProtectionError(_TOO_LARGE.format(max_pixels))
     if getattr(image, "is_animated", False):
         raise ProtectionError(_SEVERAL_FRAMES)
-    # Pillow is content with a file that ends after its last pixel. Cut off is cut off, wherever that is.
+    # Pillow accepts a file that ends after its last pixel. It was cut off all the same.
     if image.format == "PNG" and _PNG_END not in data:
         raise ProtectionError(_UNDECODABLE)
     if image.format == "GIF" and not data.rstrip(b"\0").endswith(_GIF_END):

@@ -27,23 +27,10 @@ from langchain_core.runnables.config import ensure_config, run_in_executor
 from langchain_core.tools import BaseTool
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.image_protector import (
-    LEVEL_KEY,
-    Admission,
-    ImageProtector,
-    checked_request_level,
-    requested_level,
-)
-from langchain_vpp.runnables.runnable import (
-    ConfigurableIngress,
-    Ingress,
-    check_call,
-    check_callbacks,
-    enclose,
-    move_to_class,
-    refuse_media,
-    subclass_of,
-)
+from langchain_vpp.guard.level import LEVEL_KEY, checked_request_level, requested_level
+from langchain_vpp.runnables.calls import check_call, check_callbacks, refuse_media
+from langchain_vpp.runnables.classes import move_to_class, subclass_of
+from langchain_vpp.runnables.runnable import ConfigurableIngress, Ingress, enclose
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -59,7 +46,8 @@ if TYPE_CHECKING:
     from langchain_core.prompt_values import PromptValue
     from langchain_core.runnables import RunnableConfig
 
-    from langchain_vpp.image_protector import Receipt
+    from langchain_vpp.guard.gate import Admission, Gate
+    from langchain_vpp.guard.receipt import Receipt
 
     # What the mixins call with super(). At run time they stand in front of the concrete class.
     _Model = BaseChatModel
@@ -77,7 +65,7 @@ RECEIPT_KEY: Final = "vpp"
 class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
     """The public entry points of a chat model."""
 
-    vpp_protector: ClassVar[ImageProtector]
+    vpp_protector: ClassVar[Gate]
 
     # These call invoke, stream and their async twins. A provider's own version might not.
     batch = Runnable.batch
@@ -199,7 +187,7 @@ class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
         **kwargs: Any,
     ) -> LLMResult:
         """See :meth:`BaseChatModel.generate`."""
-        refuse_media([stop, kwargs])
+        refuse_media([stop, kwargs], unknown="pass")
         check_callbacks(callbacks)
         level = _call_level(kwargs)
         admitted = [
@@ -215,7 +203,7 @@ class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
         **kwargs: Any,
     ) -> LLMResult:
         """See :meth:`BaseChatModel.agenerate`."""
-        refuse_media([stop, kwargs])
+        refuse_media([stop, kwargs], unknown="pass")
         check_callbacks(callbacks)
         level = _call_level(kwargs)
         admitted = [
@@ -246,7 +234,7 @@ class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
 
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> int:
         """See :meth:`BaseChatModel.get_num_tokens_from_messages`. Some providers count over the network."""
-        refuse_media([args, kwargs])
+        refuse_media([args, kwargs], unknown="pass")
         admitted = self.vpp_protector.protect_messages(messages)
         return super().get_num_tokens_from_messages(admitted, *args, **kwargs)
 
@@ -410,13 +398,11 @@ _OPTIONAL: Final = {
     "_astream_chat_model_events": _ANativeEvents,
 }
 
-_classes: WeakKeyDictionary[ImageProtector, WeakValueDictionary[type, type[BaseChatModel]]] = (
-    WeakKeyDictionary()
-)
+_classes: WeakKeyDictionary[Gate, WeakValueDictionary[type, type[BaseChatModel]]] = WeakKeyDictionary()
 _classes_lock: Final = threading.Lock()
 
 
-def protected_class(cls: type[BaseChatModel], protector: ImageProtector) -> type[BaseChatModel]:
+def protected_class(cls: type[BaseChatModel], protector: Gate) -> type[BaseChatModel]:
     """Derive the protected class of a chat model class.
 
     It takes the same arguments as ``cls`` and has its name; it is not serializable and can't be pickled. The
@@ -448,10 +434,10 @@ def protected_class(cls: type[BaseChatModel], protector: ImageProtector) -> type
 
 
 @overload
-def protect(target: _M, protector: ImageProtector) -> _M: ...
+def protect(target: _M, protector: Gate) -> _M: ...
 @overload
-def protect(target: Runnable[Any, Any], protector: ImageProtector) -> Runnable[Any, Any]: ...
-def protect(target: Any, protector: ImageProtector) -> Any:
+def protect(target: Runnable[Any, Any], protector: Gate) -> Runnable[Any, Any]: ...
+def protect(target: Any, protector: Gate) -> Any:
     """Protect a chat model, or any other Runnable, agent or graph.
 
     Args:
@@ -480,7 +466,7 @@ def protect(target: Any, protector: ImageProtector) -> Any:
     return enclose(_protect_parts(target, protector), protector)
 
 
-def _protect_parts(part: Any, protector: ImageProtector) -> Any:  # noqa: PLR0911  one table of shapes
+def _protect_parts(part: Any, protector: Gate) -> Any:  # noqa: PLR0911  one table of shapes
     """Protect the chat models in a composed Runnable; functions and graphs keep theirs to themselves."""
     if isinstance(part, Ingress):
         return part
@@ -504,7 +490,7 @@ def _protect_parts(part: Any, protector: ImageProtector) -> Any:  # noqa: PLR091
     return part.model_copy(update=changed) if changed else part
 
 
-def _protected_if_model(candidate: Any, protector: ImageProtector) -> Any:
+def _protected_if_model(candidate: Any, protector: Gate) -> Any:
     bound = candidate.bound if isinstance(candidate, RunnableBinding) else candidate
     return protect(candidate, protector) if isinstance(bound, BaseChatModel) else candidate
 

@@ -17,7 +17,7 @@ from tests.untrained import save_untrained
 from trainer.data.dataset import load_dataset
 from trainer.evaluation.results import Report
 from trainer.reporting.html import render_html
-from trainer.reporting.report import PictureRow, thumbnail
+from trainer.reporting.pictures import PictureRow, thumbnail
 from trainer.sandbox.drawing.scenes import make_data
 
 if TYPE_CHECKING:

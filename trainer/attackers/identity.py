@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from trainer.attackers.layers import convolution, update_bn
-from trainer.evaluation.results import ConfidenceInterval, bootstrap_mean
 from trainer.runtime.cancellation import while_wanted
 from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import reproducible_layers
+from trainer.statistics import ConfidenceInterval, bootstrap_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

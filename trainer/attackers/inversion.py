@@ -36,7 +36,7 @@ class Likeness(NamedTuple):
 
 
 class Restoration(NamedTuple):
-    """What was made of protected test pictures. :func:`~trainer.evaluation.results.bootstrap_mean` gives intervals."""
+    """What was made of protected test pictures. :func:`~trainer.statistics.bootstrap_mean` gives intervals."""
 
     images: Tensor
     """``uint8``, shape ``[N, 3, H, W]``. To see what they tell, let a classifier that was prepared on originals

@@ -22,7 +22,7 @@ _LONGEST: Final = 2000
 class RecognizedText(NamedTuple):
     """How near an OCR engine comes to words that it should not read, each in the best of its attempts.
 
-    :func:`~trainer.evaluation.results.bootstrap_mean` of a column gives its mean and interval.
+    :func:`~trainer.statistics.bootstrap_mean` of a column gives its mean and interval.
     """
 
     exact: Tensor

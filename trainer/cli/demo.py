@@ -30,9 +30,10 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole job on drawn data and a local model: train, measure, talk. About 4 minutes on 2 cores."""
-    require_packages("matplotlib", "starlette", "uvicorn", extra="demo")
+    require_packages("starlette", "uvicorn", extra="demo")
     from trainer.recipes.demo import SMOKE, DemoPlan, Files, run_demo  # noqa: PLC0415  loads torch
-    from trainer.reporting.report import tables  # noqa: PLC0415
+    from trainer.reporting.tables import evaluation_tables  # noqa: PLC0415
+    from trainer.reporting.terminal import for_terminal  # noqa: PLC0415
 
     outcome = watched(
         lambda display: run_demo(
@@ -54,8 +55,8 @@ def demo(
             }
         )
     shown = console()
-    for each in tables(outcome.report):
-        shown.print(each)
+    for each in evaluation_tables(outcome.report):
+        shown.print(for_terminal(each))
     shown.print(_conversation(outcome))
     _print_summary(shown, outcome)
     shown.print(

@@ -50,7 +50,8 @@ def check_drift(
 
     chat_model = None if inquiry.dry_run else ModelSpec.parse(model, base_url, inquiry.timeout).build()
     from trainer.data.dataset import load_dataset  # noqa: PLC0415  loads torch
-    from trainer.evaluation.drift import DriftCheck, table  # noqa: PLC0415
+    from trainer.evaluation.drift import DriftCheck  # noqa: PLC0415
+    from trainer.reporting.tables import drift_table  # noqa: PLC0415
     from trainer.training.cost import estimate_queries  # noqa: PLC0415
 
     check = DriftCheck(
@@ -70,7 +71,7 @@ def check_drift(
         ),
         "run the same command again to go on.",
     )
-    inquiry.show(report, [table(report)])
+    inquiry.show(report, [drift_table(report)])
     for warning in report.warnings:
         say(f"warning: {warning}.")
     if report.drifted:

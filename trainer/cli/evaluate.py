@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trainer.data.dataset import Dataset
-    from trainer.evaluation.evaluate import EvaluationSettings
+    from trainer.evaluation import EvaluationSettings
 
 
 def evaluate(
@@ -112,10 +112,13 @@ def evaluate(
     answer_judge = None if judge is None else ModelSpec.parse(judge, None, timeout).build()
     from langchain_vpp.artifact import artifact_folder, load_engine, read_manifest  # noqa: PLC0415
     from trainer.data.dataset import load_dataset  # noqa: PLC0415  loads torch
-    from trainer.evaluation.evaluate import EvaluationSettings  # noqa: PLC0415
-    from trainer.evaluation.evaluate import evaluate as measure  # noqa: PLC0415
+    from trainer.evaluation import EvaluationSettings  # noqa: PLC0415
+    from trainer.evaluation import evaluate as measure  # noqa: PLC0415
+    from trainer.reporting.files import save_json  # noqa: PLC0415
     from trainer.reporting.html import save_html  # noqa: PLC0415
-    from trainer.reporting.report import picture_rows, save_json, tables  # noqa: PLC0415
+    from trainer.reporting.pictures import picture_rows  # noqa: PLC0415
+    from trainer.reporting.tables import evaluation_tables  # noqa: PLC0415
+    from trainer.reporting.terminal import for_terminal  # noqa: PLC0415
 
     overrides = {
         "seed": seed,
@@ -150,8 +153,8 @@ def evaluate(
         save_html(report, html, presets=presets, pictures=pictures)
     if as_json:
         print_json(report.model_dump(mode="json"))
-    for table in tables(report):
-        console().print(table)
+    for table in evaluation_tables(report):
+        console().print(for_terminal(table))
 
 
 def _check_page(html: Path | None, out: Path, *, with_originals: bool) -> None:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pydantic import BaseModel
-    from rich.table import Table
 
     from trainer.oracle.ledger import Budget, Price
+    from trainer.reporting.rows import Table
     from trainer.training.cost import CostEstimate
 
 
@@ -105,12 +105,11 @@ class Inquiry(NamedTuple):
 
     def show(self, report: BaseModel, tables: Sequence[Table]) -> None:
         """Write a report to its file, and show it."""
-        from trainer.reporting.report import writing  # noqa: PLC0415
+        from trainer.reporting.files import save_json  # noqa: PLC0415
+        from trainer.reporting.terminal import for_terminal  # noqa: PLC0415
 
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        with writing("report", self.out):
-            self.out.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        save_json(report, self.out)
         if self.as_json:
             print_json(report.model_dump(mode="json"))
         for table in tables:
-            console().print(table)
+            console().print(for_terminal(table))

@@ -102,7 +102,7 @@ def train(
     # The oracle's process starts while this one loads torch.
     with nullcontext() if dry_run else SubprocessOracle(named) as oracle:
         from trainer import Trainer, load_dataset  # noqa: PLC0415  loads torch
-        from trainer.data.dataset import check_for_training  # noqa: PLC0415
+        from trainer.data.checks import check_for_training  # noqa: PLC0415
         from trainer.oracle.ledger import Price  # noqa: PLC0415
         from trainer.training.cost import estimate  # noqa: PLC0415
 

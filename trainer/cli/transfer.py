@@ -64,7 +64,8 @@ def transfer(
     chat_models = [] if dry_run else [each.build() for each in named]
     from langchain_vpp.artifact import artifact_folder, read_manifest  # noqa: PLC0415
     from trainer.data.dataset import load_dataset  # noqa: PLC0415  loads torch
-    from trainer.evaluation.transfer import TransferSettings, TransferTest, tables  # noqa: PLC0415
+    from trainer.evaluation.transfer import TransferSettings, TransferTest  # noqa: PLC0415
+    from trainer.reporting.tables import transfer_tables  # noqa: PLC0415
     from trainer.training.cost import estimate_queries  # noqa: PLC0415
 
     settings = read_settings(
@@ -95,7 +96,7 @@ def transfer(
         ),
         "run the same command again to go on.",
     )
-    inquiry.show(report, tables(report))
+    inquiry.show(report, transfer_tables(report))
     for warning in report.warnings:
         say(f"warning: {warning}.")
     for sentence in report.sentences:

@@ -19,7 +19,7 @@ from langchain_vpp.engines import OnnxEngine, TorchEngine
 from langchain_vpp.errors import ArtifactError, DataError
 from langchain_vpp.images.codec import resized
 from langchain_vpp.network.config import working_size
-from trainer.evaluation.evaluate import EvaluationSettings, evaluate
+from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.export.graph import Range, exact_graph, observed_graph, quantised_graph
 
 if TYPE_CHECKING:

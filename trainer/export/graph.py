@@ -95,8 +95,11 @@ def _by_place(array: _Array, channels: int) -> _Array:
 
 
 @dataclass
-class _Builder:
-    """Writes one graph. Tensors are passed around by name; in int8, those between blocks hold bytes."""
+class _Operators:
+    """Writes nodes and constants, in float32 or in int8.
+
+    Tensors are passed around by name. In int8, those between blocks hold bytes.
+    """
 
     protector: Protector
     ranges: Mapping[str, Range] | None = None
@@ -112,6 +115,149 @@ class _Builder:
     def __post_init__(self) -> None:
         state = self.protector.state_dict()
         self.weights = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
+
+    def smoothed(self, x: str, size: int) -> str:
+        """The mean over squares that are cut at the border."""
+        options = {"strides": [1, 1], "count_include_pad": 0}
+        return self.node("AveragePool", x, kernel_shape=[size] * 2, pads=[size // 2] * 4, **options)
+
+    def convolution(
+        self,
+        name: str,
+        x: str,
+        weight: _Array | None = None,
+        bias: _Array | None = None,
+        *,
+        pad: int = 1,
+        stride: int = 1,
+        relu: bool = False,
+    ) -> str:
+        weight = self.weights[f"{name}.weight"] if weight is None else weight
+        bias = self.weights[f"{name}.bias"] if bias is None else bias
+        if self.ranges is None:
+            inputs = [x, self.constant(weight), self.constant(bias)]
+        else:
+            own = self.bytes_of[x][0]
+            # Large enough for the bias too, which counts in its units: a channel may have no weight at all.
+            peaks = np.abs(weight).max(axis=(1, 2, 3)) / _WEIGHT_PEAK, np.abs(bias) / (own * _BIAS_PEAK)
+            scale = np.maximum(np.maximum(*peaks), 1e-8).astype(_FLOAT)
+            rounded = np.rint(weight / scale[:, None, None, None]).astype(np.int8)
+            unit = scale * _FLOAT(own)
+            added = np.clip(np.rint(bias / unit), -_BIAS_PEAK, _BIAS_PEAK).astype(np.int32)
+            inputs = [self.floats(x), self.per_channel(rounded, scale), self.per_channel(added, unit)]
+        window = {"kernel_shape": list(weight.shape[2:]), "pads": [pad] * 4, "strides": [stride] * 2}
+        out = self.node("Conv", *inputs, **window)
+        return self.shared(f"{name}.out", self.node("Relu", out) if relu else out)
+
+    def modulated(self, purpose: str, x: str, scale: str, shift: str, channels: int) -> str:
+        """The rectified ``x * scale + shift`` by channel; scale and shift are a block's of :meth:`_modulations`.
+
+        In int8, a convolution of one pixel per channel whose weights are all the same number: what depends on the level
+        is its weights' scale and its bias. One pass over bytes, where floats take four.
+        """
+        if self.ranges is None:
+            shape = self.constant(_shape(1, channels, 1, 1))
+            scale, shift = self.node("Reshape", scale, shape), self.node("Reshape", shift, shape)
+            out = self.node("Relu", self.node("Add", self.node("Mul", x, scale), shift))
+            return self.shared(purpose, out)
+        own, zero = self.bytes_of[x]
+        wide = max(self.ranges[purpose].high, 1e-6) / 255
+        stored = self.node(
+            "QLinearConv",
+            x,
+            self.number(own),
+            self.constant(np.uint8(zero)),
+            self.constant(np.full((channels, 1, 1, 1), _WEIGHT_PEAK, np.int8)),
+            scale,
+            self.constant(np.zeros(channels, np.int8)),
+            self.number(wide),
+            self.constant(np.uint8(0)),
+            shift,
+            kernel_shape=[1, 1],
+            group=channels,
+        )
+        self.bytes_of[stored] = (wide, 0)
+        return stored
+
+    def spread(self, x: str, side: int, channels: int, cells: str) -> str:
+        """Depth to space, of channels by place: ``side`` x ``side`` places with ``channels`` each.
+
+        Args:
+            x: ``[1, side * side * channels, h, w]``.
+            side: Of the square that each place becomes.
+            channels: Of the result.
+            cells: By how much the result's shape ``[1, h, w, channels]`` exceeds :attr:`cells`.
+        """
+        lines = self.same_bytes(x, "Transpose", x, perm=_PLACES)
+        lines = self.node("Reshape", lines, self.constant(_shape(0, 0, 0, side, side * channels)))
+        lines = self.node("Transpose", lines, perm=[0, 1, 3, 2, 4])
+        places = self.node("Reshape", lines, self.node("Mul", self.cells, cells))
+        return self.same_bytes(x, "Transpose", places, perm=_PLANES)
+
+    def sum(self, purpose: str, x: str, y: str, *, relu: bool = False) -> str:
+        out = self.node("Add", self.floats(x), self.floats(y))
+        return self.shared(purpose, self.node("Relu", out) if relu else out)
+
+    def positive(self, x: str) -> str:
+        """The rectified tensor, in bytes if it was."""
+        if x not in self.bytes_of:
+            return self.node("Relu", x)
+        return self.same_bytes(x, "Max", x, self.constant(np.uint8(self.bytes_of[x][1])))
+
+    def shared(self, purpose: str, x: str) -> str:
+        """Hand a tensor on, in int8 as bytes."""
+        if self.ranges is None:
+            self.observed[purpose] = x
+            return x
+        scale, zero = self.scale_and_zero(purpose)
+        stored = self.node("QuantizeLinear", x, self.number(scale), self.constant(np.uint8(zero)))
+        self.bytes_of[stored] = (scale, zero)
+        return stored
+
+    def scale_and_zero(self, purpose: str) -> tuple[float, int]:
+        """How a tensor is stored in bytes."""
+        assert self.ranges is not None
+        low, high = (-_COLOUR_PEAK, _COLOUR_PEAK) if purpose == "head.out" else self.ranges[purpose]
+        scale = max(high - low, 1e-6) / 255
+        return scale, round(min(255.0, max(0.0, -low / scale)))
+
+    def floats(self, x: str) -> str:
+        if x not in self.bytes_of:
+            return x
+        scale, zero = self.bytes_of[x]
+        return self.node("DequantizeLinear", x, self.number(scale), self.constant(np.uint8(zero)))
+
+    def same_bytes(self, like: str, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Apply an operator that leaves scale and zero point as they are."""
+        out = self.node(operator, *inputs, **attributes)
+        if like in self.bytes_of:
+            self.bytes_of[out] = self.bytes_of[like]
+        return out
+
+    def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        name = f"{operator}.{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
+        return name
+
+    def linear(self, x: str, weight: _Array, bias: _Array) -> str:
+        return self.node("Gemm", x, self.constant(weight), self.constant(bias), transB=1)
+
+    def per_channel(self, values: _Array, scale: _Array) -> str:
+        zeros = self.constant(np.zeros(len(scale), values.dtype))
+        return self.node("DequantizeLinear", self.constant(values), self.constant(scale), zeros, axis=0)
+
+    def number(self, value: float) -> str:
+        return self.constant(_FLOAT(value))
+
+    def constant(self, value: _Array | np.generic) -> str:
+        array = np.ascontiguousarray(value) if np.ndim(value) else np.asarray(value)
+        name = f"constant.{len(self.constants)}"
+        self.constants[name] = array
+        return name
+
+
+class _Builder(_Operators):
+    """Writes one graph, part by part as :class:`~langchain_vpp.network.protector.Protector` computes."""
 
     def build(self, *, observed: bool = False) -> ModelProto:
         self.cells = self.node(
@@ -133,8 +279,6 @@ class _Builder:
         model = helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
         checker.check_model(model)
         return model
-
-    # -- the network, as in langchain_vpp.network.protector ----------------------------------------------------------------
 
     def _network(self) -> None:
         before, inside, after = self.protector.config.blocks
@@ -304,146 +448,3 @@ class _Builder:
         # Rounds, clips and stores as bytes.
         inputs = [mixed, self.number(1 / 255), zero]
         self.nodes.append(helper.make_node("QuantizeLinear", inputs, ["protected"]))
-
-    def smoothed(self, x: str, size: int) -> str:
-        """The mean over squares that are cut at the border."""
-        options = {"strides": [1, 1], "count_include_pad": 0}
-        return self.node("AveragePool", x, kernel_shape=[size] * 2, pads=[size // 2] * 4, **options)
-
-    # -- what differs between float and int8 -----------------------------------------------------------------------
-
-    def convolution(
-        self,
-        name: str,
-        x: str,
-        weight: _Array | None = None,
-        bias: _Array | None = None,
-        *,
-        pad: int = 1,
-        stride: int = 1,
-        relu: bool = False,
-    ) -> str:
-        weight = self.weights[f"{name}.weight"] if weight is None else weight
-        bias = self.weights[f"{name}.bias"] if bias is None else bias
-        if self.ranges is None:
-            inputs = [x, self.constant(weight), self.constant(bias)]
-        else:
-            own = self.bytes_of[x][0]
-            # Large enough for the bias too, which counts in its units: a channel may have no weight at all.
-            peaks = np.abs(weight).max(axis=(1, 2, 3)) / _WEIGHT_PEAK, np.abs(bias) / (own * _BIAS_PEAK)
-            scale = np.maximum(np.maximum(*peaks), 1e-8).astype(_FLOAT)
-            rounded = np.rint(weight / scale[:, None, None, None]).astype(np.int8)
-            unit = scale * _FLOAT(own)
-            added = np.clip(np.rint(bias / unit), -_BIAS_PEAK, _BIAS_PEAK).astype(np.int32)
-            inputs = [self.floats(x), self.per_channel(rounded, scale), self.per_channel(added, unit)]
-        window = {"kernel_shape": list(weight.shape[2:]), "pads": [pad] * 4, "strides": [stride] * 2}
-        out = self.node("Conv", *inputs, **window)
-        return self.shared(f"{name}.out", self.node("Relu", out) if relu else out)
-
-    def modulated(self, purpose: str, x: str, scale: str, shift: str, channels: int) -> str:
-        """The rectified ``x * scale + shift`` by channel; scale and shift are a block's of :meth:`_modulations`.
-
-        In int8, a convolution of one pixel per channel whose weights are all the same number: what depends on the level
-        is its weights' scale and its bias. One pass over bytes, where floats take four.
-        """
-        if self.ranges is None:
-            shape = self.constant(_shape(1, channels, 1, 1))
-            scale, shift = self.node("Reshape", scale, shape), self.node("Reshape", shift, shape)
-            out = self.node("Relu", self.node("Add", self.node("Mul", x, scale), shift))
-            return self.shared(purpose, out)
-        own, zero = self.bytes_of[x]
-        wide = max(self.ranges[purpose].high, 1e-6) / 255
-        stored = self.node(
-            "QLinearConv",
-            x,
-            self.number(own),
-            self.constant(np.uint8(zero)),
-            self.constant(np.full((channels, 1, 1, 1), _WEIGHT_PEAK, np.int8)),
-            scale,
-            self.constant(np.zeros(channels, np.int8)),
-            self.number(wide),
-            self.constant(np.uint8(0)),
-            shift,
-            kernel_shape=[1, 1],
-            group=channels,
-        )
-        self.bytes_of[stored] = (wide, 0)
-        return stored
-
-    def spread(self, x: str, side: int, channels: int, cells: str) -> str:
-        """Depth to space, of channels by place: ``side`` x ``side`` places with ``channels`` each.
-
-        Args:
-            x: ``[1, side * side * channels, h, w]``.
-            side: Of the square that each place becomes.
-            channels: Of the result.
-            cells: By how much the result's shape ``[1, h, w, channels]`` exceeds :attr:`cells`.
-        """
-        lines = self.same_bytes(x, "Transpose", x, perm=_PLACES)
-        lines = self.node("Reshape", lines, self.constant(_shape(0, 0, 0, side, side * channels)))
-        lines = self.node("Transpose", lines, perm=[0, 1, 3, 2, 4])
-        places = self.node("Reshape", lines, self.node("Mul", self.cells, cells))
-        return self.same_bytes(x, "Transpose", places, perm=_PLANES)
-
-    def sum(self, purpose: str, x: str, y: str, *, relu: bool = False) -> str:
-        out = self.node("Add", self.floats(x), self.floats(y))
-        return self.shared(purpose, self.node("Relu", out) if relu else out)
-
-    def positive(self, x: str) -> str:
-        """The rectified tensor, in bytes if it was."""
-        if x not in self.bytes_of:
-            return self.node("Relu", x)
-        return self.same_bytes(x, "Max", x, self.constant(np.uint8(self.bytes_of[x][1])))
-
-    def shared(self, purpose: str, x: str) -> str:
-        """Hand a tensor on, in int8 as bytes."""
-        if self.ranges is None:
-            self.observed[purpose] = x
-            return x
-        scale, zero = self.scale_and_zero(purpose)
-        stored = self.node("QuantizeLinear", x, self.number(scale), self.constant(np.uint8(zero)))
-        self.bytes_of[stored] = (scale, zero)
-        return stored
-
-    def scale_and_zero(self, purpose: str) -> tuple[float, int]:
-        """How a tensor is stored in bytes."""
-        assert self.ranges is not None
-        low, high = (-_COLOUR_PEAK, _COLOUR_PEAK) if purpose == "head.out" else self.ranges[purpose]
-        scale = max(high - low, 1e-6) / 255
-        return scale, round(min(255.0, max(0.0, -low / scale)))
-
-    def floats(self, x: str) -> str:
-        if x not in self.bytes_of:
-            return x
-        scale, zero = self.bytes_of[x]
-        return self.node("DequantizeLinear", x, self.number(scale), self.constant(np.uint8(zero)))
-
-    def same_bytes(self, like: str, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Apply an operator that leaves scale and zero point as they are."""
-        out = self.node(operator, *inputs, **attributes)
-        if like in self.bytes_of:
-            self.bytes_of[out] = self.bytes_of[like]
-        return out
-
-    # -- nodes and constants ---------------------------------------------------------------------------------------
-
-    def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        name = f"{operator}.{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
-        return name
-
-    def linear(self, x: str, weight: _Array, bias: _Array) -> str:
-        return self.node("Gemm", x, self.constant(weight), self.constant(bias), transB=1)
-
-    def per_channel(self, values: _Array, scale: _Array) -> str:
-        zeros = self.constant(np.zeros(len(scale), values.dtype))
-        return self.node("DequantizeLinear", self.constant(values), self.constant(scale), zeros, axis=0)
-
-    def number(self, value: float) -> str:
-        return self.constant(_FLOAT(value))
-
-    def constant(self, value: _Array | np.generic) -> str:
-        array = np.ascontiguousarray(value) if np.ndim(value) else np.asarray(value)
-        name = f"constant.{len(self.constants)}"
-        self.constants[name] = array
-        return name

@@ -11,7 +11,8 @@ from trainer.evaluation.results import OURS, STRONGEST
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from trainer.evaluation.results import ConfidenceInterval, OperatingPoint, Reading, Report
+    from trainer.evaluation.results import OperatingPoint, Reading, Report
+    from trainer.statistics import ConfidenceInterval
 
 
 class Summary(NamedTuple):
@@ -44,6 +45,11 @@ def summaries(report: Report, presets: Mapping[str, float]) -> tuple[Summary, ..
 def preset_names(presets: Mapping[str, float], level: float) -> str:
     """Names of a level, with commas; empty if it has none."""
     return ", ".join(name for name, each in presets.items() if _same(each, level))
+
+
+def engine_label(engine: str) -> str:
+    """Name an engine for the reader of a page."""
+    return "this protector" if engine == OURS else engine
 
 
 def strongest(readings: Iterable[Reading]) -> dict[str, Reading]:

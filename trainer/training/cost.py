@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from langchain_vpp.images.codec import decode_image
 from langchain_vpp.network.protector import working_size
 from langchain_vpp.providers import AS_OF, FAMILIES, find_model
-from trainer.data.dataset import answer_space, references
-from trainer.oracle.ledger import Price, Query
+from trainer.data.answers import answer_space, references
+from trainer.oracle.ledger import Price
+from trainer.oracle.query import Query
+from trainer.training.budget import BudgetPlan, plan_training_queries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,28 +31,35 @@ _PROMPT_OVERHEAD: Final = 12
 _ANSWER_OVERHEAD: Final = 8
 """Tokens of an answer's name or number among several."""
 _PICTURES_LOOKED_AT: Final = 200
-_FRONT_POINTS: Final = 5
-"""Levels at which training measures the front on the validation split."""
+
+
+class _Load(NamedTuple):
+    """Number of queries and of requests."""
+
+    queries: int
+    requests: int
+    together: bool
+    """Whether several questions may share a request."""
 
 
 class CostEstimate(NamedTuple):
-    """What a run will ask at most."""
+    """Upper limit of the queries of a run, and an estimate of their tokens and cost."""
 
     queries: int
     """Questions about pictures; each is a row of the ledger."""
     requests: int
-    """Calls; fewer than queries where several questions share one."""
+    """Calls of the chat model; fewer than queries where several questions share one."""
     input_tokens: int
     output_tokens: int
     """Without any hidden reasoning, which some models also charge."""
     cost: float | None
     """US dollars; ``None`` if no price is known."""
     basis: str
-    """Where the figures come from, for the user to judge."""
+    """Source of the figures, so that the user can judge them."""
 
     @property
     def line(self) -> str:
-        """All of it in one line."""
+        """The whole estimate in one line."""
         cost = "an unknown cost"
         if self.cost is not None:
             cost = f"about ${self.cost:.2f}" if self.cost >= 1 else f"about ${self.cost:.2g}"
@@ -67,23 +76,20 @@ def list_price(model: str) -> Price | None:
 
 
 def estimate(config: TrainerConfig, dataset: Dataset, model: str, price: Price | None = None) -> CostEstimate:
-    """Foresee what a training run asks and costs, without asking anything.
+    """Estimate the queries and the cost of a training run, without asking anything.
 
     Args:
-        config: Its settings.
-        dataset: Its data; some of the pictures are opened for their size.
-        model: The chat model's name, alone or as ``provider:name``.
-        price: The user's own; the list price if not given.
+        config: Settings of the run.
+        dataset: Data set of the run; some of the pictures are opened for their size.
+        model: Name of the chat model, alone or as ``provider:name``.
+        price: Price that the user pays; the list price if not given.
 
     Raises:
         DataError: If a picture can't be read.
     """
-    train, validation = _queries(config, dataset)
     prompts, answers = _texts(dataset)
     return _estimate(
-        _Load(
-            train.queries + validation, train.requests + validation, together=config.questions_per_call > 1
-        ),
+        _planned(config, dataset),
         _canvas(dataset, config.protector.working_resolution),
         _text_tokens(prompts, answers),
         model,
@@ -94,12 +100,12 @@ def estimate(config: TrainerConfig, dataset: Dataset, model: str, price: Price |
 def estimate_queries(
     queries: Sequence[Query], model: str, price: Price | None = None, *, questions_per_call: int = 1
 ) -> CostEstimate:
-    """Foresee what some queries cost, without asking them.
+    """Estimate the cost of some queries, without asking them.
 
     Args:
-        queries: Equal ones are asked once.
-        model: The chat model's name, alone or as ``provider:name``.
-        price: The user's own; the list price if not given.
+        queries: Queries; equal ones are asked once.
+        model: Name of the chat model, alone or as ``provider:name``.
+        price: Price that the user pays; the list price if not given.
         questions_per_call: Most questions about one picture in one request.
     """
     asked = dict.fromkeys(queries)
@@ -119,13 +125,6 @@ def estimate_queries(
         model,
         price,
     )
-
-
-class _Load(NamedTuple):
-    queries: int
-    requests: int
-    together: bool
-    """Whether several questions may share a request."""
 
 
 def _estimate(
@@ -164,31 +163,22 @@ def _price_basis(price: Price | None, listed: Model | None) -> str:
     )
 
 
-class _Training(NamedTuple):
-    queries: int
-    requests: int
-
-
-def _queries(config: TrainerConfig, dataset: Dataset) -> tuple[_Training, int]:
-    """Queries of training, in how many requests, and those of the validation; as many as the budget allows."""
+def _planned(config: TrainerConfig, dataset: Dataset) -> _Load:
+    """Count the queries that a run plans, and the requests that hold them."""
     space = answer_space(dataset)
-    asked = (references(dataset.split("train"), space) >= 0).sum(dim=1).float()
-    kept = int(config.validation * config.max_queries)
-    measurable = int((references(dataset.split("val"), space) >= 0).sum())
-    validation = min(kept, _FRONT_POINTS * measurable)
-    if config.estimator == "none":
-        return _Training(0, 0), validation
-    if config.estimator != "student":  # others ask about perturbed copies, each a picture of its own
-        return _Training(config.max_queries - kept, config.max_queries - kept), validation
-    steps = config.steps - int(config.query_warmup * config.steps)
-    train = min(config.max_queries - kept, math.floor(steps * config.batch * float(asked.mean())))
-    requests = (asked / config.questions_per_call).ceil().sum().clamp(min=1)
-    questions_per_request = max(1.0, float(asked.sum() / requests))
-    return _Training(train, math.ceil(train / questions_per_request)), validation
+    train, held_out = (references(dataset.split(split), space) for split in ("train", "val"))
+    training = plan_training_queries(config, space, train)
+    fronts = BudgetPlan.of(config).front_queries(int((held_out >= 0).sum()))
+    requests = training
+    if config.estimator == "student":  # others ask about perturbed copies, each a picture of its own
+        asked = (train >= 0).sum(dim=1).float()
+        per_picture = (asked / config.questions_per_call).ceil().sum().clamp(min=1)
+        requests = math.ceil(training / max(1.0, float(asked.sum() / per_picture)))
+    return _Load(training + fronts, requests + fronts, together=config.questions_per_call > 1)
 
 
 def _canvas(dataset: Dataset, working_resolution: int) -> tuple[int, int]:
-    """Width and height of what is sent: training puts all pictures on one canvas."""
+    """Width and height of the pictures that are sent: training puts all on one canvas."""
     sizes = [
         working_size(*dataset.open_image(example).size, working_resolution)
         for example in dataset.split("train")[:_PICTURES_LOOKED_AT]
@@ -197,7 +187,7 @@ def _canvas(dataset: Dataset, working_resolution: int) -> tuple[int, int]:
 
 
 def _texts(dataset: Dataset) -> tuple[list[str], list[str]]:
-    """What may be asked and answered."""
+    """Prompts of the training questions, and answers that they may have."""
     tasks = [task for example in dataset.split("train") for task in example.tasks]
     prompts = [Query(b"", task.question, task.choices).prompt for task in tasks]
     return prompts, [text for task in tasks for text in task.choices or (task.answer,)]

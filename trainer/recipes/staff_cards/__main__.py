@@ -43,12 +43,14 @@ from langchain_vpp.extras import is_installed
 from langchain_vpp.image_protector import ImageProtector
 from langchain_vpp.network.protector import ProtectorConfig
 from trainer.algorithms.critical_history import CriticalHistory
+from trainer.algorithms.interface import LabelledImages
 from trainer.algorithms.pareto import sample_levels
-from trainer.algorithms.surrogate import DistilledStudent, LabelledImages
+from trainer.algorithms.surrogate import DistilledStudent
 from trainer.attackers.classifier import OVERVIEW_SIDE, FixedClassifier, FreshClassifier
-from trainer.data.dataset import answer_space, load_dataset, references
-from trainer.evaluation.evaluate import EvaluationSettings, evaluate
-from trainer.experiments.sandbox import AttributeReader, SandboxChatModel, VocabularyNetwork
+from trainer.data.answers import answer_space, references
+from trainer.data.dataset import load_dataset
+from trainer.data.wire import encode
+from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.export.export import export, recheck
 from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.model_spec import model_identity
@@ -58,18 +60,22 @@ from trainer.recipes.staff_cards.model_card import describe
 from trainer.recipes.staff_cards.out_of_distribution import out_of_distribution
 from trainer.recipes.staff_cards.portrait_attacks import attack_portraits, closing_level
 from trainer.recipes.staff_cards.pretraining import paint_one_grey, start_protector
+from trainer.reporting.files import save_json
 from trainer.reporting.html import save_html
-from trainer.reporting.report import picture_rows, save_json
+from trainer.reporting.pictures import picture_rows
 from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
+from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.cards import PRIVATE_QUESTIONS, TASKS, make_cards
+from trainer.sandbox.vision.adapters import AttributeReader, VocabularyNetwork
 from trainer.sandbox.vision.card_model import CARDS
+from trainer.sandbox.vision.course import card_course
 from trainer.sandbox.vision.local_model import LocalVisionModel
-from trainer.sandbox.vision.train import card_course, save, train
+from trainer.sandbox.vision.train import save, train
 from trainer.training.assessor import Assessor, as_assessed
 from trainer.training.config import TrainerConfig
 from trainer.training.trainer import Trainer
-from trainer.training.validation import Validation, encode
+from trainer.training.validation import Validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -79,8 +85,8 @@ if TYPE_CHECKING:
     from langchain_vpp.network.protector import Protector
     from trainer.attackers.classifier import Attacker
     from trainer.data.dataset import Dataset
-    from trainer.evaluation.evaluate import Phase
-    from trainer.sandbox.vision.train import Course
+    from trainer.evaluation import Phase
+    from trainer.sandbox.vision.course import Course
     from trainer.training.trainer import Progress
 
 _HERE: Final = Path(__file__).parent

@@ -23,11 +23,11 @@ from torch.utils.data import DataLoader, Dataset
 from langchain_vpp.network.config import STRIDE
 from langchain_vpp.network.protector import Protector, ProtectorConfig
 from trainer.algorithms.pareto import sample_levels
+from trainer.runtime.checkpoint import save_checkpoint
 from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
 from trainer.sandbox.drawing.cards import CARD_VIEW, TASKS, TEXTS, draw_card
 from trainer.sandbox.drawing.portraits import read_portraits
-from trainer.sandbox.vision.train import save_checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path

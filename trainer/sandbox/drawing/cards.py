@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from trainer.data.format import Split
     from trainer.sandbox.drawing.card_design import Box
-    from trainer.sandbox.drawing.drawn_data import Split
 
 CARD_VIEW: Final = (320, 224)
 """Width and height of the smallest picture of a card, pixels; larger ones have the same shape."""

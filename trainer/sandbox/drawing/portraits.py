@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from trainer.sandbox.drawing.drawn_data import Split
+    from trainer.data.format import Split
 
 PRIVATE_ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {

@@ -11,249 +11,40 @@ from __future__ import annotations
 import argparse
 import copy
 import hashlib
-import io
 import json
 import logging
-import os
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from langchain_vpp.errors import TrainingError, VPPError
+from trainer.runtime.checkpoint import save_checkpoint
 from trainer.runtime.precision import cpu_precision
-from trainer.sandbox.drawing.cards import draw_card
-from trainer.sandbox.drawing.portraits import read_portraits
-from trainer.sandbox.drawing.scenes import draw_scene
-from trainer.sandbox.vision.card_model import CARDS
-from trainer.sandbox.vision.local_model import SCENES, AttributeNetwork, LocalVisionModel, Subject, to_tensor
-from trainer.sandbox.vision.patch_model import SCENES_B
+from trainer.sandbox.vision.course import SCENE_COURSE, SECOND_SCENE_COURSE, Course, card_course
+from trainer.sandbox.vision.lessons import STREAMS, _draw_all, _Drawings, _keep, _Lesson, _Lessons, disturb
+from trainer.sandbox.vision.local_model import AttributeNetwork, LocalVisionModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from trainer.data.format import Split
     from trainer.runtime.precision import Precision
-    from trainer.sandbox.drawing.drawn_data import Split
-
-STREAMS: Final[Mapping[Split, int]] = {"train": 101, "test": 102, "val": 103}
-"""Second word of a picture's seed; the streams of data sets are 0, 1 and 2."""
 
 TEST_PICTURES: Final = 1000
 TEST_QUALITY: Final = 85
-
 _ATTENTION: Final = 0.3
 """Weight of the share of attention that misses the place of an attribute, where that is known."""
 _CHECK_PICTURES: Final = 200
-
 _logger = logging.getLogger(__name__)
-
-_Box = tuple[float, float, float, float]
-
-
-class Picture(NamedTuple):
-    """What is learned from."""
-
-    image: Image.Image
-    labels: Mapping[str, str]
-    """A choice for each of the subject's attributes."""
-    places: Mapping[str, _Box]
-    """Where attributes are to be seen, pixels: left, top, right, bottom."""
-
-
-@dataclass(frozen=True)
-class Course:
-    """What a local vision model learns, and how long."""
-
-    subject: Subject
-    draw: Callable[[np.random.Generator, Split], Picture]
-    about: Mapping[str, str]
-    """What the weights' card says of them: what they are, their licence, whom the pictures are by."""
-    steps: int
-    batch: int
-    peak_rate: float
-    different: int | None = None
-    """How many pictures are drawn, each to be seen several times; by default one for each time."""
-
-
-SCENE_COURSE: Final = Course(
-    SCENES,
-    lambda generator, _: Picture(*draw_scene(generator), places={}),
-    {
-        "what": "Local vision model of the sandbox: answers questions about drawn scenes of nobody real.",
-        "script": "python -m trainer.sandbox.vision.train scenes",
-        "licence": "MIT, as the package",
-    },
-    steps=1100,
-    batch=96,
-    peak_rate=2.5e-3,
-)
-"""The drawn scenes."""
-
-SECOND_SCENE_COURSE: Final = replace(
-    SCENE_COURSE,
-    subject=SCENES_B,
-    about={
-        "what": "Second local vision model of the sandbox, of another architecture: answers about the same scenes.",
-        "script": "python -m trainer.sandbox.vision.train scenes-b",
-        "licence": "MIT, as the package",
-    },
-    steps=1400,
-    batch=48,
-    peak_rate=1.5e-3,
-    different=20_000,
-)
-"""The drawn scenes, for the network of :mod:`trainer.sandbox.vision.patch_model`."""
-
-
-def card_course(faces: Path) -> Course:
-    """Staff cards with portraits of a collection; see :mod:`trainer.sandbox.drawing.portraits`.
-
-    Training sees portraits for training only, mirrored half of the time; half of the cards are the smallest.
-
-    Raises:
-        DataError: If the collection can't be used.
-    """
-    portraits = read_portraits(faces)
-
-    def draw(generator: np.random.Generator, split: Split) -> Picture:
-        portrait = portraits[split][int(generator.integers(len(portraits[split])))]
-        face = portrait.open()
-        if split == "train" and generator.random() < 0.5:
-            face = ImageOps.mirror(face)
-        width = 320 if generator.random() < 0.5 else 40 * int(generator.integers(8, 13))
-        card = draw_card(generator, face, portrait.attributes, width=width)
-        places = {name: card.bounds(name) for name in ("department", "gate", "expiry", "stripe")}
-        places |= dict.fromkeys(portrait.attributes, card.bounds("portrait"))
-        return Picture(card.image, card.labels, places)
-
-    return Course(
-        CARDS,
-        draw,
-        {
-            "what": "Local vision model for staff cards: reads four fields, and three attributes of the portrait.",
-            "script": "python -m trainer.sandbox.vision.train cards --faces DIR",
-            "licence": "MIT, as the package; portraits: CC BY 4.0",
-            "attribution": "Trained on portraits of FairFace (Karkkainen and Joo, WACV 2021), CC BY 4.0.",
-        },
-        steps=2400,
-        batch=48,
-        peak_rate=2e-3,
-        different=20_000,
-    )
-
-
-class _Lesson(NamedTuple):
-    """One picture, or with one more dimension in front a batch of them."""
-
-    image: Tensor
-    labels: Tensor
-    """Index among each attribute's choices, ``[attributes]``."""
-    places: Tensor
-    """Left, top, right and bottom as shares of the picture, ``[attributes, 4]``; all 0 where unknown."""
-
-
-class _Kept(NamedTuple):
-    """A drawn picture until it is learned from."""
-
-    file: bytes
-    labels: Tensor
-    places: Tensor
-    """Labels and places as in a lesson."""
-
-    def lesson(self, subject: Subject) -> _Lesson:
-        return _Lesson(to_tensor(Image.open(io.BytesIO(self.file)), subject.size), self.labels, self.places)
-
-
-class _Drawings(Dataset[_Kept]):
-    """Drawn on demand; compressed as real pictures are, except each fourth."""
-
-    def __init__(self, course: Course, seed: int) -> None:
-        self._course, self._seed = course, seed
-
-    def __len__(self) -> int:
-        return self._course.different or self._course.steps * self._course.batch
-
-    def __getitem__(self, index: int) -> _Kept:
-        generator = np.random.default_rng((self._seed, STREAMS["train"], index))
-        picture = self._course.draw(generator, "train")
-        return _keep(picture, self._course.subject, int(generator.integers(70, 96)) if index % 4 else None)
-
-
-class _Lessons(Dataset[_Lesson]):
-    """What is learned from, in the order of learning; several rounds if there are fewer drawings, each shuffled."""
-
-    def __init__(
-        self, drawings: _Drawings | Sequence[_Kept], course: Course, first: int, seed: int, end: int
-    ) -> None:
-        self._drawings, self._course, self._seed = drawings, course, seed
-        self._first, self._end = first, end
-
-    def __len__(self) -> int:
-        return self._end - self._first
-
-    def __getitem__(self, place: int) -> _Lesson:
-        turn, index = divmod(self._first + place, len(self._drawings))
-        if turn:
-            index = int(np.random.default_rng((self._seed, turn)).permutation(len(self._drawings))[index])
-        return self._drawings[index].lesson(self._course.subject)
-
-
-def _draw_all(drawings: _Drawings, workers: int) -> list[_Kept]:
-    _logger.info("drawing %d pictures", len(drawings))
-    loader = DataLoader(drawings, batch_size=None, num_workers=workers, generator=torch.Generator())
-    # Copied, because what comes from another process lies in shared memory, with an open file for each tensor.
-    return [_Kept(file, labels.clone(), places.clone()) for file, labels, places in loader]
-
-
-def _keep(picture: Picture, subject: Subject, quality: int | None) -> _Kept:
-    """Encode a picture, as JPEG of that quality if there is one."""
-    labels = [choices.index(picture.labels[name]) for name, choices in subject.choices.items()]
-    places = torch.tensor([picture.places.get(name, (0.0, 0.0, 0.0, 0.0)) for name in subject.choices])
-    buffer = io.BytesIO()
-    if quality is None:
-        picture.image.save(buffer, "PNG", compress_level=1)
-    else:
-        picture.image.save(buffer, "JPEG", quality=quality)
-    return _Kept(buffer.getvalue(), torch.tensor(labels), places / torch.tensor(picture.image.size * 2))
-
-
-def disturb(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Vary light, colour, sharpness, noise and place, mildly.
-
-    Args:
-        images: ``[B, 3, H, W]`` in [0, 1].
-        generator: Source of all randomness; of the processor, whatever the device of the images.
-    """
-    size = len(images)
-
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return (torch.rand(shape, generator=generator) * (high - low) + low).to(images.device)
-
-    blurred = nn.functional.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
-    share = uniform(-0.6, 0.7, size, 1, 1, 1).clamp_min(0)  # half of the images stay sharp
-    images = images.lerp(blurred, share)
-    images = images * uniform(0.86, 1.14, size, 1, 1, 1) * uniform(0.96, 1.04, size, 3, 1, 1)
-    noise = torch.randn(images.shape, generator=generator).to(images.device)
-    images = images + noise * uniform(0, 0.03, size, 1, 1, 1)
-    down, right = torch.randint(-2, 3, (2,), generator=generator).tolist()
-    return images.roll((down, right), (2, 3)).clamp(0, 1)
-
-
-def save_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint, so that a crash leaves either the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(state, temporary)
-    temporary.replace(path)
 
 
 def missed_attention(maps: Tensor, places: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from langchain_vpp.engines import Blur, FaceBlur, faces
 from langchain_vpp.engines.faces import Face
 from langchain_vpp.errors import ProtectionError
 from trainer.cli.evaluate import _completed
-from trainer.evaluation.evaluate import EvaluationSettings
+from trainer.evaluation import EvaluationSettings
 
 LEVELS = (0.0, 0.01, 0.25, 0.5, 0.75, 1.0)
 SURE = Face(40, 30, 60, 50, 0.9)

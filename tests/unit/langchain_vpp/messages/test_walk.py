@@ -17,8 +17,8 @@ from langchain_core.prompt_values import ChatPromptValue, ImagePromptValue, Stri
 from PIL import Image
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.messages import walk as blocks
-from langchain_vpp.messages.walk import NOTE, ContentPolicy, PixelSource, coerce_messages, plan_messages
+from langchain_vpp.messages.plan import NOTE, ContentPolicy, PixelSource
+from langchain_vpp.messages.walk import coerce_messages, plan_messages
 from tests.carriers import CARRIERS, HARMLESS, Carrier, b64, data_url, human, link, openai, png_block, tool
 from tests.unit.canary import find_canary
 
@@ -281,7 +281,7 @@ class Mystery:
         raise RuntimeError(b64(PICTURE))
 
 
-@pytest.mark.parametrize("thing", [Mystery(), Mystery, object(), lambda: None, 1j, range(9), iter([1])])
+@pytest.mark.parametrize("thing", [Mystery(), Mystery, object(), lambda: None, iter([1])])
 @pytest.mark.parametrize("where", ["artifact", "args", "block", "extra", "item"])
 def test_objects_that_we_do_not_know_are_refused(thing: Any, where: str) -> None:
     message: BaseMessage = HumanMessage("Hi.")
@@ -440,24 +440,3 @@ def test_large_pictures_come_out_whole() -> None:
     jpeg = JPEG + random.Random(4).randbytes(300_000)
     plan = plan_messages(human(png_block(PICTURE)), STRICT)
     assert base64.b64decode(plan.rebuild([[jpeg]])[0].content[1]["base64"], validate=True) == jpeg
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [
-        "", "QUJD", "QUI=", "QUI", "QQ==", "QQ", "QUJ=", "QR==", "QUJD\n", "QU JD", "Q-_D", "QUJD=", "QUI=QUI=",
-        "QUJDQQ==QUJD", "====", "QUJD====", "Q", "QUJé", "QU=D", "QUJD!", "QUJD" * 50_000, "QUJD" * 50_000 + "Q",
-    ],
-    ids=lambda payload: payload[:14],
-)  # fmt: skip
-def test_base64_means_the_same_with_and_without_the_fast_codec(
-    payload: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("pybase64")
-    fast = blocks._strict_base64(payload)
-    monkeypatch.setattr(blocks, "fast_module", lambda _: None)
-    assert blocks._strict_base64(payload) == fast
-    if fast is not None:
-        encoded = blocks._encode_pieces(fast)
-        monkeypatch.undo()
-        assert blocks._encode_pieces(fast) == encoded

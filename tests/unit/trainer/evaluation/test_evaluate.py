@@ -18,9 +18,10 @@ from langchain_vpp.errors import BudgetExhaustedError, DataError, TrainingError
 from tests.chat_models import LookingModel
 from tests.untrained import save_untrained
 from trainer.attackers.classifier import AttackData, Scores
-from trainer.data.dataset import Dataset, Example, Task
-from trainer.evaluation import evaluate as evaluation
-from trainer.evaluation.evaluate import EvaluationSettings, Phase, _Evaluation, evaluate
+from trainer.data.dataset import Dataset
+from trainer.data.format import Example, Task
+from trainer.evaluation import EvaluationSettings, Phase, evaluate, schedule, settings
+from trainer.evaluation.attack_suite import fresh_classifiers
 from trainer.evaluation.results import OURS, Report
 from trainer.oracle.ledger import Budget
 
@@ -139,6 +140,7 @@ def _scaled(report: Report) -> dict[str, float]:
     return {reading.subject: reading.scaled for reading in report.of(OURS)[0].attributes}
 
 
+@pytest.mark.trains
 def test_identity_is_reported_as_leaking_and_dominates_nothing(dataset, tmp_path) -> None:
     report = _evaluate(_Identity(), dataset, tmp_path)
     (point,) = report.of(OURS)
@@ -147,6 +149,7 @@ def test_identity_is_reported_as_leaking_and_dominates_nothing(dataset, tmp_path
     assert report.hypervolume(OURS) < 0.05
 
 
+@pytest.mark.trains
 def test_constant_grey_is_reported_as_private_and_useless(dataset, tmp_path) -> None:
     report = _evaluate(_Grey(), dataset, tmp_path)
     (point,) = report.of(OURS)
@@ -155,12 +158,14 @@ def test_constant_grey_is_reported_as_private_and_useless(dataset, tmp_path) -> 
     assert report.hypervolume(OURS) < 0.25
 
 
+@pytest.mark.trains
 def test_hiding_one_attribute_shows_that_one_low_and_the_other_high(dataset, tmp_path) -> None:
     scaled = _scaled(_evaluate(_HidesTone(), dataset, tmp_path))
     assert scaled["tone"] < 0.25
     assert scaled["place"] > 0.9
 
 
+@pytest.mark.trains
 def test_an_attacker_adapts_to_a_protection_that_fools_one_trained_on_originals(dataset, tmp_path) -> None:
     class _Inverts:
         def protect(self, image: Image.Image, level: float) -> Image.Image:
@@ -169,6 +174,7 @@ def test_an_attacker_adapts_to_a_protection_that_fools_one_trained_on_originals(
     assert _scaled(_evaluate(_Inverts(), dataset, tmp_path))["tone"] > 0.9
 
 
+@pytest.mark.trains
 def test_a_judge_decides_whether_answers_to_open_questions_mean_the_same(dataset, tmp_path) -> None:
     examples = tuple(
         example.model_copy(
@@ -197,6 +203,7 @@ def test_a_judge_decides_whether_answers_to_open_questions_mean_the_same(dataset
     assert reports[1].queries.paid == 0
 
 
+@pytest.mark.trains
 def test_same_seed_gives_the_same_report(dataset, tmp_path) -> None:
     settings = _settings(levels=(0.5, 0.9), baselines={"blur": (0.5,)})
     first = evaluate(Pixelate(), dataset, None, settings)
@@ -204,6 +211,7 @@ def test_same_seed_gives_the_same_report(dataset, tmp_path) -> None:
     assert first == second
 
 
+@pytest.mark.trains
 def test_blurred_faces_are_measured_or_the_report_says_why_not(dataset, tmp_path, monkeypatch) -> None:
     asked = _settings(baselines={"face-blur": (0.5,)})
     with monkeypatch.context() as patched:
@@ -215,10 +223,11 @@ def test_blurred_faces_are_measured_or_the_report_says_why_not(dataset, tmp_path
     assert not any("face-blur" in each for each in report.not_tested)
 
     for installed, why in ((True, "it was not asked for"), (False, "the extra faces is not installed")):
-        monkeypatch.setattr(evaluation, "is_installed", lambda installed=installed: installed)
+        monkeypatch.setattr(settings, "is_installed", lambda installed=installed: installed)
         assert f"face-blur: {why}" in evaluate(Pixelate(), dataset, None, _settings()).not_tested
 
 
+@pytest.mark.trains
 def test_originals_are_shown_to_the_chat_model_only_on_request(dataset, tmp_path) -> None:
     hidden, shown = Eyes(calls=[]), Eyes(calls=[])
     report = _evaluate(_Grey(), dataset, tmp_path / "a", hidden)
@@ -231,6 +240,7 @@ def test_originals_are_shown_to_the_chat_model_only_on_request(dataset, tmp_path
     assert len(shown.calls) > 60
 
 
+@pytest.mark.trains
 def test_private_questions_are_asked_of_our_pictures_and_refusals_counted_apart(dataset, tmp_path) -> None:
     questions = {"place": _SHIRT}
     told = (
@@ -247,6 +257,7 @@ def test_private_questions_are_asked_of_our_pictures_and_refusals_counted_apart(
     assert (refused.unusable, refused.count, refused.accuracy) == (60, 0, None)
 
 
+@pytest.mark.trains
 def test_nothing_is_paid_twice(dataset, tmp_path) -> None:
     first = _evaluate(_Identity(), dataset, tmp_path)
     again = _evaluate(_Identity(), dataset, tmp_path)
@@ -254,6 +265,7 @@ def test_nothing_is_paid_twice(dataset, tmp_path) -> None:
     assert first.points == again.points
 
 
+@pytest.mark.trains
 def test_a_budget_below_what_is_needed_sends_nothing(dataset, tmp_path) -> None:
     model = Eyes(calls=[])
     with pytest.raises(BudgetExhaustedError):
@@ -288,6 +300,7 @@ def test_a_private_question_for_an_unknown_attribute_is_refused(dataset) -> None
         evaluate(_Identity(), dataset, None, _settings(private_questions={"shoe": "Which shoe?"}))
 
 
+@pytest.mark.trains
 def test_an_attacker_that_learns_nothing_gives_no_report(dataset) -> None:
     coin = np.random.default_rng(1)
     examples = [
@@ -298,6 +311,7 @@ def test_an_attacker_that_learns_nothing_gives_no_report(dataset) -> None:
         evaluate(_Identity(), Dataset(dataset.folder, tuple(examples), "d"), None, _settings())
 
 
+@pytest.mark.trains
 def test_an_artifact_trained_on_other_data_is_named(dataset, tmp_path) -> None:
     digest = save_untrained(tmp_path / "artifact", resolution=_SIDE, data_digest="other")
     report = evaluate(tmp_path / "artifact", dataset, None, _settings(resolution=None))
@@ -333,7 +347,7 @@ class _Scripted:
 def test_an_attacker_goes_on_to_the_next_level_while_another_is_still_at_the_last(
     dataset, monkeypatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "usable_cpus", lambda: 2)
+    monkeypatch.setattr(schedule, "usable_cpus", lambda: 2)
     second, seen = threading.Event(), []
 
     def act(name: str, attack: int) -> None:
@@ -356,7 +370,7 @@ def test_an_attacker_goes_on_to_the_next_level_while_another_is_still_at_the_las
 def test_an_attacker_that_fails_ends_the_evaluation_before_other_levels_and_engines(
     dataset, monkeypatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "usable_cpus", lambda: 1)
+    monkeypatch.setattr(schedule, "usable_cpus", lambda: 1)
     seen = []
 
     def act(name: str, attack: int) -> None:
@@ -390,6 +404,5 @@ def test_an_attacker_that_fails_ends_the_evaluation_before_other_levels_and_engi
     ],
 )
 def test_large_pictures_are_looked_at_whole_and_scaled_down(dataset, resolution, names):
-    settings = EvaluationSettings(resolution=resolution)
-    run = _Evaluation(Pixelate(), dataset, settings, attackers=None, embedder=None, tell=lambda _: None)
-    assert [attacker.name for attacker in run.attackers] == names
+    attackers = fresh_classifiers(dataset.private_attributes, EvaluationSettings(), resolution)
+    assert [attacker.name for attacker in attackers] == names

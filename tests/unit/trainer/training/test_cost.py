@@ -14,7 +14,8 @@ from langchain_vpp.network.protector import ProtectorConfig
 from langchain_vpp.providers import AS_OF, FAMILIES
 from tests.unit.image_tokens import GOLDEN, SIZES, TRAINING_SIZES
 from trainer.data.dataset import load_dataset
-from trainer.oracle.ledger import Price, Query
+from trainer.oracle.ledger import Price
+from trainer.oracle.query import Query
 from trainer.training.config import TrainerConfig
 from trainer.training.cost import estimate, estimate_queries, list_price
 

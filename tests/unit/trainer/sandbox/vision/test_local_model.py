@@ -13,8 +13,9 @@ from PIL import Image
 
 from langchain_vpp.errors import ArtifactError
 from trainer.sandbox.drawing.scenes import PRIVATE_QUESTIONS, SCENE_SIZE, TASKS, draw_scene
+from trainer.sandbox.vision.course import SCENE_COURSE
 from trainer.sandbox.vision.local_model import CHOICES, UNKNOWN, WEIGHTS, LocalVisionModel, to_tensor
-from trainer.sandbox.vision.train import SCENE_COURSE, accuracies
+from trainer.sandbox.vision.train import accuracies
 
 QUESTIONS = dict(PRIVATE_QUESTIONS) | {name: task.text for name, task in TASKS.items()}
 
