@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
@@ -70,8 +71,9 @@ def _section(module: ModuleType, room: str) -> str:
     """Document the names that a package offers, or else all names that a module defines."""
     name = module.__name__
     heading = "" if name == room else _heading(name, "-")
-    if _offered(module):
-        entries = "".join(_entry(name, each) for each in _offered(module))
+    offered = _offered(module)
+    if offered:
+        entries = "".join(_entry(module, each) for each in offered)
         return f"{heading}.. automodule:: {name}\n\n{entries}"
     elsewhere = [each for each in vars(module) if _offered_above(module, each)]
     members = _MEMBERS.format(", ".join([_NO_FIELD, *elsewhere]))
@@ -82,23 +84,34 @@ def _offered(module: ModuleType) -> tuple[str, ...]:
     return tuple(getattr(module, "__all__", ())) if hasattr(module, "__path__") else ()
 
 
-def _offered_above(module: ModuleType, name: str) -> bool:
-    """Whether a package above a module offers a name of it, and so has its entry."""
+def _offered_above(module: ModuleType, name: str) -> str | None:
+    """Return the path under which a package above a module offers a class or function of it: its entry is there."""
+    value = getattr(module, name)
     above = module.__name__
-    while "." in above:
+    found = None
+    while "." in above and callable(value):
         above = above.rpartition(".")[0]
         package = import_module(above)
-        if name in _offered(package) and getattr(package, name) is getattr(module, name):
-            return True
-    return False
+        if _offers(package, name) and getattr(package, name) is value:
+            found = f"{above}.{name}"
+    return found
 
 
-def _entry(package: str, name: str) -> str:
-    value = getattr(import_module(package), name)
-    path = f"{package}.{name}"
-    if not callable(value):
-        return f".. autodata:: {path}\n\n"
-    _public_names[f"{value.__module__}.{value.__qualname__}"] = path
+def _offers(package: ModuleType, name: str) -> bool:
+    """Whether a package has an entry for a name: a function that is called like its module has it in that module."""
+    return name in _offered(package) and f"{package.__name__}.{name}" not in sys.modules
+
+
+def _entry(package: ModuleType, name: str) -> str:
+    value = getattr(package, name)
+    path = f"{package.__name__}.{name}"
+    if not callable(value):  # a constant has its entry, with its docstring, where it is defined
+        return f".. py:data:: {path}\n\n" if name.startswith("__") else ""
+    defined = f"{value.__module__}.{value.__qualname__}"
+    elsewhere = _offered_above(package, name)
+    if elsewhere or not _offers(package, name):
+        return f"Also here: :py:obj:`{elsewhere or defined}`.\n\n"
+    _public_names[defined] = path
     if inspect.isclass(value):
         kind = "exception" if issubclass(value, BaseException) else "class"
         return f".. auto{kind}:: {path}\n{_MEMBERS.format(_NO_FIELD)}\n"

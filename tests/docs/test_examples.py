@@ -23,7 +23,7 @@ PAGES = [
     pytest.param(
         page,
         id=page.relative_to(ROOT).as_posix(),
-        marks=[pytest.mark.slow(seconds=15)] if page.parent.name in TRAINING else [],
+        marks=[pytest.mark.trains, pytest.mark.slow(seconds=15)] if page.parent.name in TRAINING else [],
     )
     for page in pages()
     if python_blocks(page)
