@@ -11,7 +11,8 @@ from PIL import Image
 from langchain_vpp import ImageProtector
 from langchain_vpp.artifact import read_manifest
 from tests.portraits import save_portraits
-from trainer.recipes.staff_cards.__main__ import StaffCardsPlan, main, settings
+from trainer.recipes.staff_cards.__main__ import main
+from trainer.recipes.staff_cards.plan import StaffCardsPlan, settings
 from trainer.sandbox.drawing.portraits import PRIVATE_ATTRIBUTES
 from trainer.sandbox.vision import train as train_local_model
 

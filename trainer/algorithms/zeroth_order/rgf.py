@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from trainer.algorithms.interface import AnswerSpace, Records
 from trainer.algorithms.zeroth_order.critical_gradients import CriticalGradients
 from trainer.algorithms.zeroth_order.shared import _SharedCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trainer.algorithms.interface import AnswerSpace, Records
     from trainer.algorithms.zeroth_order.codes import Code
 
 

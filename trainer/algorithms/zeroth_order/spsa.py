@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from trainer.algorithms.interface import AnswerSpace, Records
 from trainer.algorithms.zeroth_order.differences import _rademacher
 from trainer.algorithms.zeroth_order.shared import _SharedCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trainer.algorithms.interface import AnswerSpace, Records
     from trainer.algorithms.zeroth_order.codes import Code
 
 Perturbation = Literal["rademacher", "segmented"]

@@ -17,16 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from langchain_vpp.network.protector import smooth_mask
-from trainer.recipes.staff_cards.pretraining import (
-    BATCH,
-    FIELD,
-    GREY_FROM,
-    LINES,
-    ONE_GREY,
-    PRIVATE,
-    SIZES,
-    draw_cards,
-)
+from trainer.recipes.staff_cards.drawn_cards import FIELD, LINES, PRIVATE, draw_cards
+from trainer.recipes.staff_cards.pretraining import BATCH, GREY_FROM, ONE_GREY, SIZES
 from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
 from trainer.sandbox.drawing.cards import TEXTS
@@ -35,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_vpp.network.protector import Protector
-    from trainer.recipes.staff_cards.pretraining import Drawn
+    from trainer.recipes.staff_cards.drawn_cards import Drawn
 
 _STREAM: Final = 108
 """Second word of a drawing's seed; see :mod:`trainer.recipes.staff_cards.pretraining`."""

@@ -9,16 +9,9 @@ import torch
 
 from langchain_vpp.network.protector import Protector, ProtectorConfig
 from tests.portraits import save_portraits
+from trainer.recipes.staff_cards.drawn_cards import FIELD, LINES, OTHER, PRIVATE, draw_cards
 from trainer.recipes.staff_cards.hard_examples import find_hard_examples, lesson_error, train_on_hard_examples
-from trainer.recipes.staff_cards.pretraining import (
-    FIELD,
-    LINES,
-    ONE_GREY,
-    OTHER,
-    PRIVATE,
-    draw_cards,
-    paint_one_grey,
-)
+from trainer.recipes.staff_cards.pretraining import ONE_GREY, paint_one_grey
 from trainer.sandbox.drawing.cards import TASKS, TEXTS
 
 _SMALL = ProtectorConfig(width=8, blocks=(1, 1, 1))

@@ -11,12 +11,9 @@ from PIL import Image
 
 from langchain_vpp.network.protector import Protector, ProtectorConfig
 from tests.portraits import save_portraits
+from trainer.recipes.staff_cards.drawn_cards import FIELD, OTHER, PRIVATE, draw_regions
 from trainer.recipes.staff_cards.pretraining import (
-    FIELD,
     ONE_GREY,
-    OTHER,
-    PRIVATE,
-    draw_regions,
     paint_one_grey,
     private_weight,
     regional_error,

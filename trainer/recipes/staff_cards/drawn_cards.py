@@ -1,0 +1,109 @@
+"""Drawn cards, and what is where on them."""
+
+from __future__ import annotations
+
+import io
+import logging
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from trainer.sandbox.drawing.cards import CARD_VIEW, TASKS, TEXTS, draw_card
+from trainer.sandbox.drawing.portraits import read_portraits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trainer.sandbox.drawing.cards import Card
+    from trainer.sandbox.drawing.portraits import Portrait
+
+OTHER, FIELD, PRIVATE = range(3)
+LINES: Final = (*TEXTS, *(task for task in TASKS if task != "stripe"))
+"""The private ones and then the fields, without their captions."""
+_logger = logging.getLogger(__name__)
+
+
+class _Drawing(NamedTuple):
+    file: bytes
+    regions: Tensor
+    """See :func:`draw_regions`."""
+    lines: Tensor
+    """See :func:`draw_lines`."""
+
+
+class Drawn(NamedTuple):
+    """Cards, and what is where on them."""
+
+    images: Tensor
+    """``uint8``, shape ``[N, 3, H, W]``."""
+    regions: Tensor
+    """``uint8``, shape ``[N, H, W]``; see :func:`draw_regions`."""
+    lines: Tensor
+    """Likewise; see :func:`draw_lines`."""
+
+
+class _Drawings(Dataset[_Drawing]):
+    """Cards with portraits for training, and what is where on them."""
+
+    def __init__(self, portraits: tuple[Portrait, ...], count: int, key: tuple[int, int]) -> None:
+        self._portraits, self._count, self._key = portraits, count, key
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> _Drawing:
+        generator = np.random.default_rng((*self._key, index))
+        portrait = self._portraits[int(generator.integers(len(self._portraits)))]
+        card = draw_card(generator, portrait.open(), portrait.attributes)
+        buffer = io.BytesIO()
+        card.image.save(buffer, "JPEG", quality=int(generator.integers(75, 96)))
+        return _Drawing(buffer.getvalue(), draw_regions(card), draw_lines(card))
+
+
+def draw_regions(card: Card) -> Tensor:
+    """What each pixel of a card belongs to, uint8 ``[H, W]``: fields or private parts, with captions, or neither."""
+    regions = Image.new("L", card.image.size, OTHER)
+    pen = ImageDraw.Draw(regions)
+    for name in ("portrait", *TEXTS, *(f"{text} caption" for text in TEXTS)):
+        pen.polygon(card.outline(name), fill=PRIVATE)
+    for name in (*TASKS, *(f"{task} caption" for task in TASKS if task != "stripe")):
+        pen.polygon(card.outline(name), fill=FIELD, outline=FIELD, width=3)
+    return torch.from_numpy(np.array(regions))
+
+
+def draw_lines(card: Card) -> Tensor:
+    """Which line of text each pixel of a card belongs to, uint8 ``[H, W]``: its place in :data:`LINES` and 1, or 0."""
+    lines = Image.new("L", card.image.size)
+    pen = ImageDraw.Draw(lines)
+    for number, name in enumerate(LINES, start=1):
+        pen.polygon(card.outline(name), fill=number)
+    return torch.from_numpy(np.array(lines))
+
+
+def draw_cards(faces: Path, count: int, key: tuple[int, int], workers: int) -> Drawn:
+    """Draw cards with portraits for training.
+
+    Args:
+        faces: See :func:`start_protector`.
+        count: How many.
+        key: Seed and stream: other drawings for each.
+        workers: Processes that draw.
+
+    Raises:
+        DataError: If the portraits can't be used.
+    """
+    drawings = _Drawings(read_portraits(faces)["train"], count, key)
+    _logger.info("drawing %d cards", count)
+    width, height = CARD_VIEW
+    images = torch.empty((count, 3, height, width), dtype=torch.uint8)
+    regions, lines = (torch.empty((count, height, width), dtype=torch.uint8) for _ in range(2))
+    loader = DataLoader(drawings, batch_size=None, num_workers=workers, generator=torch.Generator())
+    for index, drawing in enumerate(loader):
+        pixels = np.asarray(Image.open(io.BytesIO(drawing.file)))
+        images[index] = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+        regions[index], lines[index] = drawing.regions, drawing.lines
+    return Drawn(images, regions, lines)
