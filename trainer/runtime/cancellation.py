@@ -1,4 +1,4 @@
-"""Long work in threads that ends soon after nobody waits for its result any more."""
+"""Cooperative cancellation: work in thread pools stops soon after its caller gives up."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-P = ParamSpec("P")
-T = TypeVar("T")
+_Arguments = ParamSpec("_Arguments")
+_Item = TypeVar("_Item")
 
 _given_up: Final = contextvars.ContextVar[threading.Event | None]("given_up", default=None)
 
 
 class GivenUpError(Exception):
-    """Ends work in a thread that nobody waits for."""
+    """Ends work in a thread whose caller has given up."""
 
 
 @contextmanager
 def thread_pools(*sizes: int) -> Iterator[tuple[Executor, ...]]:
-    """Pools of threads whose work is given up as soon as an error or Ctrl-C leaves the context.
+    """Open thread pools whose work is cancelled as soon as an error or Ctrl-C leaves the context.
 
-    Python can't end a thread: what waits for its turn is cancelled, what runs must ask, see :func:`while_wanted`.
+    Python can't end a thread. Work that has not begun is cancelled; work that runs must ask, through
+    :func:`while_wanted`.
 
     Args:
         sizes: Number of threads of each pool, at least 1.
@@ -46,11 +47,11 @@ def thread_pools(*sizes: int) -> Iterator[tuple[Executor, ...]]:
             _given_up.reset(token)
 
 
-def while_wanted(items: Iterable[T]) -> Iterator[T]:
-    """Iterate as long as somebody waits for the result.
+def while_wanted(items: Iterable[_Item]) -> Iterator[_Item]:
+    """Iterate for as long as somebody waits for the result.
 
     Raises:
-        GivenUpError: Before the next item, if nobody does.
+        GivenUpError: Before the next item, once the caller has left :func:`thread_pools` with an error.
     """
     given_up = _given_up.get()
     for item in items:
@@ -60,7 +61,9 @@ def while_wanted(items: Iterable[T]) -> Iterator[T]:
 
 
 class _Pool(ThreadPoolExecutor):
-    """Threads that know the context of whoever hands them work."""
+    """Threads that run work in the context of the thread that submitted it."""
 
-    def submit(self, work: Callable[P, T], /, *given: P.args, **named: P.kwargs) -> Future[T]:
+    def submit(
+        self, work: Callable[_Arguments, _Item], /, *given: _Arguments.args, **named: _Arguments.kwargs
+    ) -> Future[_Item]:
         return super().submit(contextvars.copy_context().run, partial(work, *given, **named))

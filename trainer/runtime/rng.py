@@ -1,4 +1,4 @@
-"""Randomness keyed by what it is for, so that neither the order of calls nor parallel work matters."""
+"""Randomness keyed by its purpose, so that neither the order of calls nor parallel work matters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _drawing: Final = threading.Lock()
 
 
 def keyed_generator(*key: object) -> torch.Generator:
-    """Return a generator of its own for a key, such as seed, purpose and step.
+    """Return the generator of a key, such as seed, purpose and step.
 
     Example:
         >>> int(torch.randint(1000, (), generator=keyed_generator(0, "batch", 1)))
@@ -28,10 +28,9 @@ def keyed_generator(*key: object) -> torch.Generator:
 
 @contextmanager
 def reproducible_layers(generator: torch.Generator) -> Iterator[None]:
-    """Let a generator decide the weights of layers made within, in any number of threads.
+    """Draw the initial weights of all layers made within from one generator, in any number of threads.
 
-    Layers draw from torch's global generator: two threads at a time would draw from each other's seeds. It is left as
-    it was.
+    Layers draw from torch's global generator, which two threads at a time would share. Its state is restored on exit.
 
     Args:
         generator: One number is drawn from it.

@@ -64,7 +64,7 @@ def audit_default(faces: Path, out: Path) -> None:
     attackers: list[Attacker] = [
         FreshClassifier(attributes, side=OVERVIEW_SIDE, warm_epochs=20, epochs=3, shift=8),
         FreshClassifier(attributes, side=OVERVIEW_SIDE, warm_epochs=20, shift=8, start="protected"),
-        FreshClassifier(attributes, network=AttributeReader(attributes, vision), epochs=1),
+        FreshClassifier(attributes, architecture=AttributeReader(attributes, vision), epochs=1),
     ]
     if (out / "assessor.pt").exists():  # an artifact can be audited without the run that it came from
         state = torch.load(out / "assessor.pt", weights_only=True)
