@@ -43,13 +43,15 @@ from trainer.algorithms.pareto import (
     spread_levels,
     weighted_sum,
 )
-from trainer.algorithms.surrogate import DistilledStudent, pretrain_network
+from trainer.algorithms.surrogate import DistilledStudent, StudentSettings
 from trainer.algorithms.zeroth_order import (
     BlockCode,
     OperatorCode,
     PerImageDifferences,
+    RGFSettings,
     SharedRGF,
     SharedSPSA,
+    SPSASettings,
 )
 from trainer.data.contamination import note_training_pictures
 from trainer.data.dataset import Dataset, answer_space, as_image, as_tensor, check_for_training, references
@@ -58,6 +60,7 @@ from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Counts, Oracle
 from trainer.oracle.scoring import distribution
 from trainer.oracle.subprocess import SubprocessOracle
+from trainer.runtime.optim import SHORTEST_CYCLE, OneCycle, fit
 from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
 from trainer.training.assessor import Assessor, as_assessed, privacy_loss
@@ -275,29 +278,24 @@ def _named_estimator(config: TrainerConfig, space: AnswerSpace, labelled: Labell
     code = BlockCode(cell) if config.estimator == "zo-image" else OperatorCode(cell)
     match config.estimator:
         case "student":
-            history = CriticalHistory(
-                config.history_capacity, replay=config.replay, half_life=config.criticality_half_life
-            )
-            return DistilledStudent(
-                space,
-                labelled,
-                history,
+            history = CriticalHistory(config.history_capacity, replay=config.replay)
+            settings = StudentSettings(
                 steps=config.student_steps,
                 batch=config.student_batch,
                 query_choice=config.query_choice,
                 questions_per_call=config.questions_per_call,
-                criticality=config.criticality,
             )
+            return DistilledStudent(space, labelled, history, settings)
         case "none":
             return NoQueries()
         case "zo-image" | "zo-code":
             return PerImageDifferences(space, code, **tuned)
         case "spsa":
-            return SharedSPSA(space, code, batch=config.batch, momentum=0.0, **tuned)
+            return SharedSPSA(space, code, SPSASettings(config.batch, momentum=0.0, **tuned))
         case "spsa-gc":
-            return SharedSPSA(space, code, batch=config.batch, **tuned)
+            return SharedSPSA(space, code, SPSASettings(config.batch, **tuned))
         case "rgf":
-            return SharedRGF(space, code, batch=config.batch, **tuned)
+            return SharedRGF(space, code, RGFSettings(config.batch, **tuned))
 
 
 class _Run:
@@ -452,13 +450,18 @@ class _Run:
             )
 
         if not self.assessor.has_learned:
-            pretrain_network(
-                self.assessor,
+            self.assessor.train()
+            tick = ticker("assessor")
+            fit(
+                OneCycle(
+                    self.assessor.parameters(),
+                    steps=max(steps, SHORTEST_CYCLE),
+                    learning_rate=4e-3,
+                    clip=1.0,
+                ),
                 assess,
-                steps,
-                learning_rate=4e-3,
-                generator=self._generator("assessor"),
-                progress=ticker("assessor"),
+                itertools.repeat(self._generator("assessor"), steps),
+                on_step=lambda _, __: tick(),
             )
         self.estimator.pretrain(
             steps, learning_rate=4e-3, generator=self._generator("student"), progress=ticker("student")

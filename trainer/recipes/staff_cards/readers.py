@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from trainer.algorithms.critical_history import CriticalHistory
 from trainer.algorithms.interface import LabelledImages
-from trainer.algorithms.surrogate import DistilledStudent
+from trainer.algorithms.surrogate import DistilledStudent, StudentSettings
 from trainer.data.dataset import answer_space, references
 from trainer.sandbox.vision.adapters import AttributeReader, VocabularyNetwork
 from trainer.sandbox.vision.card_model import CARDS
@@ -68,11 +68,12 @@ def _student(vision: LocalVisionModel, config: TrainerConfig, dataset: Dataset) 
             dataset.pixels(examples, config.protector.working_resolution), references(examples, space)
         ),
         CriticalHistory(config.history_capacity, replay=config.replay),
-        steps=config.student_steps,
-        batch=config.student_batch,
-        learning_rate=_STUDENT_RATE,
-        query_choice=config.query_choice,
-        criticality=config.criticality,
+        StudentSettings(
+            steps=config.student_steps,
+            batch=config.student_batch,
+            learning_rate=_STUDENT_RATE,
+            query_choice=config.query_choice,
+        ),
         network=VocabularyNetwork(space, vision),
     )
 
