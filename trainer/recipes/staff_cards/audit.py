@@ -29,7 +29,7 @@ from trainer.recipes.staff_cards.readers import (
 from trainer.reporting.html import save_html
 from trainer.reporting.report import picture_rows, save_json
 from trainer.sandbox.chat_model import SandboxChatModel
-from trainer.sandbox.drawing.cards import PRIVATE_QUESTIONS, TASKS
+from trainer.sandbox.drawing.cards import CARD_TASKS, PORTRAIT_QUESTIONS
 from trainer.sandbox.vision.adapters import AttributeReader
 from trainer.sandbox.vision.card_model import CARDS
 from trainer.sandbox.vision.local_model import LocalVisionModel
@@ -77,9 +77,9 @@ def audit_default(faces: Path, out: Path) -> None:
         train_images=9000,
         original_images=9000,
         attacks=("text",) if find_spec("rapidocr") else (),
-        queries_per_point=len(dataset.split("test")) * len(TASKS),  # every question about every card
+        queries_per_point=len(dataset.split("test")) * len(CARD_TASKS),  # every question about every card
         text_pictures=120,
-        private_questions=dict(PRIVATE_QUESTIONS),
+        private_questions=dict(PORTRAIT_QUESTIONS),
         query_originals=True,  # nothing leaves this machine
     )
     report = evaluate(

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from trainer.sandbox.drawing.cards import CARD_VIEW, TASKS, TEXTS, draw_card
+from trainer.sandbox.drawing.cards import CARD_TASKS, CARD_VIEW, TEXTS, draw_card
 from trainer.sandbox.drawing.portraits import read_portraits
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trainer.sandbox.drawing.portraits import Portrait
 
 OTHER, FIELD, PRIVATE = range(3)
-LINES: Final = (*TEXTS, *(task for task in TASKS if task != "stripe"))
+LINES: Final = (*TEXTS, *(task for task in CARD_TASKS if task != "stripe"))
 """The private ones and then the fields, without their captions."""
 _logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def draw_regions(card: Card) -> Tensor:
     pen = ImageDraw.Draw(regions)
     for name in ("portrait", *TEXTS, *(f"{text} caption" for text in TEXTS)):
         pen.polygon(card.outline(name), fill=PRIVATE)
-    for name in (*TASKS, *(f"{task} caption" for task in TASKS if task != "stripe")):
+    for name in (*CARD_TASKS, *(f"{task} caption" for task in CARD_TASKS if task != "stripe")):
         pen.polygon(card.outline(name), fill=FIELD, outline=FIELD, width=3)
     return torch.from_numpy(np.array(regions))
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from trainer.sandbox.drawing.cards import CARD_VIEW, TASKS, TEXTS, draw_card
+from trainer.sandbox.drawing.cards import CARD_TASKS, CARD_VIEW, TEXTS, draw_card
 from trainer.sandbox.drawing.portraits import read_portraits
 from trainer.sandbox.drawing.scenes import draw_scene
 from trainer.sandbox.vision.card_model import CARDS
@@ -156,7 +156,7 @@ def _cards(
     believed = vision.log_probabilities(torch.stack([to_tensor(image, CARDS.size) for image in shown]))
     right = [
         CARDS.choices[name][index] == card.labels[name]
-        for name in TASKS
+        for name in CARD_TASKS
         for index, card in zip(believed[name].argmax(1).tolist(), cards, strict=True)
     ]
     given_away = [

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_vpp.engines import Engine
+    from trainer.data.dataset import Split
     from trainer.evaluation.results import Reading, Report
-    from trainer.sandbox.drawing.drawn_data import Split
     from trainer.sandbox.drawing.portraits import Portrait
 
 PEOPLE: Final[Mapping[Split, int]] = {"train": 600, "val": 100, "test": 490}

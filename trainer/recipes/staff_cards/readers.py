@@ -14,7 +14,8 @@ from trainer.sandbox.vision.adapters import AttributeReader, VocabularyNetwork
 from trainer.sandbox.vision.card_model import CARDS
 from trainer.sandbox.vision.course import card_course
 from trainer.sandbox.vision.local_model import LocalVisionModel
-from trainer.sandbox.vision.train import save, train
+from trainer.sandbox.vision.train import train
+from trainer.sandbox.vision.weights import in_words, save_weights
 from trainer.training.assessor import Assessor
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _taught(course: Course, folder: Path, seed: int, *, device: str, workers: in
     if not (folder / "model.json").exists():
         checkpoint = folder / "checkpoint.pt"
         network = train(course, seed=seed, device=device, workers=workers, checkpoint=checkpoint)
-        reached = save(network, folder, course, seed=seed)
+        reached = save_weights(network, folder, course, seed=seed)
         checkpoint.unlink()
-        _logger.info("reads %s", ", ".join(f"{name} {value:.3f}" for name, value in reached.items()))
+        _logger.info("reads %s", in_words(reached))
     return LocalVisionModel.load(folder, subject=course.subject)

@@ -12,7 +12,7 @@ from tests.portraits import save_portraits
 from trainer.recipes.staff_cards.drawn_cards import FIELD, LINES, OTHER, PRIVATE, draw_cards
 from trainer.recipes.staff_cards.hard_examples import find_hard_examples, lesson_error, train_on_hard_examples
 from trainer.recipes.staff_cards.pretraining import ONE_GREY, paint_one_grey
-from trainer.sandbox.drawing.cards import TASKS, TEXTS
+from trainer.sandbox.drawing.cards import CARD_TASKS, TEXTS
 
 _SMALL = ProtectorConfig(width=8, blocks=(1, 1, 1))
 _OPEN, _CLOSED = 1.0, -0.2
@@ -55,7 +55,7 @@ def test_a_mistake_is_a_private_line_that_is_shown_or_a_field_that_is_not(faces,
     assert torch.equal(found.drawn.images, drawn.images)
     private = any(name in TEXTS for name in shown)
     assert len(found.showing) == (12 if private else 0)
-    complete = set(shown) >= set(TASKS) - {"stripe"}
+    complete = set(shown) >= set(CARD_TASKS) - {"stripe"}
     assert len(found.hiding) == (0 if complete else 12)
 
 

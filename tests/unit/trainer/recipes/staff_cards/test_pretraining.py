@@ -20,7 +20,7 @@ from trainer.recipes.staff_cards.pretraining import (
     start_protector,
     wanted_images,
 )
-from trainer.sandbox.drawing.cards import TASKS, TEXTS, draw_card
+from trainer.sandbox.drawing.cards import CARD_TASKS, TEXTS, draw_card
 
 _SMALL = ProtectorConfig(width=8, blocks=(1, 1, 1))
 
@@ -37,7 +37,7 @@ def test_a_region_is_where_the_card_says_that_something_stands():
         card = draw_card(np.random.default_rng((3, number)), face, labels)
         regions = draw_regions(card)
         assert regions.shape == (224, 320)
-        for name, kind in (*((task, FIELD) for task in TASKS), *((text, PRIVATE) for text in TEXTS)):
+        for name, kind in (*((task, FIELD) for task in CARD_TASKS), *((text, PRIVATE) for text in TEXTS)):
             x, y = np.mean(card.outline(name), axis=0).round().astype(int)
             assert regions[y, x] == kind, name
         pixels = torch.from_numpy(np.array(card.image)).int()
