@@ -12,7 +12,7 @@ from langchain_vpp import ImageProtector
 from langchain_vpp.artifact import read_manifest
 from tests.portraits import save_portraits
 from trainer.recipes.staff_cards.__main__ import main
-from trainer.recipes.staff_cards.plan import StaffCardsPlan, settings
+from trainer.recipes.staff_cards.plan import StaffCardsPlan, read_config
 from trainer.sandbox.drawing.portraits import PORTRAIT_ATTRIBUTES
 from trainer.sandbox.vision import weights
 
@@ -65,7 +65,7 @@ def test_bad_portraits_end_the_command_in_one_line(tmp_path, caplog):
 
 
 def test_the_settings_are_those_of_a_run_that_can_be_shipped():
-    config = settings()
+    config = read_config()
     assert config.protector.working_resolution == 384
     assert "CC BY 4.0" in config.attribution
     assert config.licence

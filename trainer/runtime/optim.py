@@ -177,7 +177,8 @@ def average_weights(network: nn.Module, decay: float) -> swa_utils.AveragedModel
 
     def average(averaged: Any, current: Any, count: Tensor | int) -> None:
         reached = float(count) / (float(count) + 9)
-        swa_utils.get_ema_multi_avg_fn(min(decay, reached))(averaged, current, count)
+        update = swa_utils.get_ema_multi_avg_fn(min(decay, reached))  # type: ignore[no-untyped-call]
+        update(averaged, current, count)
 
     mean = swa_utils.AveragedModel(network, multi_avg_fn=average)
     mean.update_parameters(network)

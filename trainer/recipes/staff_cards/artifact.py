@@ -1,9 +1,8 @@
-"""The default artifact, from portraits."""
+"""Steps from portraits to the finished artifact of the staff cards."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -24,25 +23,21 @@ from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Oracle
 from trainer.recipes.staff_cards.hard_examples import find_hard_examples, train_on_hard_examples
-from trainer.recipes.staff_cards.model_card import describe
+from trainer.recipes.staff_cards.model_card import describe, write_card
 from trainer.recipes.staff_cards.portrait_attacks import closing_level
-from trainer.recipes.staff_cards.pretraining import paint_one_grey, start_protector
-from trainer.recipes.staff_cards.progress import _teller
+from trainer.recipes.staff_cards.pretraining import paint_one_grey, pretrain_protector
+from trainer.recipes.staff_cards.progress import log_training
 from trainer.recipes.staff_cards.readers import (
-    _ASSESSOR_RATE,
-    _assessor,
-    _student,
-    _taught,
-    _vision,
+    new_assessor,
+    new_student,
+    train_chat_model,
+    train_starting_network,
 )
 from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
-from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.cards import make_cards
 from trainer.sandbox.vision.adapters import AttributeReader
-from trainer.sandbox.vision.card_model import CARDS
-from trainer.sandbox.vision.course import card_course
-from trainer.training.assessor import Assessor, as_assessed
+from trainer.training.assessor import as_assessed
 from trainer.training.trainer import Trainer
 from trainer.training.validation import Validation, encode
 
@@ -51,34 +46,20 @@ if TYPE_CHECKING:
 
     from langchain_vpp.network.protector import Protector
     from trainer.data.dataset import Dataset
-    from trainer.recipes.staff_cards.plan import StaffCardsPlan
-    from trainer.sandbox.vision.local_model import LocalVisionModel
+    from trainer.recipes.staff_cards.plan import StaffCardsJob
+    from trainer.sandbox.chat_model import SandboxChatModel
+    from trainer.training.assessor import Assessor
     from trainer.training.config import TrainerConfig
 
 _FRONT_LEVELS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
-_FRONT_PAIRS: Final = 480
+_FRONT_QUERIES: Final = 480
+"""Queries at each level of the front."""
 _FRONT_BY: Final = "the chat model's own network as it stands, and the chat model, on the validation split"
 _logger = logging.getLogger(__name__)
 
 
-def train_default(
-    faces: Path,
-    out: Path,
-    plan: StaffCardsPlan,
-    config: TrainerConfig,
-    *,
-    device: str = "cpu",
-    workers: int = 1,
-) -> Path:
-    """Make the default artifact, or go on with it.
-
-    Args:
-        faces: See :mod:`trainer.sandbox.drawing.portraits`.
-        out: Folder for everything.
-        plan: Sizes; those of an unfinished run must be given again.
-        config: Settings of the protector's training.
-        device: Where the local vision model is trained.
-        workers: Processes that draw cards for it.
+def make_artifact(job: StaffCardsJob) -> Path:
+    """Make the artifact, or resume an unfinished run.
 
     Returns:
         The artifact's folder.
@@ -88,79 +69,94 @@ def train_default(
         TrainingError: See :meth:`trainer.training.trainer.Trainer.fit`.
         ArtifactError: If weights can't be read or written.
     """
-    data, run, artifact = out / "data", out / "run", out / "artifact"
-    if (artifact / "README.md").exists():  # written last
-        return artifact
-    if not (data / "data.jsonl").exists():
+    if (job.artifact / "README.md").exists():  # written last
+        return job.artifact
+    dataset = draw_data(job)
+    model = train_chat_model(job)
+    train_starting_network(job)
+    train_protector(job, dataset, model)
+    protector = correct_mistakes(job, dataset)
+    front = measure_front(protector, dataset, model, job.out / "front.sqlite")
+    manifest = load_protector(job.run)[1]
+    save_artifact(
+        job.artifact, protector, manifest.model_copy(update={"front": front, "front_measured_by": _FRONT_BY})
+    )
+    exported = export(job.artifact, dataset)
+    served = "int8" if exported.quantised else "float32"
+    _logger.info("graphs: %s is served, int8 within %.1f dB of torch", served, exported.psnr)
+    close_balanced(job)
+    write_card(job.artifact, describe(read_manifest(job.artifact)[0]))
+    return job.artifact
+
+
+def draw_data(job: StaffCardsJob) -> Dataset:
+    """Draw the data set, unless it is there, and load it."""
+    plan = job.plan
+    if not (job.data / "data.jsonl").exists():
         _logger.info("drawing %d cards", plan.train + plan.val + plan.test)
         make_cards(
-            data,
-            faces,
+            job.data,
+            job.faces,
             train=plan.train,
             val=plan.val,
             test=plan.test,
-            seed=config.seed,
+            seed=job.config.seed,
             largest=plan.largest,
         )
-    vision = _vision(faces, out / "model", plan, config.seed, device=device, workers=workers)
-    model = SandboxChatModel(model_name=CARDS.name, vision=vision)
-    dataset = load_dataset(data)
-    course = replace(
-        card_course(faces), steps=plan.student_steps, batch=plan.model_batch, different=plan.student_cards
-    )
-    # Another seed: other weights and other drawings than the chat model's. Each gets a copy that goes on learning.
-    taught = [
-        _taught(course, out / "student", config.seed + 1, device=device, workers=workers) for _ in range(2)
-    ]
-    attributes = dataset.private_attributes
-    protector = start_protector(
-        faces,
-        config.protector,
-        cards=plan.start_cards,
-        steps=plan.start_steps,
-        seed=config.seed,
-        checkpoint=out / "start" / "checkpoint.pt",
-        workers=workers,
+    return load_dataset(job.data)
+
+
+def train_protector(job: StaffCardsJob, dataset: Dataset, model: SandboxChatModel) -> None:
+    """Pretrain a protector on drawings, then train it through the chat model as a black box, in ``job.run``."""
+    protector = pretrain_protector(
+        job.faces,
+        job.config.protector,
+        cards=job.plan.start_cards,
+        steps=job.plan.start_steps,
+        seed=job.config.seed,
+        checkpoint=job.out / "start" / "checkpoint.pt",
+        workers=job.workers,
     )
     Trainer(
         model,
         dataset,
-        config,
-        estimator=_student(taught[0], config, dataset),
-        assessor=Assessor(attributes, AttributeReader(attributes, taught[1]), learning_rate=_ASSESSOR_RATE),
+        job.config,
+        estimator=new_student(job.student, job.config, dataset),
+        assessor=new_assessor(job.student, dataset.private_attributes),
         protector=protector,
-    ).fit(run, resume=True, on_progress=_teller())
-    trained, manifest, _ = load_protector(run)
+    ).fit(job.run, resume=True, on_progress=log_training())
+
+
+def correct_mistakes(job: StaffCardsJob, dataset: Dataset) -> Protector:
+    """Train the protector of ``job.run`` on its hard examples, and its assessor on the result.
+
+    The assessor is saved as ``job.assessor``.
+    """
+    trained = load_protector(job.run)[0]
     paint_one_grey(trained)
-    mistakes = find_hard_examples(trained, faces, cards=plan.lesson_cards, seed=config.seed, workers=workers)
-    taught_last = train_on_hard_examples(trained, mistakes, steps=plan.lesson_steps, seed=config.seed)
-    trained_state = torch.load(out / "run" / "checkpoint.pt", weights_only=True)["assessor"]
-    assessor = _assessor(attributes, out / "student", trained_state)
-    follow(assessor, taught_last, dataset, config, steps=plan.following_steps)
-    torch.save(assessor.state_dict(), out / "assessor.pt")
-    front = _measure_front(taught_last, dataset, model, vision, out / "front.sqlite")
-    save_artifact(
-        artifact, taught_last, manifest.model_copy(update={"front": front, "front_measured_by": _FRONT_BY})
+    seed = job.config.seed
+    mistakes = find_hard_examples(
+        trained, job.faces, cards=job.plan.lesson_cards, seed=seed, workers=job.workers
     )
-    exported = export(artifact, dataset)
-    served = "int8" if exported.quantised else "float32"
-    _logger.info("graphs: %s is served, int8 within %.1f dB of torch", served, exported.psnr)
-    _close_balanced(artifact, faces, config.seed)
-    _write_card(artifact, describe(read_manifest(artifact)[0]))
-    return artifact
+    corrected = train_on_hard_examples(trained, mistakes, steps=job.plan.lesson_steps, seed=seed)
+    assessor = new_assessor(job.student, dataset.private_attributes)
+    assessor.load_state_dict(torch.load(job.run / "checkpoint.pt", weights_only=True)["assessor"])
+    follow(assessor, corrected, dataset, job.config, steps=job.plan.following_steps)
+    torch.save(assessor.state_dict(), job.assessor)
+    return corrected
 
 
 def follow(
     assessor: Assessor, protector: Protector, dataset: Dataset, config: TrainerConfig, *, steps: int
 ) -> None:
-    """Let an assessor learn from what a protector shows now, with the batches that training gives it.
+    """Train an assessor on the pictures that a protector shows now, with the batches that training gives it.
 
     Args:
-        assessor: Goes on from where it stands.
-        protector: Is left as it is.
-        dataset: Of its training split.
-        config: Settings of the training.
-        steps: How many batches.
+        assessor: Continues from where it stands.
+        protector: Is not changed.
+        dataset: The data set; its train split is used.
+        config: Settings of the protector's training.
+        steps: Number of batches.
     """
     examples = dataset.split("train")
     images = dataset.pixels(examples, protector.config.working_resolution)
@@ -183,15 +179,24 @@ def follow(
                 _logger.info("assessor: %d of %d, loss %.3f", step + 1, steps, float(loss))
 
 
-def _measure_front(
-    protector: Protector, dataset: Dataset, model: SandboxChatModel, vision: LocalVisionModel, ledger: Path
+def measure_front(
+    protector: Protector, dataset: Dataset, model: SandboxChatModel, ledger: Path
 ) -> tuple[FrontPoint, ...]:
-    """Measure the front again, on the validation split as training does: the last lesson has changed it."""
+    """Measure a protector's front on the validation split, with the chat model's own network as the assessor.
+
+    Args:
+        protector: The protector.
+        dataset: The data set.
+        model: The chat model, which is queried.
+        ledger: File of the paid queries.
+    """
     validation = Validation.of(dataset, protector.config.working_resolution)
-    reader = FixedClassifier(AttributeReader(dataset.private_attributes, vision), "the chat model's network")
-    pairs, points = validation.pairs(_FRONT_PAIRS, seed=0), []
+    reader = FixedClassifier(
+        AttributeReader(dataset.private_attributes, model.vision), "the chat model's network"
+    )
+    pairs, points = validation.pairs(_FRONT_QUERIES, seed=0), []
     with Ledger(ledger, model=f"{model_identity(model)}|labels") as book:
-        oracle = Oracle(model, book, Budget(_FRONT_PAIRS * len(_FRONT_LEVELS)))
+        oracle = Oracle(model, book, Budget(_FRONT_QUERIES * len(_FRONT_LEVELS)))
         for level in _FRONT_LEVELS:
             queries = validation.queries(protector, level, pairs)
             scores = validation.score(pairs, oracle.ask(queries, purpose="validate"))
@@ -205,17 +210,13 @@ def _measure_front(
     return tuple(points)
 
 
-def _close_balanced(artifact: Path, faces: Path, seed: int) -> None:
-    """Let ``balanced`` be no weaker than the level from which on portraits show nothing.
+def close_balanced(job: StaffCardsJob) -> None:
+    """Raise the preset ``balanced`` to the level from which portraits show nothing.
 
-    Training chooses presets by what is left of the tasks, and its assessor looks for attributes. People were found
-    again at a level that hid all of these.
+    Training chooses presets by the utility that is left, and its assessor reads attributes; people can be found again
+    at a level that hides all attributes.
     """
-    _, engine, manifest, _ = load_artifact(artifact)
-    level = max(manifest.presets["balanced"], closing_level(engine, faces, seed=seed))
-    save_presets(artifact, manifest.presets | {"balanced": level})
+    _, engine, manifest, _ = load_artifact(job.artifact)
+    level = max(manifest.presets["balanced"], closing_level(engine, job.faces, seed=job.config.seed))
+    save_presets(job.artifact, manifest.presets | {"balanced": level})
     _logger.info("balanced: level %g", level)
-
-
-def _write_card(artifact: Path, text: str) -> None:
-    (artifact / "README.md").write_text(text, encoding="utf-8")

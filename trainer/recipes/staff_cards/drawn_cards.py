@@ -1,4 +1,4 @@
-"""Drawn cards, and what is where on them."""
+"""Drawn cards with a map of their parts: fields to keep, private parts to hide, lines of text."""
 
 from __future__ import annotations
 
@@ -23,31 +23,29 @@ if TYPE_CHECKING:
 
 OTHER, FIELD, PRIVATE = range(3)
 LINES: Final = (*TEXTS, *(task for task in CARD_TASKS if task != "stripe"))
-"""The private ones and then the fields, without their captions."""
+"""Lines of text without their captions: the private ones, then the fields."""
 _logger = logging.getLogger(__name__)
 
 
 class _Drawing(NamedTuple):
     file: bytes
     regions: Tensor
-    """See :func:`draw_regions`."""
     lines: Tensor
-    """See :func:`draw_lines`."""
 
 
-class Drawn(NamedTuple):
-    """Cards, and what is where on them."""
+class DrawnCards(NamedTuple):
+    """Pictures of cards with the kind and the line of each pixel."""
 
     images: Tensor
     """``uint8``, shape ``[N, 3, H, W]``."""
     regions: Tensor
-    """``uint8``, shape ``[N, H, W]``; see :func:`draw_regions`."""
+    """Kind of each pixel, ``uint8``, shape ``[N, H, W]``; see :func:`draw_regions`."""
     lines: Tensor
-    """Likewise; see :func:`draw_lines`."""
+    """Line of each pixel, ``uint8``, shape ``[N, H, W]``; see :func:`draw_lines`."""
 
 
 class _Drawings(Dataset[_Drawing]):
-    """Cards with portraits for training, and what is where on them."""
+    """Cards with portraits for training, drawn on demand."""
 
     def __init__(self, portraits: tuple[Portrait, ...], count: int, key: tuple[int, int]) -> None:
         self._portraits, self._count, self._key = portraits, count, key
@@ -65,7 +63,7 @@ class _Drawings(Dataset[_Drawing]):
 
 
 def draw_regions(card: Card) -> Tensor:
-    """What each pixel of a card belongs to, uint8 ``[H, W]``: fields or private parts, with captions, or neither."""
+    """Map each pixel of a card to its kind, ``FIELD`` or ``PRIVATE`` with captions, or ``OTHER``; uint8 ``[H, W]``."""
     regions = Image.new("L", card.image.size, OTHER)
     pen = ImageDraw.Draw(regions)
     for name in ("portrait", *TEXTS, *(f"{text} caption" for text in TEXTS)):
@@ -76,7 +74,7 @@ def draw_regions(card: Card) -> Tensor:
 
 
 def draw_lines(card: Card) -> Tensor:
-    """Which line of text each pixel of a card belongs to, uint8 ``[H, W]``: its place in :data:`LINES` and 1, or 0."""
+    """Map each pixel of a card to its line of text: 1 + its position in :data:`LINES`, or 0; uint8 ``[H, W]``."""
     lines = Image.new("L", card.image.size)
     pen = ImageDraw.Draw(lines)
     for number, name in enumerate(LINES, start=1):
@@ -84,14 +82,14 @@ def draw_lines(card: Card) -> Tensor:
     return torch.from_numpy(np.array(lines))
 
 
-def draw_cards(faces: Path, count: int, key: tuple[int, int], workers: int) -> Drawn:
+def draw_cards(faces: Path, count: int, key: tuple[int, int], workers: int) -> DrawnCards:
     """Draw cards with portraits for training.
 
     Args:
-        faces: See :func:`start_protector`.
-        count: How many.
-        key: Seed and stream: other drawings for each.
-        workers: Processes that draw.
+        faces: Portraits; see :mod:`trainer.sandbox.drawing.portraits`. Only those for training are used.
+        count: Number of cards.
+        key: Seed and stream; each key gives other drawings.
+        workers: Processes that draw; 0 draws in this process.
 
     Raises:
         DataError: If the portraits can't be used.
@@ -106,4 +104,4 @@ def draw_cards(faces: Path, count: int, key: tuple[int, int], workers: int) -> D
         pixels = np.asarray(Image.open(io.BytesIO(drawing.file)))
         images[index] = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
         regions[index], lines[index] = drawing.regions, drawing.lines
-    return Drawn(images, regions, lines)
+    return DrawnCards(images, regions, lines)

@@ -1,4 +1,4 @@
-"""Networks that have learned to read cards."""
+"""Networks that read cards: the chat model's, and the one that student and assessor start from."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from trainer.algorithms.critical_history import CriticalHistory
 from trainer.algorithms.interface import LabelledImages
 from trainer.algorithms.surrogate import DistilledStudent, StudentSettings
 from trainer.data.dataset import answer_space, references
+from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.vision.adapters import AttributeReader, VocabularyNetwork
 from trainer.sandbox.vision.card_model import CARDS
 from trainer.sandbox.vision.course import card_course
@@ -22,46 +23,55 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from torch import Tensor
-
     from trainer.data.dataset import Dataset
-    from trainer.recipes.staff_cards.plan import StaffCardsPlan
+    from trainer.recipes.staff_cards.plan import StaffCardsJob
     from trainer.sandbox.vision.course import Course
     from trainer.training.config import TrainerConfig
 
 _STUDENT_RATE: Final = 3e-4
-"""For a network that can read already, and whose batch norms are folded."""
+"""Learning rate of a student that can read already and whose batch norms are folded."""
 _ASSESSOR_RATE: Final = 1e-4
-"""Likewise; at that of the student it forgets faces, of which it sees few, and says the same of everybody."""
+"""Learning rate of the assessor. At the student's rate it forgets faces, which are rare, and predicts the same class
+for everyone."""
 _logger = logging.getLogger(__name__)
 
 
-def _assessor(
-    attributes: Mapping[str, tuple[str, ...]], network: Path, state: Mapping[str, Tensor]
-) -> Assessor:
-    """Training's assessor in a state of its own; the folder gives the kind of network."""
-    twin = LocalVisionModel.load(network, subject=CARDS)
-    assessor = Assessor(attributes, AttributeReader(attributes, twin), learning_rate=_ASSESSOR_RATE)
-    assessor.load_state_dict(state)
-    return assessor
+def train_chat_model(job: StaffCardsJob) -> SandboxChatModel:
+    """Train the chat model's network, unless its weights are there, and return the chat model."""
+    if not CARDS.weights.is_dir():
+        course = replace(card_course(job.faces), steps=job.plan.model_steps, batch=job.plan.model_batch)
+        _train_reader(course, job.model, job.config.seed, job)
+    return load_chat_model(job.model)
 
 
-def _weights(out: Path) -> Path:
-    """Of the chat model: those that come with the package, if they do."""
-    return CARDS.weights if CARDS.weights.is_dir() else out / "model"
+def load_chat_model(weights: Path) -> SandboxChatModel:
+    """Load the chat model for cards."""
+    vision = LocalVisionModel.load(weights, subject=CARDS)
+    return SandboxChatModel(model_name=CARDS.name, vision=vision)
 
 
-def _vision(
-    faces: Path, folder: Path, plan: StaffCardsPlan, seed: int, *, device: str, workers: int
-) -> LocalVisionModel:
-    if CARDS.weights.is_dir():
-        return LocalVisionModel.load(subject=CARDS)
-    course = replace(card_course(faces), steps=plan.model_steps, batch=plan.model_batch)
-    return _taught(course, folder, seed, device=device, workers=workers)
+def train_starting_network(job: StaffCardsJob) -> None:
+    """Train the network that student and assessor start from, unless its weights are there.
+
+    Its seed is not the chat model's, so that its weights and its drawings differ.
+    """
+    course = replace(
+        card_course(job.faces),
+        steps=job.plan.student_steps,
+        batch=job.plan.model_batch,
+        different=job.plan.student_cards,
+    )
+    _train_reader(course, job.student, job.config.seed + 1, job)
 
 
-def _student(vision: LocalVisionModel, config: TrainerConfig, dataset: Dataset) -> DistilledStudent:
-    """A student that can read cards before it sees the first answer."""
+def new_student(weights: Path, config: TrainerConfig, dataset: Dataset) -> DistilledStudent:
+    """Build a student that can read cards before it sees the first answer.
+
+    Args:
+        weights: Weights that it starts from.
+        config: Settings of the protector's training.
+        dataset: The data set.
+    """
     space, examples = answer_space(dataset), dataset.split("train")
     return DistilledStudent(
         space,
@@ -75,16 +85,27 @@ def _student(vision: LocalVisionModel, config: TrainerConfig, dataset: Dataset) 
             learning_rate=_STUDENT_RATE,
             query_choice=config.query_choice,
         ),
-        network=VocabularyNetwork(space, vision),
+        network=VocabularyNetwork(space, LocalVisionModel.load(weights, subject=CARDS)),
     )
 
 
-def _taught(course: Course, folder: Path, seed: int, *, device: str, workers: int) -> LocalVisionModel:
-    """Train a local vision model, or load what was trained before."""
-    if not (folder / "model.json").exists():
-        checkpoint = folder / "checkpoint.pt"
-        network = train(course, seed=seed, device=device, workers=workers, checkpoint=checkpoint)
-        reached = save_weights(network, folder, course, seed=seed)
-        checkpoint.unlink()
-        _logger.info("reads %s", in_words(reached))
-    return LocalVisionModel.load(folder, subject=course.subject)
+def new_assessor(weights: Path, attributes: Mapping[str, tuple[str, ...]]) -> Assessor:
+    """Build an assessor that can read portraits on cards.
+
+    Args:
+        weights: Weights that it starts from.
+        attributes: Private attributes and their classes.
+    """
+    reader = AttributeReader(attributes, LocalVisionModel.load(weights, subject=CARDS))
+    return Assessor(attributes, reader, learning_rate=_ASSESSOR_RATE)
+
+
+def _train_reader(course: Course, folder: Path, seed: int, job: StaffCardsJob) -> None:
+    """Train a network that reads cards, unless its weights are there."""
+    if (folder / "model.json").exists():
+        return
+    checkpoint = folder / "checkpoint.pt"
+    network = train(course, seed=seed, device=job.device, workers=job.workers, checkpoint=checkpoint)
+    reached = save_weights(network, folder, course, seed=seed)
+    checkpoint.unlink()
+    _logger.info("reads %s", in_words(reached))

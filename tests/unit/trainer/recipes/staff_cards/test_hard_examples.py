@@ -10,7 +10,7 @@ import torch
 from langchain_vpp.network.protector import Protector, ProtectorConfig
 from tests.portraits import save_portraits
 from trainer.recipes.staff_cards.drawn_cards import FIELD, LINES, OTHER, PRIVATE, draw_cards
-from trainer.recipes.staff_cards.hard_examples import find_hard_examples, lesson_error, train_on_hard_examples
+from trainer.recipes.staff_cards.hard_examples import find_hard_examples, mask_error, train_on_hard_examples
 from trainer.recipes.staff_cards.pretraining import ONE_GREY, paint_one_grey
 from trainer.sandbox.drawing.cards import CARD_TASKS, TEXTS
 
@@ -63,7 +63,7 @@ def _error(mask, before, kind, level):
     images = torch.zeros(1, 3, 16, 16)
     kinds = torch.full((1, 1, 16, 16), kind, dtype=torch.uint8)
     openness = [torch.full((1, 1, 16, 16), each) for each in (mask, before)]
-    return float(lesson_error(*openness, images, kinds, torch.tensor([level])))
+    return float(mask_error(*openness, images, kinds, torch.tensor([level])))
 
 
 def test_a_field_is_to_be_shown_whatever_was_before():
@@ -103,7 +103,7 @@ def test_it_learns_the_same_again_and_leaves_the_protector_as_it_was(faces):
     with torch.no_grad():
         first = protector.openness(images, level)
         errors = [
-            float(lesson_error(each.openness(images, level), first, images, kinds, level))
+            float(mask_error(each.openness(images, level), first, images, kinds, level))
             for each in (protector, learned[0])
         ]
     assert errors[1] < 0.9 * errors[0]

@@ -15,9 +15,9 @@ from trainer.recipes.staff_cards.drawn_cards import FIELD, OTHER, PRIVATE, draw_
 from trainer.recipes.staff_cards.pretraining import (
     ONE_GREY,
     paint_one_grey,
+    pretrain_protector,
     private_weight,
     regional_error,
-    start_protector,
     wanted_images,
 )
 from trainer.sandbox.drawing.cards import CARD_TASKS, TEXTS, draw_card
@@ -90,17 +90,17 @@ def test_what_is_not_kept_becomes_one_grey_and_what_is_kept_stays():
 
 
 def test_it_learns_and_goes_on_where_it_was_stopped(faces, tmp_path, monkeypatch):
-    whole = start_protector(
+    whole = pretrain_protector(
         faces, _SMALL, cards=8, steps=4, seed=0, checkpoint=tmp_path / "a" / "checkpoint.pt", workers=0
     )
     monkeypatch.setattr("trainer.recipes.staff_cards.pretraining._CHECKPOINT_EVERY", 2)
     path = tmp_path / "b" / "checkpoint.pt"
     monkeypatch.setattr("trainer.recipes.staff_cards.pretraining.sample_levels", _interrupted_after(2))
     with pytest.raises(KeyboardInterrupt):
-        start_protector(faces, _SMALL, cards=8, steps=4, seed=0, checkpoint=path, workers=0)
+        pretrain_protector(faces, _SMALL, cards=8, steps=4, seed=0, checkpoint=path, workers=0)
     assert torch.load(path, weights_only=True)["step"] == 2
     monkeypatch.setattr("trainer.recipes.staff_cards.pretraining.sample_levels", _interrupted_after(99))
-    resumed = start_protector(faces, _SMALL, cards=8, steps=4, seed=0, checkpoint=path, workers=0)
+    resumed = pretrain_protector(faces, _SMALL, cards=8, steps=4, seed=0, checkpoint=path, workers=0)
     for name, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
     assert not resumed.training
