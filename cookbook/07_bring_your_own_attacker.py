@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 7. Bring your own attacker
 #
-# An audit is only as strong as its attackers. If you know your adversary, put it in: anything with a name, a
-# description and three methods. Here it is a nearest neighbour search on small pictures, which learns in no time and
-# is hard to fool by what only looks like noise to a network. `VPP_SMOKE=1` shrinks the sizes only.
+# An audit is only as strong as its attackers. If you know your adversary, put it in: any object with a name, a
+# description and three methods. Here it is a search for the nearest neighbours among small pictures. It learns at once,
+# and patterns that fool a network hardly change it. `VPP_SMOKE=1` shrinks the sizes only.
 
 # %%
 import os
@@ -29,10 +29,10 @@ dataset = load_dataset(work / "data")
 
 
 # %% [markdown]
-# `prepare` sees originals, once; `attack` sees protected pictures and adapts. Both get train, val and test, and return
-# probabilities for val and test: val decides whom the report believes, so never learn from it or from test. An
-# evaluation copies a prepared attacker for each engine. Take all randomness from the generator, and the same seed gives
-# the same report.
+# `prepare` sees originals once, and `attack` sees protected pictures and adapts to them. Both get train, val and test,
+# and return probabilities for val and test. The report decides by val which attacker it believes, so never learn from
+# val or test. An evaluation copies a prepared attacker for each engine. Take all randomness from the generator: then
+# the same seed gives the same report.
 
 
 # %%

@@ -36,6 +36,16 @@ def test_a_dry_run_needs_no_key_and_names_the_list_price(vpp, data, config, tmp_
     assert "an unknown cost" in vpp.run("train", *arguments, "--model", "ollama:llava").err
 
 
+def test_a_file_with_settings_of_the_last_version_works_and_names_the_new_names(vpp, data, tmp_path):
+    settings = tmp_path / "old.json"
+    settings.write_text(json.dumps(TINY | {"averaging": 0.9, "plainness": 0.1, "quiet": 0.5}))
+    arguments = ("train", "--data", data, "--config", settings, "--out", tmp_path / "run", "--dry-run")
+    done = vpp.run(*arguments, "--model", "sandbox")
+    assert done.code == 0
+    assert "averaging is now ema_decay" in done.err
+    assert "quiet is now query_warmup; the old name goes with version 0.3" in done.err
+
+
 def test_a_dry_run_says_what_is_bad_about_the_data(vpp, data, config, tmp_path):
     images = shutil.copytree(data / "images", tmp_path / "data")
     lines = [json.loads(line) for line in (data / "data.jsonl").read_text().splitlines()]

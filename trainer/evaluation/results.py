@@ -134,6 +134,11 @@ class OperatingPoint(Record):
     """Readings from averages of many protected views of each picture."""
     words: tuple[WordsRead, ...] = ()
 
+    @property
+    def leading(self) -> tuple[Reading, ...]:
+        """Readings of the attributes by the reader whose mean is the leak: the strongest, or the only one."""
+        return tuple(each for each in self.attributes if each.reader == self.attributes[0].reader)
+
 
 class QueryCount(Record):
     """Numbers of queries of an evaluation."""

@@ -7,7 +7,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_vpp.engines import CLASSICAL_ENGINES, FaceBlur
-from langchain_vpp.engines.face_detector import is_installed
+from langchain_vpp.engines.faces import is_installed
 from trainer.attackers.classifier import Architecture  # noqa: TC001  pydantic reads it
 from trainer.attackers.prompted import Style  # noqa: TC001
 from trainer.evaluation.attack_suite import Attack  # noqa: TC001

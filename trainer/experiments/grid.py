@@ -136,7 +136,7 @@ PAPER: Final = Grid(
     ),
     settings=_STEPS,
 )
-"""The table of ``trainer/README.md``."""
+"""The table of ``docs/measurements/utility_gradient.md``."""
 
 GRIDS: Final[Mapping[str, Grid]] = {"quick": QUICK, "paper": PAPER}
 

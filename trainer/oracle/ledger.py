@@ -13,37 +13,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import threading
 import time
-import uuid
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from langchain_vpp.errors import BudgetExhaustedError, LedgerError
+from trainer.oracle.ledger_file import LedgerFile
 from trainer.oracle.query import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from trainer.oracle.query import Purpose, Query
-
-_SCHEMA: Final = 2
-_TABLES: Final = """
-    CREATE TABLE images (digest TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT;
-    CREATE TABLE queries (
-        key TEXT PRIMARY KEY, model TEXT NOT NULL, image TEXT NOT NULL, prompt TEXT NOT NULL,
-        purpose TEXT NOT NULL, text TEXT, logprobs TEXT, input_tokens INTEGER, output_tokens INTEGER,
-        cost REAL, sent_at REAL NOT NULL, answered_at REAL
-    ) STRICT;
-"""
-_FROM_SCHEMA_1: Final = """
-    ALTER TABLE queries ADD COLUMN owner TEXT;
-    CREATE TABLE doubtful (key TEXT PRIMARY KEY, requests INTEGER NOT NULL) STRICT;
-"""
 
 
 class Budget(NamedTuple):
@@ -103,50 +85,7 @@ class Ledger:
     ) -> None:
         self.path, self.model, self.price, self.store_images = path, model, price, store_images
         self._lock = threading.RLock()
-        self._owner = uuid.uuid4().hex
-        self._alive = FileLock(self._lock_file(self._owner), thread_local=False)
-        with self._explained("opened"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                path, check_same_thread=False, isolation_level=None, timeout=30
-            )
-        try:
-            self._refuse_what_is_not_ours()
-            self._prepare()
-        except BaseException:
-            self._connection.close()
-            raise
-
-    def _refuse_what_is_not_ours(self) -> None:
-        with self._explained("opened"):
-            tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            version = self._version()
-        if tables and version == 0:
-            raise LedgerError(
-                f"{self.path} is a database of something else; it was left alone. Use another file."
-            )
-        if version > _SCHEMA:
-            raise LedgerError(
-                f"{self.path} is a ledger of schema {version}; this version reads {_SCHEMA} and older. "
-                "Use another file, or the version that made it."
-            )
-
-    def _prepare(self) -> None:
-        """Create the tables or bring them up to date."""
-        # SQLite does not wait for another process that changes the journal's mode or is the last to close.
-        with self._explained("opened"), self._opening_lock():
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            steps = {0: _TABLES + _FROM_SCHEMA_1, 1: _FROM_SCHEMA_1}.get(self._version(), "")
-            if steps:
-                with self._transaction():
-                    for statement in filter(str.strip, steps.split(";")):
-                        self._connection.execute(statement)
-                    self._connection.execute(f"PRAGMA user_version = {_SCHEMA}")
-
-    def _version(self) -> int:
-        version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        return version
+        self._file = LedgerFile(path)
 
     def __enter__(self) -> Self:
         return self
@@ -156,11 +95,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file. Everything recorded is on disk already."""
-        with self._explained("closed"), self._opening_lock():
-            self._connection.close()
-        if self._alive.is_locked:
-            self._alive.release()
-            self._lock_file(self._owner).unlink(missing_ok=True)
+        self._file.close()
 
     def key(self, query: Query) -> str:
         """Digest of a query: model, picture and prompt."""
@@ -175,26 +110,23 @@ class Ledger:
             LedgerError: If the file can't be written.
         """
         by_key = {self.key(query): query for query in queries}
-        with self._lock, self._transaction():
+        with self._lock, self._file.transaction():
             answered, owners = self._look_up(by_key)
             new = {key: query for key, query in by_key.items() if key not in answered and key not in owners}
             if new:
                 self._check(len(new), len(new), budget)
-                if (
-                    not self._alive.is_locked
-                ):  # a ledger that only reads leaves no file behind when it is killed
-                    self._alive.acquire(timeout=0)
+                self._file.own()
             now = time.time()
             for key, query in new.items():
                 digest = query.image_digest
                 if self.store_images:
-                    self._connection.execute(
+                    self._file.connection.execute(
                         "INSERT OR IGNORE INTO images VALUES (?, ?)", (digest, query.image)
                     )
-                self._connection.execute(
+                self._file.connection.execute(
                     "INSERT INTO queries (key, model, image, prompt, purpose, sent_at, owner)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (key, self.model, digest, query.prompt, purpose, now, self._owner),
+                    (key, self.model, digest, query.prompt, purpose, now, self._file.owner),
                 )
             # Within the transaction, so that nothing is answered between the two looks.
             lost, elsewhere = self._tell_apart(owners)
@@ -208,7 +140,7 @@ class Ledger:
             LedgerError: If the file can't be read.
         """
         by_key = {self.key(query): query for query in queries}
-        with self._lock, self._explained("read"):
+        with self._lock, self._file.explained("read"):
             answered, owners = self._look_up(by_key)
             missing = len(by_key) - len(answered)
             if missing:
@@ -221,7 +153,7 @@ class Ledger:
             LedgerError: If the file can't be read.
         """
         keys = {self.key(query) for query in queries}
-        with self._lock, self._explained("read"):
+        with self._lock, self._file.explained("read"):
             answered, owners = self._look_up(keys)
         return len(keys) - len(answered) - len(owners)
 
@@ -252,8 +184,8 @@ class Ledger:
             )
             for query, answer in answered
         ]
-        with self._lock, self._transaction():
-            self._connection.executemany(
+        with self._lock, self._file.transaction():
+            self._file.connection.executemany(
                 "UPDATE queries SET text = ?, logprobs = ?, input_tokens = ?, output_tokens = ?, cost = ?,"
                 " answered_at = ? WHERE key = ?",
                 rows,
@@ -261,10 +193,10 @@ class Ledger:
 
     def release(self, queries: Sequence[Query]) -> None:
         """Forget that queries were sent, because the provider refused them or never got them."""
-        with self._lock, self._transaction():
-            self._connection.executemany(
+        with self._lock, self._file.transaction():
+            self._file.connection.executemany(
                 "DELETE FROM queries WHERE key = ? AND text IS NULL AND owner = ?",
-                [(self.key(query), self._owner) for query in queries],
+                [(self.key(query), self._file.owner) for query in queries],
             )
 
     def doubt(self, queries: Sequence[Query]) -> None:
@@ -272,16 +204,16 @@ class Ledger:
 
         Against a limit on cost such a request counts as much as an answered one, also when the query is asked again.
         """
-        with self._lock, self._transaction():
-            self._connection.executemany(
+        with self._lock, self._file.transaction():
+            self._file.connection.executemany(
                 "INSERT INTO doubtful VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET requests = requests + 1",
                 [(self.key(query),) for query in queries],
             )
 
     def doubtful(self) -> int:
         """Count the times that a query was sent and got no answer in time; see :meth:`doubt`."""
-        with self._lock, self._explained("read"):
-            count: int = self._connection.execute("SELECT total(requests) FROM doubtful").fetchone()[0]
+        with self._lock, self._file.explained("read"):
+            count: int = self._file.connection.execute("SELECT total(requests) FROM doubtful").fetchone()[0]
         return int(count)
 
     def known(self, queries: Sequence[Query]) -> list[Answer | None]:
@@ -291,7 +223,7 @@ class Ledger:
             LedgerError: If the file can't be read.
         """
         keys = [self.key(query) for query in queries]
-        with self._lock, self._explained("read"):
+        with self._lock, self._file.explained("read"):
             answered, _ = self._look_up(set(keys))
         return [answered.get(key) for key in keys]
 
@@ -301,8 +233,8 @@ class Ledger:
         Raises:
             LedgerError: If the ledger does not hold it, or holds no pictures.
         """
-        with self._lock, self._explained("read"):
-            row = self._connection.execute(
+        with self._lock, self._file.explained("read"):
+            row = self._file.connection.execute(
                 "SELECT data, text, logprobs, input_tokens, output_tokens FROM queries"
                 " LEFT JOIN images ON digest = image WHERE key = ? AND text IS NOT NULL",
                 (key,),
@@ -315,14 +247,16 @@ class Ledger:
 
     def spent(self) -> tuple[int, float]:
         """Number of queries sent so far, answered or lost, and cost of the answered ones in US dollars."""
-        with self._lock, self._explained("read"):
-            count, cost = self._connection.execute("SELECT count(*), total(cost) FROM queries").fetchone()
+        with self._lock, self._file.explained("read"):
+            count, cost = self._file.connection.execute(
+                "SELECT count(*), total(cost) FROM queries"
+            ).fetchone()
         return count, cost
 
     def mean_cost(self) -> float | None:
         """Mean cost of an answered query in US dollars; ``None`` before the first."""
-        with self._lock, self._explained("read"):
-            mean: float | None = self._connection.execute("SELECT avg(cost) FROM queries").fetchone()[0]
+        with self._lock, self._file.explained("read"):
+            mean: float | None = self._file.connection.execute("SELECT avg(cost) FROM queries").fetchone()[0]
         return mean
 
     def _look_up(self, keys: Iterable[str]) -> tuple[dict[str, Answer], dict[str, str | None]]:
@@ -330,7 +264,7 @@ class Ledger:
         answered: dict[str, Answer] = {}
         owners: dict[str, str | None] = {}
         for key in keys:
-            row = self._connection.execute(
+            row = self._file.connection.execute(
                 "SELECT text, logprobs, input_tokens, output_tokens, owner FROM queries WHERE key = ?", (key,)
             ).fetchone()
             if row is not None and row[0] is None:
@@ -341,29 +275,9 @@ class Ledger:
 
     def _tell_apart(self, owners: Mapping[str, str | None]) -> tuple[set[str], set[str]]:
         """Divide keys into those whose owner is gone and those whose owner is at work."""
-        alive = {owner for owner in set(owners.values()) if owner is not None and self._is_alive(owner)}
+        alive = {owner for owner in set(owners.values()) if owner is not None and self._file.is_alive(owner)}
         elsewhere = {key for key, owner in owners.items() if owner in alive}
         return owners.keys() - elsewhere, elsewhere
-
-    def _opening_lock(self) -> FileLock:
-        """Lock that a process holds while it opens or closes the file."""
-        return FileLock(self.path.with_name(f"{self.path.name}.lock"), timeout=30)
-
-    def _lock_file(self, owner: str) -> Path:
-        return self.path.with_name(f"{self.path.name}.{owner}.lock")
-
-    def _is_alive(self, owner: str) -> bool:
-        """Whether the process of another ledger is alive."""
-        file = self._lock_file(owner)
-        if owner == self._owner or not file.exists():
-            return False
-        with self._explained("read"):
-            try:
-                with FileLock(file, timeout=0):
-                    file.unlink(missing_ok=True)
-            except Timeout:
-                return True
-        return False
 
     def _check(self, sending: int, new: int, budget: Budget) -> None:
         count, cost = self.spent()
@@ -375,7 +289,9 @@ class Ledger:
         if budget.max_cost is None:
             return
         # Every query that was sent and not answered may be charged.
-        waiting = self._connection.execute("SELECT count(*) FROM queries WHERE text IS NULL").fetchone()[0]
+        waiting = self._file.connection.execute("SELECT count(*) FROM queries WHERE text IS NULL").fetchone()[
+            0
+        ]
         doubtful = self.doubtful()
         if cost + (waiting + new + doubtful) * (self.mean_cost() or 0.0) > budget.max_cost:
             also = f", and {doubtful} requests without an answer that may be charged" if doubtful else ""
@@ -383,28 +299,6 @@ class Ledger:
                 f"{sending} more queries would exceed the budget of ${budget.max_cost:g} (${cost:.4f} spent{also}); "
                 "none of them was sent. Everything is saved: resume with a larger --max-cost."
             )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._explained("written"):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:  # on a full disk SQLite may have rolled back by itself
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise LedgerError(
-                f"the ledger {self.path} could not be {what}: {error}. Nothing was sent that it does not hold; "
-                "free the disk or choose a folder that can be written, then resume."
-            ) from None
 
 
 def _as_answer(row: tuple[str, str | None, int, int]) -> Answer:

@@ -25,8 +25,10 @@ from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.evaluation.results import OURS
 from trainer.oracle.message import as_message
 from trainer.oracle.query import Query
+from trainer.reporting.chart import save_front
+from trainer.reporting.files import save_json
 from trainer.reporting.html import save_html
-from trainer.reporting.report import contact_sheet, picture_rows, plot_front, save_json
+from trainer.reporting.pictures import contact_sheet, picture_rows
 from trainer.sandbox.drawing.scenes import PRIVATE_ATTRIBUTES, PRIVATE_QUESTIONS, TASKS, make_data
 from trainer.sandbox.process import SandboxServer
 from trainer.training.config import TrainerConfig
@@ -154,7 +156,7 @@ class Files(NamedTuple):
             out / "artifact",
             out / "requests.jsonl",
             out / "report.json",
-            out / "front.png",
+            out / "front.svg",
             out / "contact_sheet.png",
             out / "report.html",
         )
@@ -214,7 +216,7 @@ def run_demo(
             on_progress=tell,
         )
         save_json(report, files.report)
-        plot_front(report, files.front)
+        save_front(report, files.front, presets=presets)
         pictures = picture_rows(
             dataset, load_engine(files.artifact), plan.levels, _SHOWN_BASELINES, originals=True
         )

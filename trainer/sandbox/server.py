@@ -5,6 +5,7 @@
 ``python -m trainer.sandbox.server``.
 """
 
+# ruff: noqa: E402  a missing package is named before its import fails
 from __future__ import annotations
 
 import argparse
@@ -22,6 +23,10 @@ import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+from langchain_vpp.extras import require
+
+require("starlette", "uvicorn", extra="demo")
 
 import torch
 import uvicorn

@@ -1,4 +1,4 @@
-"""Metrics of a run as they come: lines of JSON, and TensorBoard on request."""
+"""Metrics of a run, written as they come: lines of JSON, and events for TensorBoard on request."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _EVENTS = "tensorboard"
 class MetricsLog:
     """Appends to ``metrics.jsonl`` in a run's folder, and to event files for TensorBoard beside it.
 
-    A resumed run repeats the steps after its last checkpoint; the later row of a step is the valid one, and
-    TensorBoard is told to forget the earlier.
+    A resumed run repeats the steps after its last checkpoint. The later row of a step is the valid one, and TensorBoard
+    is told to forget the earlier one.
 
     Args:
-        folder: The run's; created if missing.
-        step: Where the run stands.
+        folder: Folder of the run; created if missing.
+        step: Steps of the run that are finished.
         tensorboard: Whether to write event files.
 
     Raises:
@@ -54,7 +54,7 @@ class MetricsLog:
             self._events.close()
 
     def write(self, step: int, row: Mapping[str, float]) -> None:
-        """Record what was measured at a step."""
+        """Record the metrics of a step."""
         self._lines.write(json.dumps({"step": step, **row}) + "\n")
         self._lines.flush()
         if self._events is not None:

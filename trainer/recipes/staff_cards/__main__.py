@@ -51,7 +51,7 @@ from trainer.data.answers import answer_space, references
 from trainer.data.dataset import load_dataset
 from trainer.data.wire import encode
 from trainer.evaluation import EvaluationSettings, evaluate
-from trainer.export.export import export, recheck
+from trainer.export import export, recheck
 from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Oracle
@@ -60,8 +60,9 @@ from trainer.recipes.staff_cards.model_card import describe
 from trainer.recipes.staff_cards.out_of_distribution import out_of_distribution
 from trainer.recipes.staff_cards.portrait_attacks import attack_portraits, closing_level
 from trainer.recipes.staff_cards.pretraining import paint_one_grey, start_protector
+from trainer.reporting.files import save_json
 from trainer.reporting.html import save_html
-from trainer.reporting.report import picture_rows, save_json
+from trainer.reporting.pictures import picture_rows
 from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
 from trainer.sandbox.chat_model import SandboxChatModel

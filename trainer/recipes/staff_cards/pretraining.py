@@ -1,7 +1,7 @@
 """Where the default protector starts from: a network that knows already which parts of a card are fields.
 
 Which of a card's lines may be kept is said by small captions. A protector that starts next to the identity must learn
-to read them from nothing but the gradient of answers, and fades everything alike instead (``trainer/README.md``).
+to read them from nothing but the gradient of answers, and fades everything alike instead (``docs/measurements/``).
 Whoever draws cards knows where everything stands. So the network first learns from drawings, without a query and
 without a private label, to keep the four fields with their captions, and to turn everything else to grey, the sooner
 the higher the level. Training through the chat model goes on from there, and decides what of it is needed.

@@ -8,17 +8,18 @@ import io
 import random
 import sys
 import traceback
-from collections import Counter
+from collections import Counter, OrderedDict, deque
 from typing import Any
 
 import pytest
+from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, ToolMessage
 from langchain_core.prompt_values import ChatPromptValue, ImagePromptValue, StringPromptValue
 from PIL import Image
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.messages import walk as blocks
-from langchain_vpp.messages.walk import NOTE, ContentPolicy, PixelSource, coerce_messages, plan_messages
+from langchain_vpp.messages.plan import NOTE, ContentPolicy, PixelSource
+from langchain_vpp.messages.walk import coerce_messages, plan_messages
 from tests.carriers import CARRIERS, HARMLESS, Carrier, b64, data_url, human, link, openai, png_block, tool
 from tests.unit.canary import find_canary
 
@@ -165,6 +166,27 @@ def test_pixels_in_private_attributes_or_caches_are_refused(policy: ContentPolic
             plan_messages([cached], policy)
 
 
+def test_a_picture_in_the_name_of_a_field_is_refused() -> None:
+    with pytest.raises(ProtectionError, match="name of a field"):
+        plan_messages([HumanMessage("Hi.", **{b64(PICTURE): 1})], DROP)
+
+
+def test_a_key_that_spells_a_picture_in_a_nest_is_dropped_with_it() -> None:
+    nest = {"type": "tool_result", "tool_use_id": "t", "content": "Done.", b64(PICTURE): 1}
+    (message,) = protect([HumanMessage([nest])], DROP)
+    assert message.content == [{"type": "text", "text": NOTE}]
+
+
+def test_containers_of_other_classes_stay_what_they_are_beside_a_picture() -> None:
+    artifact = OrderedDict(scores=deque([1, 2], maxlen=3), documents=(Document("x"),))
+    message = ToolMessage([png_block(PICTURE)], tool_call_id="c", artifact=artifact)
+    (rebuilt,) = protect([message])
+    assert isinstance(rebuilt, ToolMessage)
+    assert rebuilt.content == [FRESH]
+    assert type(rebuilt.artifact) is OrderedDict
+    assert rebuilt.artifact == artifact
+
+
 def test_a_picture_of_a_tool_stays_in_its_tool_message() -> None:
     *_, message = protect(tool([{"type": "text", "text": "Done."}, png_block(PICTURE)], artifact={"n": 1}))
     assert isinstance(message, ToolMessage)
@@ -281,7 +303,7 @@ class Mystery:
         raise RuntimeError(b64(PICTURE))
 
 
-@pytest.mark.parametrize("thing", [Mystery(), Mystery, object(), lambda: None, 1j, range(9), iter([1])])
+@pytest.mark.parametrize("thing", [Mystery(), Mystery, object(), lambda: None, iter([1])])
 @pytest.mark.parametrize("where", ["artifact", "args", "block", "extra", "item"])
 def test_objects_that_we_do_not_know_are_refused(thing: Any, where: str) -> None:
     message: BaseMessage = HumanMessage("Hi.")
@@ -440,24 +462,3 @@ def test_large_pictures_come_out_whole() -> None:
     jpeg = JPEG + random.Random(4).randbytes(300_000)
     plan = plan_messages(human(png_block(PICTURE)), STRICT)
     assert base64.b64decode(plan.rebuild([[jpeg]])[0].content[1]["base64"], validate=True) == jpeg
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [
-        "", "QUJD", "QUI=", "QUI", "QQ==", "QQ", "QUJ=", "QR==", "QUJD\n", "QU JD", "Q-_D", "QUJD=", "QUI=QUI=",
-        "QUJDQQ==QUJD", "====", "QUJD====", "Q", "QUJé", "QU=D", "QUJD!", "QUJD" * 50_000, "QUJD" * 50_000 + "Q",
-    ],
-    ids=lambda payload: payload[:14],
-)  # fmt: skip
-def test_base64_means_the_same_with_and_without_the_fast_codec(
-    payload: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("pybase64")
-    fast = blocks._strict_base64(payload)
-    monkeypatch.setattr(blocks, "fast_module", lambda _: None)
-    assert blocks._strict_base64(payload) == fast
-    if fast is not None:
-        encoded = blocks._encode_pieces(fast)
-        monkeypatch.undo()
-        assert blocks._encode_pieces(fast) == encoded

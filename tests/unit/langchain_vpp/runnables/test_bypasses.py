@@ -50,21 +50,17 @@ from pydantic import BaseModel, PrivateAttr
 
 from langchain_vpp import ImageProtector, ProtectionError, protect, protect_tool
 from langchain_vpp.engines import Pixelate
-from langchain_vpp.messages.walk import ContentPolicy, plan_messages
+from langchain_vpp.messages.plan import ContentPolicy
+from langchain_vpp.messages.walk import plan_messages
 from langchain_vpp.testing import assert_no_leak
 from langchain_vpp.tracing import RedactingCallbackHandler, media_anonymizer
 from tests.integration.recording import noise_png
-from tests.unit.langchain_vpp.runnables.test_protected_models import Echo, Streaming
+from tests.unit.langchain_vpp.runnables.models import Echo, Streaming
 
 PICTURE = noise_png(61)
 ENCODED = base64.b64encode(PICTURE).decode()
 BLOCK = {"type": "image", "base64": ENCODED, "mime_type": "image/png"}
 URL_BLOCK = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{ENCODED}"}}
-
-
-@pytest.fixture
-def protector() -> ImageProtector:
-    return ImageProtector(Pixelate(), level=0.7, on_upstream_trace="raise")
 
 
 @pytest.fixture

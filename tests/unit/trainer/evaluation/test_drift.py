@@ -12,7 +12,7 @@ from tests.chat_models import LookingModel
 from tests.e2e.conftest import TINY
 from trainer import Trainer, TrainerConfig, load_dataset
 from trainer.evaluation.drift import DriftCheck, DriftPoint
-from trainer.reporting.terminal import drift_table
+from trainer.reporting.tables import drift_table
 from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.scenes import make_data
 from trainer.statistics import ConfidenceInterval
@@ -61,7 +61,7 @@ def test_another_model_has_drifted(artifact, dataset, tmp_path):
     assert report.drifted
     assert len(report.warnings) == 5
     assert len(parrot.calls) == report.paid
-    assert list(drift_table(report).columns[-1].cells) == ["drifted"] * 5
+    assert [row.cells[-1].text for row in drift_table(report).rows] == ["drifted"] * 5
 
 
 @pytest.mark.trains
