@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 
 USAGE_ERROR: Final = typer.BadParameter.__mro__[1]
 """Of the click that typer brings along."""
+FILES: Final = re.compile(r"`((?:langchain_vpp|trainer|tests|docs|cookbook)/[\w./-]*)`")
 EXTRAS: Final = re.compile(r"langchain-vpp\[([^\]]+)\]")
 
 
 def _broken_links(page: Path) -> list[str]:
     return [link.target for link in links(page) if not (page.parent / link.target).exists()]
+
+
+def _missing_files(text: str) -> list[str]:
+    return [path for path in FILES.findall(text) if not (ROOT / path).exists()]
 
 
 def _unknown_extras(text: str) -> set[str]:
@@ -70,6 +75,16 @@ def test_a_broken_link_is_found(tmp_path):
         "[here](page.md), [there](missing.md#part), ![picture](gone.png), [web](https://example.com)"
     )
     assert _broken_links(page) == ["missing.md", "gone.png"]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_files_in_documents_exist(page):
+    if page.name != "CHANGELOG.md":  # it tells of files that have gone
+        assert _missing_files(page.read_text(encoding="utf-8")) == []
+
+
+def test_a_file_that_does_not_exist_is_found():
+    assert _missing_files("`trainer/`, `trainer/utils/` and `langchain_vpp/errors.py`") == ["trainer/utils/"]
 
 
 def test_commands_in_documents_exist_with_their_options(command):
