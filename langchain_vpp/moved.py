@@ -1,68 +1,47 @@
-"""Module paths of version 0.1 that have moved: they still import, with a warning that names the new path."""
+"""Module paths of version 0.1 and where their names are today; the old ones go with version 0.3."""
 
-from __future__ import annotations
+from typing import Final
 
-import sys
-import warnings
-from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from typing import TYPE_CHECKING, Any
+HOMES: Final = {
+    "langchain_vpp.blocks": (
+        "langchain_vpp.messages.walk",
+        "langchain_vpp.messages.plan",
+        "langchain_vpp.messages.dialects",
+    ),
+    "langchain_vpp.chat_model": ("langchain_vpp.runnables.chat_model",),
+    "langchain_vpp.documents": ("langchain_vpp.images.pdf",),
+    "langchain_vpp.embedded": ("langchain_vpp.messages.spelled",),
+    "langchain_vpp.faces": ("langchain_vpp.engines.faces",),
+    "langchain_vpp.fast": ("langchain_vpp.images.fast",),
+    "langchain_vpp.folders": ("langchain_vpp.batch",),
+    "langchain_vpp.ingress": (
+        "langchain_vpp.runnables.runnable",
+        "langchain_vpp.runnables.values",
+        "langchain_vpp.runnables.calls",
+        "langchain_vpp.runnables.classes",
+    ),
+    "langchain_vpp.pixels": (
+        "langchain_vpp.images.codec",
+        "langchain_vpp.images.fast",
+        "langchain_vpp.images.srgb",
+    ),
+    "langchain_vpp.protection": (
+        "langchain_vpp.image_protector",
+        "langchain_vpp.guard.gate",
+        "langchain_vpp.guard.receipt",
+        "langchain_vpp.guard.level",
+        "langchain_vpp.guard.pictures",
+    ),
+    "langchain_vpp.protector": ("langchain_vpp.network.protector",),
+    "langchain_vpp.protector_config": ("langchain_vpp.network.config",),
+    "langchain_vpp.provider_sizes": ("langchain_vpp.providers",),
+    "langchain_vpp.upload_cost": ("langchain_vpp.cli.upload_cost",),
+}
+"""Old module path -> the module paths that hold its names."""
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from types import ModuleType
-
-
-class MovedModules(MetaPathFinder, Loader):
-    """Import hook for old module paths.
-
-    It stands last among the import hooks, so it is asked only for modules that do not exist. An old path then gives a
-    module that looks every name up in the new ones.
-
-    Args:
-        homes: Old module path -> the module paths that hold its names today.
-    """
-
-    def __init__(self, homes: Mapping[str, Sequence[str]]) -> None:
-        self._homes = homes
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """See :meth:`importlib.abc.MetaPathFinder.find_spec`."""
-        del path, target
-        return ModuleSpec(fullname, self) if fullname in self._homes else None
-
-    def create_module(self, spec: ModuleSpec) -> None:
-        """Leave the creation of the module to the import system."""
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Warn, and let the module answer for its new homes."""
-        old = module.__name__
-        homes = self._homes[old]
-        warnings.warn(
-            f"{old} is now {' and '.join(homes)}; the old path goes with version 0.3",
-            FutureWarning,
-            stacklevel=2,
-        )
-
-        def look_up(name: str) -> Any:
-            for home in homes:
-                if hasattr(found := import_module(home), name):
-                    return getattr(found, name)
-            raise AttributeError(
-                f"{old} is now {' and '.join(homes)}, and {name!r} is not there under this name. "
-                "The changelog of version 0.2 lists what was renamed."
-            )
-
-        module.__getattr__ = look_up  # type: ignore[method-assign]
-
-
-def redirect(homes: Mapping[str, Sequence[str]]) -> None:
-    """Let old module paths of a package import.
-
-    Args:
-        homes: Old module path -> the module paths that hold its names today.
-    """
-    sys.meta_path.append(MovedModules(homes))
+RENAMED: Final = {
+    "langchain_vpp.pixels.Reduced": "ScaledImage",
+    "langchain_vpp.pixels.bare": "strip_metadata",
+    "langchain_vpp.pixels.decode_reduced": "decode_scaled",
+}
+"""Old path of a name -> its name today."""

@@ -1,7 +1,7 @@
 """Traces without media: an anonymizer for LangSmith clients, and a wrapper for any callback handler.
 
-Both remove every picture, protected ones too. They are for runs that are opened outside a protected model,
-where an original would be recorded, and for traces that should stay small.
+Both remove every picture, protected ones too. They serve runs that are opened outside of a protected model, where an
+original would be recorded, and traces that should stay small.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 REMOVED_MEDIA: Final = "[media removed]"
-"""What stands in the place of media."""
+"""Text in the place of media."""
 
 # Base64 of any length under one of these keys is a payload, whatever its format.
 _PAYLOAD_KEYS: Final = INLINE_PAYLOAD_KEYS | {"image_data"}
 _PAYLOAD: Final = re.compile(r"[A-Za-z0-9+/_=\s-]{40,}")
 _IGNORED: Final = tuple(name for name in dir(BaseCallbackHandler) if name.startswith("ignore_"))
-# A retry state holds the arguments of the call, and nothing that an observer could do without them.
+# A retry state is the arguments of the call and the outcome: without them, nothing is left to observe.
 _EVENTS: Final = tuple(
     name for name in dir(BaseCallbackHandler) if name.startswith("on_") and name != "on_retry"
 )
 
 
 def media_anonymizer() -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Build an anonymizer that removes media from what a LangSmith client sends.
+    """Build an anonymizer that removes media from everything that a LangSmith client sends.
 
-    Use it as ``langsmith.Client(anonymizer=media_anonymizer())``. ``hide_inputs`` alone is not enough:
-    outputs and errors hold pictures too.
+    Use it as ``langsmith.Client(anonymizer=media_anonymizer())``. ``hide_inputs`` alone is not enough: outputs and
+    errors hold pictures too.
 
     A client does not pass a model's own settings (the arguments of its constructor and of a call) through its
     anonymizer. A protected model refuses pictures in the arguments of a call.
@@ -43,6 +43,11 @@ def media_anonymizer() -> Callable[[dict[str, Any]], dict[str, Any]]:
     Returns:
         A function that copies a run's inputs or outputs with a short note in the place of each picture, video
         or PDF.
+
+    Example:
+        >>> anonymize = media_anonymizer()
+        >>> anonymize({"question": "What?", "thumbnail": bytes(1000)})
+        {'question': 'What?', 'thumbnail': '[media removed]'}
     """
 
     def anonymize(data: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +60,7 @@ def media_anonymizer() -> Callable[[dict[str, Any]], dict[str, Any]]:
 class RedactingCallbackHandler(BaseCallbackHandler):
     """Forwards every event to another handler, with a short note in the place of each picture, video or PDF.
 
-    The protection's upstream guard knows it, and doesn't warn because of it. Events of retries are not
+    The protection knows this handler, and doesn't warn of enclosing runs because of it. Events of retries are not
     forwarded.
 
     Args:
@@ -65,7 +70,7 @@ class RedactingCallbackHandler(BaseCallbackHandler):
     redacts_media: Final = True
 
     def __new__(cls, handler: BaseCallbackHandler) -> RedactingCallbackHandler:  # noqa: PYI034  see below
-        """Choose the async form for an async handler: core looks at whether the events are coroutines."""
+        """Choose the async form for an async handler, because core checks whether the events are coroutines."""
         is_async = isinstance(handler, AsyncCallbackHandler)
         return super().__new__(_AsyncRedactingCallbackHandler if is_async else cls)
 
@@ -101,9 +106,11 @@ for _name in _IGNORED:
 
 
 class _Redaction(TreeWalk):
-    """Copies a value without media. What can't be looked into is replaced by a note too."""
+    """Copies a value with notes in the place of media, and of objects that can't be looked into."""
 
     copies = True
+    # A trace can do without long tokens.
+    knows_tokens = False
 
     def value(self, value: Any, opaque: Any = None, depth: int = 0) -> Any:
         if isinstance(value, type):
@@ -118,7 +125,7 @@ class _Redaction(TreeWalk):
         kept: dict[Any, Any] = {}
         is_redacted = False
         for key, item in parts.items():
-            kept_key = key if self._is_clean(key, depth) else REMOVED_MEDIA
+            kept_key = key if self.is_clean(key, depth) else REMOVED_MEDIA
             kept[kept_key] = REMOVED_MEDIA if _is_payload(key, item) else item
             is_redacted = is_redacted or kept_key is not key or kept[kept_key] is not item
         walked = super().keyed(value, kept, shape, opaque, depth)
@@ -126,12 +133,6 @@ class _Redaction(TreeWalk):
 
     def refuse(self, finding: Finding, value: Any) -> Any:  # noqa: ARG002  as in the base class
         return f"[{finding.type_name}]" if finding.kind == "unknown" else REMOVED_MEDIA
-
-    def _text(self, text: str, opaque: Any) -> Any:  # noqa: ARG002  tokens of any kind go when they are long
-        return super()._text(text, None)
-
-    def _bytes(self, value: Any, opaque: Any) -> Any:  # noqa: ARG002  as above
-        return super()._bytes(value, None)
 
 
 def _redacted(arguments: Any) -> Any:

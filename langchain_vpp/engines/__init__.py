@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from langchain_vpp.lazy import lazy_names
 
 if TYPE_CHECKING:
     from langchain_vpp.engines.chain import Chain
@@ -26,29 +27,18 @@ __all__ = [
     "TorchEngine",
 ]
 
-_HOMES = {
-    "CLASSICAL_ENGINES": "classical",
-    "NAMED_ENGINES": "named",
-    "Blur": "classical",
-    "Chain": "chain",
-    "Downscale": "classical",
-    "Engine": "engine",
-    "FaceBlur": "faces",
-    "OnnxEngine": "learned",
-    "Pixelate": "classical",
-    "TorchEngine": "learned",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name on first use."""
-    if name not in _HOMES:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "CLASSICAL_ENGINES": "langchain_vpp.engines.classical",
+        "NAMED_ENGINES": "langchain_vpp.engines.named",
+        "Blur": "langchain_vpp.engines.classical",
+        "Chain": "langchain_vpp.engines.chain",
+        "Downscale": "langchain_vpp.engines.classical",
+        "Engine": "langchain_vpp.engines.engine",
+        "FaceBlur": "langchain_vpp.engines.faces",
+        "OnnxEngine": "langchain_vpp.engines.learned",
+        "Pixelate": "langchain_vpp.engines.classical",
+        "TorchEngine": "langchain_vpp.engines.learned",
+    },
+)

@@ -1,11 +1,23 @@
-"""The block formats of all providers, by their types and keys."""
+"""The table of block formats, of LangChain and of all providers: the file to edit when a new one appears.
+
+A content block is a dict. Its ``type`` or, without one, its keys decide its role:
+
+- a *picture* or a *file* carries a payload: bytes, base64, a URL or an id;
+- a *nest* or a *document* holds further blocks;
+- *data* are text and structures, in which nothing may spell a picture.
+
+A block of any other type is refused. To add a format, put its ``type`` into ``ROLES``, or the key by which it is known
+into ``TYPELESS_ROLES``; for a carrier, put the key of its payload into ``INLINE_PAYLOAD_KEYS`` or ``PAYLOAD_KEYS``; and
+add its shapes, with the expected outcome, to ``tests/carriers.py``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-# Nests: the key under which a block holds further blocks.
+Role = Literal["picture", "file", "nest", "document", "data"]
+
 NEST_KEYS: Final = {
     "non_standard": "value",
     "tool_result": "content",
@@ -13,12 +25,13 @@ NEST_KEYS: Final = {
     "function_call_output": "output",
     "custom_tool_call_output": "output",
 }
-Role = Literal["picture", "file", "nest", "document", "data"]
+"""For each type of nest, the key under which it holds further blocks."""
+
 ROLES: Final[dict[Any, Role]] = {
     **dict.fromkeys(
         ("image", "image_url", "input_image", "image_generation_call", "computer_screenshot"), "picture"
     ),
-    # A picture or a PDF among these is told by its bytes or its MIME type; the rest is refused.
+    # Pictures and PDFs among these are recognised by their bytes or their MIME type; the rest is refused.
     **dict.fromkeys(("file", "input_file", "media", "inline_data", "file_data", "text-plain"), "file"),
     **dict.fromkeys(NEST_KEYS, "nest"),
     "document": "document",
@@ -45,7 +58,8 @@ ROLES: Final[dict[Any, Role]] = {
         "data",
     ),
 }  # fmt: skip
-# Blocks without a `type`, by one of their keys: Bedrock Converse, Gemini, and what ImagePromptValue makes.
+"""Roles by the ``type`` of a block."""
+
 TYPELESS_ROLES: Final[dict[Any, Role]] = {
     **dict.fromkeys(("image", "image_url", "imageUrl", "url"), "picture"),
     **dict.fromkeys(
@@ -63,19 +77,25 @@ TYPELESS_ROLES: Final[dict[Any, Role]] = {
         "data",
     ),
 }  # fmt: skip
+"""Roles by the keys of a block without a ``type``: of Bedrock Converse, Gemini, and LangChain's ImagePromptValue."""
 
-# The keys under which a carrier holds its payload itself, in whatever dict inside the block they are.
 INLINE_PAYLOAD_KEYS: Final = frozenset({"base64", "data", "bytes", "result", "file_data", "fileData"})
-# All keys under which a carrier holds its payload, or says where it is.
+"""Keys under which a carrier holds its payload itself, in whichever dict inside the block they stand."""
+
 PAYLOAD_KEYS: Final = INLINE_PAYLOAD_KEYS | {
     "url", "uri", "image_url", "imageUrl", "file_url", "fileUrl", "file_uri", "fileUri", "gcs_uri", "gcsUri",
     "file_id", "fileId", "s3Location", "s3_location", "video_url", "audio_url", "path",
 }  # fmt: skip
-# Never read as the picture by any provider; not searched for payloads, and dropped with the block.
-ASIDE_KEYS: Final = frozenset({"extras", "metadata", "cache_control", "citations", "video_metadata"})
+"""All keys under which a carrier holds its payload, or says where it is."""
+
 HOSTED_KEYS: Final = frozenset(
     {"file_id", "fileId", "gcs_uri", "gcsUri", "s3Location", "s3_location", "path"}
 )
+"""Keys of payloads that are stored elsewhere, so that they can't be protected."""
+
+ASIDE_KEYS: Final = frozenset({"extras", "metadata", "cache_control", "citations", "video_metadata"})
+"""Keys that no provider reads as the picture. They are not searched for payloads, and dropped with the block."""
+
 _MIME_KEYS: Final = ("mime_type", "media_type", "mimeType", "mediaType", "format")
 
 _Opaque = dict[str, Any]
@@ -92,8 +112,6 @@ _BEDROCK_REASONING: Final[_Opaque] = {
     "reasoningText": {"signature": True},
     "reasoning_text": {"signature": True},
 }
-# Where providers put long opaque tokens, by the `type` of the dict that holds them: these may be long base64,
-# or bytes. The header of a file is refused even there.
 OPAQUE: Final[dict[str, _Opaque]] = {
     "text": _SIGNED,
     "thinking": _SIGNED,
@@ -110,24 +128,37 @@ OPAQUE: Final[dict[str, _Opaque]] = {
     "encrypted_code_execution_result": {"encrypted_stdout": True},
     "advisor_redacted_result": _SIGNED,
 }
+"""Where providers put long opaque tokens, by the ``type`` of the dict that holds them.
+
+``True`` marks a value that may be long base64, or bytes. The header of a file is refused even there.
+"""
+
 OPAQUE_TYPELESS: Final[_Opaque] = {
     "reasoningContent": _BEDROCK_REASONING,
     "thought_signature": True,
     "thoughtSignature": True,
 }
+"""Where blocks without a ``type`` hold opaque tokens; see :data:`OPAQUE`."""
+
 OPAQUE_FIELDS: Final[_Opaque] = {
     "additional_kwargs": {"__gemini_function_call_thought_signatures__": {"*": True}},
 }
-# Can't be replaced by a note, because other messages or the provider refer to them.
+"""Where fields of a message hold opaque tokens; see :data:`OPAQUE`. An asterisk stands for all other keys."""
+
 IDENTIFIERS: Final = frozenset({"id", "name", "type", "role", "tool_call_id", "status"})
-# Roles and types of message-likes: dicts and pairs that LangChain turns into messages.
+"""Fields of a message that a note can't replace, because other messages or the provider refer to them."""
+
 MESSAGE_ROLES: Final = frozenset(
     {"ai", "assistant", "developer", "function", "human", "remove", "system", "tool", "user"}
 )
+"""Roles and types of message-likes: dicts and pairs that LangChain turns into messages."""
 
 
 def role_of(block: dict[Any, Any]) -> Role | None:
-    """Look a block up by its type or, without one, by its keys: a carrier key decides, else all are data."""
+    """Return the role of a block, or ``None`` if its format is unknown.
+
+    Without a ``type``, one key of a carrier or a document decides. Data are blocks with known keys only.
+    """
     if "type" in block:
         kind = block["type"]
         return ROLES.get(kind) if isinstance(kind, str) else None

@@ -1,4 +1,8 @@
-"""The plan of a walk: messages, the pictures found in them, and how both are put together again."""
+"""The plan that a walk makes: messages, the pictures found in them, and how protected ones take their places.
+
+One shape of block comes out, ``{"type": "image", "base64": ..., "mime_type": "image/jpeg"}``: every provider package
+takes it.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +19,15 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
 NOTE: Final = "[removed: content that could not be protected]"
-"""What stands for a refused block, or text, under ``on_unsupported="drop"``."""
+"""Text in the place of refused content under ``on_unsupported="drop"``."""
 
 
 @dataclass(frozen=True)
 class ContentPolicy:
-    """What to do with content that is not simply a picture.
+    """Reactions to content that is not simply a picture.
 
     Attributes:
-        on_unsupported: Refuse the whole call, or replace the block (or text) by a note. It never passes.
+        on_unsupported: Refuse the whole call, or replace the content by a note. It never passes.
         on_remote_url: Refuse pictures by http(s) URL, or have them fetched and protected.
         on_document: Refuse PDFs, or have their pages drawn and protected.
     """
@@ -35,10 +39,10 @@ class ContentPolicy:
 
 @dataclass(frozen=True)
 class PixelSource:
-    """One carrier that was found: the original, which must not travel on.
+    """An original that was found, and must not travel on.
 
     Attributes:
-        kind: ``image`` and ``document`` come with ``data``, ``url`` and ``sealed`` with ``reference``.
+        kind: Sources of kind ``image`` and ``document`` have ``data``; ``url`` and ``sealed`` have a ``reference``.
         data: The encoded picture, or the PDF.
         reference: An http(s) URL or a ``vpp://`` handle.
     """
@@ -50,7 +54,7 @@ class PixelSource:
 
 @dataclass(frozen=True)
 class Slot:
-    """Stands in a planned content list where the protected pictures of one source will be."""
+    """The place in a planned content list where the protected pictures of one source will stand."""
 
     index: int
 

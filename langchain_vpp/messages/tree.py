@@ -24,7 +24,7 @@ import enum
 import functools
 import numbers
 import uuid
-from collections import ChainMap, Counter, OrderedDict, defaultdict, deque
+from collections import ChainMap, OrderedDict, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import PurePath
@@ -54,14 +54,14 @@ MAX_BYTES: Final = 256
 
 
 class Shape(NamedTuple):
-    """How the values of one container type are read and built.
+    """A pair of functions that take the values of one container type apart and build them.
 
     Attributes:
         read: Returns the parts of a value: a dict, whose keys are checked too, or a list.
         build: Builds a value like the first argument around other parts; ``None`` if that is impossible, so that
             the value is kept whole or not at all.
-        is_faithful: Whether ``read`` sees what serializers see. If not, even an unchanged value is built anew, so
-            that nothing but the parts that were walked travels on.
+        is_faithful: Whether ``read`` returns everything that serializers see. If not, even an unchanged value is
+            built anew, so that nothing but the parts that were walked travels on.
     """
 
     read: Callable[[Any], dict[Any, Any] | list[Any]]
@@ -108,7 +108,13 @@ class TreeWalk:
     """
 
     copies: ClassVar[bool] = False
-    """Whether containers are always built anew, so that nobody who holds the original can change the result."""
+    """True to build all containers anew, from parts that were copied before they were walked.
+
+    Nobody who holds the original can then change the result, neither later nor during the walk.
+    """
+
+    knows_tokens: ClassVar[bool] = True
+    """True to let long base64 without a file header pass where providers put opaque tokens."""
 
     def __init__(self, *, containers: int = 0) -> None:
         self.containers = containers
@@ -145,12 +151,14 @@ class TreeWalk:
         self.containers += 1
         if depth > MAX_DEPTH or self.containers > MAX_CONTAINERS:
             return self._found("deep", value)
+        if self.copies:
+            parts = {**parts}
         kind = parts.get("type")
         inside = OPAQUE.get(kind, opaque) if isinstance(kind, str) else opaque
         expected = inside if isinstance(inside, dict) else None
         changed: dict[Any, Any] = {}
         for key, item in parts.items():
-            if (type(key) is not str or len(key) >= SHORTEST_SPELLING) and not self._is_clean(key, depth):
+            if (type(key) is not str or len(key) >= SHORTEST_SPELLING) and not self.is_clean(key, depth):
                 return self._found("key", value)
             item_type = type(item)
             if item_type in _ATOMS or (item_type is str and len(item) < SHORTEST_SPELLING):
@@ -168,6 +176,8 @@ class TreeWalk:
         self.containers += 1
         if depth > MAX_DEPTH or self.containers > MAX_CONTAINERS:
             return self._found("deep", value)
+        if self.copies:
+            parts = [*parts]
         if numbers_spell_file(parts):
             return self._found("numbers", value)
         expected = opaque if isinstance(opaque, dict) else None
@@ -178,17 +188,19 @@ class TreeWalk:
         return self._rebuilt(value, walked, shape, is_changed=is_changed)
 
     def _text(self, text: str, opaque: Any) -> Any:
-        return self._found("text", text) if holds_pixels(text, opaque=opaque is True) else text
+        is_token = opaque is True and self.knows_tokens
+        return self._found("text", text) if holds_pixels(text, opaque=is_token) else text
 
     def _bytes(self, value: Any, opaque: Any) -> Any:
         try:
             data = memoryview(value).tobytes()
         except ValueError:  # of a view that was released
             return self._found("media", value)
+        is_token = opaque is True and self.knows_tokens
         if (
-            (opaque is True or len(data) <= MAX_BYTES)
+            (is_token or len(data) <= MAX_BYTES)
             and find_file_header(data) is None
-            and not holds_pixels(data.decode("latin-1"), opaque=opaque is True)
+            and not holds_pixels(data.decode("latin-1"), opaque=is_token)
         ):
             return value
         return self._found("bytes", value)
@@ -207,7 +219,11 @@ class TreeWalk:
             walked = value
         else:
             return self._found("media" if row == "media" or _is_buffer(value) else "unknown", value)
-        if walked is value and entry.has_attributes and not self._is_clean(vars(value), depth):
+        if (
+            walked is value
+            and entry.has_attributes
+            and not self.is_clean(getattr(value, "__dict__", {}), depth)
+        ):
             return self._found("whole", value)
         return walked
 
@@ -222,7 +238,7 @@ class TreeWalk:
             return self.listed(value, parts, shape, opaque, depth)
         return self._found("unknown", value)
 
-    def _is_clean(self, value: Any, depth: int) -> bool:
+    def is_clean(self, value: Any, depth: int) -> bool:
         """Say whether nothing in ``value`` would be refused."""
         if type(value) in _ATOMS or (type(value) is str and len(value) < SHORTEST_SPELLING):
             return True
@@ -298,7 +314,7 @@ class _Search(TreeWalk):
             return value
         raise _FoundError(finding)
 
-    def _is_clean(self, value: Any, depth: int) -> bool:
+    def is_clean(self, value: Any, depth: int) -> bool:
         self.value(value, None, depth + 1)
         return True
 
@@ -425,8 +441,6 @@ _READERS: Final[dict[type, tuple[str, ...]]] = {
     **dict.fromkeys((list, tuple, deque), ("__iter__", "__len__", "__getitem__")),
     **dict.fromkeys((set, frozenset), ("__iter__", "__len__")),
 }
-# Their own readers show what they hold.
-_FAITHFUL: Final = (OrderedDict, defaultdict, Counter)
 
 
 def plain(value: Any) -> Any:
@@ -465,7 +479,8 @@ def _has_attributes(cls: type) -> bool:
 
 def _reads_otherwise(cls: type, base: type) -> bool:
     """Say whether a subclass of a built-in container shows other content than it holds."""
-    faithful = (base, *(each for each in _FAITHFUL if issubclass(each, base)))
+    # Readers of an OrderedDict are its own, and show what it holds.
+    faithful = (dict, OrderedDict) if base is dict else (base,)
     return any(
         all(getattr(cls, name, None) is not getattr(each, name, None) for each in faithful)
         for name in _READERS.get(base, ())

@@ -1,16 +1,11 @@
-"""Finds every picture in a list of messages and rebuilds the messages around protected ones.
+"""The walk over messages: finds every picture, and refuses unknown content.
 
-The walk is an allow-list over the *raw* message: content in the dialect of any provider, tool calls,
-metadata, artifacts, names, extra fields. A block is a *picture* or a *file* (a carrier: found here, rebuilt
-fresh), a *nest* or a *document* (they hold further blocks), or *data* (text and structures, in which nothing
-may spell a picture). Whatever is none of these is refused, so an unknown dialect can't slip through.
+The walk is an allow-list over the *raw* message: content in the dialect of any provider, tool calls, metadata,
+artifacts, names, extra fields. Blocks of content are judged by their role (see
+:mod:`langchain_vpp.messages.dialects`), everything else by the registry of values (see
+:mod:`langchain_vpp.messages.tree`).
 
-To add a dialect, put its ``type``, or the key by which it is known, into ``ROLES`` or ``TYPELESS_ROLES``;
-for a carrier, put the key that holds its payload into ``PAYLOAD_KEYS``.
-
-Nothing acts on a half-walked message: :func:`plan_messages` collects, :meth:`MessagePlan.rebuild` acts. Out
-comes one shape only, ``{"type": "image", "base64": ..., "mime_type": "image/jpeg"}``, which every provider
-package takes.
+Nothing acts on a half-walked message: :func:`plan_messages` collects, :meth:`MessagePlan.rebuild` acts.
 """
 
 from __future__ import annotations
@@ -46,7 +41,7 @@ from langchain_vpp.messages.plan import (
     copied,
     note,
 )
-from langchain_vpp.messages.spelled import find_file_header, holds_pixels
+from langchain_vpp.messages.spelled import SHORTEST_SPELLING, find_file_header, holds_pixels
 from langchain_vpp.messages.tree import MAX_DEPTH, Finding, TreeWalk, plain
 
 _ATOMS: Final = frozenset({type(None), bool, int, float})
@@ -63,7 +58,7 @@ _MESSAGE_PACKAGES: Final = ("langchain_core.", "pydantic.", "typing", "builtins"
 def plan_messages(
     messages: Sequence[BaseMessage], policy: ContentPolicy, *, admitted: Container[int] = ()
 ) -> MessagePlan:
-    """Walk everything in every message and list the pictures to protect.
+    """Walk everything in every message, and list the pictures to protect.
 
     Args:
         messages: Messages of a request.
@@ -72,7 +67,7 @@ def plan_messages(
 
     Raises:
         ProtectionError: If anything is neither known to be free of pixels nor a picture that the policy
-            allows. The error names the message by its place and carries nothing of its content.
+            allows. The error names the place of the message, and quotes no content.
     """
     walk = _Walk(policy)
     planned = [
@@ -83,7 +78,10 @@ def plan_messages(
 
 
 def coerce_messages(value: Any) -> list[BaseMessage]:
-    """Turn any chat model input into messages: a string, a prompt value, a message or message-likes.
+    """Turn any input of a chat model into messages.
+
+    Args:
+        value: A string, a prompt value, a message, or a sequence of messages and message-likes.
 
     Raises:
         ProtectionError: If it is none of these. LangChain's own error would quote the input.
@@ -94,7 +92,7 @@ def coerce_messages(value: Any) -> list[BaseMessage]:
         return [value]
     if isinstance(value, list | tuple) and all(isinstance(message, BaseMessage) for message in value):
         return list(value)
-    # They load every class of message, which a list of messages can do without.
+    # These load every class of message, which a list of messages can do without.
     from langchain_core.messages import convert_to_messages  # noqa: PLC0415
     from langchain_core.prompt_values import PromptValue  # noqa: PLC0415
 
@@ -103,7 +101,7 @@ def coerce_messages(value: Any) -> list[BaseMessage]:
     ):
         try:
             return value.to_messages() if isinstance(value, PromptValue) else convert_to_messages(value)
-        except Exception:  # noqa: BLE001, S110 - whatever it is, it quotes the input; ours is raised below, outside
+        except Exception:  # noqa: BLE001, S110  it quotes the input; another is raised below, without it as context
             pass
     raise ProtectionError(
         "The input was not sent: it is not a string, a prompt value, a message or a list of messages."
@@ -111,7 +109,7 @@ def coerce_messages(value: Any) -> list[BaseMessage]:
 
 
 class _Walk(TreeWalk):
-    """One walk over many messages. Each method returns its argument itself where nothing has to change."""
+    """Walks messages one after the other. Methods return their argument itself where nothing has to change."""
 
     def __init__(self, policy: ContentPolicy) -> None:
         super().__init__()
@@ -124,29 +122,40 @@ class _Walk(TreeWalk):
         """Walk all fields of one message."""
         self._place = place
         self.containers = 0
+        first = len(self.sources)
+        fields = self._fields(message)
+        changes: dict[str, Any] = {}
+        for name, value in fields.items():
+            kind = type(value)
+            if kind in _ATOMS or (kind in _EMPTIABLE and not value):
+                continue
+            if name == "content":
+                walked = self._content(message, value)
+            elif kind is str and len(value) < SHORTEST_SPELLING:
+                continue
+            else:
+                walked = self._field(name, value)
+            if walked is not value:
+                changes[name] = walked
+        # A copy, because protecting pictures takes time in which others could change what was walked.
+        kept = copied({**fields, **changes}) if changes else None
+        return PlannedMessage(message, kept, range(first, len(self.sources)))
+
+    def _fields(self, message: BaseMessage) -> dict[str, Any]:
+        """Return everything that a message holds under a name, and refuse what can't be read that way."""
         if not isinstance(message, BaseMessage):
             self._refuse("there is no message")
         if _reads_otherwise(type(message)):
             self._refuse("a message is of a class that may show other content than it holds")
-        first = len(self.sources)
-        fields = {**message.__dict__}
-        if extra := message.__pydantic_extra__:
-            if any(holds_pixels(name) for name in extra):
-                self._refuse("the name of a field spells a picture")
-            fields.update(extra)
-        changes: dict[str, Any] = {}
-        for name, value in fields.items():
-            if type(value) in _ATOMS or (type(value) in _EMPTIABLE and not value):
-                continue
-            walked = self._content(message, value) if name == "content" else self._field(name, value)
-            if walked is not value:
-                changes[name] = walked
         private = message.__pydantic_private__
-        if private and not self._is_clean(private, 0):
+        if private and not self.is_clean(private, 0):
             self._refuse("a private attribute holds what could not be protected")
-        # A copy, because protecting pictures takes time in which others could change what was walked.
-        kept = copied({**fields, **changes}) if changes else None
-        return PlannedMessage(message, kept, range(first, len(self.sources)))
+        extra = message.__pydantic_extra__
+        if not extra:
+            return {**message.__dict__}
+        if any(holds_pixels(name) for name in extra):
+            self._refuse("the name of a field spells a picture")
+        return {**message.__dict__, **extra}
 
     def _field(self, name: str, value: Any) -> Any:
         if name in IDENTIFIERS and isinstance(value, str):
@@ -155,13 +164,13 @@ class _Walk(TreeWalk):
             return value
         return self.value(value, OPAQUE_FIELDS.get(name))
 
-    # Content: a list of blocks, in which a carrier is replaced by a slot.
+    # Content is text, or a list of blocks in which a slot takes the place of each carrier.
 
     def _content(self, message: BaseMessage, content: Any) -> Any:
         if isinstance(content, list):
             return self._items(content, 0)
         if isinstance(content, str):
-            # With this mark, ChatOpenAI sends the string of a tool message as the URL of a screenshot.
+            # ChatOpenAI sends the text of a tool message with this mark as the URL of a screenshot.
             if (
                 isinstance(message, ToolMessage)
                 and message.additional_kwargs.get("type") == "computer_call_output"
@@ -187,7 +196,7 @@ class _Walk(TreeWalk):
         return items if unchanged else walked
 
     def _block(self, block: dict[Any, Any], depth: int) -> list[Any]:
-        """Return what stands for ``block``: itself, one or more items, or slots."""
+        """Return the items in the place of ``block``: the block itself, other blocks, or slots."""
         if not self._dropping:
             return self._walk_block(block, depth)
         first = len(self.sources)
@@ -231,7 +240,7 @@ class _Walk(TreeWalk):
             return [block]
         if kind == "tool_result" or not isinstance(walked, list):
             return [{**walked_rest, key: walked}]
-        # Elsewhere no provider package would convert the pictures inside; they take the place of the block.
+        # No provider package converts pictures inside other nests, so they take the place of the nest.
         return walked
 
     def _document(self, block: dict[Any, Any], depth: int) -> list[Any]:
@@ -247,7 +256,7 @@ class _Walk(TreeWalk):
             if any(self._payloads(other, 0) for other in others):
                 self._refuse("a document holds more than its nested content")
             walked = self._items(nested, depth) if isinstance(nested, list) else nested
-            # Providers don't convert blocks inside a document, so with pictures its blocks take its place.
+            # No provider package converts blocks inside a document, so blocks with pictures take its place.
             return [self.value(block, None, depth)] if walked is nested else list(walked)
         is_text = source.get("type") == "text" or source.keys() == {"text"}
         if (
@@ -276,7 +285,7 @@ class _Walk(TreeWalk):
         return [Slot(len(self.sources) - 1)]
 
     def _payloads(self, block: Mapping[Any, Any], depth: int) -> list[tuple[str, Any]]:
-        """List the payloads of a carrier by the name of their key, in whatever dict of it they are."""
+        """List the payloads of a carrier, in whichever dict inside it they stand, with the names of their keys."""
         if depth > MAX_DEPTH:
             self._refuse("a picture or file is nested too deeply")
         payloads: list[tuple[str, Any]] = []
@@ -322,7 +331,7 @@ class _Walk(TreeWalk):
         return PixelSource("url", reference=url)
 
     def _decode(self, payload: str) -> bytes:
-        """Read base64 or a ``data:`` URL, strictly: junk that a lenient decoder skips is refused."""
+        """Decode base64 or a ``data:`` URL strictly: junk that a lenient decoder would skip is refused."""
         if payload[:5].lower() == "data:":
             header, comma, payload = payload.partition(",")
             if not comma:
@@ -336,7 +345,7 @@ class _Walk(TreeWalk):
             self._refuse("a picture or file is neither valid base64 nor a URL that can be read")
         return data
 
-    # Findings outside of content.
+    # Reactions.
 
     def refuse(self, finding: Finding, value: Any) -> Any:  # noqa: ARG002  as in the base class
         if finding.kind == "deep":
@@ -354,6 +363,6 @@ class _Walk(TreeWalk):
 
 @functools.lru_cache(maxsize=256)
 def _reads_otherwise(cls: type[BaseMessage]) -> bool:
-    """Say whether a message class not of LangChain's overrides how its content is read or serialized."""
+    """Say whether a class from outside of LangChain overrides how the content of a message is read or serialized."""
     foreign = (base for base in cls.__mro__ if not base.__module__.startswith(_MESSAGE_PACKAGES))
     return any(name in vars(base) for base in foreign for name in _MESSAGE_READERS)

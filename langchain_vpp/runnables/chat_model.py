@@ -1,16 +1,15 @@
-"""A chat model of the same concrete class whose every entry point protects first.
+"""Protected chat models: a model of the same concrete class whose every entry point protects first.
 
-:func:`protected_class` puts the mixins of this module in front of the concrete class. So ``isinstance``
-checks, profiles, structured output, usage, caching and rate limits stay the model's own, and
-``configurable_fields``, which rebuilds a model through its class, rebuilds a protected one: the protector is
-an attribute of the class.
+:func:`protected_class` puts the mixins of this module in front of the concrete class. So ``isinstance`` checks,
+profiles, structured output, usage, caching and rate limits stay the model's own. The protector is an attribute of the
+class: ``configurable_fields``, which rebuilds a model through its class, rebuilds a protected one.
 
 The public entry points protect before a run is opened, so callbacks, tracers and the cache key never hold an
-original. ``_generate`` and ``_stream`` protect once more, for whatever might call them by another way: a
-picture that the protector has put out itself passes unchanged.
+original. ``_generate`` and ``_stream`` pass the messages through the gate once more: a message that the gate has put
+out passes at once, and one that a callback has changed, or that came by another way, is protected.
 
-Clients that a model hands out (``client``, ``root_client``, ...) are the provider's own: what is sent through
-them directly is not protected.
+Clients that a model hands out (``client``, ``root_client``, ...) are the provider's own. Requests that are sent through
+them directly are not protected.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
     from langchain_vpp.guard.gate import Admission, Gate
     from langchain_vpp.guard.receipt import Receipt
 
-    # What the mixins call with super(). At run time they stand in front of the concrete class.
+    # Type of super() in the mixins. At run time they stand in front of the concrete class.
     _Model = BaseChatModel
 else:
     _Model = object
@@ -59,7 +58,7 @@ _M = TypeVar("_M", bound=BaseChatModel)
 _COMPOSITIONS: Final = "langchain_core."
 
 RECEIPT_KEY: Final = "vpp"
-"""The key of ``response_metadata`` that holds the receipt."""
+"""Key of ``response_metadata`` under which the receipt stands."""
 
 
 class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
@@ -67,7 +66,7 @@ class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
 
     vpp_protector: ClassVar[Gate]
 
-    # These call invoke, stream and their async twins. A provider's own version might not.
+    # The versions of Runnable call invoke, stream and their async twins. A provider's own might not.
     batch = Runnable.batch
     abatch = Runnable.abatch
     batch_as_completed = Runnable.batch_as_completed
@@ -233,18 +232,18 @@ class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
         return await self.agenerate([prompt.to_messages() for prompt in prompts], stop, callbacks, **kwargs)
 
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> int:
-        """See :meth:`BaseChatModel.get_num_tokens_from_messages`. Some providers count over the network."""
+        """Count the tokens of protected messages: some providers count over the network."""
         refuse_media([args, kwargs], unknown="pass")
         admitted = self.vpp_protector.protect_messages(messages)
         return super().get_num_tokens_from_messages(admitted, *args, **kwargs)
 
     def get_num_tokens(self, text: str) -> int:
-        """See :meth:`BaseChatModel.get_num_tokens`. Some providers count over the network."""
+        """Count the tokens of text without pictures: some providers count over the network."""
         refuse_media(text)
         return super().get_num_tokens(text)
 
     def get_token_ids(self, text: str) -> list[int]:
-        """See :meth:`BaseChatModel.get_token_ids`."""
+        """Tokenize text without pictures: some providers tokenize over the network."""
         refuse_media(text)
         return super().get_token_ids(text)
 
@@ -295,8 +294,8 @@ class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
         return super()._get_ls_params(stop=stop, **kwargs)
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        # The key of the bare model: what was sent for it is the same. A model that isn't serializable, as
-        # this one, would get a key without its address.
+        # The key of the bare model, which sends the same for the same messages. A model that isn't serializable,
+        # such as this one, would get a key without its address.
         kwargs.pop(LEVEL_KEY, None)
         bare = move_to_class(self, _bare_class(type(self)))
         return bare._get_llm_string(stop=stop, **kwargs)  # noqa: SLF001
@@ -327,7 +326,7 @@ class _Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
         return _with_receipt(result, admission.receipt)
 
     def _admit_last(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Admission:
-        """Protect below the entry points, and take what is ours out of ``kwargs``."""
+        """Protect below the entry points, and take the level out of ``kwargs``."""
         level = _call_level(kwargs)
         kwargs.pop(LEVEL_KEY, None)
         return self.vpp_protector.admit(messages, level=level)
@@ -373,7 +372,7 @@ class _AStream(_Model):
 
 
 class _NativeEvents(_Model):
-    """The optional hook of a model that produces protocol events itself."""
+    """Optional hook of a model that produces protocol events itself."""
 
     def _stream_chat_model_events(self, messages: list[BaseMessage], **kwargs: Any) -> Iterator[Any]:
         admission = cast("_Entries", self)._admit_last(messages, kwargs)  # noqa: SLF001
@@ -390,7 +389,7 @@ class _ANativeEvents(_Model):
             yield _event_with_receipt(event, admission.receipt)
 
 
-# A mixin for each method whose mere presence tells core, or langchain-tests, that the model can do something.
+# Mixins for methods whose mere presence tells core, or langchain-tests, that the model can do something.
 _OPTIONAL: Final = {
     "_stream": _Stream,
     "_astream": _AStream,
@@ -405,12 +404,12 @@ _classes_lock: Final = threading.Lock()
 def protected_class(cls: type[BaseChatModel], protector: Gate) -> type[BaseChatModel]:
     """Derive the protected class of a chat model class.
 
-    It takes the same arguments as ``cls`` and has its name; it is not serializable and can't be pickled. The
-    same pair gives the same class for as long as that is in use.
+    The class takes the same arguments as ``cls`` and has its name. Its models are not serializable and can't be
+    pickled. The same pair gives the same class for as long as that is in use.
 
     Args:
         cls: A concrete chat model class.
-        protector: What protects its input.
+        protector: Protects the input of its models.
 
     Raises:
         TypeError: If ``cls`` is no chat model class.
@@ -443,14 +442,24 @@ def protect(target: Any, protector: Gate) -> Any:
     Args:
         target: A chat model comes back as a model of the same class that shares the original's clients, a
             binding of one (``bind``, ``bind_tools``) as a binding of the protected one, and anything else as
-            a :class:`~langchain_vpp.runnables.runnable.ProtectedRunnable`. In what LangChain composes (sequences,
-            fallbacks, branches, ...) the chat models are protected too, because a step may make a picture
-            that was not in the input. ``target`` itself is not changed.
-        protector: What protects its input.
+            a :class:`~langchain_vpp.runnables.runnable.ProtectedRunnable`. The chat models inside of LangChain's
+            compositions (sequences, fallbacks, branches, ...) are protected too, because a step may make a
+            picture that was not in the input. ``target`` itself is not changed.
+        protector: Protects the input.
 
     Raises:
         TypeError: If ``target`` is no Runnable, or a tool (see ``protect_tool``).
         ProtectionError: If it is protected by another protector already.
+
+    Example:
+        >>> from langchain_core.language_models import FakeListChatModel
+        >>> from langchain_vpp import ImageProtector
+        >>> from langchain_vpp.engines import Pixelate
+        >>> model = protect(FakeListChatModel(responses=["A cat."]), ImageProtector(Pixelate()))
+        >>> isinstance(model, FakeListChatModel)
+        True
+        >>> model.invoke("What is this?").text
+        'A cat.'
     """
     if isinstance(target, BaseChatModel):
         cls = protected_class(type(target), protector)
@@ -473,7 +482,7 @@ def _protect_parts(part: Any, protector: Gate) -> Any:  # noqa: PLR0911  one tab
     if (protected := _protected_if_model(part, protector)) is not part:
         return protected
     if isinstance(part, Runnable) and hasattr(type(part), "bind_tools"):
-        return enclose(part, protector)  # a stand-in for a model, such as init_chat_model's configurable one
+        return enclose(part, protector)  # stands for a model, such as the configurable one of init_chat_model
     if isinstance(part, dict):
         items = {name: _protect_parts(item, protector) for name, item in part.items()}
         return part if all(items[name] is item for name, item in part.items()) else items
@@ -506,7 +515,7 @@ def _builder_names(cls: type[BaseChatModel]) -> tuple[str, ...]:
 
 
 def _enclosing(method: Callable[..., Runnable[Any, Any]]) -> Callable[..., Runnable[Any, Any]]:
-    """A method that returns a Runnable, with its own signature: langchain-tests looks at ``tool_choice``."""
+    """Enclose the Runnable that a method returns, and keep its signature: langchain-tests reads ``tool_choice``."""
 
     @functools.wraps(method)
     def build(self: _Entries, *args: Any, **kwargs: Any) -> Runnable[Any, Any]:
@@ -524,7 +533,7 @@ def _bare_class(cls: type[BaseChatModel]) -> type[BaseChatModel]:
 def _call_arguments(
     config: RunnableConfig | None, stop: list[str] | None, kwargs: dict[str, Any]
 ) -> tuple[dict[str, Any], float | None, Callbacks]:
-    """Check the arguments of a call. A level of the config travels in ``kwargs``, down to the receipt."""
+    """Check the settings of a call, and put the level of its config into ``kwargs``, down to the receipt."""
     check_call(config, {"stop": stop, **kwargs})
     level = _call_level(kwargs)
     if level is None:

@@ -1,4 +1,4 @@
-"""Subclasses that are made at run time, and objects that are moved into them."""
+"""Classes that are derived at run time, and objects that are moved into them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def subclass_of(cls: type[_Model], *mixins: type, **attributes: Any) -> type[_Model]:
-    """A subclass of ``cls`` with its name (LangSmith reads the provider from it) and ``mixins`` in front."""
+    """Derive a class with ``mixins`` in front, and with the name of ``cls``, in which LangSmith reads the provider.
+
+    Args:
+        cls: The concrete class.
+        *mixins: Classes whose methods come first.
+        **attributes: Class attributes.
+    """
     namespace = {
         "__module__": __name__,
         "__qualname__": f"protected {cls.__qualname__}",
@@ -24,12 +30,12 @@ def subclass_of(cls: type[_Model], *mixins: type, **attributes: Any) -> type[_Mo
 
 
 def move_to_class(instance: _Model, cls: type[_Model]) -> _Model:
-    """A shallow copy of ``instance`` as an object of ``cls``, a subclass of its class.
+    """Copy an object as one of ``cls``, a subclass of its class.
 
-    Nothing is validated or built anew: clients, private attributes and the given fields stay as they are.
+    The copy is shallow, and nothing is validated: clients, private attributes and fields stay as they are.
     """
     clone = instance.model_copy()
-    # A cached serialized form names the bare class, and would revive as one.
+    # A cached serialized form names the bare class, and would be revived as one.
     clone.__dict__.pop("_serialized", None)
     object.__setattr__(clone, "__class__", cls)
     return clone

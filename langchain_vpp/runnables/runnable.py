@@ -1,8 +1,8 @@
-"""The outermost shell of a Runnable: it protects the input before any run is opened, and opens none itself.
+"""Shells around Runnables: they protect the input before any run is opened, and open none themselves.
 
-Whatever opens a run of its own (a sequence, a retry, a fallback, an agent, a graph) records its input for
-callbacks, tracers and checkpoints. So the shell goes around all of it, and everything that is composed from a
-shell comes back inside one.
+A Runnable that opens a run of its own (a sequence, a retry, a fallback, an agent, a graph) records its input for
+callbacks, tracers and checkpoints. So the shell goes around all of it, and everything that is composed from a shell
+comes back inside one.
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ if TYPE_CHECKING:
 
     from langchain_vpp.guard.gate import Gate
 
-    # What the mixins call with super(). At run time they stand in front of the concrete class.
+    # Type of super() in the mixins. At run time they stand in front of the concrete class.
     _Composed = Runnable[Any, Any]
     _AnyTool = BaseTool
 else:
     _Composed = object
     _AnyTool = object
 
-# What may be reached through a shell. A name that isn't here doesn't exist: it could hand out the bare
-# Runnable.
+# Attributes that may be reached through a shell. All other names don't exist: they could hand out the bare Runnable.
 _READS: Final = frozenset(
     {
         "aclear_cache",
@@ -56,13 +55,13 @@ _BUILDERS: Final = frozenset({"bind_tools", "with_structured_output"})
 
 
 class Ingress(_Composed):
-    """Everything that a Runnable can be composed into, each returned inside a shell."""
+    """Compositions of a Runnable, each returned inside a shell."""
 
     if TYPE_CHECKING:  # pydantic would take the annotation for a field
 
         @property
         def vpp_protector(self) -> Gate:
-            """What protects the input."""
+            """The gate that protects the input."""
 
     def __or__(self, other: Any) -> Runnable[Any, Any]:  # type: ignore[override]
         return enclose(super().__or__(other), self.vpp_protector)
@@ -108,37 +107,37 @@ class Ingress(_Composed):
         return enclose(super().with_retry(**kwargs), self.vpp_protector)
 
     def with_fallbacks(self, fallbacks: Any, **kwargs: Any) -> Runnable[Any, Any]:  # type: ignore[override]
-        """See :meth:`Runnable.with_fallbacks`. The fallbacks get the protected input."""
+        """Add fallbacks, which get the protected input."""
         return enclose(super().with_fallbacks(fallbacks, **kwargs), self.vpp_protector)
 
     def as_tool(self, *args: Any, **kwargs: Any) -> BaseTool:
-        """See :meth:`Runnable.as_tool`. The tool refuses pictures in its arguments: its run records them."""
+        """Make a tool that refuses pictures in its arguments, because its run records them."""
         tool = super().as_tool(*args, **kwargs)
         return move_to_class(tool, subclass_of(type(tool), _GuardedTool))
 
 
 class ConfigurableIngress(Ingress):
-    """An :class:`Ingress` over a ``RunnableSerializable``."""
+    """Compositions of a ``RunnableSerializable``, each returned inside a shell."""
 
     def configurable_fields(self, **kwargs: Any) -> Runnable[Any, Any]:
         """See :meth:`RunnableSerializable.configurable_fields`."""
         return enclose(super().configurable_fields(**kwargs), self.vpp_protector)  # type: ignore[misc]
 
     def configurable_alternatives(self, which: Any, **kwargs: Any) -> Runnable[Any, Any]:
-        """See :meth:`RunnableSerializable.configurable_alternatives`. They get the protected input."""
+        """Add alternatives, which get the protected input."""
         return enclose(super().configurable_alternatives(which, **kwargs), self.vpp_protector)  # type: ignore[misc]
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """False: a copy revived from its serialized form would be unprotected."""
+        """Return False: a copy that is revived from its serialized form would be unprotected."""
         return False
 
 
 class ProtectedBinding(ConfigurableIngress, RunnableBinding[Any, Any]):  # type: ignore[misc,no-redef]
-    """What ``bind``, ``bind_tools`` and ``with_config`` of a protected Runnable return.
+    """A protected Runnable with bound arguments: the result of ``bind``, ``bind_tools`` and ``with_config``.
 
-    Calls go to the protected Runnable that is bound. Only the entry points that record the input before they
-    call it are protected here.
+    Calls go to the protected Runnable that is bound. This class protects only the entry points that record the input
+    before they call it.
     """
 
     @property
@@ -177,15 +176,15 @@ class ProtectedBinding(ConfigurableIngress, RunnableBinding[Any, Any]):  # type:
 class ProtectedRunnable(Ingress, Runnable[Any, Any]):
     """Any Runnable, agent or graph behind a shell that protects its input.
 
-    Messages may stand anywhere in the input: in lists, mappings, dataclasses, pydantic models, prompt values
-    and langgraph's ``Command``. Everything else in the input must be plain data without encoded pictures, or
-    the input is refused. ``update_state`` of a graph counts as input.
+    Messages may stand anywhere in the input: in lists, mappings, dataclasses, pydantic models, prompt values and
+    langgraph's ``Command``. Everything else in the input must be plain data without encoded pictures, or the input is
+    refused. ``update_state`` of a graph counts as input.
 
-    Attributes of the inner Runnable are reachable by an allow-list only.
+    Only attributes on an allow-list of the inner Runnable can be reached.
 
     Args:
-        runnable: What to protect.
-        protector: What protects it.
+        runnable: The Runnable to protect.
+        protector: Protects its input.
     """
 
     def __init__(self, runnable: Runnable[Any, Any], protector: Gate) -> None:
@@ -194,7 +193,7 @@ class ProtectedRunnable(Ingress, Runnable[Any, Any]):
 
     @property
     def vpp_protector(self) -> Gate:
-        """What protects the input."""
+        """The gate that protects the input."""
         return self._protector
 
     def __repr__(self) -> str:
@@ -339,7 +338,7 @@ class ProtectedRunnable(Ingress, Runnable[Any, Any]):
 
 
 class _GuardedTool(_AnyTool):
-    """A tool that refuses pictures in its arguments before its run records them."""
+    """Mixin of a tool that refuses pictures in its arguments before its run records them."""
 
     def run(self, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
         refuse_media(tool_input)
@@ -351,7 +350,7 @@ class _GuardedTool(_AnyTool):
 
 
 def enclose(runnable: Runnable[Any, Any], protector: Gate) -> Runnable[Any, Any]:
-    """Put a shell around what was composed, unless it already is one of ``protector``'s."""
+    """Put a shell around a composition, unless it already is one of ``protector``'s."""
     if isinstance(runnable, Ingress) and runnable.vpp_protector is protector:
         return runnable
     if isinstance(runnable, RunnableBinding):

@@ -30,7 +30,7 @@ LONG = "Which of the signs " + "beside the entrance " * 12 + "is" + "n" * 200 + 
 
 
 class Visit(NamedTuple):
-    """What a browser did when it opened a page, and what it shows."""
+    """Record of a browser that opened a page."""
 
     said: list[str]
     """Console messages and uncaught errors."""

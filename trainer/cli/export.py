@@ -52,8 +52,8 @@ def export(
     from langchain_vpp.artifact import artifact_folder  # noqa: PLC0415
     from trainer.data.dataset import load_dataset  # noqa: PLC0415  loads torch
     from trainer.evaluation import EvaluationSettings  # noqa: PLC0415
-    from trainer.export.export import export as add_graphs  # noqa: PLC0415
-    from trainer.export.export import recheck as measure  # noqa: PLC0415
+    from trainer.export import export as add_graphs  # noqa: PLC0415
+    from trainer.export import recheck as measure  # noqa: PLC0415
     from trainer.oracle.ledger import Budget  # noqa: PLC0415
 
     settings = read_settings(EvaluationSettings, config, {})

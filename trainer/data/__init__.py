@@ -5,8 +5,9 @@ Names are loaded on first use, so that importing the package loads no torch.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+from langchain_vpp.lazy import lazy_names
 
 if TYPE_CHECKING:
     from trainer.data.answers import answer_space, references
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from trainer.data.contamination import check_unseen, training_digest
     from trainer.data.dataset import Dataset, load_dataset
     from trainer.data.format import Example, Split, Task
+    from trainer.data.wire import as_image, as_tensor
 
 __all__ = [
     "Dataset",
@@ -21,6 +23,8 @@ __all__ = [
     "Split",
     "Task",
     "answer_space",
+    "as_image",
+    "as_tensor",
     "check_for_training",
     "check_unseen",
     "load_dataset",
@@ -28,26 +32,20 @@ __all__ = [
     "training_digest",
 ]
 
-_HOMES: Final = {
-    "Dataset": "trainer.data.dataset",
-    "Example": "trainer.data.format",
-    "Split": "trainer.data.format",
-    "Task": "trainer.data.format",
-    "answer_space": "trainer.data.answers",
-    "check_for_training": "trainer.data.checks",
-    "check_unseen": "trainer.data.contamination",
-    "load_dataset": "trainer.data.dataset",
-    "references": "trainer.data.answers",
-    "training_digest": "trainer.data.contamination",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name on first use."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Dataset": "trainer.data.dataset",
+        "Example": "trainer.data.format",
+        "Split": "trainer.data.format",
+        "Task": "trainer.data.format",
+        "answer_space": "trainer.data.answers",
+        "as_image": "trainer.data.wire",
+        "as_tensor": "trainer.data.wire",
+        "check_for_training": "trainer.data.checks",
+        "check_unseen": "trainer.data.contamination",
+        "load_dataset": "trainer.data.dataset",
+        "references": "trainer.data.answers",
+        "training_digest": "trainer.data.contamination",
+    },
+)

@@ -53,9 +53,9 @@ class Column(NamedTuple):
 
     subject: str
     scores: Tensor
-    """In [0, 1], shape ``[N]``; NaN where there is nothing to judge."""
+    """Score of each row in [0, 1], shape ``[N]``; NaN where there is nothing to judge."""
     classes: Tensor
-    """Index of the class or reference answer, shape ``[N]``; used where there is a score."""
+    """Index of each row's class or reference answer, shape ``[N]``; used where there is a score."""
     floor: float
     """The chance floor."""
     ceiling: float | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -17,19 +17,20 @@ if TYPE_CHECKING:
     from langchain_vpp.engines import Engine
     from trainer.data.dataset import Dataset
 
-_CELL = 96
-_LABEL = 112
-_MARGIN = 4
+_CELL: Final = 96
+_LABEL: Final = 112
+_MARGIN: Final = 4
 
 
 class PictureRow(NamedTuple):
-    """The same few test pictures, all shown in one way."""
+    """A few test pictures under one condition."""
 
     label: str
+    """Name of the condition."""
     protected: bool
-    """Whether they went through a protector; originals show whom they show."""
+    """Whether the pictures went through a protector."""
     pictures: tuple[Image.Image, ...]
-    """As they are sent."""
+    """The pictures as they are sent."""
 
 
 def picture_rows(
@@ -41,13 +42,13 @@ def picture_rows(
     originals: bool,
     count: int = 6,
 ) -> tuple[PictureRow, ...]:
-    """Show test images as they are sent: protected at each level, and by classical engines.
+    """Protect the same test images at each level and by classical engines, as they are sent.
 
     Args:
-        dataset: The first images of its test split are shown.
-        engine: What protects.
-        levels: A row each.
-        baselines: Names of classical engines and the level of each.
+        dataset: Data set; the first images of its test split are taken.
+        engine: The protector.
+        levels: Levels of the protector, a row each.
+        baselines: Name of a classical engine -> its level, a row each.
         originals: Whether the first row is *unprotected*.
         count: Images in a row.
     """
@@ -69,10 +70,10 @@ def picture_rows(
 
 
 def contact_sheet(rows: Sequence[PictureRow], path: Path) -> None:
-    """Draw pictures in rows.
+    """Draw rows of pictures on one sheet.
 
     Args:
-        rows: All of the same number of pictures.
+        rows: Rows of the same number of pictures.
         path: A PNG or JPEG file. With *unprotected* rows it is for the owner of the data.
 
     Raises:
@@ -93,6 +94,6 @@ def contact_sheet(rows: Sequence[PictureRow], path: Path) -> None:
 
 
 def thumbnail(picture: Image.Image, side: int) -> Image.Image:
-    """Scale a picture so that its longer side has so many pixels."""
+    """Scale a picture so that its longer side has ``side`` pixels."""
     factor = side / max(picture.size)
     return picture.resize((max(1, round(picture.width * factor)), max(1, round(picture.height * factor))))

@@ -51,7 +51,7 @@ from trainer.data.answers import answer_space, references
 from trainer.data.dataset import load_dataset
 from trainer.data.wire import encode
 from trainer.evaluation import EvaluationSettings, evaluate
-from trainer.export.export import export, recheck
+from trainer.export import export, recheck
 from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Oracle

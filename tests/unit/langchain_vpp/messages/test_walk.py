@@ -8,10 +8,11 @@ import io
 import random
 import sys
 import traceback
-from collections import Counter
+from collections import Counter, OrderedDict, deque
 from typing import Any
 
 import pytest
+from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, ToolMessage
 from langchain_core.prompt_values import ChatPromptValue, ImagePromptValue, StringPromptValue
 from PIL import Image
@@ -163,6 +164,27 @@ def test_pixels_in_private_attributes_or_caches_are_refused(policy: ContentPolic
     if policy is STRICT:
         with pytest.raises(ProtectionError):
             plan_messages([cached], policy)
+
+
+def test_a_picture_in_the_name_of_a_field_is_refused() -> None:
+    with pytest.raises(ProtectionError, match="name of a field"):
+        plan_messages([HumanMessage("Hi.", **{b64(PICTURE): 1})], DROP)
+
+
+def test_a_key_that_spells_a_picture_in_a_nest_is_dropped_with_it() -> None:
+    nest = {"type": "tool_result", "tool_use_id": "t", "content": "Done.", b64(PICTURE): 1}
+    (message,) = protect([HumanMessage([nest])], DROP)
+    assert message.content == [{"type": "text", "text": NOTE}]
+
+
+def test_containers_of_other_classes_stay_what_they_are_beside_a_picture() -> None:
+    artifact = OrderedDict(scores=deque([1, 2], maxlen=3), documents=(Document("x"),))
+    message = ToolMessage([png_block(PICTURE)], tool_call_id="c", artifact=artifact)
+    (rebuilt,) = protect([message])
+    assert isinstance(rebuilt, ToolMessage)
+    assert rebuilt.content == [FRESH]
+    assert type(rebuilt.artifact) is OrderedDict
+    assert rebuilt.artifact == artifact
 
 
 def test_a_picture_of_a_tool_stays_in_its_tool_message() -> None:

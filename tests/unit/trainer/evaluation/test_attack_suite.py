@@ -11,13 +11,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from langchain_vpp.errors import DataError
 from tests.unit.drawn_people import ATTRIBUTES, Pointwise, draw, fooling, grey, identity, jpeg_noise
-from tests.unit.trainer.evaluation.test_evaluate import Eyes
+from tests.unit.trainer.evaluation.squares import Eyes
 from trainer.attackers import ocr
 from trainer.attackers.classifier import FreshClassifier
 from trainer.data.dataset import Dataset
 from trainer.data.format import Example, Task
 from trainer.evaluation import EvaluationSettings, evaluate
-from trainer.evaluation.attack_suite import AttackSuite, People, Words
+from trainer.evaluation.attack_suite import AttackSuite, People, Words, fresh_classifiers
 from trainer.evaluation.results import OURS, STRONGEST, OperatingPoint
 
 _QUICK = {"levels": (0.5,), "baselines": {}, "resolution": 32, "classifiers": ("small",), "cold": ()}
@@ -255,3 +255,23 @@ def test_styles_of_asking_are_judged_apart_and_refusals_counted(dataset, tmp_pat
     assert (direct.reader, direct.refused, direct.unusable, direct.accuracy) == ("chat model", 40, 40, None)
     assert (steps.reader, steps.refused, steps.count) == ("chat model, steps", 0, 40)
     assert 0.2 < steps.accuracy.value < 0.8  # it always says "left"
+
+
+@pytest.mark.parametrize(
+    ("resolution", "names"),
+    [
+        (64, ["fresh classifier", "fresh resnet10", "fresh classifier, protected images only"]),
+        (
+            384,
+            [
+                "fresh classifier",
+                "fresh classifier at 160 px",
+                "fresh resnet10",
+                "fresh classifier at 80 px, protected images only",
+            ],
+        ),
+    ],
+)
+def test_large_pictures_are_looked_at_whole_and_scaled_down(dataset, resolution, names):
+    attackers = fresh_classifiers(dataset.private_attributes, EvaluationSettings(), resolution)
+    assert [attacker.name for attacker in attackers] == names

@@ -1,4 +1,4 @@
-"""What a second chat model answers less about the same protected pictures."""
+"""Utility that a second chat model loses on the same protected pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is served equals what was trained: graphs against torch, what is loaded, and the front measured again."""
+"""The served graph equals the trained network: pixels against torch, the loaded engine, and the front measured again."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ from tests.untrained import manifest
 from trainer.data.dataset import Dataset
 from trainer.data.format import Example, Task
 from trainer.evaluation import EvaluationSettings
-from trainer.export.export import export, recheck
+from trainer.export import export, recheck
 from trainer.export.graph import exact_graph
 
 MANIFEST = manifest(private_attributes={"side": ("left", "right")}, data_digest="digest")
@@ -224,7 +225,7 @@ def test_a_graph_that_does_not_equal_the_network_is_not_written(folder, dataset,
     other = trained()
     with torch.no_grad():
         other.head.bias.add_(0.5)
-    monkeypatch.setattr("trainer.export.export.exact_graph", lambda _: exact_graph(other))
+    monkeypatch.setattr(import_module("trainer.export.export"), "exact_graph", lambda _: exact_graph(other))
     before = read_manifest(folder)
     with pytest.raises(ArtifactError, match=r"differs from the network by \d+ grey levels"):
         export(folder, dataset)
