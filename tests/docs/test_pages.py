@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import typer
 
+import langchain_vpp.moved
+import trainer.moved
 from langchain_vpp.cli.app import app
 from tests.docs.pages import DOCS, ROOT, links, pages, shell_commands
 
@@ -121,6 +123,13 @@ def test_the_quickstart_names_every_extra():
     features = set(project["optional-dependencies"]) - {"test", "docs", "dev"}
     text = (DOCS / "quickstart.md").read_text(encoding="utf-8")
     assert [extra for extra in sorted(features) if f"| `{extra}` |" not in text] == []
+
+
+def test_the_page_about_upgrading_names_every_module_and_name_that_moved():
+    page = (DOCS / "upgrading.md").read_text(encoding="utf-8")
+    moved = [each for module in (langchain_vpp.moved, trainer.moved) for each in (module.HOMES | module.RENAMED)]
+    assert len(moved) > 50
+    assert [old for old in moved if f"| `{old}` |" not in page] == []
 
 
 def test_readme_is_short():
