@@ -78,7 +78,7 @@ for split, count in sizes.items():
 # %%
 settings = work / "settings.json"
 small = {
-    "steps": 20,
+    "steps": 10,
     "pretraining_steps": 5,
     "batch": 4,
     "student_batch": 4,

@@ -25,7 +25,7 @@ from trainer.sandbox.process import SandboxServer
 SMOKE = os.environ.get("VPP_SMOKE") == "1"
 work = Path(tempfile.mkdtemp())
 make_data(
-    work / "data", train=120 if SMOKE else 2000, val=40 if SMOKE else 200, test=60 if SMOKE else 400, seed=0
+    work / "data", train=100 if SMOKE else 2000, val=30 if SMOKE else 200, test=40 if SMOKE else 400, seed=0
 )
 dataset = load_dataset(work / "data")
 
@@ -45,9 +45,9 @@ settings = EvaluationSettings(
     baselines={} if SMOKE else {"blur": (0.3, 0.6)},
     classifiers=("small",) if SMOKE else ("small", "resnet10"),
     cold=() if SMOKE else ("small",),
-    train_images=60 if SMOKE else 1000,
+    train_images=32 if SMOKE else 1000,
     attacks=("identity", "inversion", "repeated"),
-    queries_per_point=30 if SMOKE else 200,
+    queries_per_point=12 if SMOKE else 200,
     private_questions={name: PRIVATE_QUESTIONS[name] for name in ("hair", "shirt_number")},
     styles=("direct", "steps"),
     query_originals=True,

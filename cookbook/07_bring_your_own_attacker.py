@@ -23,7 +23,7 @@ from trainer.sandbox.drawing.scenes import make_data
 SMOKE = os.environ.get("VPP_SMOKE") == "1"
 work = Path(tempfile.mkdtemp())
 make_data(
-    work / "data", train=200 if SMOKE else 2000, val=40 if SMOKE else 200, test=60 if SMOKE else 400, seed=0
+    work / "data", train=150 if SMOKE else 2000, val=30 if SMOKE else 200, test=40 if SMOKE else 400, seed=0
 )
 dataset = load_dataset(work / "data")
 
@@ -82,7 +82,7 @@ report = evaluate(
     Downscale(),
     dataset,
     None,
-    EvaluationSettings(levels=(0.5,), baselines={}, train_images=150 if SMOKE else 1500),
+    EvaluationSettings(levels=(0.5,), baselines={}, train_images=50 if SMOKE else 1500),
     attackers=attackers,
 )
 (point,) = report.of(OURS)
@@ -110,7 +110,7 @@ def mean_colours(images: Tensor) -> Tensor:
 settings = EvaluationSettings(
     levels=(0.5,),
     baselines={},
-    train_images=100,
+    train_images=50 if SMOKE else 1000,
     classifiers=("small",),
     cold=(),
     attacks=("identity",),

@@ -83,11 +83,12 @@ SMOKE: Final = DemoPlan(
             "protector": ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=64),
         }
     ),
-    train=200,
-    val=40,
-    test=60,
+    train=150,
+    val=30,
+    test=40,
     levels=(0.0, 1.0),
     baseline_levels=(0.5,),
+    attacker_images=40,
     queries_per_point=10,
 )
 """The same demo at the smallest sizes: it shows that everything runs, and nothing else."""
