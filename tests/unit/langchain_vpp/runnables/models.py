@@ -17,14 +17,8 @@ if TYPE_CHECKING:
 
 
 PICTURE = noise_png(31)
-
-
 ENCODED = base64.b64encode(PICTURE).decode()
-
-
 BLOCK = {"type": "image", "base64": ENCODED, "mime_type": "image/png"}
-
-
 MESSAGE = HumanMessage([BLOCK])
 
 
