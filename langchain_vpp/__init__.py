@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from langchain_vpp.lazy import lazy_names, redirect
+from langchain_vpp.moved import HOMES, RENAMED
 
 if TYPE_CHECKING:
     __version__: str
@@ -27,33 +29,20 @@ __all__ = [
     "protected_class",
 ]
 
-_HOMES = {
-    "ArtifactError": "errors",
-    "ImageProtector": "image_protector",
-    "ProtectedRunnable": "runnables.runnable",
-    "ProtectionError": "errors",
-    "TraceLeakWarning": "errors",
-    "VPPError": "errors",
-    "protect": "runnables.chat_model",
-    "protect_tool": "tools",
-    "protected_class": "runnables.chat_model",
-}
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "ArtifactError": "langchain_vpp.errors",
+        "ImageProtector": "langchain_vpp.image_protector",
+        "ProtectedRunnable": "langchain_vpp.runnables.runnable",
+        "ProtectionError": "langchain_vpp.errors",
+        "TraceLeakWarning": "langchain_vpp.errors",
+        "VPPError": "langchain_vpp.errors",
+        "__version__": "langchain_vpp.version",
+        "protect": "langchain_vpp.runnables.chat_model",
+        "protect_tool": "langchain_vpp.tools",
+        "protected_class": "langchain_vpp.runnables.chat_model",
+    },
+)
 
-
-def __getattr__(name: str) -> Any:
-    """Load a public name on first use, so that importing the package costs little."""
-    if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415  loads the parsers of e-mail
-
-        value: Any = version("langchain-vpp")
-    elif name in _HOMES:
-        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    else:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+redirect(HOMES, RENAMED)

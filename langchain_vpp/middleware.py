@@ -1,8 +1,13 @@
 """Protection as a middleware of LangChain's agents (extra ``agents``)."""
 
+# ruff: noqa: E402  a missing package is named before its import fails
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from langchain_vpp.extras import require
+
+require("langchain", "langgraph", extra="agents")
 
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.runnables.config import run_in_executor

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from langchain_vpp.artifact import FrontPoint, Manifest
-from trainer.evaluation.results import ConfidenceInterval, OperatingPoint, QueryCount, Reading, Report
+from trainer.evaluation.results import OperatingPoint, QueryCount, Reading, Report
+from trainer.statistics import ConfidenceInterval
 
 HOSTILE = (
     "</title></style><script>alert(1)</script>\"'><img src=https://evil.example/x onerror=alert(2)>{{ 7*7 }}"
@@ -117,7 +118,7 @@ def full_report() -> Report:
 
 
 def hostile_report() -> Report:
-    """The same with :data:`HOSTILE` in the place of every text."""
+    """A full report with :data:`HOSTILE` in the place of every text."""
     readings = (reading(HOSTILE, 0.5, reader=HOSTILE),)
     points = tuple(
         each.model_copy(

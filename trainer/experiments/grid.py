@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from langchain_vpp.errors import DataError
-from trainer.oracle.oracle import Access  # noqa: TC001  pydantic reads it
+from trainer.oracle.query import Access  # noqa: TC001  pydantic reads it
 from trainer.recipes.demo import DEMO
 from trainer.training.config import TrainerConfig
 
@@ -136,7 +136,7 @@ PAPER: Final = Grid(
     ),
     settings=_STEPS,
 )
-"""The table of ``trainer/README.md``."""
+"""The table of ``docs/measurements/utility_gradient.md``."""
 
 GRIDS: Final[Mapping[str, Grid]] = {"quick": QUICK, "paper": PAPER}
 

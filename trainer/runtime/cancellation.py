@@ -1,4 +1,4 @@
-"""Long work in threads that ends soon after nobody waits for its result any more."""
+"""Cooperative cancellation: work in thread pools stops soon after its caller gives up."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ _given_up: Final = contextvars.ContextVar[threading.Event | None]("given_up", de
 
 
 class GivenUpError(Exception):
-    """Ends work in a thread that nobody waits for."""
+    """Ends work in a thread whose caller has given up."""
 
 
 @contextmanager
 def thread_pools(*sizes: int) -> Iterator[tuple[Executor, ...]]:
-    """Pools of threads whose work is given up as soon as an error or Ctrl-C leaves the context.
+    """Open thread pools whose work is cancelled as soon as an error or Ctrl-C leaves the context.
 
-    Python can't end a thread: what waits for its turn is cancelled, what runs must ask, see :func:`while_wanted`.
+    Work that has not begun is cancelled. Python can't end a thread, so work that runs must ask; see
+    :func:`while_wanted`.
 
     Args:
         sizes: Number of threads of each pool, at least 1.
@@ -47,10 +48,10 @@ def thread_pools(*sizes: int) -> Iterator[tuple[Executor, ...]]:
 
 
 def while_wanted(items: Iterable[T]) -> Iterator[T]:
-    """Iterate as long as somebody waits for the result.
+    """Iterate until the caller of the work gives up.
 
     Raises:
-        GivenUpError: Before the next item, if nobody does.
+        GivenUpError: Before the next item, once the caller has given up.
     """
     given_up = _given_up.get()
     for item in items:
@@ -60,7 +61,7 @@ def while_wanted(items: Iterable[T]) -> Iterator[T]:
 
 
 class _Pool(ThreadPoolExecutor):
-    """Threads that know the context of whoever hands them work."""
+    """Thread pool whose work runs in the context of the thread that submits it."""
 
     def submit(self, work: Callable[P, T], /, *given: P.args, **named: P.kwargs) -> Future[T]:
         return super().submit(contextvars.copy_context().run, partial(work, *given, **named))

@@ -1,4 +1,4 @@
-"""How the convolutions compute on this processor."""
+"""CPU precision: bfloat16 autocast where the hardware supports it, denormals flushed to zero."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 @contextmanager
 def cpu_precision(precision: Precision = "auto") -> Iterator[None]:
-    """Compute convolutions in bfloat16 where the processor does so natively (twice as fast), and without denormals.
+    """Compute convolutions in bfloat16 where the processor supports it, and flush denormals to zero.
 
-    Saturated softmaxes give denormal gradients, with which a processor computes tens of times more slowly.
+    Saturated softmaxes give denormal gradients, with which processors compute very slowly.
 
     Args:
         precision: ``auto`` decides by the processor.
     """
-    # Without autocast's cache, which would keep the first step's weights as long as the context is open.
+    # Autocast's cache would keep the weights of the first step as long as the context is open.
     half = torch.autocast("cpu", torch.bfloat16, enabled=_is_half(precision), cache_enabled=False)
     torch.set_flush_denormal(True)
     try:

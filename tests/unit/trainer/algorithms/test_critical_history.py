@@ -1,14 +1,8 @@
 import pytest
 import torch
 
-from trainer.algorithms.critical_history import (
-    CriticalHistory,
-    Records,
-    choose_queries,
-    query_criticality,
-    query_disagreement,
-    record_criticality,
-)
+from trainer.algorithms.critical_history import CriticalHistory, record_criticality
+from trainer.algorithms.interface import Records
 
 
 def records(values):
@@ -86,19 +80,6 @@ def test_uniform_replay_ignores_criticality_and_forgets_the_oldest():
     assert torch.allclose(weights, torch.ones(600))
 
 
-def test_criticality_fades_with_age():
-    history = CriticalHistory(4, sharpness=1.0, uniform=0.01, half_life=1)
-    history.add(records([10, 11, 12]))
-    positions, _, _ = history.sample(4000, generator=generator())
-    shares = torch.bincount(positions, minlength=3) / 4000
-    assert shares.tolist() == pytest.approx([1 / 7, 2 / 7, 4 / 7], abs=0.03)
-    history.update(torch.tensor([0]), torch.tensor([3.0]))
-    history.add(records([13, 14]))
-    _, drawn, _ = history.sample(400, generator=generator())
-    # By age 3/16, 1/8, 1/4 and 3/2, 3: the second is the min_queries critical, though the first is older.
-    assert set(drawn.images[:, 0, 0, 0].tolist()) == {10, 12, 13, 14}
-
-
 def test_more_records_at_once_than_the_memory_holds_leave_the_newest():
     history = CriticalHistory(3)
     history.add(records([1, 2]))
@@ -108,9 +89,7 @@ def test_more_records_at_once_than_the_memory_holds_leave_the_newest():
     assert set(drawn.images[:, 0, 0, 0].tolist()) == {17, 18, 19}
 
 
-@pytest.mark.parametrize(
-    "options", [{"capacity": 0}, {"uniform": 0.0}, {"sharpness": -1.0}, {"half_life": 0}]
-)
+@pytest.mark.parametrize("options", [{"capacity": 0}, {"uniform": 0.0}, {"sharpness": -1.0}])
 def test_a_history_refuses_settings_that_make_no_sense(options):
     with pytest.raises(ValueError, match="must be"):
         CriticalHistory(**{"capacity": 3} | options)
@@ -143,56 +122,11 @@ def test_an_empty_history_cannot_be_replayed():
         CriticalHistory(3).sample(1, generator=generator())
 
 
-def test_the_answer_that_is_about_to_flip_is_the_critical_one():
-    sure, torn = query_criticality(torch.tensor([[0.98, 0.01, 0.01], [0.5, 0.49, 0.01]]))
-    assert float(sure) == pytest.approx(0.03)
-    assert float(torn) == pytest.approx(0.99)
-
-
-def test_records_are_scored_by_error_disagreement_or_doubt():
+def test_a_record_is_critical_where_the_student_is_wrong():
     infinite = -float("inf")
     logits = torch.tensor([[8.0, 0.0, infinite], [8.0, 0.0, infinite], [0.0, 0.0, infinite]])
     targets = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, 0.0]])
-    right, wrong, open_ = record_criticality(logits, targets, "loss").tolist()
+    right, wrong, open_ = record_criticality(logits, targets).tolist()
     assert right == pytest.approx(0, abs=1e-3)
     assert wrong == pytest.approx(8, abs=1e-3)
     assert open_ == pytest.approx(0, abs=1e-6)  # an uncertain answer that is reproduced is no error
-    assert record_criticality(logits, targets, "disagreement").tolist() == pytest.approx([0, 1, 0], abs=1e-3)
-    sure, sure_too, torn = record_criticality(logits, targets, "uncertainty").tolist()
-    assert sure == sure_too < 0.01
-    assert torn == pytest.approx(0.6931, abs=1e-3)
-
-
-def test_views_that_contradict_each_other_disagree_and_views_that_share_a_doubt_do_not():
-    contradicting = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
-    doubting = torch.full((2, 1, 2), 0.5)
-    assert query_disagreement(contradicting).tolist() == pytest.approx([1.0])
-    assert query_disagreement(doubting).tolist() == pytest.approx([0.0])
-
-
-def test_critical_pairs_are_asked_more_often_but_not_alone():
-    criticality = torch.tensor([0.0, 0.0, 0.0, 0.8])
-    chosen = torch.cat(
-        [choose_queries(criticality, torch.arange(4), 2, generator=generator(draw)) for draw in range(200)]
-    )
-    shares = torch.bincount(chosen, minlength=4) / 200
-    assert float(shares[3]) > 0.9
-    assert float(shares[:3].min()) > 0.2
-    everything = choose_queries(criticality, torch.arange(4), 4, generator=generator())
-    assert everything.tolist() == [0, 1, 2, 3]
-
-
-def test_an_image_that_is_asked_about_is_asked_whole_requests():
-    images = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2])
-    criticality = torch.tensor([0.9, 0.0, 0.8, 0.0, 0.0, 0.7, 0.6, 0.0])
-    for draw in range(50):
-        chosen = choose_queries(criticality, images, 5, questions_per_call=2, generator=generator(draw))
-        counts = torch.bincount(images[chosen], minlength=3)
-        assert len(chosen) in {4, 5}
-        # An image gives requests of 2 and, if it has three questions, another of 1.
-        assert all(count in {0, 1, 2, 3} for count in counts.tolist())
-        assert (counts == 1).sum() <= 1
-    assert not len(choose_queries(criticality, images, 1, questions_per_call=3, generator=generator()))
-    alone = choose_queries(criticality, images, 3, questions_per_call=1, generator=generator(7))
-    blurred = torch.rand(8, generator=generator(7)) + criticality
-    assert alone.tolist() == blurred.topk(3).indices.sort().values.tolist()

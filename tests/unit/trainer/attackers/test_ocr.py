@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 from langchain_vpp.errors import TrainingError
 from tests.unit.drawn_people import grey, identity, jpeg_noise
 from trainer.attackers.ocr import edits_within, rapid_ocr, read_words
-from trainer.data.dataset import as_tensor
-from trainer.evaluation.results import bootstrap_mean
+from trainer.data.wire import as_tensor
+from trainer.statistics import bootstrap_mean
 
 _NAMES = ("Marta Kovac", "Jonas Weber")
 _NUMBERS = ("472-913", "860-254")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.made_reports import point, reading, report
-from trainer.evaluation.results import ConfidenceInterval, OperatingPoint, Report, WordsRead
+from trainer.evaluation.results import OperatingPoint, Report, WordsRead
 from trainer.reporting.summary import strongest, summaries
+from trainer.statistics import ConfidenceInterval
 
 
 def _with_ours(*attributes, private=(), unknown=()) -> Report:

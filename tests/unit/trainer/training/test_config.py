@@ -12,6 +12,12 @@ from trainer.training.config import TrainerConfig
         ({"estimator": "spsa", "zeroth_order": {"momentum": 0.5, "cell": 8}}, "'spsa' has no momentum"),
         ({"estimator": "rgf", "zeroth_order": {"gain": 2}}, "'rgf' has no gain"),
         ({"estimator": "guess"}, "Input should be 'student'"),
+        ({"query_choice": "disagreement"}, "Input should be 'critical' or 'uniform'"),
+        (
+            {"criticality": "uncertainty"},
+            "criticality was removed: records are always scored by the student's loss",
+        ),
+        ({"criticality_half_life": 50}, "does not fade with age; leave it out"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(settings, reason):
@@ -26,6 +32,7 @@ def test_settings_that_do_not_fit_together_are_refused(settings, reason):
         {"estimator": "zo-image", "zeroth_order": {"radius": 0.1, "cell": 4}},
         {"estimator": "spsa-gc", "zeroth_order": {"momentum": 0.5, "directions": 1, "images": 4}},
         {"estimator": "rgf", "zeroth_order": {"memory": 0}},
+        {"criticality": "loss", "criticality_half_life": None},
     ],
 )
 def test_settings_that_fit_survive_a_file(settings):
@@ -43,9 +50,10 @@ def test_settings_that_fit_survive_a_file(settings):
     ],
 )
 def test_a_setting_of_the_last_version_works_and_names_its_new_name(old, new):
-    with pytest.warns(FutureWarning, match=f"{old} is now {new}"):
+    with pytest.warns(FutureWarning, match=f"{old} is now {new}") as caught:
         config = TrainerConfig(**{old: 0.25})
     assert getattr(config, new) == 0.25
+    assert caught[0].filename == __file__  # the line of the caller, not one of pydantic's
 
 
 def test_an_old_and_a_new_name_together_are_refused():

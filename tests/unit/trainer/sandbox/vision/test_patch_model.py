@@ -12,9 +12,10 @@ from starlette.testclient import TestClient
 from langchain_vpp.images.codec import encode_image
 from trainer.sandbox.drawing.scenes import TASKS, draw_scene
 from trainer.sandbox.server import create_app
+from trainer.sandbox.vision.course import SECOND_SCENE_COURSE
 from trainer.sandbox.vision.local_model import SCENES, LocalVisionModel, to_tensor
 from trainer.sandbox.vision.patch_model import SCENES_B, PatchNetwork
-from trainer.sandbox.vision.train import SECOND_SCENE_COURSE, accuracies
+from trainer.sandbox.vision.weights import accuracies
 
 
 @pytest.fixture(scope="module")
