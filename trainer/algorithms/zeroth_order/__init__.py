@@ -32,10 +32,9 @@ al. (2019, guided evolution strategies).
 
 from trainer.algorithms.zeroth_order.codes import BlockCode, Code, OperatorCode
 from trainer.algorithms.zeroth_order.critical_gradients import CriticalGradients
-from trainer.algorithms.zeroth_order.differences import draw_pairs
 from trainer.algorithms.zeroth_order.per_image import PerImageDifferences
-from trainer.algorithms.zeroth_order.rgf import SharedRGF
-from trainer.algorithms.zeroth_order.spsa import SharedSPSA
+from trainer.algorithms.zeroth_order.rgf import RGFSettings, SharedRGF
+from trainer.algorithms.zeroth_order.spsa import SharedSPSA, SPSASettings
 
 __all__ = [
     "BlockCode",
@@ -43,7 +42,8 @@ __all__ = [
     "CriticalGradients",
     "OperatorCode",
     "PerImageDifferences",
+    "RGFSettings",
+    "SPSASettings",
     "SharedRGF",
     "SharedSPSA",
-    "draw_pairs",
 ]
