@@ -127,7 +127,9 @@ def test_the_quickstart_names_every_extra():
 
 def test_the_page_about_upgrading_names_every_module_and_name_that_moved():
     page = (DOCS / "upgrading.md").read_text(encoding="utf-8")
-    moved = [each for module in (langchain_vpp.moved, trainer.moved) for each in (module.HOMES | module.RENAMED)]
+    moved = [
+        each for module in (langchain_vpp.moved, trainer.moved) for each in (module.HOMES | module.RENAMED)
+    ]
     assert len(moved) > 50
     assert [old for old in moved if f"| `{old}` |" not in page] == []
 
