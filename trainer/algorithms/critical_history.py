@@ -68,7 +68,7 @@ class CriticalHistory:
         """Storage; the first ``len(self)`` rows are in use."""
         self._criticality = torch.empty(0)
         self._order = torch.empty(0, dtype=torch.long)
-        """For each slot in use, the number of records that were added before its own."""
+        """Number of records that were added before each record in use."""
         self._added = 0
 
     def __len__(self) -> int:

@@ -71,7 +71,7 @@ class VQANetwork(nn.Module):
         """Answer one question about each image.
 
         Args:
-            images: As in :meth:`forward`.
+            images: RGB in [0, 1], shape ``[B, 3, H, W]``, sides multiples of 8.
             questions: Index of the question, shape ``[B]``.
 
         Returns:

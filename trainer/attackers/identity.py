@@ -100,7 +100,7 @@ class Reidentifier:
         self._originals: IdentityData | None = None
         self._given = embedder
         self._networks: tuple[EmbeddingNetwork, EmbeddingNetwork] | None = None
-        """For originals and for protected pictures."""
+        """The network for originals and that for protected pictures."""
         self._searches: dict[str, _Search] = {}
 
     @property

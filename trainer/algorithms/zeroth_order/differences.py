@@ -109,8 +109,8 @@ class Differences:
         twice = pairs.repeat_interleave(2, dim=0)
         return Probes(both, twice[:, 0], twice[:, 1], torch.arange(len(both)))
 
-    def _measure(self, records: Records, probes: Probes) -> tuple[Asked, Measured]:
-        """Return the pairs that were asked about and the slopes of those that were answered.
+    def observe(self, records: Records, probes: Probes) -> None:
+        """Measure slopes from the answers, and estimate gradients from the slopes.
 
         Raises:
             ValueError: If nothing was proposed.
@@ -118,6 +118,16 @@ class Differences:
         asked = self._asked
         if asked is None:
             raise ValueError("nothing was proposed")
+        measured = self._measure(asked, records, probes)
+        if len(measured.pairs):
+            self._estimate(asked, measured)
+
+    def _estimate(self, asked: Asked, measured: Measured) -> None:
+        """Estimate gradients from the slopes of at least one pair, for the losses that follow."""
+        raise NotImplementedError
+
+    def _measure(self, asked: Asked, records: Records, probes: Probes) -> Measured:
+        """Return the slopes of the pairs that were answered."""
         pair = probes.tags // 2
         losses = torch.full((2 * len(asked.rows),), math.nan)
         sizes = self._sizes[asked.questions[pair]]
@@ -129,7 +139,7 @@ class Differences:
         mean = (plus + minus) / 2
         if len(pairs):
             self._typical = _MEMORY * self._typical + (1 - _MEMORY) * float(mean.mean())
-        return asked, Measured(pairs, (plus - minus) / (2 * asked.step), mean)
+        return Measured(pairs, (plus - minus) / (2 * asked.step), mean)
 
 
 def draw_pairs(references: Tensor, count: int, *, generator: torch.Generator) -> Tensor:

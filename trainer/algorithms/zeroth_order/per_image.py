@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from trainer.algorithms.interface import AnswerSpace, Probes, Records, no_probes
-from trainer.algorithms.zeroth_order.differences import Differences, draw_pairs, linear_loss, rademacher
+from trainer.algorithms.zeroth_order.differences import (
+    Asked,
+    Differences,
+    Measured,
+    draw_pairs,
+    linear_loss,
+    rademacher,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,26 +64,6 @@ class PerImageDifferences(Differences):
         which = torch.arange(len(pairs))
         return self._ask(images, references, pairs, directions, which, radius=self._radius)
 
-    def observe(self, records: Records, probes: Probes) -> None:
-        """Estimate the gradient of each image that was asked about.
-
-        Raises:
-            ValueError: If nothing was proposed.
-        """
-        asked, measured = self._measure(records, probes)
-        if not len(measured.pairs):
-            return
-        rows = asked.rows[measured.pairs]
-        directions = self._code.displacement(asked.images[rows], asked.directions[measured.pairs])
-        times = torch.bincount(rows, minlength=len(asked.images))
-        seen = times > 0
-        times = times.clamp(min=1)
-        gradient = torch.zeros_like(asked.images)
-        gradient.index_add_(0, rows, measured.slopes[:, None, None, None] * directions)
-        self._gradient = gradient / times[:, None, None, None] / seen.float().mean()
-        value = torch.zeros(len(asked.images)).index_add_(0, rows, measured.losses) / times
-        self._value = torch.where(seen, value, self._typical)
-
     def loss(self, images: Tensor, references: Tensor, *, generator: torch.Generator) -> Tensor:  # noqa: ARG002
         """Return the linear loss with the estimated gradient, shape ``[B]``.
 
@@ -93,3 +80,16 @@ class PerImageDifferences(Differences):
     def load_state_dict(self, state: dict[str, Any], recall: Callable[[], Records | None]) -> None:  # noqa: ARG002
         """Restore the running mean of the measured loss."""
         self._typical = state["typical"]
+
+    def _estimate(self, asked: Asked, measured: Measured) -> None:
+        """Estimate the gradient of each image that was asked about."""
+        rows = asked.rows[measured.pairs]
+        directions = self._code.displacement(asked.images[rows], asked.directions[measured.pairs])
+        times = torch.bincount(rows, minlength=len(asked.images))
+        seen = times > 0
+        times = times.clamp(min=1)
+        gradient = torch.zeros_like(asked.images)
+        gradient.index_add_(0, rows, measured.slopes[:, None, None, None] * directions)
+        self._gradient = gradient / times[:, None, None, None] / seen.float().mean()
+        value = torch.zeros(len(asked.images)).index_add_(0, rows, measured.losses) / times
+        self._value = torch.where(seen, value, self._typical)

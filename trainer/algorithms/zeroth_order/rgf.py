@@ -65,14 +65,7 @@ class SharedRGF(SharedCode):
     """
 
     def __init__(self, space: AnswerSpace, code: Code, settings: RGFSettings) -> None:
-        super().__init__(
-            space,
-            code,
-            batch=settings.batch,
-            radius=settings.radius,
-            directions=settings.directions,
-            images=settings.images,
-        )
+        super().__init__(space, code, settings)
         self._memory = CriticalGradients(settings.memory, decay=settings.memory_decay)
         self._priors = 0
 

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
 from trainer.algorithms.interface import AnswerSpace, Probes, Records, no_probes
-from trainer.algorithms.zeroth_order.differences import Differences, draw_pairs, linear_loss
+from trainer.algorithms.zeroth_order.differences import Asked, Differences, Measured, draw_pairs, linear_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trainer.algorithms.zeroth_order.codes import Code
+
+
+class SharedSettings(Protocol):
+    """Settings that every estimator on a shared code has."""
+
+    @property
+    def batch(self) -> int:
+        """Images of a batch."""
+
+    @property
+    def radius(self) -> float:
+        """Root mean square change of a pixel by a probe along a direction of coordinates +-1, in units of the range."""
+
+    @property
+    def directions(self) -> int:
+        """Directions per estimate."""
+
+    @property
+    def images(self) -> int | None:
+        """Images over which the slope along a direction is averaged; ``None`` for the whole batch."""
 
 
 class SharedCode(Differences):
@@ -22,30 +42,18 @@ class SharedCode(Differences):
     Args:
         space: Questions and answers.
         code: Directions in which images are moved.
-        batch: Images of a batch.
-        radius: Root mean square change of a pixel by a probe along a direction of coordinates +-1, in units of the
-            pixel range.
-        directions: Directions per estimate.
-        images: Images over which the slope along a direction is averaged; ``None`` for the whole batch.
+        settings: Sizes and radius.
 
     Raises:
         ValueError: If ``radius``, ``directions`` or ``images`` is not positive.
     """
 
-    def __init__(
-        self,
-        space: AnswerSpace,
-        code: Code,
-        *,
-        batch: int,
-        radius: float,
-        directions: int,
-        images: int | None,
-    ) -> None:
-        super().__init__(space, code, radius=radius)
-        if directions < 1 or (images is not None and images < 1):
+    def __init__(self, space: AnswerSpace, code: Code, settings: SharedSettings) -> None:
+        super().__init__(space, code, radius=settings.radius)
+        batch, images = settings.batch, settings.images
+        if settings.directions < 1 or (images is not None and images < 1):
             raise ValueError("directions and images must be positive")
-        self._directions = directions
+        self._directions = settings.directions
         self._images = batch if images is None else min(images, batch)
         self._held: Tensor | None = None
         self._estimates = 0
@@ -71,21 +79,6 @@ class SharedCode(Differences):
         pairs = pairs.repeat(len(directions), 1)
         return self._ask(images, references, pairs, directions, which, radius=self._current_radius())
 
-    def observe(self, records: Records, probes: Probes) -> None:
-        """Estimate the gradient on the code, and hold it until the next estimate.
-
-        Raises:
-            ValueError: If nothing was proposed.
-        """
-        asked, measured = self._measure(records, probes)
-        if not len(measured.pairs):
-            return
-        which = asked.which[measured.pairs]
-        times = torch.bincount(which, minlength=len(asked.directions))
-        sums = torch.zeros(len(asked.directions)).index_add_(0, which, measured.slopes)
-        self._estimates += 1
-        self._held = self._combine(asked.directions, sums / times.clamp(min=1), times > 0)
-
     def loss(self, images: Tensor, references: Tensor, *, generator: torch.Generator) -> Tensor:  # noqa: ARG002
         """Return the linear loss with the held gradient, shape ``[B]``; its value is the running mean."""
         value = torch.full((len(images),), self._typical)
@@ -101,6 +94,14 @@ class SharedCode(Differences):
     def load_state_dict(self, state: dict[str, Any], recall: Callable[[], Records | None]) -> None:  # noqa: ARG002
         """Restore the held estimate, the number of estimates, and the running mean."""
         self._typical, self._held, self._estimates = state["typical"], state["held"], state["estimates"]
+
+    def _estimate(self, asked: Asked, measured: Measured) -> None:
+        """Estimate the gradient on the code, and hold it until the next estimate."""
+        which = asked.which[measured.pairs]
+        times = torch.bincount(which, minlength=len(asked.directions))
+        sums = torch.zeros(len(asked.directions)).index_add_(0, which, measured.slopes)
+        self._estimates += 1
+        self._held = self._combine(asked.directions, sums / times.clamp(min=1), times > 0)
 
     def _current_radius(self) -> float:
         return self._radius

@@ -78,14 +78,7 @@ class SharedSPSA(SharedCode):
     """
 
     def __init__(self, space: AnswerSpace, code: Code, settings: SPSASettings) -> None:
-        super().__init__(
-            space,
-            code,
-            batch=settings.batch,
-            radius=settings.radius,
-            directions=settings.directions,
-            images=settings.images,
-        )
+        super().__init__(space, code, settings)
         decays = (settings.radius_decay, settings.gain_decay, settings.offset)
         if not 0 <= settings.momentum < 1 or settings.gain <= 0 or min(decays) < 0:
             raise ValueError(

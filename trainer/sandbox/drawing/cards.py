@@ -95,7 +95,7 @@ def make_cards(
 
     Args:
         out: A folder that is missing or empty.
-        faces: See :mod:`trainer.sandbox.drawing.portraits`.
+        faces: Portraits; see :mod:`trainer.sandbox.drawing.portraits`.
         train: Cards in the train split, at least 0.
         val: Cards in the validation split, at least 0.
         test: Cards in the test split, at least 0.

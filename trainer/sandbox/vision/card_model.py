@@ -70,7 +70,7 @@ class CardNetwork(AttributeNetwork):
 
 
 class _Readers(nn.Module):
-    """For each attribute, attention maps over the cells and a linear layer on the cells that they gather."""
+    """Attention maps over the cells for each attribute, and a linear layer on the cells that they gather."""
 
     def __init__(self, channels: int, choices: Mapping[str, Sequence[str]], dropout: float) -> None:
         super().__init__()
