@@ -8,7 +8,7 @@ HOMES: Final = {
         "langchain_vpp.messages.plan",
         "langchain_vpp.messages.dialects",
     ),
-    "langchain_vpp.chat_model": ("langchain_vpp.runnables.chat_model",),
+    "langchain_vpp.chat_model": ("langchain_vpp.runnables.chat_model", "langchain_vpp.runnables.hooks"),
     "langchain_vpp.documents": ("langchain_vpp.images.pdf",),
     "langchain_vpp.embedded": ("langchain_vpp.messages.spelled",),
     "langchain_vpp.faces": ("langchain_vpp.engines.faces",),
@@ -19,6 +19,7 @@ HOMES: Final = {
         "langchain_vpp.runnables.values",
         "langchain_vpp.runnables.calls",
         "langchain_vpp.runnables.classes",
+        "langchain_vpp.messages.tree",
     ),
     "langchain_vpp.pixels": (
         "langchain_vpp.images.codec",

@@ -47,7 +47,7 @@ MAX_DEPTH: Final = 64
 """Deepest nesting that is walked."""
 
 MAX_CONTAINERS: Final = 500_000
-"""Most containers that are walked in one value: about half a second."""
+"""Most containers that are walked in one value, so that a hostile one ends within seconds."""
 
 MAX_BYTES: Final = 256
 """Longest bytes that pass without a known file header: enough for a digest or a nonce."""

@@ -1,12 +1,9 @@
 """Protected chat models: a model of the same concrete class whose every entry point protects first.
 
-:func:`protected_class` puts the mixins of this module in front of the concrete class. So ``isinstance`` checks,
-profiles, structured output, usage, caching and rate limits stay the model's own. The protector is an attribute of the
-class: ``configurable_fields``, which rebuilds a model through its class, rebuilds a protected one.
-
-The public entry points protect before a run is opened, so callbacks, tracers and the cache key never hold an
-original. ``_generate`` and ``_stream`` pass the messages through the gate once more: a message that the gate has put
-out passes at once, and one that a callback has changed, or that came by another way, is protected.
+:func:`protected_class` puts mixins in front of the concrete class: the public entry points
+(:mod:`langchain_vpp.runnables.entries`) and the hooks below them (:mod:`langchain_vpp.runnables.hooks`). So
+``isinstance`` checks, profiles, structured output, usage, caching and rate limits stay the model's own. The protector
+is an attribute of the class: ``configurable_fields`` rebuilds a model through its class, so it stays protected.
 
 Clients that a model hands out (``client``, ``root_client``, ...) are the provider's own. Requests that are sent through
 them directly are not protected.

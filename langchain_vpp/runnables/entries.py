@@ -1,4 +1,7 @@
-"""Public entry points of a protected chat model: each protects before a run is opened."""
+"""Public entry points of a protected chat model.
+
+Each protects the messages before a run is opened, so callbacks, tracers and the cache key never hold an original.
+"""
 
 from __future__ import annotations
 

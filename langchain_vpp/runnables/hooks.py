@@ -1,4 +1,8 @@
-"""Hooks of a protected chat model below its entry points: they protect once more, and add the receipt."""
+"""Hooks of a protected chat model, below its entry points: the last defence, and the receipt.
+
+The messages pass the gate once more before they are sent. A message that the gate has put out passes at once; one that
+a callback has changed, or that came by another way, is protected.
+"""
 
 from __future__ import annotations
 
