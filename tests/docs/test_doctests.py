@@ -5,21 +5,31 @@ from __future__ import annotations
 import doctest
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.docs.pages import ROOT
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from _pytest.mark import ParameterSet
+
 PACKAGES = ("langchain_vpp", "trainer")
-MODULES = [
-    ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    for package in PACKAGES
-    for file in sorted((ROOT / package).rglob("*.py"))
-    if ">>> " in file.read_text(encoding="utf-8")
-]
+FITS = {"trainer.runtime.optim"}
+"""Modules whose examples take an optimizer's step."""
 
 
-@pytest.mark.parametrize("name", MODULES)
+def _modules() -> Iterator[ParameterSet]:
+    for package in PACKAGES:
+        for file in sorted((ROOT / package).rglob("*.py")):
+            if ">>> " in file.read_text(encoding="utf-8"):
+                name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+                yield pytest.param(name, marks=[pytest.mark.trains] if name in FITS else [])
+
+
+@pytest.mark.parametrize("name", list(_modules()))
 def test_examples_of_a_module_run(name):
     module = import_module(name)
     result = doctest.testmod(module)
