@@ -1,33 +1,63 @@
-# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests.
-PYTHON ?= python3
-VENV   ?= .venv
-BIN    := $(VENV)/bin
+# Two commands do all the set-up: `make demo` runs the main job, `make test` everything that the project checks.
+PYTHON  ?= python3
+VENV    ?= .venv
+LOWEST  ?= .venv-lowest
+# Test processes. One more than two cores, because tests wait for servers and for other processes.
+WORKERS ?= 3
+BIN     := $(VENV)/bin
+UV      := $(shell which uv 2>/dev/null)
 
-.PHONY: demo test check format
+# One thread each: threads that compete for cores make small tensors twenty times as slow.
+PYTEST  := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+UNIT    := tests/unit tests/docs/test_doctests.py
+FAST    := -m "not trains and not slow and not network"
+
+.PHONY: demo fast check test docs format lowest lint types quick
 demo: $(VENV)/.demo
 	$(BIN)/vpp demo $(ARGS)
 
-test: $(VENV)/.dev
-	# One thread each: threads that compete for cores make small tensors twenty times as slow. A third process uses the
-	# time in which tests wait for servers.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+# At the same time: the types take one core, and so do the tests.
+fast: $(VENV)/.dev
+	$(MAKE) --no-print-directory -j 3 lint types quick
 
-check: $(VENV)/.dev
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/unit $(ARGS)
+check: lint types
+	$(PYTEST) $(UNIT) $(ARGS)
+
+test: lint types
+	$(PYTEST) $(ARGS)
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-$(VENV)/.demo: pyproject.toml
+# The lowest versions that we declare, and the newest of what those need.
+lowest: $(LOWEST)/.test
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(WORKERS) $(FAST) tests/unit $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+quick: $(VENV)/.dev
+	$(PYTEST) $(FAST) $(UNIT) $(ARGS)
+
+$(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+ifdef UV
+	$(UV) pip install --quiet --python $(BIN)/python -e '.[$*]'
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+endif
 	touch $@
 
-$(VENV)/.dev: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+$(LOWEST)/.test: pyproject.toml
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct -e '.[test]'
 	touch $@

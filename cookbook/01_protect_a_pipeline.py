@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 1. Protect a pipeline
 #
-# Put a protector in front of a chat model. Provider, tracer and cache only ever see the protected picture.
-# Here the provider is the embedded sandbox: a local server with OpenAI's interface, so no key and no network.
+# Put a protector in front of a chat model. The provider, the tracer and the cache see the protected picture only.
+# The provider here is the embedded sandbox, a local server with OpenAI's interface: no key and no network is needed.
 
 # %%
 import base64
@@ -31,7 +31,7 @@ def ask(question: str) -> list[HumanMessage]:
 
 
 # %% [markdown]
-# A classical engine needs no training. `ImageProtector.from_pretrained("runs/cards")` would load a learned one.
+# A classical engine needs no training. `ImageProtector.from_pretrained("runs/cards")` would load a trained protector.
 
 # %%
 protector = ImageProtector(Pixelate(), level=0.6)
@@ -39,18 +39,19 @@ protector = ImageProtector(Pixelate(), level=0.6)
 with SandboxServer() as server:
     model = ChatOpenAI(model="sandbox", base_url=server.base_url, api_key="sandbox")
 
-    # The pipeline in one line. It is a protected chat model first, so no run ever holds the original.
+    # The pipeline in one line. The protected model stands first, so no run of the chain holds the original.
     chain = protector | model | StrOutputParser()
     print("protected:", chain.invoke(ask("What colour is the sign?")), "| truth:", truth["sign_colour"])
 
-    # The same as a chat model: isinstance(model, ChatOpenAI), with streaming, tools, structured output, retries ...
+    # A protected chat model of the same class, with streaming, tools, structured output and retries.
     protected_model = protect(model, protector)
     assert isinstance(protected_model, ChatOpenAI)
     answer = protected_model.invoke(ask("Which number is on the person's shirt?"))
     print("protected:", answer.text, "| truth:", truth["shirt_number"])
 
     # %% [markdown]
-    # The receipt says what left: the sha256 of the protected picture, its level, the engine; never the original's.
+    # The receipt says what left: the sha256 of the protected picture, its level and the engine. It does not name the
+    # original.
 
     # %%
     print(answer.response_metadata["vpp"])
@@ -64,7 +65,7 @@ with SandboxServer() as server:
     print("at level 1:", private)
 
     # %% [markdown]
-    # What can't be protected is refused before anything is sent: here a picture that the provider would fetch itself.
+    # What can't be protected is refused before anything is sent. Here it is a picture that the provider would fetch.
 
     # %%
     before = server.stats()["completions"]

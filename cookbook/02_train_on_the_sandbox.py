@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 2. Train a protector on the sandbox
 #
-# A protector is learned by asking the very chat model that it will serve, as a black box. The drawings of the sandbox
-# have private attributes (hair, skin, glasses, build, the number on the shirt) and tasks (pose, sign, balloons).
-# `VPP_SMOKE=1` shrinks the sizes only; the result is then useless, but every step is the same.
+# A protector learns by asking the chat model that it will serve, as a black box. The drawings of the sandbox have
+# private attributes (hair, skin, glasses, build, the number on the shirt) and tasks (pose, sign, balloons).
+# `VPP_SMOKE=1` shrinks the sizes only: every step is the same, and the result is useless.
 
 # %%
 import os
@@ -23,7 +23,7 @@ SMOKE = os.environ.get("VPP_SMOKE") == "1"
 work = Path(tempfile.mkdtemp())
 
 # %% [markdown]
-# The data set is a folder with a `data.jsonl`; yours needs nothing else than pictures, questions and private labels.
+# The data set is a folder with a `data.jsonl`. Yours needs pictures, questions and private labels, and nothing else.
 
 # %%
 make_data(
@@ -34,7 +34,7 @@ print(dataset.questions)
 print(dataset.private_attributes)
 
 # %% [markdown]
-# The budget is part of the settings. Every answer is on disk before it is used: a run that is killed goes on with
+# The budget is one of the settings. Every answer is on disk before it is used. A run that was killed goes on with
 # `fit(..., resume=True)` and pays for nothing twice.
 
 # %%
@@ -58,7 +58,7 @@ with SandboxServer() as server:
     stats = server.stats()
 
 # %% [markdown]
-# The artifact is a folder. Its manifest says what it was trained for, what it cost and what front was measured.
+# The artifact is a folder. Its manifest says what it was trained for, what it cost, and which front was measured.
 
 # %%
 manifest, digest = read_manifest(artifact)
@@ -70,7 +70,7 @@ assert manifest.queries == stats["completions"] <= config.max_queries
 assert stats["repeated"] == 0
 
 # %% [markdown]
-# Use it: one network holds the whole front, and `level` picks the point at run time.
+# One network holds the whole front. `level` chooses a point of it for each request.
 
 # %%
 protector = ImageProtector.from_pretrained(artifact, level=manifest.presets["balanced"])

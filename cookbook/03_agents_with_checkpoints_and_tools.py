@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 3. Agents with checkpoints and tools
 #
-# An agent records more than a chain: every run goes to the tracer, every step to the checkpoint, and tools bring in
-# pictures of their own. Here a camera tool takes one, the user brings another, and in the end none of the two is
-# found on the wire, in the callbacks or in the checkpoint file.
+# An agent records more than a chain: every run goes to the tracer, every step to the checkpoint, and tools bring
+# pictures of their own. Here a tool takes one picture, and the user brings another. At the end neither is found on the
+# wire, in the callbacks or in the checkpoint file.
 
 # %%
 import base64
@@ -30,7 +30,7 @@ from langchain_vpp.middleware import VisualPrivacyMiddleware
 from langchain_vpp.testing import assert_no_leak
 
 # %% [markdown]
-# The provider: a local server that keeps every byte it gets. It calls the first tool once, then answers.
+# The provider is a local server that keeps every byte it gets. It calls the first tool once, then it answers.
 
 # %%
 wire: list[bytes] = []
@@ -74,7 +74,7 @@ threading.Thread(target=server.serve_forever, daemon=True).start()
 model = ChatOpenAI(model="m", base_url=f"http://127.0.0.1:{server.server_port}/v1", api_key="none")
 
 # %% [markdown]
-# Two canaries: pictures of random pixels. No stretch of them turns up anywhere by chance.
+# Two canaries, pictures of random pixels: no part of them turns up anywhere by chance.
 
 
 # %%
@@ -121,9 +121,9 @@ class Recorder(BaseCallbackHandler):
 # %% [markdown]
 # ## The whole agent, protected
 #
-# `protect(agent)` cleans the input before the agent's own run and its first checkpoint record it; `protect_tool`
-# cleans what a tool returns before the tool's run records it. `on_upstream_trace="raise"` turns a chain that leaks
-# above us into an error.
+# `protect(agent)` cleans the input before the agent's own run and its first checkpoint record it; `protect_tool` cleans
+# what a tool returns before the tool's run records it. `on_upstream_trace="raise"` refuses a request whose original an
+# enclosing run has recorded.
 
 # %%
 protector = ImageProtector(Pixelate(), level=0.7, on_upstream_trace="raise", store=InMemoryByteStore())
@@ -144,7 +144,7 @@ for picture in (UPLOAD, PHOTO):
 print("protected agent:", result["messages"][-1].text)
 
 # %% [markdown]
-# The same check on the bare agent fails, in every sink. A test that can't fail proves nothing.
+# On the bare agent the same check fails for every sink. A check that can't fail proves nothing.
 
 # %%
 wire.clear()
@@ -164,8 +164,9 @@ for sink in (wire, recorder.seen, folder):
 # ## Sealed handles
 #
 # Where you can't put `protect` around everything, keep pixels out of the input: `seal` puts the original into your
-# store and returns a handle. It is resolved, and protected, only where the messages enter the protected model. The
-# agent here is bare, its trace and its checkpoint hold `vpp://...`, and the provider gets the protected picture.
+# store and returns a handle. The handle is resolved, and the picture protected, where the messages enter the protected
+# model. The agent here is bare: its trace and its checkpoint hold `vpp://...`, and the provider gets the protected
+# picture.
 
 # %%
 wire.clear()
@@ -182,8 +183,8 @@ print("sealed:", sealed["url"][:16], "...")
 # %% [markdown]
 # ## The middleware
 #
-# `VisualPrivacyMiddleware` protects every model call and every tool result, with bare models and bare tools. It keeps
-# the wire and the state clean; the agent's own input was recorded before any middleware ran. So use it inside a
+# `VisualPrivacyMiddleware` protects every model call and every tool result, with a bare model and bare tools. It keeps
+# the wire and the state clean, but the agent has recorded its own input before any middleware runs. So use it inside a
 # protected agent, or with sealed handles. The receipt says what left.
 
 # %%

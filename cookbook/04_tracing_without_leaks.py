@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 4. Tracing without leaks
 #
-# A protected model gives its tracer protected pictures only. But a run that you open *around* it (a prompt, a loader,
-# a graph) records its input before we can see it. This recipe shows the leak, the warning, and three ways to close
+# A protected model gives its tracer protected pictures only. But a run that you open *around* it (a prompt, a loader, a
+# graph) records its input before the model sees it. This recipe shows the leak, the warning, and three ways to close
 # it.
 
 # %%
@@ -28,7 +28,7 @@ from langchain_vpp.testing import assert_no_leak
 from langchain_vpp.tracing import RedactingCallbackHandler, media_anonymizer
 
 # %% [markdown]
-# One local server plays both parts: the provider under `/v1`, and LangSmith elsewhere. It keeps all that it gets.
+# One local server stands for both the provider (under `/v1`) and LangSmith (elsewhere). It keeps all that it gets.
 
 # %%
 provider: list[bytes] = []
@@ -94,8 +94,8 @@ def tracer(**options: object) -> LangChainTracer:
 # %% [markdown]
 # ## The leak
 #
-# `prompt | model`: the sequence opens a run, and the run's input is the original. The wire is clean, the trace is
-# not; the protected model notices that a run with handlers is open above it, and warns.
+# In `prompt | model` the sequence opens a run, and the input of that run is the original. The wire is clean and the
+# trace is not. The protected model notices that a run with handlers is open above it, and warns.
 
 # %%
 protector = ImageProtector(Pixelate(), level=0.7)
@@ -110,7 +110,7 @@ assert not leaks(provider)
 assert leaks(langsmith)
 print("warned:", str(caught[0].message).split(".")[0])
 
-# From here on it is an error, as it is best in production: warnings.simplefilter, or on_upstream_trace="raise".
+# From here on the warning is an error. Do the same in production: warnings.simplefilter, or on_upstream_trace="raise".
 warnings.simplefilter("error", TraceLeakWarning)
 
 # %% [markdown]
@@ -129,9 +129,9 @@ print("traced whole; sent", sent[:12])
 # %% [markdown]
 # ## 2. An anonymizer for the LangSmith client
 #
-# For runs that you can't put inside: it takes every picture out of inputs, outputs and errors, protected ones too.
-# `hide_inputs` alone would leave outputs and errors. The guard can't see what a tracer's client does, so this chain
-# says that it knows: `on_upstream_trace="ignore"`.
+# Where you can't protect the outermost runnable, the anonymizer takes every picture out of inputs, outputs and errors,
+# protected pictures too. `hide_inputs` alone would leave outputs and errors. The protector can't see what the client of
+# a tracer does, so `on_upstream_trace="ignore"` says that you know.
 
 # %%
 knowing = ImageProtector(Pixelate(), level=0.7, on_upstream_trace="ignore")
@@ -144,7 +144,7 @@ assert any(b"What is it?" in body for body in langsmith)  # text is kept
 # %% [markdown]
 # ## 3. A wrapper around any handler
 #
-# `RedactingCallbackHandler` does the same for every other callback handler. The guard knows it, and stays quiet.
+# `RedactingCallbackHandler` does the same for any other callback handler. The protector knows it and does not warn.
 
 
 # %%

@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 5. Train against your provider
 #
-# Recipe 2 trains on the sandbox. Here is the same with data and a provider of your own, seen from the purse: what a
-# data set needs, what a run will cost before it costs anything, how a budget ends a run and how it goes on, and how to
-# pick a level from what was measured. The provider here is the sandbox's server, so that the recipe runs without a key;
-# put `MODEL = "openai:gpt-4o-mini"` (or `anthropic:...`, `google_genai:...`) and drop `--base-url` for a real one.
-# `VPP_SMOKE=1` shrinks the sizes only; the result is then useless, but every step is the same.
+# Recipe 2 trains on the sandbox. This one trains with data and a provider of your own, and looks at the cost: what a
+# data set needs, what a run will cost before it costs anything, how a budget ends a run, how the run goes on, and how
+# to choose a level from what was measured. The provider here is the sandbox's server, so that the recipe runs without a
+# key. For a real one write `MODEL = "openai:gpt-4o-mini"` (or `anthropic:...`, `google_genai:...`) and leave
+# `--base-url` out. `VPP_SMOKE=1` shrinks the sizes only: every step is the same, and the result is useless.
 
 # %%
 import json
@@ -43,9 +43,10 @@ def vpp(*arguments: object) -> subprocess.CompletedProcess[str]:
 # %% [markdown]
 # ## The data set
 #
-# A folder with pictures and `data.jsonl`, a line per picture: what you want to keep asking (`tasks`, with the right
-# answer, and the choices if there are some) and what must not be read (`private`). Three splits; all pictures of one
-# person, place or film in one of them (`group`). The drawings stand for your photographs.
+# A data set is a folder with pictures and a `data.jsonl`, a line per picture. `tasks` are the questions that you want
+# to keep asking, with the right answer and perhaps choices. `private` is what must not be read. There are three splits,
+# and all pictures of one person, place or film belong to one of them (`group`). The drawings stand for your
+# photographs.
 
 # %%
 data = work / "data"
@@ -71,12 +72,13 @@ for split, count in sizes.items():
 # ## What it will cost
 #
 # `--dry-run` checks the data and says how much a run would ask at most, in queries, requests, tokens and dollars, and
-# what that is based on. It needs no key and sends nothing. List prices may be out of date: `--price IN,OUT` is yours.
+# what the figures are based on. It needs no key and sends nothing. List prices may be out of date: `--price IN,OUT`
+# gives yours.
 
 # %%
 settings = work / "settings.json"
 small = {
-    "steps": 20,
+    "steps": 10,
     "pretraining_steps": 5,
     "batch": 4,
     "student_batch": 4,
@@ -94,11 +96,11 @@ assert not run.exists()
 # %% [markdown]
 # ## A budget, and going on
 #
-# `--max-cost` ends a run with exit code 3 before it is exceeded. Every answer is on disk before it is used, so nothing
-# is lost and nothing is paid twice: `--resume` with more money goes on where it stopped. (A provider that fails ends a
-# run with 4, Ctrl-C with 130; both go on in the same way.) `--ledger FILE` shares what was paid among runs,
-# `--no-store-images` keeps digests of the protected pictures only, and `--questions-per-call 2` would ask both
-# questions about a picture in one request, which pays for the picture once.
+# `--max-cost` ends a run with exit code 3 before the limit is exceeded. Every answer is on disk before it is used, so
+# nothing is lost and nothing is paid twice: `--resume` with a larger limit goes on where the run stopped. (A provider
+# that fails ends a run with exit code 4, and Ctrl-C with 130. Both go on in the same way.) `--ledger FILE` shares paid
+# answers among runs, and `--no-store-images` keeps digests of the protected pictures only. `--questions-per-call 2`
+# would ask both questions about a picture in one request and pay for the picture once.
 
 # %%
 with SandboxServer() as server:
@@ -120,10 +122,10 @@ assert stats["repeated"] == 0
 # %% [markdown]
 # ## Picking a level
 #
-# The manifest holds the front that was measured on the validation split: at each level, how much the training assessor
-# still reads (leak) and how much the chat model still answers (utility), both from 0 at guessing to 1. Take the most
-# private level whose utility is enough for you, or a preset. `vpp evaluate` measures the same on the test split with an
-# attacker that training never saw; believe that one.
+# The manifest holds the front that was measured on the validation split: for each level, how much the training assessor
+# still reads (leak) and how much the chat model still answers (utility). Both are 0 for guessing. Take the most private
+# level whose utility is enough for you, or a preset. `vpp evaluate` measures both on the test split, with attackers
+# that training never saw: believe that report.
 
 # %%
 WANTED = 0.8

@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 6. Audit your protector, and read the report
 #
-# What protects is worth what an attacker who adapts to it can still learn. `evaluate` trains such attackers anew, on
-# pictures protected in the same way, and judges them on pictures that they did not learn from. Here a classical engine
-# is audited on the sandbox's drawings; give an artifact's folder (`"runs/cards"`) in its place to audit yours, or run
-# `vpp evaluate runs/cards --data cards --out report.json --html report.html --attack identity --attack inversion`.
-# `VPP_SMOKE=1` shrinks the sizes only.
+# A protector is as good as what an attacker who adapts to it can no longer read. `evaluate` trains such attackers, on
+# pictures that are protected in the same way, and judges them on pictures that they did not learn from. Here a
+# classical engine is audited on the sandbox's drawings. To audit yours, give the folder of an artifact (`"runs/cards"`)
+# in its place, or run `vpp evaluate runs/cards --data cards --out report.json --html report.html --attack identity
+# --attack inversion`. `VPP_SMOKE=1` shrinks the sizes only.
 
 # %%
 import os
@@ -16,29 +16,28 @@ from langchain_openai import ChatOpenAI
 
 from langchain_vpp.engines import Pixelate
 from trainer import evaluate, load_dataset
-from trainer.evaluation.evaluate import EvaluationSettings
+from trainer.evaluation import EvaluationSettings
 from trainer.evaluation.results import OURS
-from trainer.reporting.html import save_html
-from trainer.reporting.report import leading, picture_rows, save_json
-from trainer.reporting.summary import summaries
+from trainer.reporting import picture_rows, save_html, save_json, summaries
 from trainer.sandbox.drawing.scenes import PRIVATE_QUESTIONS, make_data
 from trainer.sandbox.process import SandboxServer
 
 SMOKE = os.environ.get("VPP_SMOKE") == "1"
 work = Path(tempfile.mkdtemp())
 make_data(
-    work / "data", train=120 if SMOKE else 2000, val=40 if SMOKE else 200, test=60 if SMOKE else 400, seed=0
+    work / "data", train=100 if SMOKE else 2000, val=30 if SMOKE else 200, test=40 if SMOKE else 400, seed=0
 )
 dataset = load_dataset(work / "data")
 
 # %% [markdown]
-# Several architectures read the private attributes, one of them learns from protected pictures alone, and for each
-# attribute the report believes whichever read the validation pictures best. Beyond classifiers: can a picture be
-# linked to its original (`identity`), can originals be reconstructed (`inversion`), do many queries about one picture
-# tell more (`repeated`)? For private words name them in the data set's `texts` and add `text` (extra `ocr`).
+# Classifiers of several architectures read the private attributes, and one of them learns from protected pictures
+# alone. For each attribute the report believes the classifier that read the validation pictures best. Further attacks
+# ask whether a picture can be linked to its original (`identity`), whether originals can be reconstructed
+# (`inversion`), and whether many queries about one picture tell more (`repeated`). To look for private words, name them
+# in the data set's `texts` and add `text` (extra `ocr`).
 #
-# The chat model is asked, too: plainly, with examples, and led there step by step. Refusals are counted apart, since
-# the next prompt may not be refused. `query_originals` sends unprotected pictures: these are drawings of nobody.
+# The chat model is asked for private attributes too: plainly, and step by step. Refusals are counted apart, because the
+# next prompt may not be refused. `query_originals` sends unprotected pictures. These here are drawings of nobody.
 
 # %%
 settings = EvaluationSettings(
@@ -46,9 +45,9 @@ settings = EvaluationSettings(
     baselines={} if SMOKE else {"blur": (0.3, 0.6)},
     classifiers=("small",) if SMOKE else ("small", "resnet10"),
     cold=() if SMOKE else ("small",),
-    train_images=60 if SMOKE else 1000,
+    train_images=32 if SMOKE else 1000,
     attacks=("identity", "inversion", "repeated"),
-    queries_per_point=30 if SMOKE else 200,
+    queries_per_point=12 if SMOKE else 200,
     private_questions={name: PRIVATE_QUESTIONS[name] for name in ("hair", "shirt_number")},
     styles=("direct", "steps"),
     query_originals=True,
@@ -58,15 +57,15 @@ with SandboxServer() as server:
     report = evaluate(Pixelate(), dataset, model, settings, ledger=work / "evaluation.sqlite")
 
 # %% [markdown]
-# The verdict is one sentence for each preset, or for each level if there are none. Then read every accuracy next to its
-# two floors: what someone gets right who always names the commonest class, and what the task answers alone tell.
+# The verdict is one sentence for each preset, or for each level if there are no presets. Then read every accuracy next
+# to its two floors: the accuracy of always naming the commonest class, and what the task answers alone tell.
 
 # %%
 presets = {"mild": 0.3, "strong": 0.7}
 for verdict in summaries(report, presets):
     print(f"{verdict.name}: {verdict.sentence}")
 strong = report.of(OURS)[-1]
-for reading in leading(strong):
+for reading in strong.leading:
     print(
         f"{reading.subject}: {reading.accuracy.value:.2f} [{reading.accuracy.low:.2f}, {reading.accuracy.high:.2f}], "
         f"chance {reading.chance:.2f}, from the tasks {report.task_floors[reading.subject].value:.2f}"
@@ -76,8 +75,8 @@ for search in strong.identity:
 print(f"not tested: {'; '.join(report.not_tested)}")
 
 # %% [markdown]
-# Keep the JSON file: it holds every figure in full, with the digests of the protector and the data. The page is one
-# file that loads nothing from anywhere; with `originals=True` it would show unprotected pictures, and say so.
+# Keep the JSON file: it holds every figure, with the digests of the protector and the data. The page is one file that
+# loads nothing from anywhere. With `originals=True` it would show unprotected pictures, and say so.
 
 # %%
 save_json(report, work / "report.json")

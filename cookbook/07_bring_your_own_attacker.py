@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 7. Bring your own attacker
 #
-# An audit is only as strong as its attackers. If you know your adversary, put it in: anything with a name, a
-# description and three methods. Here it is a nearest neighbour search on small pictures, which learns in no time and
-# is hard to fool by what only looks like noise to a network. `VPP_SMOKE=1` shrinks the sizes only.
+# An audit is only as strong as its attackers. If you know your adversary, put it in: any object with a name, a
+# description and three methods. Here it is a search for the nearest neighbours among small pictures. It learns at once,
+# and patterns that fool a network hardly change it. `VPP_SMOKE=1` shrinks the sizes only.
 
 # %%
 import os
@@ -16,23 +16,23 @@ from torch import Tensor, nn
 from langchain_vpp.engines import Downscale
 from trainer import evaluate, load_dataset
 from trainer.attackers.classifier import AttackData, FreshClassifier, Scores
-from trainer.evaluation.evaluate import EvaluationSettings
+from trainer.evaluation import EvaluationSettings
 from trainer.evaluation.results import OURS, STRONGEST
 from trainer.sandbox.drawing.scenes import make_data
 
 SMOKE = os.environ.get("VPP_SMOKE") == "1"
 work = Path(tempfile.mkdtemp())
 make_data(
-    work / "data", train=200 if SMOKE else 2000, val=40 if SMOKE else 200, test=60 if SMOKE else 400, seed=0
+    work / "data", train=150 if SMOKE else 2000, val=30 if SMOKE else 200, test=40 if SMOKE else 400, seed=0
 )
 dataset = load_dataset(work / "data")
 
 
 # %% [markdown]
-# `prepare` sees originals, once; `attack` sees protected pictures and adapts. Both get train, val and test, and return
-# probabilities for val and test: val decides whom the report believes, so never learn from it or from test. An
-# evaluation copies a prepared attacker for each engine. Take all randomness from the generator, and the same seed gives
-# the same report.
+# `prepare` sees originals once, and `attack` sees protected pictures and adapts to them. Both get train, val and test,
+# and return probabilities for val and test. The report decides by val which attacker it believes, so never learn from
+# val or test. An evaluation copies a prepared attacker for each engine. Take all randomness from the generator: then
+# the same seed gives the same report.
 
 
 # %%
@@ -82,7 +82,7 @@ report = evaluate(
     Downscale(),
     dataset,
     None,
-    EvaluationSettings(levels=(0.5,), baselines={}, train_images=150 if SMOKE else 1500),
+    EvaluationSettings(levels=(0.5,), baselines={}, train_images=50 if SMOKE else 1500),
     attackers=attackers,
 )
 (point,) = report.of(OURS)
@@ -110,7 +110,7 @@ def mean_colours(images: Tensor) -> Tensor:
 settings = EvaluationSettings(
     levels=(0.5,),
     baselines={},
-    train_images=100,
+    train_images=50 if SMOKE else 1000,
     classifiers=("small",),
     cold=(),
     attacks=("identity",),

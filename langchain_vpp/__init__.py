@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from langchain_vpp.lazy import lazy_names, redirect
+from langchain_vpp.moved import HOMES, RENAMED
 
 if TYPE_CHECKING:
+    __version__: str
+
     from langchain_vpp.errors import ArtifactError, ProtectionError, TraceLeakWarning, VPPError
     from langchain_vpp.image_protector import ImageProtector
     from langchain_vpp.runnables.chat_model import protect, protected_class
@@ -18,35 +23,26 @@ __all__ = [
     "ProtectionError",
     "TraceLeakWarning",
     "VPPError",
+    "__version__",
     "protect",
     "protect_tool",
     "protected_class",
 ]
 
-_HOMES = {
-    "ArtifactError": "errors",
-    "ImageProtector": "image_protector",
-    "ProtectedRunnable": "runnables.runnable",
-    "ProtectionError": "errors",
-    "TraceLeakWarning": "errors",
-    "VPPError": "errors",
-    "protect": "runnables.chat_model",
-    "protect_tool": "tools",
-    "protected_class": "runnables.chat_model",
-}
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "ArtifactError": "langchain_vpp.errors",
+        "ImageProtector": "langchain_vpp.image_protector",
+        "ProtectedRunnable": "langchain_vpp.runnables.runnable",
+        "ProtectionError": "langchain_vpp.errors",
+        "TraceLeakWarning": "langchain_vpp.errors",
+        "VPPError": "langchain_vpp.errors",
+        "__version__": "langchain_vpp.version",
+        "protect": "langchain_vpp.runnables.chat_model",
+        "protect_tool": "langchain_vpp.tools",
+        "protected_class": "langchain_vpp.runnables.chat_model",
+    },
+)
 
-
-def __getattr__(name: str) -> Any:
-    """Load a public name on first use, so that importing the package costs nothing."""
-    if name not in _HOMES:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    from importlib import import_module  # noqa: PLC0415
-
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+redirect(HOMES, RENAMED)

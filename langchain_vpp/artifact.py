@@ -1,12 +1,12 @@
-"""A trained protector on disk: weights, manifest, digests. Nothing in it is ever unpickled.
+"""Trained protectors on disk: weights, graphs, manifest, digests. Nothing in them is ever unpickled.
 
 An artifact is a folder::
 
-    model.safetensors   the weights
-    protector.onnx      the same network as a graph in int8, which needs no torch (if it was exported)
-    protector.fp32.onnx the graph before quantisation (if it was exported)
-    manifest.json       configuration, what it was trained for and against, what it cost, the measured front,
-                        licence and attribution, and the sha256 of every other file
+    model.safetensors    the weights
+    protector.onnx       the network as a graph in int8, which needs no torch (if it was exported)
+    protector.fp32.onnx  the graph before quantisation (if it was exported)
+    manifest.json        configuration, attributes and questions of the training, its cost, the measured front, licence
+                         and attribution, and the sha256 of every other file
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import hashlib
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from langchain_vpp.errors import ArtifactError
+from langchain_vpp.extras import require
 from langchain_vpp.network.config import ProtectorConfig
 
 if TYPE_CHECKING:
@@ -32,76 +34,81 @@ if TYPE_CHECKING:
 _WEIGHTS = "model.safetensors"
 _MANIFEST = "manifest.json"
 GRAPH: Final = "protector.onnx"
-"""The quantised graph."""
+"""File of the quantised graph."""
 EXACT_GRAPH: Final = "protector.fp32.onnx"
-"""The graph that equals the network in torch."""
+"""File of the graph that equals the network in torch."""
 _MAX_MANIFEST_BYTES = 4 * 2**20
-_DEFAULT = Path(__file__).with_name("artifacts") / "staff-cards"
-"""The artifact that comes with the package."""
+_SHIPPED = Path(__file__).with_name("artifacts")
+_DEFAULT = "staff-cards"
+"""Name of the artifact that ``default`` stands for."""
 
 
 class FrontPoint(BaseModel):
-    """One measured point of the privacy-utility front."""
+    """Measured point of the privacy-utility front."""
 
     model_config = ConfigDict(frozen=True)
 
     level: float = Field(ge=0, le=1)
     leak: float
-    """What an attacker recovers, 0 at the chance floor and 1 on originals, mean over the private attributes."""
+    """Share that an attacker recovers: 0 is chance, 1 is as much as from originals; mean over private attributes."""
     utility: float
-    """What the chat model still answers: 0 at the chance floor, 1 where every answer is right."""
+    """Share of questions that the chat model still answers: 0 is chance, 1 is every answer right."""
     answers: int = Field(default=0, ge=0)
-    """How many answers ``utility`` rests on; 0 if that is not known."""
+    """Number of answers behind ``utility``; 0 if that is not known."""
 
 
 class Manifest(BaseModel):
-    """What an artifact says of itself."""
+    """Description of an artifact."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = 1
     protector: dict[str, Any]
-    """A :class:`~langchain_vpp.network.protector.ProtectorConfig` in JSON."""
+    """Configuration of the network: a :class:`~langchain_vpp.network.config.ProtectorConfig` in JSON."""
     private_attributes: dict[str, tuple[str, ...]]
-    """Private attributes that it was trained to hide, with their classes."""
+    """Private attributes that training hides, with their classes."""
     questions: tuple[str, ...]
-    """Task questions that it was trained to keep answerable."""
+    """Questions that training keeps answerable."""
     trained_against: str
-    """The chat model that answered, as ``provider:name`` or a class name."""
+    """Chat model that answered in training, as ``provider:name`` or a class name."""
     access: Literal["logprobs", "labels"]
     queries: int = Field(ge=0)
-    """Paid queries that training used."""
+    """Number of paid queries of training."""
     cost_usd: float | None = None
     steps: int = Field(ge=0)
     seed: int
     data_digest: str
-    """sha256 of the data set's ``data.jsonl``."""
+    """sha256 of the file ``data.jsonl`` of the data set."""
     training_digest: str = ""
-    """sha256 that stands for all pictures of the training split together; empty in artifacts of earlier versions.
+    """sha256 of all pictures of the training split together; empty in artifacts of earlier versions.
 
-    It tells whether a set of pictures is the very one of the training. It says nothing about a single picture, and no
-    digest of one belongs here: with it anybody could check whether a picture that they hold was in the training set.
+    It identifies the set of pictures, not a single one. Digests of single pictures must stay out of a manifest: with
+    them anybody could check whether a picture that they hold was in the training set.
     """
     started_from: str = ""
-    """sha256 of the weights that training started from; empty for new ones. Of another artifact, the file's."""
+    """sha256 of the weights that training started from; empty for new weights."""
     questions_per_call: int = Field(default=1, ge=1)
-    """Most questions about one picture that were put in one request."""
+    """Most questions about one picture in one request of training."""
     front: tuple[FrontPoint, ...] = ()
     front_measured_by: str = ""
-    """Who the attacker behind ``front`` was, on which split."""
+    """Attacker that measured ``front``, and the split of the data."""
     presets: dict[str, float] = {}
     licence: str = ""
-    """Of the weights."""
+    """Licence of the weights."""
     attribution: str = ""
-    """Who made what it was trained on, and under which licence."""
+    """Authors and licence of the training data."""
     created_with: str
-    """Our version."""
+    """Name and version of the package that wrote the artifact."""
     files: dict[str, str] = {}
     """sha256, in hex, of every other file of the artifact."""
 
 
 def level_of(manifest: Manifest, level: float | str | None) -> float:
-    """A level by its number or by the name of a preset; by default ``balanced``, or 0.5 if there is no such preset.
+    """Return a level that is given as a number or by the name of a preset.
+
+    Args:
+        manifest: Manifest of the artifact, which has the presets.
+        level: A number from 0 to 1, a preset, or ``None`` for ``balanced``, or for 0.5 if there is no such preset.
 
     Raises:
         ValueError: If the artifact has no preset of that name.
@@ -123,11 +130,13 @@ def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str
     Args:
         folder: Created if missing. Files of an earlier artifact in it are replaced.
         protector: The trained network; its configuration replaces ``manifest.protector``.
-        manifest: Everything but ``protector`` and ``files``, which are filled in here.
+        manifest: The description. Its ``protector`` and ``files`` are filled in.
 
     Raises:
         ArtifactError: If the folder can't be written.
+        MissingExtraError: If torch or safetensors (extra ``train``) is not installed.
     """
+    _require_torch("written")
     from safetensors.torch import save  # noqa: PLC0415  loads torch
 
     weights = save({name: tensor.contiguous() for name, tensor in protector.state_dict().items()})
@@ -141,15 +150,15 @@ def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str
 
 
 def save_graphs(folder: Path, graphs: Mapping[str, bytes]) -> str:
-    """Put graphs into an artifact in the place of those that it had, and return its new digest.
+    """Replace the graphs of an artifact, and return its new digest.
 
     Args:
         folder: An artifact.
-        graphs: By file name: :data:`GRAPH`, :data:`EXACT_GRAPH` or both; none to go back to torch.
+        graphs: File name, :data:`GRAPH` or :data:`EXACT_GRAPH`, to graph; empty to serve the artifact by torch again.
 
     Raises:
-        ArtifactError: If the artifact does not hold (see :func:`load_protector`) or can't be written.
-        ValueError: If a name is another one.
+        ArtifactError: If a file of the artifact is missing or was changed, or the artifact can't be written.
+        ValueError: If a file name is another one.
     """
     if not set(graphs) <= {GRAPH, EXACT_GRAPH}:
         msg = f"a graph must be named {GRAPH} or {EXACT_GRAPH}"
@@ -161,14 +170,14 @@ def save_graphs(folder: Path, graphs: Mapping[str, bytes]) -> str:
 
 
 def save_presets(folder: Path, presets: Mapping[str, float]) -> str:
-    """Name other levels of an artifact, and return its new digest.
+    """Replace the presets of an artifact, and return its new digest.
 
     Args:
         folder: An artifact.
-        presets: Name -> user level in [0, 1], in the place of those that it had.
+        presets: Name -> user level in [0, 1].
 
     Raises:
-        ArtifactError: See :func:`save_graphs`.
+        ArtifactError: If a file of the artifact is missing or was changed, or the artifact can't be written.
     """
     _, manifest, _ = load_protector(folder)
     return _write(folder, {}, manifest.model_copy(update={"presets": dict(presets)}))
@@ -179,7 +188,7 @@ def _write(folder: Path, files: Mapping[str, bytes], manifest: Manifest) -> str:
     failure = ""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # A reader in between sees the old manifest with the new files and refuses: never a silent mixture.
+        # The manifest comes last: until then a reader finds files that it does not describe, and refuses them.
         for name, data in files.items():
             _replace(folder / name, data)
         _replace(folder / _MANIFEST, text)
@@ -193,7 +202,12 @@ def _write(folder: Path, files: Mapping[str, bytes], manifest: Manifest) -> str:
 
 
 def read_manifest(folder: Path) -> tuple[Manifest, str]:
-    """Read a manifest and the artifact's digest (the sha256 of the manifest, which holds those of the other files).
+    """Read the manifest and the digest of an artifact.
+
+    The digest is the sha256 of the manifest, and so of all files, because the manifest holds theirs.
+
+    Args:
+        folder: An artifact.
 
     Raises:
         ArtifactError: If it is missing, malformed or of a format that this version does not know.
@@ -214,15 +228,36 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
     raise ArtifactError(f"{folder / _MANIFEST} is not a manifest of format 1 ({reason}). Nothing was loaded.")
 
 
+def verify_artifact(folder: Path) -> tuple[Manifest, str]:
+    """Check every file of an artifact, and return its manifest and its digest. Loads no torch.
+
+    Args:
+        folder: An artifact.
+
+    Raises:
+        ArtifactError: If a file is missing or was changed since it was written, or the manifest is not valid.
+    """
+    manifest, digest = read_manifest(folder)
+    _config(folder, manifest)
+    for name in sorted(manifest.files):
+        _read_checked(folder, name, manifest)
+    return manifest, digest
+
+
 def load_protector(folder: Path) -> tuple[Protector, Manifest, str]:
-    """Load the network, its manifest and the artifact's digest, after checking every file's sha256.
+    """Load the network, the manifest and the digest of an artifact, after checking the sha256 of every file.
+
+    Args:
+        folder: An artifact.
 
     Raises:
         ArtifactError: If a file is missing, was changed since it was written, or does not fit the configuration.
+        MissingExtraError: If torch or safetensors (extra ``train``) is not installed.
     """
     manifest, digest = read_manifest(folder)
     files = {name: _read_checked(folder, name, manifest) for name in sorted(manifest.files)}
     weights = files[_WEIGHTS]
+    _require_torch("loaded")
     from safetensors import SafetensorError  # noqa: PLC0415
     from safetensors.torch import load  # noqa: PLC0415
 
@@ -240,19 +275,26 @@ def load_protector(folder: Path) -> tuple[Protector, Manifest, str]:
     )
 
 
+def _require_torch(done: str) -> None:
+    """Refuse to read or write weights without torch, which an artifact with a graph does not need."""
+    require("torch", "safetensors", extra="train", undone=f"the artifact was not {done}")
+
+
 def artifact_folder(source: str | os.PathLike[str]) -> Path:
     """Find an artifact.
 
     Args:
-        source: A folder, or the text ``default`` for the artifact that comes with the package; a folder of that name
-            is ``./default``.
+        source: A folder, or a name from :func:`shipped_artifacts`, or ``default``. The text of such a name always means
+            the artifact of the package; a folder of that name is ``./staff-cards``, say.
 
     Raises:
-        ArtifactError: If there is no such folder, or the package came without an artifact.
+        ArtifactError: If there is no such folder or name. The message lists the names.
     """
+    shipped = shipped_artifacts()
+    name = _DEFAULT if source == "default" else source
+    if isinstance(name, str) and name in shipped:
+        return _SHIPPED / name
     if source == "default":
-        if _DEFAULT.is_dir():
-            return _DEFAULT
         raise ArtifactError(
             "this installation comes without the default artifact. Nothing was loaded. Train one with `vpp train` or "
             "`vpp demo` and give its folder (./default for one of that name), or use a classical engine."
@@ -261,36 +303,52 @@ def artifact_folder(source: str | os.PathLike[str]) -> Path:
     if folder.is_dir():
         return folder
     raise ArtifactError(
-        f"there is no artifact folder {re.sub(r'[^ -~]', '?', str(folder))[:200]!r}. "
-        "Train one with `vpp train` or `vpp demo`, or use a classical engine."
+        f"there is no artifact folder {re.sub(r'[^ -~]', '?', str(folder))[:200]!r}, and no artifact of that name "
+        f"comes with this installation, which has: {', '.join(('default', *shipped)) if shipped else 'none'}. Nothing "
+        "was loaded. Train one with `vpp train` or `vpp demo`, or use a classical engine."
     )
 
 
+def shipped_artifacts() -> tuple[str, ...]:
+    """Name the artifacts that come with the package, sorted; ``default`` stands for one of them."""
+    if not _SHIPPED.is_dir():
+        return ()
+    return tuple(sorted(folder.name for folder in _SHIPPED.iterdir() if (folder / _MANIFEST).is_file()))
+
+
 class Artifact(NamedTuple):
-    """What is loaded of an artifact to protect with it."""
+    """Artifact that is ready to protect.
+
+    Attributes:
+        folder: Its folder.
+        engine: Its graph in ONNX Runtime, or its network in torch.
+        manifest: Its description.
+        digest: sha256 of the manifest, and so of all files.
+    """
 
     folder: Path
     engine: Engine
     manifest: Manifest
     digest: str
-    """Of the manifest, and so of everything that it describes."""
 
 
 def load_engine(source: str | os.PathLike[str]) -> Engine:
-    """Load what :meth:`ImageProtector.from_pretrained` runs; see :func:`load_artifact`."""
+    """Load the engine of an artifact; see :func:`load_artifact`."""
     return load_artifact(source).engine
 
 
 def load_artifact(source: str | os.PathLike[str]) -> Artifact:
-    """Load what protects, the quantised graph, else the exact one, else torch, and what is said about it.
+    """Load an artifact to protect with it: its quantised graph, else its exact graph, else its weights.
 
-    Of the files, only what runs is read, and its sha256 is checked. Torch is loaded only where there is no graph.
+    Only the file that runs is read, and its sha256 is checked. Torch is loaded only if there is no graph.
 
     Args:
-        source: See :func:`artifact_folder`.
+        source: A folder, ``default``, or another name from :func:`shipped_artifacts`.
 
     Raises:
-        ArtifactError: See :func:`load_protector` and :func:`artifact_folder`; or ONNX Runtime can't load the graph.
+        ArtifactError: If there is no such artifact, a file is missing or was changed, or ONNX Runtime can't load the
+            graph.
+        MissingExtraError: If there is no graph, and torch or safetensors (extra ``train``) is not installed.
     """
     folder = artifact_folder(source)
     manifest, digest = read_manifest(folder)
@@ -305,12 +363,13 @@ def _engine(folder: Path, manifest: Manifest, digest: str) -> Engine:
         protector, _, _ = load_protector(folder)
         return TorchEngine(protector, digest=digest)
     graph = _read_checked(folder, name, manifest)
-    try:
-        config = ProtectorConfig.model_validate(manifest.protector)
-    except ValidationError:
-        pass
-    else:
-        return OnnxEngine(graph, working_resolution=config.working_resolution, digest=digest)
+    resolution = _config(folder, manifest).working_resolution
+    return OnnxEngine(graph, working_resolution=resolution, digest=digest)
+
+
+def _config(folder: Path, manifest: Manifest) -> ProtectorConfig:
+    with suppress(ValidationError):
+        return ProtectorConfig.model_validate(manifest.protector)
     raise ArtifactError(
         f"the configuration of the protector in {folder / _MANIFEST} is not valid. Nothing was loaded."
     )
@@ -338,7 +397,7 @@ def _read(folder: Path, name: str, *, limit: int = 2**30) -> bytes:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write so that a crash leaves either the old file or the new one."""
+    """Write a file so that a crash leaves either the old one or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

@@ -1,9 +1,11 @@
-"""Protected copies of pictures and folders of pictures: in parallel, and resumable after ``kill -9``.
+"""Protected copies of pictures and folders of pictures: made in parallel, and resumable after ``kill -9``.
 
-Three promises. An original is never touched: an output that would be one is refused, whatever path or link leads
-there. A file under an output's name is whole: it is written elsewhere on the same disk and renamed. And what was done
-is not done again: a journal in the folder of the outputs says what each was made from, and the output itself is
-checked against it.
+Three promises hold:
+
+* Originals are never touched. An output that would replace one is refused, whatever path or link leads there.
+* A file under the name of an output is complete. It is written elsewhere on the same disk, and then renamed.
+* Work is not repeated. A journal in the output folder says what each output was made from, and the output is checked
+  against it.
 """
 
 from __future__ import annotations
@@ -41,20 +43,25 @@ _PARTIAL: Final = "output.partial"
 
 
 class Job(NamedTuple):
-    """One picture, and where its protected copy goes."""
+    """One picture to protect.
+
+    Attributes:
+        source: The original.
+        target: Its protected copy.
+    """
 
     source: Path
     target: Path
 
 
 class Copy(NamedTuple):
-    """What became of one picture.
+    """Outcome for one picture.
 
     Attributes:
         source: The original.
-        target: Its protected copy; None where there can't be one.
-        status: Written by this call, there already, or not made.
-        reason: Why it was not made, and what to do; otherwise empty.
+        target: Its protected copy; ``None`` if there can't be one.
+        status: ``protected`` by this call, ``unchanged`` since an earlier one, or ``failed``.
+        reason: For a failure, its cause and what to do; otherwise empty.
     """
 
     source: Path
@@ -64,7 +71,13 @@ class Copy(NamedTuple):
 
 
 class _Made(NamedTuple):
-    """What a thread hands over to be written."""
+    """A protected copy that has yet to be written.
+
+    Attributes:
+        job: The picture.
+        recipe: Digest of the original and of the settings.
+        encoded: The copy, as a JPEG.
+    """
 
     job: Job
     recipe: str
@@ -72,14 +85,14 @@ class _Made(NamedTuple):
 
 
 def plan(paths: Sequence[Path], out: Path) -> tuple[list[Job], list[Copy]]:
-    """Pair every picture with its output, and say which ones can have none.
+    """Pair every picture with its output.
 
     Args:
-        paths: Pictures, and folders of pictures: those keep their relative paths below ``out``.
-        out: Where the protected copies go. It may lie within one of the folders.
+        paths: Pictures, and folders of pictures, whose relative paths are kept below ``out``.
+        out: Folder of the protected copies. It may lie within one of the folders.
 
     Returns:
-        The jobs, no two with one output, in the order of ``paths``; and the failures.
+        The jobs in the order of ``paths``, no two with one output; and a failure for each path that can have no output.
     """
     failed: list[Copy] = []
     found: list[Job] = []
@@ -96,7 +109,7 @@ def plan(paths: Sequence[Path], out: Path) -> tuple[list[Job], list[Copy]]:
     originals = {_identity(job.source) for job in found}
     jobs: dict[Path, Job] = {}
     for job in found:
-        # By what the path leads to, not by its name: links, and disks that don't tell a.JPG from a.jpg.
+        # Compare files, not names: there are links, and disks that don't tell a.JPG from a.jpg.
         if job.target.exists() and _identity(job.target) in originals:
             reason = f"{job.target} is an original. Choose another --out."
         elif job.target in jobs:
@@ -117,21 +130,21 @@ def protect_files(
     overwrite: bool = False,
     workers: int = 1,
 ) -> Generator[Copy, None, None]:
-    """Protect pictures and write the copies, each as soon as it is made.
+    """Protect pictures and write each copy as soon as it is made.
 
-    ``out/.vpp/done.jsonl`` keeps, for each output, its sha256 and a digest of original and settings. The latter
-    identifies the original to whoever has it, so that folder can be read by its owner alone.
+    ``out/.vpp/done.jsonl`` keeps the sha256 of each output, and a digest of its original and the settings. Anyone who
+    has an original could recognise it by that digest, so only the owner can read the folder.
 
     Args:
-        jobs: What :func:`plan` gave for ``out``.
-        out: The folder of the outputs; created with the first one.
-        protector: Used by several threads at once.
-        settings: Everything but the picture that an output depends on: engine, artifact, level, version. JSON.
-        overwrite: Replace files under the outputs' names that were not made in just this way.
-        workers: Pictures in work at once.
+        jobs: Result of :func:`plan` for ``out``.
+        out: Folder of the outputs; created with the first one.
+        protector: Protects the pictures, in several threads at once.
+        settings: Everything but the picture that an output depends on, as JSON: engine, artifact, level, version.
+        overwrite: Replace files under the names of outputs that were made in another way.
+        workers: Number of pictures in work at once.
 
     Yields:
-        An outcome per job, in the order in which they end.
+        An outcome per job, in the order in which the jobs end.
 
     Raises:
         ProtectionError: If another process is writing to ``out``.
@@ -158,7 +171,7 @@ def protect_files(
     pool = ThreadPoolExecutor(workers, thread_name_prefix="vpp-protect")
     with journal:
         try:
-            # A few ahead of the threads, so that they never wait; not all, because the results take memory.
+            # A few more jobs than threads, so that no thread waits; not all jobs, because results take memory.
             running = {pool.submit(make, job) for job in islice(waiting, 2 * workers)}
             while running:
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
@@ -171,7 +184,7 @@ def protect_files(
 
 
 class _Journal:
-    """The outputs of a folder, and what they were made from. One thread writes, others may ask."""
+    """Record of the outputs of a folder and of what they were made from. One thread writes, others may read."""
 
     def __init__(self, out: Path) -> None:
         self._out = out
@@ -187,13 +200,13 @@ class _Journal:
         self._held.close()
 
     def holds(self, target: Path, recipe: str) -> bool:
-        """Whether ``target`` is, to the byte, what an earlier call made by ``recipe``."""
+        """Say whether ``target`` is, to the byte, an output that an earlier call made by ``recipe``."""
         if target.is_symlink() or not target.is_file():
             return False
         return (self._name(target), recipe, _sha256(target.read_bytes())) in self._entries
 
     def write(self, made: _Made) -> Copy:
-        """Put an output into its place. The journal comes first: what stands there is always known."""
+        """Put an output into its place, after its entry in the journal, so that every output has one."""
         job = made.job
         partial = self._folder / _PARTIAL
         try:
@@ -211,7 +224,7 @@ class _Journal:
         return Copy(*job, "protected")
 
     def _open(self) -> BinaryIO:
-        """Take the folder for this process, until it ends, however it ends."""
+        """Lock the folder for this process, until it ends, however it ends."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         taken = False
         try:
@@ -240,7 +253,7 @@ class _Journal:
                 entry = json.loads(line)
                 yield entry["output"], entry["recipe"], entry["sha256"]
             except (ValueError, KeyError, TypeError):
-                unread += 1  # cut off when a process was killed: its output was not in its place yet
+                unread += 1  # cut off when a process was killed, before its output was in its place
         if unread:
             logger.warning("%d lines of the journal of earlier outputs could not be read", unread)
 
@@ -249,7 +262,7 @@ class _Journal:
 
 
 def _pictures_in(folder: Path, out: Path) -> list[Path]:
-    """All pictures below a folder, but not those that an earlier call has put into ``out``."""
+    """List all pictures below a folder, without those that an earlier call has put into ``out``."""
     outputs = out.resolve()
     skip_outputs = outputs != folder.resolve()
     return [

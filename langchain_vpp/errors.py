@@ -5,7 +5,8 @@
     Exception
     └── VPPError
         ├── ProtectionError      nothing was sent: unknown content, undecodable or remote image, engine output
-        │                        (also a ValueError and a LangChainException)
+        │   │                    (also a ValueError and a LangChainException)
+        │   └── MissingExtraError   an optional package is missing (also a TrainingError)
         ├── ArtifactError        an artifact is missing, altered or of another format
         └── TrainingError
             ├── BudgetExhaustedError   the paid queries or the money are spent; the run can be resumed
@@ -14,10 +15,10 @@
             └── DataError              a data set can't be used as it is
 
     UserWarning
-    └── TraceLeakWarning         an outer run has already recorded what we were about to protect
+    └── TraceLeakWarning         an enclosing run has already recorded the unprotected input
 
-A message says what was not done and what to do about it. It never carries content (pixels, text, URLs), and an
-exception that carries content is never chained to ours: raise ours outside the ``except`` block, so that neither
+A message says what was not done and what to do about it. It never carries content (pixels, text, URLs). An exception
+that carries content is never chained to one of these: they are raised outside the ``except`` block, so that neither
 ``__cause__`` nor ``__context__`` holds it.
 """
 
@@ -27,7 +28,7 @@ from langchain_core.exceptions import LangChainException
 
 
 class VPPError(Exception):
-    """Base of everything that we raise on purpose."""
+    """Base of all errors of this package."""
 
 
 class ProtectionError(VPPError, LangChainException, ValueError):
@@ -35,7 +36,7 @@ class ProtectionError(VPPError, LangChainException, ValueError):
 
 
 class ArtifactError(VPPError):
-    """A trained protector on disk can't be trusted or used."""
+    """An artifact is missing, was changed, or can't be used."""
 
 
 class TrainingError(VPPError):
@@ -43,7 +44,7 @@ class TrainingError(VPPError):
 
 
 class BudgetExhaustedError(TrainingError):
-    """The next query would exceed the budget; nothing beyond it was spent."""
+    """The next query would exceed the budget, so it was not sent."""
 
 
 class LedgerError(TrainingError):
@@ -51,12 +52,16 @@ class LedgerError(TrainingError):
 
 
 class OracleError(TrainingError):
-    """The chat model could not be reached or refused; answers that had arrived are in the ledger."""
+    """The chat model could not be reached, or refused. Answers that had arrived are in the ledger."""
 
 
 class DataError(TrainingError):
     """A data set is empty, malformed or unfit for training."""
 
 
+class MissingExtraError(ProtectionError, TrainingError):
+    """An optional package is missing, so nothing was sent, loaded or trained; the message says what to install."""
+
+
 class TraceLeakWarning(UserWarning):
-    """An enclosing run with handlers has seen the unprotected input."""
+    """Handlers of an enclosing run have seen the unprotected input."""

@@ -1,10 +1,9 @@
-"""Fetches pictures by URL without becoming a way into the network that we run in.
+"""Fetching of pictures by URL, safe from server-side request forgery.
 
-A URL comes from whoever wrote the message. So every address that its name resolves to must be public, and
-the connection goes to a checked address itself: TLS and the ``Host`` header still see the name, but a second,
-different answer of the name server has no effect. Redirects are followed by hand, each checked like the first
-URL. Size and time are bounded in total, nothing is read from the environment (proxies, ``.netrc``), and
-neither cookies nor credentials are sent.
+The author of a message chooses the URL. Therefore every address that its name resolves to must be public, and the
+connection goes to a checked address itself: TLS and the ``Host`` header still see the name, but a second, different
+answer of the name server has no effect. Each redirect is checked like the first URL. Size and time are bounded in
+total, nothing is read from the environment (proxies, ``.netrc``), and neither cookies nor credentials are sent.
 """
 
 from __future__ import annotations
@@ -27,19 +26,29 @@ if TYPE_CHECKING:
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-# IPv6 ranges that lead on to an IPv4 address: NAT64, well-known and local.
+# IPv6 ranges that lead to an IPv4 address: NAT64, well-known and local.
 _NAT64: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
 _HEADERS: Final = (("Accept", "image/*"), ("Accept-Encoding", "identity"), ("User-Agent", "langchain-vpp"))
 _CHUNK: Final = 65_536
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Ask the system for all addresses of ``host``."""
+    """Ask the system for all addresses of a host.
+
+    Args:
+        host: The name, or an address.
+        port: The port that will be connected to.
+    """
     return [str(answer[4][0]) for answer in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 def is_public(address: str) -> bool:
-    """Say whether ``address`` is a global unicast address, not one of another network written as IPv6."""
+    """Say whether an address is a global unicast address. One that wraps an address of another network is not.
+
+    Example:
+        >>> is_public("93.184.215.14"), is_public("192.168.0.1"), is_public("64:ff9b::c0a8:1")
+        (True, False, False)
+    """
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -56,17 +65,17 @@ def is_public(address: str) -> bool:
 
 @dataclass(frozen=True)
 class FetchPolicy:
-    """Bounds on one fetch, and what may be connected to.
+    """Bounds on one fetch, and the addresses that may be connected to.
 
     Attributes:
         max_bytes: Bound on the size of the body.
         timeout: Seconds for everything together: names, connections, redirects and the body.
-        max_redirects: How many redirects are followed; none from https to http.
+        max_redirects: Number of redirects that are followed; none leads from https to http.
         schemes: Allowed URL schemes.
         ports: Allowed ports; ``None`` allows all.
-        resolver: From a host name and a port to addresses as text.
-        is_allowed: Judges every address. Tests against local servers replace it; nothing else should.
-        ssl_context: The certificates to trust; by default those that httpx ships.
+        resolver: Function from a host name and a port to addresses as text.
+        is_allowed: Function that judges every address. Only tests against local servers should replace it.
+        ssl_context: Certificates to trust; by default those of httpx.
     """
 
     max_bytes: int = 20_000_000
@@ -83,13 +92,15 @@ _DEFAULT: Final = FetchPolicy()
 
 
 def fetch_image(url: str, policy: FetchPolicy = _DEFAULT) -> bytes:
-    """Download what an http(s) URL points at, within the bounds of ``policy``.
+    """Download the body of an http(s) URL within bounds; it is not checked to be a picture.
 
-    Whether it is a picture is for :func:`langchain_vpp.images.codec.decode_image` to say.
+    Args:
+        url: The URL.
+        policy: The bounds.
 
     Raises:
-        ProtectionError: If the URL or one that it redirects to may not be fetched, or can't be. The error
-            carries neither the URL nor anything of the answer.
+        ProtectionError: If the URL, or one that it redirects to, may not or can't be fetched. The error carries neither
+            the URL nor anything of the answer.
     """
     reason = "the server didn't answer as it should."
     try:
@@ -110,7 +121,7 @@ def _fetch(start: str, policy: FetchPolicy, *, deadline: float) -> bytes:
     context = policy.ssl_context or httpx.create_ssl_context(trust_env=False)
     for _ in range(policy.max_redirects + 1):
         _check_url(url, policy)
-        # A pool per request: no connection, and so no TLS session or cookie, is shared between hops.
+        # A pool per request, so that no connection, TLS session or cookie is shared between redirects.
         backend = _PinnedBackend(policy, deadline)
         with httpcore.ConnectionPool(ssl_context=context, network_backend=backend) as pool:
             headers: list[tuple[bytes | str, bytes | str]] = [("Host", url.netloc), *_HEADERS]
@@ -131,7 +142,7 @@ def _fetch(start: str, policy: FetchPolicy, *, deadline: float) -> bytes:
 def _check_url(url: httpx.URL, policy: FetchPolicy) -> None:
     if url.scheme not in policy.schemes:
         raise ProtectionError("its scheme is not allowed.")
-    # A percent sign is what httpx makes of characters that no host name has, or an IPv6 zone.
+    # httpx writes characters that no host name has, and IPv6 zones, with a percent sign.
     if not url.host or "%" in url.host:
         raise ProtectionError("its URL names no host.")
     if url.userinfo:
@@ -165,7 +176,7 @@ def _remaining(deadline: float) -> float:
 
 
 class _PinnedBackend(httpcore.NetworkBackend):
-    """Resolves a name, checks all its addresses, and connects to one of them, all before one deadline."""
+    """Resolves a name, checks all its addresses, and connects to one of them, before one deadline."""
 
     def __init__(self, policy: FetchPolicy, deadline: float) -> None:
         self._policy = policy
@@ -196,7 +207,7 @@ class _PinnedBackend(httpcore.NetworkBackend):
         raise ProtectionError("its host can't be reached.")
 
     def _addresses(self, host: str, port: int) -> Sequence[str]:
-        # The system's resolver takes no timeout, so it is waited for and, if need be, left behind.
+        # The system's resolver takes no timeout, so it runs in a thread that is abandoned after the deadline.
         found: list[str] = []
 
         def look_up() -> None:
@@ -214,7 +225,7 @@ class _PinnedBackend(httpcore.NetworkBackend):
 
 
 class _BoundedStream(httpcore.NetworkStream):
-    """A connection whose every operation ends at the deadline, however slowly the other side drips."""
+    """A connection whose every operation ends at the deadline, however slowly the other side sends."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
         self._stream = stream

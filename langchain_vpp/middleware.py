@@ -1,14 +1,19 @@
 """Protection as a middleware of LangChain's agents (extra ``agents``)."""
 
+# ruff: noqa: E402  a missing package is named before its import fails
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from langchain_vpp.extras import require
+
+require("langchain", "langgraph", extra="agents")
+
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.runnables.config import run_in_executor
 
+from langchain_vpp.runnables.calls import request_options
 from langchain_vpp.runnables.chat_model import protect
-from langchain_vpp.runnables.runnable import request_options
 from langchain_vpp.tools import protect_output, protect_tool
 
 if TYPE_CHECKING:
@@ -20,27 +25,27 @@ if TYPE_CHECKING:
     from langgraph.runtime import Runtime
     from langgraph.types import Command
 
-    from langchain_vpp.image_protector import ImageProtector
+    from langchain_vpp.guard.gate import Gate
 
 
 class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
     """Protects every model call and every tool result of an agent, and the messages in its state.
 
-    Put it first: the first middleware is the outermost one, and the state that it cleans is what the others
-    see. The agent itself records its input before any middleware runs, in traces and in the first checkpoint.
-    To keep originals out of those, protect the agent (``protect(create_agent(...), protector)``), or put
-    sealed handles into the input; this middleware then changes nothing that is already protected.
+    Put it first: the first middleware is the outermost one, and the others see the state that it has cleaned. The
+    agent itself records its input before any middleware runs, in traces and in the first checkpoint. To keep
+    originals out of those, protect the agent (``protect(create_agent(...), protector)``), or put sealed handles
+    into the input; this middleware then changes nothing that is already protected.
 
     Args:
-        protector: What protects the pictures.
+        protector: Protects the pictures.
     """
 
-    def __init__(self, protector: ImageProtector) -> None:
+    def __init__(self, protector: Gate) -> None:
         super().__init__()
         self._protector = protector
 
     def before_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:  # noqa: ARG002
-        """Replace originals in the state, so that later checkpoints and other middlewares don't see them."""
+        """Replace originals in the state, so that neither later checkpoints nor other middlewares see them."""
         before: list[BaseMessage] = [*state["messages"]]
         return _changes(before, self._admit(before))
 
@@ -49,7 +54,7 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
         state: AgentState[Any],
         runtime: Runtime[Any],  # noqa: ARG002
     ) -> dict[str, Any] | None:
-        """As :meth:`before_agent`."""
+        """Run :meth:`before_agent` with the work in a thread."""
         before: list[BaseMessage] = [*state["messages"]]
         return _changes(before, await self._aadmit(before))
 
@@ -64,13 +69,13 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
-        """As :meth:`wrap_model_call`."""
+        """Protect the messages of an async model call, and the model."""
         return await handler(self._protected_request(request, await self._aadmit(_prompt(request))))
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> ToolMessage | Command[Any]:
-        """Protect what a tool returns, before its run is recorded, and once more what comes back."""
+        """Protect the output of a tool before its run records it, and once more when it comes back."""
         result: ToolMessage | Command[Any] = protect_output(
             self._protector, handler(self._protected_call(request))
         )
@@ -81,7 +86,7 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
         request: ToolCallRequest,
         handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
     ) -> ToolMessage | Command[Any]:
-        """As :meth:`wrap_tool_call`."""
+        """Protect the output of an async tool call; see :meth:`wrap_tool_call`."""
         output = await handler(self._protected_call(request))
         result: ToolMessage | Command[Any] = await run_in_executor(
             None, protect_output, self._protector, output
@@ -114,6 +119,6 @@ def _prompt(request: ModelRequest[Any]) -> list[BaseMessage]:
 
 
 def _changes(before: list[BaseMessage], after: list[BaseMessage]) -> dict[str, Any] | None:
-    """The messages that were changed; they replace those with the same id."""
+    """Return the messages that were changed, as a state update: they replace those with the same id."""
     changed = [new for old, new in zip(before, after, strict=True) if new is not old]
     return {"messages": changed} if changed else None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import io
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 
 from langchain_core.messages import BaseMessage, ToolMessage
@@ -14,32 +12,38 @@ from langchain_core.tools.base import TOOL_MESSAGE_BLOCK_TYPES
 from PIL import Image
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.image_protector import ImageProtector, requested_level
+from langchain_vpp.guard.level import requested_level
+from langchain_vpp.guard.pictures import image_bytes
+from langchain_vpp.messages.base64 import encode_base64
 from langchain_vpp.messages.spelled import find_file_header
-from langchain_vpp.runnables.runnable import error_holds_media, move_to_class, protect_value, subclass_of
+from langchain_vpp.messages.tree import error_holds_media
+from langchain_vpp.runnables.classes import move_to_class, subclass_of
+from langchain_vpp.runnables.values import protect_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from langchain_vpp.guard.gate import Gate
 
 _T = TypeVar("_T", bound=BaseTool)
 _WITHHELD: Final = "The tool failed with a picture in its error, so the error was withheld."
 
 
 class _ProtectedTool:
-    vpp_protector: ClassVar[ImageProtector]
+    vpp_protector: ClassVar[Gate]
 
 
-def protect_tool(tool: _T, protector: ImageProtector) -> _T:
-    """Protect what a tool returns: content, artifact, messages and ``Command``.
+def protect_tool(tool: _T, protector: Gate) -> _T:
+    """Protect the output of a tool: content, artifact, messages and ``Command``.
 
-    The same goes for what its error handlers return, and an error that holds a picture is withheld.
-    Pictures may be returned as a PIL image, as the bytes of an encoded picture, or as content blocks in any
-    dialect that messages may hold. An artifact must hold none: it is refused, or dropped, as the protector's
-    ``on_unsupported`` says. The arguments of the tool are its own: a tool may need an original.
+    The output of the tool's error handlers is protected too, and an error that holds a picture is withheld. A tool
+    may return pictures as a PIL image, as the bytes of an encoded picture, or as content blocks in any dialect that
+    messages may hold. An artifact must hold none: it is refused, or dropped, as the protector's ``on_unsupported``
+    says. The arguments of the tool are not protected: a tool may need an original.
 
     Args:
         tool: Any tool. It is not changed.
-        protector: What protects its output.
+        protector: Protects the output.
 
     Returns:
         A copy of the tool, of a subclass of its class.
@@ -58,7 +62,7 @@ def protect_tool(tool: _T, protector: ImageProtector) -> _T:
         raise ProtectionError("This tool is protected by another protector already; protect the bare tool.")
     methods = _guarded_methods(type(tool), protector)
     clone = move_to_class(tool, subclass_of(type(tool), _ProtectedTool, vpp_protector=protector, **methods))
-    # What these return becomes the tool's content, without another pass through the tool.
+    # Results of these handlers become the tool's content without another pass through the tool.
     for name in ("handle_tool_error", "handle_validation_error"):
         handler: Any = getattr(clone, name)
         if callable(handler):
@@ -66,8 +70,8 @@ def protect_tool(tool: _T, protector: ImageProtector) -> _T:
     return clone
 
 
-def protect_output(protector: ImageProtector, output: Any) -> Any:
-    """Protect what a tool returned, in the shape in which it was returned.
+def protect_output(protector: Gate, output: Any) -> Any:
+    """Protect the output of a tool, and keep its shape.
 
     Raises:
         ProtectionError: If anything in it can't be protected.
@@ -81,8 +85,8 @@ def protect_output(protector: ImageProtector, output: Any) -> Any:
     return protect_value(protector, output, level=requested_level(None))
 
 
-def _sync(cls: Any, name: str, protector: ImageProtector) -> Callable[..., Any]:
-    # The signature is copied: core reads from it which arguments to inject.
+def _sync(cls: Any, name: str, protector: Gate) -> Callable[..., Any]:
+    # With the method's signature: core reads from it which arguments to inject.
     method = getattr(cls, name)
 
     @functools.wraps(method)
@@ -101,7 +105,7 @@ def _sync(cls: Any, name: str, protector: ImageProtector) -> Callable[..., Any]:
     return run
 
 
-def _async(cls: Any, name: str, protector: ImageProtector) -> Callable[..., Any]:
+def _async(cls: Any, name: str, protector: Gate) -> Callable[..., Any]:
     method = getattr(cls, name)
 
     @functools.wraps(method)
@@ -120,8 +124,8 @@ def _async(cls: Any, name: str, protector: ImageProtector) -> Callable[..., Any]
     return arun
 
 
-def _guarded_methods(cls: type[BaseTool], protector: ImageProtector) -> dict[str, Any]:
-    """The methods that return what the tool makes: core's run calls ``_run``; a class may have its own run."""
+def _guarded_methods(cls: type[BaseTool], protector: Gate) -> dict[str, Any]:
+    """Return guards for the methods that return output: core's run calls ``_run``; a class may have its own run."""
     methods = {"_run": _sync(cls, "_run", protector), "_arun": _async(cls, "_arun", protector)}
     for guard, names in ((_sync, ("run", "invoke")), (_async, ("arun", "ainvoke"))):
         own = (name for name in names if not getattr(cls, name).__module__.startswith("langchain_core."))
@@ -129,25 +133,25 @@ def _guarded_methods(cls: type[BaseTool], protector: ImageProtector) -> dict[str
     return methods
 
 
-def _guarded_handler(handler: Callable[[Any], Any], protector: ImageProtector) -> Callable[[Any], Any]:
+def _guarded_handler(handler: Callable[[Any], Any], protector: Gate) -> Callable[[Any], Any]:
     return lambda error: protect_output(protector, handler(error))
 
 
-def _protect_result(tool: BaseTool, output: Any, protector: ImageProtector) -> Any:
+def _protect_result(tool: BaseTool, output: Any, protector: Gate) -> Any:
     if tool.response_format == "content_and_artifact" and isinstance(output, tuple) and len(output) == 2:
         content, artifact = output
         return protect_output(protector, content), _protect_message(protector, "", artifact).artifact
     return protect_output(protector, output)
 
 
-def _protect_message(protector: ImageProtector, content: Any, artifact: Any = None) -> ToolMessage:
+def _protect_message(protector: Gate, content: Any, artifact: Any = None) -> ToolMessage:
     message = ToolMessage(content=content, artifact=artifact, tool_call_id="")
     level = requested_level(None)
     return cast("ToolMessage", protector.protect_messages([message], level=level)[0])
 
 
 def _is_content(output: Any) -> bool:
-    """Whether core would put ``output`` into a message as it is, rather than its text."""
+    """Say whether core would put ``output`` into a message as it is, rather than its text."""
     return isinstance(output, list) and all(
         isinstance(item, str) or (isinstance(item, dict) and item.get("type") in TOOL_MESSAGE_BLOCK_TYPES)
         for item in output
@@ -155,8 +159,4 @@ def _is_content(output: Any) -> bool:
 
 
 def _image_block(picture: Image.Image | bytes) -> dict[str, str]:
-    if isinstance(picture, Image.Image):
-        buffer = io.BytesIO()
-        picture.save(buffer, "PNG", compress_level=1)
-        picture = buffer.getvalue()
-    return {"type": "image", "base64": base64.b64encode(picture).decode("ascii"), "mime_type": "image/png"}
+    return {"type": "image", "base64": encode_base64(image_bytes(picture)), "mime_type": "image/png"}

@@ -118,7 +118,7 @@ def full_report() -> Report:
 
 
 def hostile_report() -> Report:
-    """The same with :data:`HOSTILE` in the place of every text."""
+    """A full report with :data:`HOSTILE` in the place of every text."""
     readings = (reading(HOSTILE, 0.5, reader=HOSTILE),)
     points = tuple(
         each.model_copy(

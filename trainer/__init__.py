@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from langchain_vpp.extras import require
+from langchain_vpp.lazy import lazy_names, redirect
+from trainer.moved import HOMES, RENAMED
 
 if TYPE_CHECKING:
     from trainer.data.dataset import load_dataset
-    from trainer.evaluation.evaluate import evaluate
+    from trainer.evaluation import evaluate
     from trainer.training.config import TrainerConfig
     from trainer.training.trainer import Trainer
 
 __all__ = ["Trainer", "TrainerConfig", "evaluate", "load_dataset"]
 
-_HOMES = {
-    "Trainer": "trainer.training.trainer",
-    "TrainerConfig": "trainer.training.config",
-    "evaluate": "trainer.evaluation.evaluate",
-    "load_dataset": "trainer.data.dataset",
-}
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Trainer": "trainer.training.trainer",
+        "TrainerConfig": "trainer.training.config",
+        "evaluate": "trainer.evaluation",
+        "load_dataset": "trainer.data.dataset",
+    },
+    check=lambda: require("torch", extra="train", undone="nothing was loaded"),
+)
 
-
-def __getattr__(name: str) -> Any:
-    """Load a public name on first use: the command line must not wait for torch to say ``--help``."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+redirect(HOMES, RENAMED)

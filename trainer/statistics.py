@@ -1,4 +1,8 @@
-"""What an evaluation measures, and how it is scaled: 0 is a guess, 1 is what originals give away or keep."""
+"""Statistics of measurements: intervals, precision, accuracy, and their scaling to chance.
+
+Intervals come from a cluster bootstrap: whole groups of images are drawn with replacement, so that several images of
+one person do not count as independent (Field and Welsh, 2007).
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,13 @@ if TYPE_CHECKING:
 
 _RESAMPLES: Final = 1000
 _READABLE: Final = 0.05
-"""Least distance between the accuracy on originals and chance that can be scaled by."""
+"""Smallest difference between the accuracy on originals and chance by which accuracies can be scaled."""
 _Z: Final = 1.959964
-"""Standard deviations of a normal distribution on either side of its mean within which 95 % lie."""
+"""95 % of a normal distribution lie within so many standard deviations of its mean."""
 
 
 class ConfidenceInterval(BaseModel):
-    """A mean and its bootstrap 95 % interval over images, or over groups of images where the data set has them."""
+    """A value and its 95 % interval over images, or over groups of images where the data set has them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,7 +33,7 @@ class ConfidenceInterval(BaseModel):
     high: float
 
     def __str__(self) -> str:
-        """As tables and sentences show it.
+        """Write the value with two decimals and its interval in brackets.
 
         Example:
             >>> str(ConfidenceInterval(value=0.5, low=0.413, high=0.6))
@@ -38,53 +42,144 @@ class ConfidenceInterval(BaseModel):
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
     def __neg__(self) -> ConfidenceInterval:
-        """The same of the negated quantity: a loss as a gain."""
+        """Negate the quantity, as from a loss to a gain."""
         return ConfidenceInterval(value=-self.value, low=-self.high, high=-self.low)
 
 
 def chance(labels: Tensor) -> float:
-    """Share of the commonest class; ``labels`` holds class indices, shape ``[N]``, ``-1`` where unknown."""
+    """Compute the share of the commonest class, which a constant guess gets right.
+
+    Args:
+        labels: Class indices, shape ``[N]``, ``-1`` where unknown.
+    """
     known = labels[labels >= 0]
     return float(torch.bincount(known).max() / len(known))
 
 
 def balanced_accuracy(scores: Tensor, labels: Tensor) -> float:
-    """Mean score averaged over the classes that occur.
+    """Average the mean scores of the classes that occur.
 
     Args:
-        scores: In [0, 1], shape ``[N]``.
+        scores: Score of each image in [0, 1], shape ``[N]``.
         labels: Class indices, shape ``[N]``.
     """
     return float(torch.stack([scores[labels == each].mean() for each in torch.unique(labels)]).mean())
+
+
+def scale(accuracy: float, floor: float, ceiling: float) -> float | None:
+    """Map an accuracy to 0 at the chance floor and 1 at the ceiling; ``None`` if the two can't be told apart.
+
+    Example:
+        >>> scale(0.75, 0.5, 1.0)
+        0.5
+    """
+    return (accuracy - floor) / (ceiling - floor) if ceiling - floor >= _READABLE else None
+
+
+def bootstrap_mean(scores: Tensor, groups: Tensor, *, generator: torch.Generator) -> ConfidenceInterval:
+    """Compute the mean score of images and its bootstrap 95 % interval over groups.
+
+    Args:
+        scores: Score of each image, shape ``[N]``; NaN where there is nothing to judge.
+        groups: Group of each image, numbered from 0, shape ``[N]``.
+        generator: Source of randomness.
+
+    Raises:
+        ValueError: If no image has a score.
+    """
+    if not scores.isfinite().any():
+        raise ValueError("no image has a score")
+    return interval(resampled_means(scores[:, None], groups, generator)[:, 0])
+
+
+def resampled_means(scores: Tensor, groups: Tensor, generator: torch.Generator) -> Tensor:
+    """Compute the mean of each column, and then its means over resampled groups.
+
+    Args:
+        scores: Scores in columns, shape ``[N, C]``; NaN where there is nothing to judge.
+        groups: Group of each row, numbered from 0, shape ``[N]``.
+        generator: Source of randomness.
+
+    Returns:
+        Means, shape ``[1 + resamples, C]``; NaN in a resample that drew no score of a column.
+    """
+    size = int(groups.max()) + 1
+    totals = torch.zeros(size, scores.shape[1]).index_add_(0, groups, scores.nan_to_num(0.0))
+    counts = torch.zeros(size, scores.shape[1]).index_add_(0, groups, scores.isfinite().float())
+    times = _resamples(groups, generator)
+    return (times @ totals) / (times @ counts)
+
+
+def _resamples(groups: Tensor, generator: torch.Generator) -> Tensor:
+    """Count each group once, and then as often as it is drawn with replacement, shape ``[1 + resamples, G]``."""
+    size = int(groups.max()) + 1
+    drawn = torch.randint(size, (_RESAMPLES, size), generator=generator)
+    times = torch.zeros(_RESAMPLES, size).scatter_add_(1, drawn, torch.ones(_RESAMPLES, size))
+    return torch.cat([torch.ones(1, size), times])
+
+
+def interval(means: Tensor) -> ConfidenceInterval:
+    """Take the 95 % interval of a mean from its resampled values, leaving out resamples without a score.
+
+    Args:
+        means: The mean and then its resampled values, shape ``[1 + resamples]``; see :func:`resampled_means`.
+    """
+    low, high = means[1:].nanquantile(torch.tensor([0.025, 0.975])).tolist()
+    return ConfidenceInterval(value=float(means[0]), low=low, high=high)
+
+
+class Ends(NamedTuple):
+    """Ends of an interval."""
+
+    low: float
+    high: float
+
+
+def wilson(share: float, count: int) -> Ends:
+    """Compute the 95 % interval of a share by Wilson's score (1927).
+
+    Args:
+        share: The observed share, in [0, 1].
+        count: The number of observations, 1 or more.
+
+    Example:
+        >>> [round(end, 3) for end in wilson(1.0, 40)]
+        [0.912, 1.0]
+    """
+    square = _Z * _Z / count
+    centre = (share + square / 2) / (1 + square)
+    half = _Z * math.sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
+    return Ends(centre - half, centre + half)
 
 
 class ClassMeanPrecision(NamedTuple):
     """Average precision of the classes of one private attribute."""
 
     per_class: tuple[float | None, ...]
-    """``None`` for a class that no image has, or that all have."""
+    """Average precision of each class; ``None`` for a class that no image has, or that all have."""
     mean: ConfidenceInterval
-    """Over the classes that occur (cMAP)."""
+    """Mean over the classes that occur (cMAP)."""
     floor: float
-    """Mean share of these classes, which scores without information reach in the long run: a random order of few
-    images lies a little above it."""
+    """Mean share of these classes. Scores without information reach it in the long run; a random order of few images
+    lies a little above it."""
 
 
 def average_precision(scores: Tensor, positive: Tensor, weights: Tensor | None = None) -> Tensor:
-    r"""Area under the precision-recall curve as a sum of steps, without interpolation.
+    r"""Compute the area under the precision-recall curve as a sum of steps, without interpolation.
 
     .. math:: \mathrm{AP} = \sum_n (R_n - R_{n-1}) P_n
 
-    with precision :math:`P_n` and recall :math:`R_n` of the images that score at least the :math:`n`-th distinct
-    value: equal scores are taken together, so that no order among them flatters a reader that can't tell.
+    Precision :math:`P_n` and recall :math:`R_n` are those of the images that score at least the :math:`n`-th distinct
+    value. Equal scores are taken together, so that no order among them flatters a reader without information.
 
     Args:
         scores: Any finite values, shape ``[N]``.
-        positive: Which images are of the class, shape ``[N]``.
-        weights: How often each image counts, in several resamples: ``[R, N]``. Once each if not given.
+        positive: Whether each image is of the class, shape ``[N]``.
+        weights: Number of times that each image counts, in each of several resamples, shape ``[R, N]``. Without
+            weights, each image counts once.
 
     Returns:
-        In [0, 1], shape ``[R]``, or ``[1]`` without weights; NaN in a resample that has no positive image.
+        Areas in [0, 1], shape ``[R]``, or ``[1]`` without weights; NaN in a resample that has no positive image.
 
     Example:
         >>> average_precision(torch.tensor([0.9, 0.8, 0.7]), torch.tensor([True, False, True]))
@@ -103,10 +198,10 @@ def average_precision(scores: Tensor, positive: Tensor, weights: Tensor | None =
 def class_mean_precision(
     scores: Tensor, labels: Tensor, groups: Tensor, *, generator: torch.Generator
 ) -> ClassMeanPrecision:
-    """Average precision of every class against the others, their mean and its bootstrap interval over groups.
+    """Compute the average precision of every class against the others, and their mean with its bootstrap interval.
 
     Args:
-        scores: Of each class, shape ``[N, K]``.
+        scores: Score of each class, shape ``[N, K]``.
         labels: Class indices, shape ``[N]``, ``-1`` where unknown.
         groups: Group of each image, numbered from 0, shape ``[N]``.
         generator: Source of randomness.
@@ -131,22 +226,6 @@ def class_mean_precision(
     )
 
 
-def bootstrap_mean(scores: Tensor, groups: Tensor, *, generator: torch.Generator) -> ConfidenceInterval:
-    """Mean score of images and its bootstrap 95 % interval over groups.
-
-    Args:
-        scores: Shape ``[N]``; NaN where there is nothing to judge.
-        groups: Group of each image, numbered from 0, shape ``[N]``.
-        generator: Source of randomness.
-
-    Raises:
-        ValueError: If no image has a score.
-    """
-    if not scores.isfinite().any():
-        raise ValueError("no image has a score")
-    return interval(resampled_means(scores[:, None], groups, generator)[:, 0])
-
-
 def floor_from_tasks(
     train_answers: Tensor,
     train_labels: Tensor,
@@ -156,20 +235,20 @@ def floor_from_tasks(
     *,
     generator: torch.Generator,
 ) -> ConfidenceInterval:
-    """Accuracy of guessing a private attribute from the reference answers to the tasks, without any picture.
+    """Measure the accuracy of guessing a private attribute from the reference answers to the tasks, without pictures.
 
-    No protector that keeps the tasks can go below it. The guess is the commonest class among the training images with
-    the same answers, or the commonest of all where there is none. Whether all answers count, those to one question, or
-    none is decided by leaving out one training image after the other: many questions make combinations so rare that
-    they tell less than one of them.
+    No protector that keeps the tasks can go below this accuracy. The guess is the commonest class among the training
+    images with the same answers, or the commonest class of all where no training image has them. Leave-one-out accuracy
+    on the training images decides whether to use all answers, one question's answers, or none: combinations of many
+    answers are too rare to generalise.
 
     Args:
         train_answers: Index of the reference answer to each question, shape ``[M, Q]``, ``-1`` where there is none.
-        train_labels: Classes, shape ``[M]``, ``-1`` where unknown.
-        test_answers: Shape ``[N, Q]``.
-        test_labels: Shape ``[N]``.
+        train_labels: Classes of the training images, shape ``[M]``, ``-1`` where unknown.
+        test_answers: Index of the reference answer to each question, shape ``[N, Q]``.
+        test_labels: Classes of the test images, shape ``[N]``, ``-1`` where unknown.
         groups: Group of each test image, numbered from 0, shape ``[N]``.
-        generator: Of the bootstrap over groups.
+        generator: Source of randomness of the bootstrap.
 
     Raises:
         ValueError: If no training image or no test image has a known class.
@@ -177,7 +256,7 @@ def floor_from_tasks(
     known = train_labels >= 0
     if not known.any():
         raise ValueError("no training image has a known class")
-    # The first column is the same for all: on its own it is the guess from no answer.
+    # A first column that is the same for all images: used alone, it is the guess from no answer.
     answers, asked = (nn.functional.pad(each, (1, 0)) for each in (train_answers[known], test_answers))
     labels, columns = train_labels[known], range(answers.shape[1])
     chosen = max(
@@ -192,7 +271,7 @@ def floor_from_tasks(
 
 
 def _votes(answers: Tensor, labels: Tensor, asked: Tensor) -> Tensor:
-    """How many images with the same answers are of each class: ``[N, K]``."""
+    """Count the images of each class among those with the same answers, shape ``[N, K]``."""
     _, keys = torch.unique(torch.cat([answers, asked]), dim=0, return_inverse=True)
     table = torch.zeros(int(keys.max()) + 1, int(labels.max()) + 1)
     table.index_put_((keys[: len(answers)], labels), torch.ones(len(answers)), accumulate=True)
@@ -200,64 +279,9 @@ def _votes(answers: Tensor, labels: Tensor, asked: Tensor) -> Tensor:
 
 
 def _right_without_itself(answers: Tensor, labels: Tensor) -> Tensor:
-    """Which images are guessed right by the others."""
+    """Decide for each image whether the other ones guess it right, shape ``[M]``."""
     own = nn.functional.one_hot(labels, int(labels.max()) + 1)
     votes = _votes(answers, labels, answers) - own
     among_all = own.sum(dim=0) - own
     guesses = torch.where(votes.sum(dim=1) > 0, votes.argmax(dim=1), among_all.argmax(dim=1))
     return guesses == labels
-
-
-def scale(accuracy: float, floor: float, ceiling: float) -> float | None:
-    """Map an accuracy to 0 at the chance floor and 1 at the ceiling; ``None`` if the two can't be told apart.
-
-    Example:
-        >>> scale(0.75, 0.5, 1.0)
-        0.5
-    """
-    return (accuracy - floor) / (ceiling - floor) if ceiling - floor >= _READABLE else None
-
-
-def resampled_means(scores: Tensor, groups: Tensor, generator: torch.Generator) -> Tensor:
-    """Mean of each column, and then its means over resampled groups: shape ``[1 + resamples, C]``."""
-    size = int(groups.max()) + 1
-    totals = torch.zeros(size, scores.shape[1]).index_add_(0, groups, scores.nan_to_num(0.0))
-    counts = torch.zeros(size, scores.shape[1]).index_add_(0, groups, scores.isfinite().float())
-    times = _resamples(groups, generator)
-    return (times @ totals) / (times @ counts)
-
-
-def _resamples(groups: Tensor, generator: torch.Generator) -> Tensor:
-    """How often each group counts: once, and then as drawn with replacement: shape ``[1 + resamples, G]``."""
-    size = int(groups.max()) + 1
-    drawn = torch.randint(size, (_RESAMPLES, size), generator=generator)
-    times = torch.zeros(_RESAMPLES, size).scatter_add_(1, drawn, torch.ones(_RESAMPLES, size))
-    return torch.cat([torch.ones(1, size), times])
-
-
-def interval(means: Tensor) -> ConfidenceInterval:
-    """From the mean and its resampled values; a resample that drew no image of a rare column is left out."""
-    low, high = means[1:].nanquantile(torch.tensor([0.025, 0.975])).tolist()
-    return ConfidenceInterval(value=float(means[0]), low=low, high=high)
-
-
-class _Interval(NamedTuple):
-    low: float
-    high: float
-
-
-def wilson(share: float, count: int) -> _Interval:
-    """95 % interval of a share by Wilson's score (1927).
-
-    Args:
-        share: That was observed, in [0, 1].
-        count: Of how many, 1 or more.
-
-    Example:
-        >>> [round(end, 3) for end in wilson(1.0, 40)]
-        [0.912, 1.0]
-    """
-    square = _Z * _Z / count
-    centre = (share + square / 2) / (1 + square)
-    half = _Z * math.sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
-    return _Interval(centre - half, centre + half)

@@ -1,1 +1,1 @@
-"""The command line ``vpp``."""
+"""The command line ``vpp``: commands are found among the installed packages."""

@@ -1,4 +1,4 @@
-"""What pictures cost to send, at their own size and fitted to what providers keep: bytes of upload, image tokens."""
+"""Costs of sending pictures, at their own size and fitted to what providers keep: bytes of upload, image tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from langchain_vpp.artifact import load_engine
 from langchain_vpp.image_protector import ImageProtector
 from langchain_vpp.images.codec import decode_image, encode_scaled
-from langchain_vpp.providers import RULES, fit_size
+from langchain_vpp.providers import FAMILIES, fit_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,21 +25,29 @@ _ARTIFACT_NOTE: Final = "A drawn picture of this size, protected at level 0."
 
 
 class UploadCost(NamedTuple):
-    """What one picture costs."""
+    """Cost of one picture.
+
+    Attributes:
+        title: The picture, and its fitted size.
+        rows: Kind of cost -> cost at the original's size, and cost of the fitted picture.
+        note: The origin of the figures.
+    """
 
     title: str
     rows: Mapping[str, tuple[int, int]]
-    """What is paid for -> (at the original's size, fitted)."""
     note: str
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """Return the cost as plain JSON."""
         rows = {name: {"same": same, "fit": fit} for name, (same, fit) in self.rows.items()}
         return {"picture": self.title, "costs": rows, "note": self.note}
 
 
 def of_picture(path: Path) -> UploadCost:
-    """What a picture costs. Nothing is sent or written.
+    """Compute the cost of a picture. Nothing is sent or written.
+
+    Args:
+        path: File of the picture.
 
     Raises:
         ProtectionError: If it can't be decoded.
@@ -52,7 +60,10 @@ def of_picture(path: Path) -> UploadCost:
 
 
 def of_artifact(folder: Path) -> list[UploadCost]:
-    """What pictures of the usual sizes cost once an artifact has protected them.
+    """Compute the cost of pictures of usual sizes after an artifact has protected them.
+
+    Args:
+        folder: The artifact.
 
     Raises:
         ArtifactError: If it can't be loaded.
@@ -70,13 +81,13 @@ def of_artifact(folder: Path) -> list[UploadCost]:
 def _cost(name: str, size: tuple[int, int], sent: tuple[int, int], note: str) -> UploadCost:
     fitted = fit_size(*size)
     rows = {_UPLOAD: (-(-sent[0] // 3) * 4, -(-sent[1] // 3) * 4)}
-    rows |= {f"tokens, {rule.name}": (rule.tokens(*size), rule.tokens(*fitted)) for rule in RULES}
+    rows |= {f"tokens, {each.name}": (each.tokens(*size), each.tokens(*fitted)) for each in FAMILIES}
     shown = "x".join(map(str, fitted))
     return UploadCost(f"{name} -> {shown}", rows, note)
 
 
 def _drawn(width: int, height: int) -> bytes:
-    """A picture with shapes of all sizes, as a JPEG."""
+    """Draw a picture with shapes of all sizes, as a JPEG."""
     drawn = Image.effect_mandelbrot((width, height), (-2.2, -1.2, 0.8, 1.2), 40).convert("RGB")
     file = io.BytesIO()
     drawn.save(file, "JPEG", quality=85)

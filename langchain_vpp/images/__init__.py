@@ -1,1 +1,1 @@
-"""Bytes to picture and back: codecs, sizes, documents."""
+"""Pictures: from bytes to pixels and back, sizes, colours, pages of documents."""

@@ -1,14 +1,13 @@
-"""Draws the pages of a PDF, so that they can be protected like any picture (extra ``documents``)."""
+"""Pages of a PDF as pictures, which can then be protected like any other (extra ``documents``)."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image
 
+from langchain_vpp import extras
 from langchain_vpp.errors import ProtectionError
 
 if TYPE_CHECKING:
@@ -37,10 +36,11 @@ def rasterize_pdf(
         One new RGB image per page, without metadata, text layer, attachments or links.
 
     Raises:
-        ProtectionError: If ``pypdfium2`` is not installed, or the document is damaged, locked by a password,
-            empty or too long. The error carries nothing of the document.
+        MissingExtraError: If ``pypdfium2`` is not installed.
+        ProtectionError: If the document is damaged, locked by a password, empty or too long. The error carries nothing
+            of the document.
     """
-    pdfium = _pdfium()
+    pdfium = extras.load("pypdfium2", extra="documents", undone="A document was not protected")
     refusal = "it is damaged, or locked by a password."
     pages: list[Image.Image] = []
     with _PDFIUM:
@@ -58,14 +58,6 @@ def rasterize_pdf(
     if not pages:
         raise ProtectionError(f"A document was not protected: {refusal}")
     return pages
-
-
-def _pdfium() -> Any:
-    with contextlib.suppress(ImportError):
-        return importlib.import_module("pypdfium2")
-    raise ProtectionError(
-        "A document was not protected: drawing its pages needs pypdfium2 (langchain-vpp[documents])."
-    )
 
 
 def _draw(document: Any, *, max_side: int, dpi: int) -> Iterator[Image.Image]:

@@ -1,18 +1,17 @@
-"""Finds pictures that are spelled out inside text: base64, data URLs, hex, escapes, lists of numbers.
+"""Pictures that are spelled out inside text: base64, data URLs, hex, escapes, lists of numbers.
 
-The rule, in both directions:
+Text holds a picture by one of two rules:
 
-- A file header of a picture, a video or a PDF anywhere inside a base64 or hex run (any alignment, standard or
-  URL-safe alphabet, wrapped lines, JSON or percent escapes, base64 within base64), with at least 40 bytes
-  from the header on, is a picture. The bare word "iVBORw0KGgo" in a question about PNG is not.
-- A run without a known header is refused when it is too long for anything but data: 2,048 base64
-  characters (1.5 kB) in one piece, or 8,192 over wrapped lines, unless it decodes to text. Hashes (128),
-  UUIDs (36), keys (716), signatures (683), PEM blocks (3,300, wrapped) and the parts of a JWT (which decode
-  to text) stay below.
-- Fields known to hold long opaque tokens (signatures of reasoning) are exempt from the second rule only.
+- The header of a picture, a video or a PDF stands anywhere inside a run of base64 or hex (any alignment, standard
+  or URL-safe alphabet, wrapped lines, JSON or percent escapes, base64 within base64), with at least 40 bytes from
+  the header on. The bare word "iVBORw0KGgo" in a question about PNG is no picture.
+- A run without a known header is too long for anything but data: 2,048 characters of base64 (1.5 kB) in one piece,
+  or 8,192 over wrapped lines, unless it decodes to text. Hashes (128 characters), UUIDs (36), keys (716), signatures
+  (683), PEM blocks (3,300, wrapped) and the parts of a JWT (which decode to text) stay below. Fields that are known
+  to hold long opaque tokens, such as signatures of reasoning, are exempt from this rule only.
 
-Not found: encodings other than these (base32, base85, yEnc), base64 broken into lines under 32 characters,
-and encrypted or compressed data under the lengths above.
+Not found: other encodings (base32, base85, yEnc), base64 broken into lines under 32 characters, and encrypted or
+compressed data under the lengths above.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 SHORTEST_SPELLING: Final = 40
-"""No text, and no list of numbers, shorter than this spells a picture: 40 bytes of a file show nothing."""
+"""Shortest text, or list of numbers, that can spell a picture: fewer than 40 bytes of a file show nothing."""
 
 _STRIDE: Final = 32
 _OPAQUE_RUN: Final = 2_048
@@ -43,7 +42,7 @@ _FILE_HEADER: Final = re.compile(
     rb"|\0\0\0\x0c(?:jP  |JXL )\r\n\x87\n|\xff\x4f\xff\x51\0"  # JPEG 2000, JPEG XL
     rb"|\x1aE\xdf\xa3|8BPS\0[\x01\x02]|qoif.{8}[\x03\x04]|%PDF-\d\.\d[\r\n]"
 )
-# Possessive, and only from the start of a run: retried at every character, a failing tail would be quadratic.
+# Possessive, and only from the start of a run: a failing tail that is retried at every character is quadratic.
 _RUN: Final = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{64,}+")
 _WRAPPED_RUN: Final = re.compile(
     r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{32,}+(?:\s++[A-Za-z0-9+/_-]{32,}+)++(?:\s++[A-Za-z0-9+/_-]++)?"
@@ -54,11 +53,11 @@ _NUMBERS: Final = re.compile(r"(?:\d{1,3}\s*,\s*+){40,}+", re.ASCII)
 _DATA_URL: Final = re.compile(
     r"data:(?:image/(?!svg)|video/|application/pdf)[^,]{0,256};base64,\s*[A-Za-z0-9+/_-]{64}", re.IGNORECASE
 )
-# Escapes of JSON, Python, C and URLs; those of quoted-printable apart, because "=" means more in a URL.
+# Escapes of JSON, Python, C and URLs. Quoted-printable has its own, because "=" also stands in URLs.
 _ESCAPE: Final = re.compile(r"(?:\\+(?:x|u00)|%)([0-9A-Fa-f]{2})|\\+([0-3][0-7]{2})|\\+([/abfnrtv])")
 _QUOTED: Final = re.compile(r"=([0-9A-F]{2})()()|=\n")
 _CONTROL: Final = {"/": "/", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-# What the header of a file decoded as Latin-1, CP-1252 or with surrogates keeps; cheap to look for.
+# Parts of file headers that survive decoding as Latin-1, CP-1252 or with surrogates; cheap to look for.
 _RAW_HINTS: Final = (
     "PNG\r\n",
     "ÿØÿ",
@@ -77,7 +76,7 @@ _URL_SAFE: Final = str.maketrans("-_", "+/")
 
 
 def find_file_header(data: bytes) -> int | None:
-    """Return where a picture, a video or a PDF begins in ``data``, if at least 40 bytes are left there."""
+    """Return the offset at which a picture, a video or a PDF of at least 40 bytes begins in ``data``."""
     for match in _FILE_HEADER.finditer(data):
         if len(data) - match.start() >= SHORTEST_SPELLING:
             return match.start()
@@ -97,10 +96,10 @@ def holds_pixels(text: str, *, opaque: bool = False) -> bool:
     """Say whether a picture is spelled out in ``text``.
 
     Args:
-        text: Anything; ordinary text costs a few nanoseconds per character.
-        opaque: Whether long base64 without a known file header is expected here, as in a signature.
+        text: Any text. Ordinary prose is searched in a few nanoseconds per character.
+        opaque: Whether long base64 without a known file header is expected, as in a signature.
     """
-    # What a subclass says of itself doesn't count: serializers read the characters that it holds.
+    # Methods of a subclass are not asked: serializers read the characters that it holds.
     plain = text if type(text) is str else str.__str__(text)
     return len(plain) >= SHORTEST_SPELLING and _holds_pixels(plain, opaque=opaque, layers=_MAX_LAYERS)
 
@@ -110,8 +109,8 @@ def _holds_pixels(text: str, *, opaque: bool, layers: int) -> bool:
         return False
     if (not text.isascii() or "\0" in text) and _raw(text):
         return True
-    # Every run of 63 characters contains one of these stretches whole, and hardly any prose does: most text
-    # costs one look per 32 characters, and the regular expressions below are kept for the rest.
+    # Every run of 63 characters contains one of these stretches whole, and hardly any prose does: most text costs
+    # one look per 32 characters, and the regular expressions search the rest.
     unbroken = numeric = False
     for start in range(0, len(text) - _STRIDE + 1, _STRIDE):
         stretch = text[start : start + _STRIDE]
@@ -152,7 +151,7 @@ def _runs_hold_pixels(text: str, *, opaque: bool, layers: int) -> bool:
 
 def _base64_holds_pixels(run: str, *, longest: int | None, layers: int) -> bool:
     run = run.translate(_URL_SAFE)
-    # Text before the run can shift its phase, so all four are tried; in each, the file may begin at any byte.
+    # Text before the run can shift its phase, so all four are tried. In each, the file may begin at any byte.
     for phase in range(4):
         end = len(run) - (len(run) - phase) % 4
         decoded = base64.b64decode(run[phase:end])

@@ -1,1 +1,1 @@
-"""The learned protector network (torch) and its configuration."""
+"""The network of a learned protector (torch), and its configuration (without torch)."""

@@ -1,4 +1,4 @@
-"""What shapes a protector, and the size at which it works. No torch: a graph needs both as well."""
+"""Configuration of the network, and the size at which it works. Loads no torch, because graphs need both, too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _Level = Annotated[float, Field(ge=0, le=1)]
 
 
 class ProtectorConfig(BaseModel):
-    """What shapes a :class:`~langchain_vpp.network.protector.Protector`; kept in manifests, so it must stay readable."""
+    """Configuration of a :class:`~langchain_vpp.network.protector.Protector`.
+
+    Manifests keep it, so later versions must be able to read it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -23,15 +26,20 @@ class ProtectorConfig(BaseModel):
     width: int = Field(48, ge=8, le=256)
     """Channels at a quarter of the resolution; twice as many at an eighth."""
     blocks: tuple[_Count, _Count, _Count] = (2, 4, 2)
-    """Residual blocks before, inside and after the coarse stage."""
+    """Number of residual blocks before, inside and after the coarse stage."""
     working_resolution: int = Field(384, ge=32, le=1024)
     """Longest side in pixels at which the network works. No detail above it survives, whatever the weights."""
     level_knots: tuple[_Level, ...] = Field((0.0, 1.0), min_length=2, max_length=65)
-    """The network's level at equally spaced user levels 0 ... 1 (ascending; linear in between)."""
+    """Levels of the network at equally spaced user levels from 0 to 1: ascending, linear in between."""
 
 
 def working_size(width: int, height: int, working_resolution: int) -> tuple[int, int]:
-    """Size at which an image is protected: the longest side bounded, both sides rounded to multiples of 8.
+    """Return the size at which an image is protected: its longest side bounded, both sides multiples of 8.
+
+    Args:
+        width: Width of the image, in pixels.
+        height: Height of the image, in pixels.
+        working_resolution: Bound on the longest side, in pixels.
 
     Example:
         >>> working_size(4000, 3000, 384)

@@ -1,4 +1,4 @@
-"""The learned protector: images and a privacy level in, protected images out."""
+"""Network of a learned protector: from images and privacy levels to protected images."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ __all__ = ["Protector", "ProtectorConfig", "working_size"]
 
 
 class Protector(nn.Module):
-    r"""The image map :math:`P_\theta(x, \lambda)`, one network for the whole front.
+    r"""Image map :math:`P_\theta(x, \lambda)`: one network for all privacy levels.
 
     Space-to-depth by 4, residual 3x3 convolutions at 1/4 and 1/8 of the resolution, each modulated by the level
     (FiLM), and pixel-shuffle back to a full image
 
     .. math:: P(x, \lambda) = m \odot x + (1 - m) \odot r
 
-    with a recoloured image :math:`r` and a keep mask :math:`m` that reaches exactly 0 and 1. Both are smoothed: a
-    protector that may draw fine patterns learns to fool its assessor instead of removing what other attackers find.
-    ``x`` is the image *at the working resolution*: no residual of the full-resolution original exists for the mask to
-    let through. There is no batch normalisation, so one image gives the same result alone and in a batch.
+    with a recoloured image :math:`r` and a keep mask :math:`m` that reaches exactly 0 and 1. Both are smoothed,
+    because a protector that can draw fine patterns learns to fool its assessor instead of removing what other attackers
+    find. ``x`` is the image *at the working resolution*, so the mask can't let through finer detail of the original.
+    There is no batch normalisation, so an image gives the same result alone and in a batch.
+
+    Args:
+        config: Widths, blocks, working resolution and calibration of levels.
 
     Example:
         >>> protector = Protector(ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=32))
@@ -44,7 +47,7 @@ class Protector(nn.Module):
         self.up = nn.Conv2d(coarse, 4 * fine, 1)
         self.after = nn.ModuleList(_Block(fine, coarse) for _ in range(after))
         self.head = nn.Conv2d(fine, 4 * STRIDE**2, 3, padding=1)
-        # Start next to the identity: the mask keeps almost everything, the recoloured image is grey.
+        # A new network is close to the identity: the mask keeps almost everything, the recoloured image is grey.
         nn.init.normal_(self.head.weight, std=0.02)
         with torch.no_grad():
             assert self.head.bias is not None
@@ -73,29 +76,45 @@ class Protector(nn.Module):
         return self.at_network_level(images, self.calibrated(level))
 
     def calibrated(self, level: Tensor) -> Tensor:
-        """Map user levels to the network's own, piecewise linearly through ``config.level_knots``."""
+        """Map user levels to levels of the network, piecewise linearly through ``config.level_knots``.
+
+        Args:
+            level: User levels in [0, 1], shape ``[B]``.
+        """
         knots = torch.tensor(self.config.level_knots, device=level.device)
         position = level.float().clamp(0, 1) * (len(knots) - 1)
         left = position.floor().long().clamp(max=len(knots) - 2)
         return torch.lerp(knots[left], knots[left + 1], position - left)
 
     def at_network_level(self, images: Tensor, level: Tensor) -> Tensor:
-        """Protect at uncalibrated levels, as training does; shapes and ranges as in :meth:`forward`."""
+        """Protect images at levels of the network, as training does.
+
+        Args:
+            images: RGB in [0, 1], shape ``[B, 3, H, W]``; ``H`` and ``W`` are multiples of 8.
+            level: Levels of the network in [0, 1], shape ``[B]``.
+
+        Returns:
+            Protected images in [0, 1], shape ``[B, 3, H, W]``.
+        """
         colour, openness = self._head(images, level)
         recoloured = _smooth(torch.sigmoid(nn.functional.pixel_shuffle(colour, STRIDE)), 5)
         mask = smooth_mask(openness)
         return mask * images + (1 - mask) * recoloured
 
     def openness(self, images: Tensor, level: Tensor) -> Tensor:
-        """How far the mask is open at uncalibrated levels, before :func:`smooth_mask`.
+        """Return the openness of the mask, which :func:`smooth_mask` turns into the mask.
+
+        Args:
+            images: RGB in [0, 1], shape ``[B, 3, H, W]``; ``H`` and ``W`` are multiples of 8.
+            level: Levels of the network in [0, 1], shape ``[B]``.
 
         Returns:
-            In [-0.2, 1.2], shape ``[B, 1, H, W]``: closed up to 0, open from 1.
+            Openness in [-0.2, 1.2], shape ``[B, 1, H, W]``: the mask is closed up to 0 and open from 1.
         """
         return self._head(images, level)[1]
 
     def _head(self, images: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the recoloured image, ``[B, 48, H/4, W/4]``, and the openness of the mask, ``[B, 1, H, W]``."""
+        """Return logits of the recoloured image, ``[B, 48, H/4, W/4]``, and the mask's openness, ``[B, 1, H, W]``."""
         condition = self.level(level)
         x = torch.relu(self.stem(nn.functional.pixel_unshuffle(images * 2 - 1, STRIDE)))
         for block in self.before:
@@ -107,12 +126,12 @@ class Protector(nn.Module):
         for block in self.after:
             x = block(x, condition)
         colour, keep = self.head(torch.relu(x)).float().split([3 * STRIDE**2, STRIDE**2], dim=1)
-        # A stretched sigmoid reaches its ends exactly, so nothing shines through.
+        # A stretched sigmoid passes 0 and 1, so the clamped mask reaches both exactly and nothing shines through.
         return colour, 1.4 * torch.sigmoid(nn.functional.pixel_shuffle(keep, STRIDE)) - 0.2
 
 
 class _LevelEmbedding(nn.Module):
-    """The level as Fourier features through a small perceptron."""
+    """Fourier features of the level, through a small perceptron."""
 
     frequencies: Tensor
 
@@ -130,7 +149,7 @@ class _LevelEmbedding(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions with FiLM in between; the last starts at zero, so that a new block is the identity."""
+    """Two 3x3 convolutions with FiLM between them. The second starts at zero, so a new block is the identity."""
 
     def __init__(self, channels: int, condition: int) -> None:
         super().__init__()
@@ -148,10 +167,12 @@ class _Block(nn.Module):
 
 
 def smooth_mask(openness: Tensor) -> Tensor:
-    """The mask of a :meth:`Protector.openness`: cut off at 0 and 1, and averaged over 3x3 pixels.
+    """Turn openness into the mask: clamp it to [0, 1], and average it over 3x3 pixels.
 
-    Where it is cut off, its gradient is passed on all the same: a mask that closed everywhere too soon must be able to
-    open again.
+    The gradient is passed through where openness is clamped, so that a mask that closed too soon can open again.
+
+    Args:
+        openness: Result of :meth:`Protector.openness`, shape ``[B, 1, H, W]``.
     """
     return _smooth(openness + (openness.clamp(0, 1) - openness).detach(), 3)
 

@@ -1,83 +1,39 @@
-"""The outermost shell of a Runnable: it protects the input before any run is opened, and opens none itself.
+"""Shells around Runnables: they protect the input before any run is opened, and open none themselves.
 
-Whatever opens a run of its own (a sequence, a retry, a fallback, an agent, a graph) records its input for
-callbacks, tracers and checkpoints. So the shell goes around all of it, and everything that is composed from a
-shell comes back inside one.
+A Runnable that opens a run of its own (a sequence, a retry, a fallback, an agent, a graph) records its input for
+callbacks, tracers and checkpoints. So the shell goes around all of it, and everything that is composed from a shell
+comes back inside one.
 """
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-import datetime as dt
-import enum
-import io
-import numbers
-import sys
-import uuid
-from collections import deque
-from collections.abc import Iterator, Mapping
-from collections.abc import Set as AbstractSet
 from contextlib import aclosing
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
-from langchain_core.callbacks import BaseCallbackManager
-from langchain_core.chat_history import BaseChatMessageHistory
-from langchain_core.messages import BaseMessage, HumanMessage
-from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPromptValue
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
-from langchain_core.runnables.config import ensure_config, run_in_executor
-from PIL import Image
-from pydantic import BaseModel
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.image_protector import requested_level
-from langchain_vpp.messages.spelled import find_file_header, holds_pixels, numbers_spell_file
-from langchain_vpp.messages.walk import coerce_messages
+from langchain_vpp.runnables.calls import check_call, refuse_media, request_options
+from langchain_vpp.runnables.classes import move_to_class, subclass_of
+from langchain_vpp.runnables.values import aprotect_value, protect_value
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
-    from langchain_core.callbacks import Callbacks
     from langchain_core.runnables.graph import Graph
     from langchain_core.runnables.utils import ConfigurableFieldSpec
     from langchain_core.tools import BaseTool
 
-    from langchain_vpp.image_protector import ImageProtector
+    from langchain_vpp.guard.gate import Gate
 
-    _Visit = Callable[[BaseMessage], BaseMessage]
-    # What the mixins call with super(). At run time they stand in front of the concrete class.
+    # Type of super() in the mixins. At run time they stand in front of the concrete class.
     _Composed = Runnable[Any, Any]
     _AnyTool = BaseTool
 else:
     _Composed = object
     _AnyTool = object
 
-_Model = TypeVar("_Model", bound=BaseModel)
-
-_ROLES: Final = frozenset(
-    {"ai", "assistant", "developer", "function", "human", "remove", "system", "tool", "user"}
-)
-_PLAIN: Final = (
-    numbers.Number,
-    dt.date,
-    dt.time,
-    dt.timedelta,
-    uuid.UUID,
-    type(None),
-)
-_MAX_DEPTH: Final = 64
-# Settings may hold a digest or a nonce in bytes, nothing longer.
-_MAX_SETTING_BYTES: Final = 256
-# langgraph's own: channels and bookkeeping of the enclosing graph, which no run records.
-_GRAPH_INTERNAL: Final = "__pregel_"
-_SPELLED: Final = (
-    "A picture is encoded in plain data of the input, so nothing was sent. Put it into a message."
-)
-
-# What may be reached through a shell. A name that isn't here doesn't exist: it could hand out the bare
-# Runnable.
+# Attributes that may be reached through a shell. All other names don't exist: they could hand out the bare Runnable.
 _READS: Final = frozenset(
     {
         "aclear_cache",
@@ -99,13 +55,13 @@ _BUILDERS: Final = frozenset({"bind_tools", "with_structured_output"})
 
 
 class Ingress(_Composed):
-    """Everything that a Runnable can be composed into, each returned inside a shell."""
+    """Compositions of a Runnable, each returned inside a shell."""
 
     if TYPE_CHECKING:  # pydantic would take the annotation for a field
 
         @property
-        def vpp_protector(self) -> ImageProtector:
-            """What protects the input."""
+        def vpp_protector(self) -> Gate:
+            """The gate that protects the input."""
 
     def __or__(self, other: Any) -> Runnable[Any, Any]:  # type: ignore[override]
         return enclose(super().__or__(other), self.vpp_protector)
@@ -151,41 +107,41 @@ class Ingress(_Composed):
         return enclose(super().with_retry(**kwargs), self.vpp_protector)
 
     def with_fallbacks(self, fallbacks: Any, **kwargs: Any) -> Runnable[Any, Any]:  # type: ignore[override]
-        """See :meth:`Runnable.with_fallbacks`. The fallbacks get the protected input."""
+        """Add fallbacks, which get the protected input."""
         return enclose(super().with_fallbacks(fallbacks, **kwargs), self.vpp_protector)
 
     def as_tool(self, *args: Any, **kwargs: Any) -> BaseTool:
-        """See :meth:`Runnable.as_tool`. The tool refuses pictures in its arguments: its run records them."""
+        """Make a tool that refuses pictures in its arguments, because its run records them."""
         tool = super().as_tool(*args, **kwargs)
         return move_to_class(tool, subclass_of(type(tool), _GuardedTool))
 
 
 class ConfigurableIngress(Ingress):
-    """An :class:`Ingress` over a ``RunnableSerializable``."""
+    """Compositions of a ``RunnableSerializable``, each returned inside a shell."""
 
     def configurable_fields(self, **kwargs: Any) -> Runnable[Any, Any]:
         """See :meth:`RunnableSerializable.configurable_fields`."""
         return enclose(super().configurable_fields(**kwargs), self.vpp_protector)  # type: ignore[misc]
 
     def configurable_alternatives(self, which: Any, **kwargs: Any) -> Runnable[Any, Any]:
-        """See :meth:`RunnableSerializable.configurable_alternatives`. They get the protected input."""
+        """Add alternatives, which get the protected input."""
         return enclose(super().configurable_alternatives(which, **kwargs), self.vpp_protector)  # type: ignore[misc]
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """False: a copy revived from its serialized form would be unprotected."""
+        """Return False: a copy that is revived from its serialized form would be unprotected."""
         return False
 
 
 class ProtectedBinding(ConfigurableIngress, RunnableBinding[Any, Any]):  # type: ignore[misc,no-redef]
-    """What ``bind``, ``bind_tools`` and ``with_config`` of a protected Runnable return.
+    """A protected Runnable with bound arguments: the result of ``bind``, ``bind_tools`` and ``with_config``.
 
-    Calls go to the protected Runnable that is bound. Only the entry points that record the input before they
-    call it are protected here.
+    Calls go to the protected Runnable that is bound. This class protects only the entry points that record the input
+    before they call it.
     """
 
     @property
-    def vpp_protector(self) -> ImageProtector:
+    def vpp_protector(self) -> Gate:
         """The protector of the Runnable that is bound."""
         bound: Any = self.bound
         if not isinstance(bound, Ingress):
@@ -220,24 +176,24 @@ class ProtectedBinding(ConfigurableIngress, RunnableBinding[Any, Any]):  # type:
 class ProtectedRunnable(Ingress, Runnable[Any, Any]):
     """Any Runnable, agent or graph behind a shell that protects its input.
 
-    Messages may stand anywhere in the input: in lists, mappings, dataclasses, pydantic models, prompt values
-    and langgraph's ``Command``. Everything else in the input must be plain data without encoded pictures, or
-    the input is refused. ``update_state`` of a graph counts as input.
+    Messages may stand anywhere in the input: in lists, mappings, dataclasses, pydantic models, prompt values and
+    langgraph's ``Command``. Everything else in the input must be plain data without encoded pictures, or the input is
+    refused. ``update_state`` of a graph counts as input.
 
-    Attributes of the inner Runnable are reachable by an allow-list only.
+    Only attributes on an allow-list of the inner Runnable can be reached.
 
     Args:
-        runnable: What to protect.
-        protector: What protects it.
+        runnable: The Runnable to protect.
+        protector: Protects its input.
     """
 
-    def __init__(self, runnable: Runnable[Any, Any], protector: ImageProtector) -> None:
+    def __init__(self, runnable: Runnable[Any, Any], protector: Gate) -> None:
         self._inner = runnable
         self._protector = protector
 
     @property
-    def vpp_protector(self) -> ImageProtector:
-        """What protects the input."""
+    def vpp_protector(self) -> Gate:
+        """The gate that protects the input."""
         return self._protector
 
     def __repr__(self) -> str:
@@ -382,7 +338,7 @@ class ProtectedRunnable(Ingress, Runnable[Any, Any]):
 
 
 class _GuardedTool(_AnyTool):
-    """A tool that refuses pictures in its arguments before its run records them."""
+    """Mixin of a tool that refuses pictures in its arguments before its run records them."""
 
     def run(self, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
         refuse_media(tool_input)
@@ -393,8 +349,8 @@ class _GuardedTool(_AnyTool):
         return await super().arun(tool_input, *args, **kwargs)
 
 
-def enclose(runnable: Runnable[Any, Any], protector: ImageProtector) -> Runnable[Any, Any]:
-    """Put a shell around what was composed, unless it already is one of ``protector``'s."""
+def enclose(runnable: Runnable[Any, Any], protector: Gate) -> Runnable[Any, Any]:
+    """Put a shell around a composition, unless it already is one of ``protector``'s."""
     if isinstance(runnable, Ingress) and runnable.vpp_protector is protector:
         return runnable
     if isinstance(runnable, RunnableBinding):
@@ -405,289 +361,3 @@ def enclose(runnable: Runnable[Any, Any], protector: ImageProtector) -> Runnable
             }
             return ProtectedBinding(**fields)
     return ProtectedRunnable(runnable, protector)
-
-
-def subclass_of(cls: type[_Model], *mixins: type, **attributes: Any) -> type[_Model]:
-    """A subclass of ``cls`` with its name (LangSmith reads the provider from it) and ``mixins`` in front."""
-    namespace = {
-        "__module__": __name__,
-        "__qualname__": f"protected {cls.__qualname__}",
-        "__doc__": cls.__doc__,
-        "__annotations__": dict.fromkeys(attributes, ClassVar[Any]),
-        **attributes,
-    }
-    metaclass: Any = type(cls)
-    derived: type[_Model] = metaclass(cls.__name__, (*mixins, cls), namespace)
-    return derived
-
-
-def move_to_class(instance: _Model, cls: type[_Model]) -> _Model:
-    """A shallow copy of ``instance`` as an object of ``cls``, a subclass of its class.
-
-    Nothing is validated or built anew: clients, private attributes and the given fields stay as they are.
-    """
-    clone = instance.model_copy()
-    # A cached serialized form names the bare class, and would revive as one.
-    clone.__dict__.pop("_serialized", None)
-    object.__setattr__(clone, "__class__", cls)
-    return clone
-
-
-def protect_value(
-    protector: ImageProtector, value: Any, *, level: float | None, callbacks: Callbacks = None
-) -> Any:
-    """Protect the messages anywhere in a value, and refuse pictures anywhere else in it.
-
-    Args:
-        protector: What protects them.
-        value: The input of a Runnable, or the output of a tool.
-        level: The level that the request names, or None.
-        callbacks: The callbacks of the request, if an enclosing run may have recorded the value.
-
-    Raises:
-        ProtectionError: If anything can't be protected.
-    """
-    found = _collect(value)
-    return _substitute(value, protector.admit(found, level=level, callbacks=callbacks).messages)
-
-
-async def aprotect_value(
-    protector: ImageProtector, value: Any, *, level: float | None, callbacks: Callbacks = None
-) -> Any:
-    """As :func:`protect_value`; the work is done in threads."""
-    found = await run_in_executor(None, _collect, value)
-    return _substitute(value, (await protector.aadmit(found, level=level, callbacks=callbacks)).messages)
-
-
-def request_options(config: RunnableConfig | None) -> dict[str, Any]:
-    """What a request's config says to the protector: the level, and the callbacks.
-
-    Raises:
-        ProtectionError: If the level is not a number in [0, 1].
-    """
-    return {"level": requested_level(config), "callbacks": ensure_config(config).get("callbacks")}
-
-
-def check_call(config: RunnableConfig | None, kwargs: Mapping[str, Any]) -> None:
-    """Refuse pictures in the arguments of a call: they go to the provider or into traces as they are.
-
-    Raises:
-        ProtectionError: If there is one.
-    """
-    # With what comes from the enclosing run: its metadata are recorded with every run inside.
-    merged = ensure_config(config)
-    settings = {key: merged.get(key) for key in ("tags", "metadata", "run_name")}
-    configurable = {
-        key: item
-        for key, item in merged.get("configurable", {}).items()
-        if not (isinstance(key, str) and key.startswith(_GRAPH_INTERNAL))
-        # RunnableWithMessageHistory passes the store itself; what it holds comes as messages.
-        and not isinstance(item, BaseChatMessageHistory)
-    }
-    refuse_media([dict(kwargs), settings, configurable])
-    check_callbacks(merged.get("callbacks"))
-
-
-def check_callbacks(callbacks: Callbacks) -> None:
-    """Refuse pictures in the tags and metadata that a callback manager hands on to every run.
-
-    Raises:
-        ProtectionError: If there is one.
-    """
-    if isinstance(callbacks, BaseCallbackManager):
-        refuse_media(
-            [callbacks.tags, callbacks.inheritable_tags, callbacks.metadata, callbacks.inheritable_metadata]
-        )
-
-
-def refuse_media(value: Any, depth: int = 0) -> None:
-    """Raise if plain data (text, bytes, lists, mappings, pydantic objects, dataclasses) hold an encoded picture.
-
-    Pictures, arrays, open files and iterators are refused. Other objects are passed over: functions, classes
-    and clients are no content.
-
-    Raises:
-        ProtectionError: If they do, or are nested too deeply to tell.
-    """
-    if depth > _MAX_DEPTH:
-        raise ProtectionError("An argument is nested too deeply, so nothing was sent.")
-    if isinstance(value, enum.Enum):
-        value = value.value
-    if _is_media(value):
-        raise ProtectionError(
-            "A picture stands where settings and text belong, so nothing was sent. Put it into a message."
-        )
-    if isinstance(value, (Mapping, BaseModel)):
-        for key, item in dict(value).items():
-            refuse_media(key, depth + 1)
-            refuse_media(item, depth + 1)
-    elif isinstance(value, (list, tuple, AbstractSet, deque)):
-        for item in value:
-            refuse_media(item, depth + 1)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            refuse_media(getattr(value, field.name, None), depth + 1)
-
-
-def error_holds_media(error: BaseException) -> bool:
-    """Say whether an exception holds a picture, or one does that handlers and tracers reach from it."""
-    pending: list[BaseException] = [error]
-    seen: set[int] = set()
-    while pending:
-        current = pending.pop()
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        try:
-            refuse_media([str(current), current.args, vars(current)])
-        except Exception:  # noqa: BLE001  an error that can't be read, can't be shown either
-            return True
-        inner = current.exceptions if isinstance(current, BaseExceptionGroup) else current.args
-        linked = (current.__cause__, current.__context__, *inner)
-        pending.extend(part for part in linked if isinstance(part, BaseException))
-    return False
-
-
-def _is_media(value: Any) -> bool:
-    """Say whether one value, apart from what it contains, is or spells a picture, or can't be looked into."""
-    if isinstance(value, (str, PurePath)):
-        return holds_pixels(value if isinstance(value, str) else str(value))
-    if isinstance(value, (list, tuple, AbstractSet, deque)):
-        return numbers_spell_file(value)
-    if isinstance(value, (Image.Image, Iterator, io.IOBase)):
-        return True
-    try:
-        view = memoryview(value)
-    except TypeError:
-        return hasattr(type(value), "__array__")
-    return view.nbytes > _MAX_SETTING_BYTES or find_file_header(view.tobytes()) is not None
-
-
-def _collect(value: Any) -> list[BaseMessage]:
-    found: list[BaseMessage] = []
-
-    def collect(message: BaseMessage) -> BaseMessage:
-        found.append(message)
-        return message
-
-    _rewrite(value, collect, 0)
-    return found
-
-
-def _substitute(value: Any, messages: list[BaseMessage]) -> Any:
-    replacements = iter(messages)
-
-    def substitute(_: BaseMessage) -> BaseMessage:
-        return next(replacements)
-
-    return _rewrite(value, substitute, 0)
-
-
-def _rewrite(value: Any, visit: _Visit, depth: int) -> Any:  # noqa: C901, PLR0911, PLR0912  one table of shapes
-    """Copy ``value`` with every message in it replaced by what ``visit`` returns.
-
-    Text is visited as a message of its own, so that encoded pictures in it are found.
-
-    Raises:
-        ProtectionError: If ``value`` holds anything that is neither a message nor plain data.
-    """
-    if depth > _MAX_DEPTH:
-        raise ProtectionError("The input is nested too deeply, so nothing was sent.")
-    if isinstance(value, enum.Enum):
-        _rewrite(value.value, _refuse_picture, depth + 1)
-        return value
-    if isinstance(value, _PLAIN):
-        return value
-    if isinstance(value, PurePath):
-        _rewrite_text(str(value), _refuse_picture)
-        return value
-    if isinstance(value, str):
-        return _rewrite_text(value, visit)
-    if isinstance(value, BaseMessage):
-        return visit(value)
-    if isinstance(value, StringPromptValue):
-        return StringPromptValue(text=_rewrite_text(value.text, visit))
-    if isinstance(value, PromptValue):
-        return ChatPromptValue(messages=[visit(message) for message in value.to_messages()])
-    if _is_message_like(value):
-        return visit(coerce_messages([value])[0])
-    if isinstance(value, Mapping):
-        return {_rewrite_key(key, visit): _rewrite(item, visit, depth + 1) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset, deque)):
-        if numbers_spell_file(value):
-            raise ProtectionError(_SPELLED)
-        items = [_rewrite(item, visit, depth + 1) for item in value]
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return _rebuilt(value, lambda: type(value)(*items))
-        if isinstance(value, deque):
-            return deque(items, value.maxlen)
-        return _rebuilt(value, lambda: type(value)(items))
-    if isinstance(value, BaseModel):
-        return _rewrite_model(value, visit, depth)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {
-            field.name: _rewrite(getattr(value, field.name), visit, depth + 1)
-            for field in dataclasses.fields(value)
-            if field.init
-        }
-        return _rebuilt(value, lambda: dataclasses.replace(value, **fields))
-    graph_types = sys.modules.get("langgraph.types")
-    if graph_types is not None and isinstance(value, graph_types.Send):
-        send = copy.copy(value)
-        send.arg = _rewrite(value.arg, visit, depth + 1)
-        return send
-    raise ProtectionError(
-        f"The input holds a {type(value).__name__}, which can't be checked for pictures, so nothing was "
-        "sent. Put pictures into messages, or seal them (protector.seal)."
-    )
-
-
-def _rewrite_model(value: BaseModel, visit: _Visit, depth: int) -> BaseModel:
-    # Field by field, so that cached properties and private attributes are copied no more than fields are.
-    clone = value.model_copy()
-    for part in ("__dict__", "__pydantic_extra__", "__pydantic_private__"):
-        items = getattr(value, part)
-        if items is not None:
-            rewritten = {name: _rewrite(item, visit, depth + 1) for name, item in items.items()}
-            object.__setattr__(clone, part, rewritten)
-    return clone
-
-
-def _rebuilt(value: Any, build: Callable[[], Any]) -> Any:
-    """Call a constructor of the caller's. Its exception may quote the content, so ours replaces it."""
-    try:
-        return build()
-    except Exception:  # noqa: BLE001, S110  ours is raised below, outside
-        pass
-    raise ProtectionError(
-        f"The input holds a {type(value).__name__}, which can't be rebuilt with protected content, so "
-        "nothing was sent."
-    )
-
-
-def _rewrite_text(text: str, visit: _Visit) -> str:
-    content = visit(HumanMessage(content=text)).content
-    if not isinstance(content, str):
-        raise ProtectionError(_SPELLED)
-    return content
-
-
-def _refuse_picture(message: BaseMessage) -> BaseMessage:
-    """Visit what can't be replaced, such as the value of an enum."""
-    refuse_media(message)
-    return message
-
-
-def _rewrite_key(key: Any, visit: _Visit) -> Any:
-    if isinstance(key, (str, *_PLAIN)):
-        return _rewrite(key, visit, 0)
-    raise ProtectionError("A mapping in the input has a key that is not plain data, so nothing was sent.")
-
-
-def _is_message_like(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        roles = (value.get("role"), value.get("type"))
-        return "content" in value and any(isinstance(role, str) and role in _ROLES for role in roles)
-    # A pair of texts needs no conversion: its texts are checked as they are.
-    is_pair = isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], list)
-    return is_pair and isinstance(value[0], str) and value[0] in _ROLES

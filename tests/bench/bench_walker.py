@@ -26,7 +26,8 @@ from langchain_core.messages import (
 
 from langchain_vpp import ImageProtector
 from langchain_vpp.engines import Pixelate
-from langchain_vpp.messages.walk import ContentPolicy, plan_messages
+from langchain_vpp.messages.plan import ContentPolicy
+from langchain_vpp.messages.walk import plan_messages
 
 from .measuring import machine, summary
 

@@ -44,6 +44,36 @@ class Result(NamedTuple):
         return lines[0]
 
 
+class FinishedRun(NamedTuple):
+    """Everything that a finished run of ``vpp train`` left in a folder, which no test may change."""
+
+    folder: Path
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "run"
+
+    @property
+    def requests(self) -> Path:
+        """The bodies of all its requests, a line each."""
+        return self.folder / "requests.jsonl"
+
+    @property
+    def printed(self) -> Path:
+        """Standard output, which is JSON."""
+        return self.folder / "printed.json"
+
+    @property
+    def told(self) -> Path:
+        """Standard error."""
+        return self.folder / "told.txt"
+
+    def arguments(self, data: Path, base_url: str) -> tuple[object, ...]:
+        """What was given to ``vpp``, but for ``--out`` and ``--json``."""
+        served = ("--model", "sandbox", "--base-url", base_url)
+        return ("train", "--data", data, "--config", self.folder / "config.json", *served, "--seed", 1)
+
+
 class Commands:
     """Starts ``vpp`` in a working folder."""
 

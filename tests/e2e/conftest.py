@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.commands import Commands
+from tests.e2e.commands import Commands, FinishedRun
+from tests.made_once import made_once
 from trainer.sandbox.drawing.scenes import make_data
 from trainer.sandbox.process import SandboxServer
 
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TINY = {
-    "steps": 24,
-    "pretraining_steps": 10,
+    "steps": 12,
+    "pretraining_steps": 6,
     "batch": 4,
     "student_batch": 4,
     "student_steps": 1,
@@ -31,15 +32,35 @@ def vpp(tmp_path_factory) -> Commands:
     return Commands(tmp_path_factory.mktemp("work"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def data(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("drawn") / "data"
-    make_data(folder, train=40, val=10, test=10, seed=0)
-    return folder
+    """A few drawn scenes, which no test may change."""
+
+    def draw(folder: Path) -> None:
+        make_data(folder / "data", train=40, val=10, test=10, seed=0)
+
+    return made_once(tmp_path_factory, "scenes", draw) / "data"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def finished(data, tmp_path_factory) -> FinishedRun:
+    """A run of ``vpp train`` that came to its end, for tests that are about what is left of it."""
+
+    def finish(folder: Path) -> None:
+        (folder / "config.json").write_text(json.dumps(TINY))
+        run = FinishedRun(folder)
+        with SandboxServer(record=run.requests) as server:
+            done = Commands(folder).run(*run.arguments(data, server.base_url), "--out", run.out, "--json")
+        assert done.code == 0, done.err
+        run.printed.write_text(done.out)
+        run.told.write_text(done.err)
+
+    return FinishedRun(made_once(tmp_path_factory, "finished", finish))
+
+
+@pytest.fixture(scope="session")
 def server(tmp_path_factory):
+    """A sandbox that all tests of a process ask: only differences between its counts say something."""
     with SandboxServer(record=tmp_path_factory.mktemp("sandbox") / "requests.jsonl") as running:
         yield running
 

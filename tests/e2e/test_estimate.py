@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 from langchain_vpp.artifact import read_manifest
 from tests.e2e.conftest import TINY
@@ -35,29 +36,37 @@ def test_a_dry_run_needs_no_key_and_names_the_list_price(vpp, data, config, tmp_
     assert "an unknown cost" in vpp.run("train", *arguments, "--model", "ollama:llava").err
 
 
+def test_a_file_with_settings_of_the_last_version_works_and_names_the_new_names(vpp, data, tmp_path):
+    settings = tmp_path / "old.json"
+    settings.write_text(json.dumps(TINY | {"averaging": 0.9, "plainness": 0.1, "quiet": 0.5}))
+    arguments = ("train", "--data", data, "--config", settings, "--out", tmp_path / "run", "--dry-run")
+    done = vpp.run(*arguments, "--model", "sandbox")
+    assert done.code == 0
+    assert "averaging is now ema_decay" in done.err
+    assert "quiet is now query_warmup; the old name goes with version 0.3" in done.err
+
+
 def test_a_dry_run_says_what_is_bad_about_the_data(vpp, data, config, tmp_path):
+    images = shutil.copytree(data / "images", tmp_path / "data")
     lines = [json.loads(line) for line in (data / "data.jsonl").read_text().splitlines()]
     for line in lines:
-        line["image"] = str((data / line["image"]).name)
+        line["image"] = (data / line["image"]).name
         line["private"]["sign"] = line["tasks"][1]["answer"]
-    (data / "images" / "data.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (images / "data.jsonl").write_text("\n".join(map(json.dumps, lines)))
     arguments = ("--config", config, "--out", tmp_path / "run", "--dry-run", "--model", "sandbox")
-    done = vpp.run("train", "--data", data / "images", *arguments)
+    done = vpp.run("train", "--data", images, *arguments)
     assert done.code == 0
     assert "tells 'sign' right for 100% of the images of val" in done.err
 
 
 def test_a_run_says_the_same_before_its_first_query_and_what_came_back_after_its_last(
-    vpp, data, config, tmp_path
+    vpp, data, finished, tmp_path
 ):
-    with SandboxServer() as server:
-        arguments = ("--data", data, "--config", config, "--model", "sandbox", "--base-url", server.base_url)
-        foreseen = vpp.run("train", *arguments, "--out", tmp_path / "run", "--dry-run").err.strip()
-        done = vpp.run("train", *arguments, "--out", tmp_path / "run")
-        answers = server.stats()["completions"]
-    assert done.code == 0
-    assert done.err.startswith(foreseen)
-    assert f"answers: {answers} usable." in done.err
+    arguments = finished.arguments(data, "http://127.0.0.1:9/v1")
+    foreseen = vpp.run(*arguments, "--out", tmp_path / "run", "--dry-run").err.strip()
+    told = finished.told.read_text()
+    assert told.startswith(foreseen)
+    assert f"answers: {len(finished.requests.read_bytes().splitlines())} usable." in told
 
 
 def test_runs_that_share_a_ledger_pay_once_and_their_pictures_may_stay_out_of_it(vpp, data, config, tmp_path):
@@ -79,14 +88,11 @@ def test_runs_that_share_a_ledger_pay_once_and_their_pictures_may_stay_out_of_it
     assert list(tmp_path.glob("shared.sqlite.*.lock")) == []
 
 
-def test_a_run_stores_its_pictures_if_it_is_not_told_otherwise(vpp, data, config, tmp_path):
-    with SandboxServer() as server:
-        arguments = ("--data", data, "--config", config, "--model", "sandbox", "--base-url", server.base_url)
-        assert vpp.run("train", *arguments, "--out", tmp_path / "run", "--steps", 6).code == 0
-    assert b"JFIF" in (tmp_path / "run" / "ledger.sqlite").read_bytes()
+def test_a_run_stores_its_pictures_if_it_is_not_told_otherwise(finished):
+    assert b"JFIF" in (finished.out / "ledger.sqlite").read_bytes()
 
 
-def test_an_evaluation_stops_at_its_limit_on_cost_with_everything_saved(vpp, data, config, tmp_path):
+def test_an_evaluation_stops_at_its_limit_on_cost_with_everything_saved(vpp, data, finished, tmp_path):
     report = tmp_path / "report.json"
     settings = tmp_path / "evaluation.json"
     few = {
@@ -99,26 +105,12 @@ def test_an_evaluation_stops_at_its_limit_on_cost_with_everything_saved(vpp, dat
     settings.write_text(json.dumps(few))
     with SandboxServer() as server:
         served = ("--model", "sandbox", "--base-url", server.base_url)
-        run = tmp_path / "run"
-        assert (
-            vpp.run("train", "--data", data, "--config", config, "--out", run, *served, "--steps", 6).code
-            == 0
-        )
-        before = server.stats()["completions"]
         arguments = (
-            run,
-            "--data",
-            data,
-            "--out",
-            report,
-            "--config",
-            settings,
-            *served,
-            "--price",
-            "1000,1000",
+            *(finished.out, "--data", data, "--out", report, "--config", settings),
+            *(*served, "--price", "1000,1000"),
         )
         stopped = vpp.run("evaluate", *arguments, "--max-cost", 2)
-        paid = server.stats()["completions"] - before
+        paid = server.stats()["completions"]
         assert stopped.code == 3
         assert "would exceed the budget of $2 " in stopped.error
         assert not report.exists()

@@ -17,7 +17,7 @@ from tests.untrained import save_untrained
 from trainer.data.dataset import load_dataset
 from trainer.evaluation.results import Report
 from trainer.reporting.html import render_html
-from trainer.reporting.report import PictureRow, thumbnail
+from trainer.reporting.pictures import PictureRow, thumbnail
 from trainer.sandbox.drawing.scenes import make_data
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ LONG = "Which of the signs " + "beside the entrance " * 12 + "is" + "n" * 200 + 
 
 
 class Visit(NamedTuple):
-    """What a browser did when it opened a page, and what it shows."""
+    """Record of a browser that opened a page."""
 
     said: list[str]
     """Console messages and uncaught errors."""

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from langchain_vpp.images.codec import decode_image, encode_image
-from trainer.data.dataset import as_tensor
+from trainer.data.wire import as_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
 
 import torch
 
-from langchain_vpp.errors import TrainingError
+from langchain_vpp.extras import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -130,22 +130,14 @@ def aggregate_gradients(
         The weights of the objectives' gradients in the direction, shape ``[number of objectives]``.
 
     Raises:
-        TrainingError: If TorchJD is not installed.
+        MissingExtraError: If TorchJD is not installed.
     """
-    missing = False
-    try:
-        from torchjd.aggregation import MGDA, UPGrad  # noqa: PLC0415  an optional extra
-        from torchjd.autojac import backward, jac_to_grad  # noqa: PLC0415
+    require("torchjd.aggregation", "quadprog", extra="pareto", undone="nothing was trained")
+    from torchjd.aggregation import MGDA, UPGrad  # noqa: PLC0415  an optional extra
+    from torchjd.autojac import backward, jac_to_grad  # noqa: PLC0415
 
-        # With ones, not TorchJD's means, a step is as long as that of the weighted sum.
-        aggregator = MGDA() if method == "mgda" else UPGrad(torch.ones(len(objectives)))
-    except ImportError:
-        missing = True
-    if missing:
-        raise TrainingError(
-            f"aggregating gradients by {method!r} needs TorchJD; nothing was trained. "
-            "Install langchain-vpp[pareto], or choose another scalarisation."
-        )
+    # With ones, not TorchJD's means, a step is as long as that of the weighted sum.
+    aggregator = MGDA() if method == "mgda" else UPGrad(torch.ones(len(objectives)))
     trained = list(parameters)
     for parameter in trained:
         parameter.grad = None

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import math
 import unicodedata
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from langchain_vpp.errors import TrainingError
+from langchain_vpp import extras
 from trainer.runtime.cancellation import while_wanted
 
 TextReader = Callable[[Tensor], Sequence[str]]
@@ -71,15 +69,11 @@ def rapid_ocr(*, sides: Sequence[int] = (640, 1280), threads: int = 1) -> TextRe
         threads: Threads of ONNX Runtime.
 
     Raises:
-        TrainingError: If the package is not installed.
+        MissingExtraError: If the package is not installed.
     """
-    package: Any = None
-    with contextlib.suppress(ImportError):
-        package = importlib.import_module("rapidocr")  # an optional extra
-    if package is None:
-        raise TrainingError(
-            "reading text needs an OCR engine; nothing was read. Install langchain-vpp[ocr], or leave this test out."
-        )
+    package = extras.load(
+        "rapidocr", extra="ocr", undone="no text was read", advice="Or leave this test out."
+    )
     engine = package.RapidOCR(
         params={
             "Global.log_level": "critical",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 import torch
 
-from trainer.oracle.ledger import Query
+from trainer.oracle.query import Query
 from trainer.oracle.scoring import chosen, kind
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
-"""Which pictures an artifact was trained on, and that nothing is measured on them.
+"""Train-test overlap: refuses to measure an artifact on pictures that it was trained on.
 
-A manifest holds one digest that stands for all training pictures together. Digests of the single ones stay in the
-folder of the run, in :data:`TRAINING_PICTURES`, and are no part of the artifact: whoever has them can check for any picture that
-they hold whether it was in the training set. Keep the file as you keep the ledger, which lies beside it.
+A manifest holds one digest for all training pictures together. The digests of the single pictures stay in the folder of
+the run, in the file :data:`TRAINING_PICTURES`, and are no part of the artifact: with them anybody can check for any
+picture that they hold whether it was in the training set. Keep the file as private as the ledger beside it.
 
 Digests are of files. A picture that was encoded again, cropped or scaled is another file and is not found.
 """
@@ -20,16 +20,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_vpp.artifact import Manifest
-    from trainer.data.dataset import Dataset, Split
+    from trainer.data.dataset import Dataset
+    from trainer.data.format import Split
 
 TRAINING_PICTURES: Final = "training_pictures.txt"
-"""The sha256 of each training picture's file, in hex, sorted, one a line. The manifest has the sha256 of this file."""
+"""Name of the file with the sha256 of each training picture's file, in hex, sorted, one a line.
+
+The manifest has the sha256 of this file.
+"""
 
 _DIGESTS: Final = re.compile(r"(?:[0-9a-f]{64}\n)*")
 
 
 def training_digest(pictures: Collection[str]) -> str:
-    """The digest of a set of pictures.
+    """Digest of a set of pictures.
 
     Args:
         pictures: Digests of their files; see :meth:`~trainer.data.dataset.Dataset.picture_digests`.
@@ -62,28 +66,27 @@ def note_training_pictures(folder: Path, pictures: Collection[str]) -> str:
 
 
 def check_unseen(folder: Path, manifest: Manifest, dataset: Dataset, split: Split = "test") -> str | None:
-    """Refuse to measure an artifact on what it was trained on.
+    """Refuse to measure an artifact on pictures that it was trained on.
 
-    The manifest tells whether the split is the training set. Whether single pictures of it were in the training set
-    can be told in two cases: in the folder of the run, by :data:`TRAINING_PICTURES`, and where the data set's training split is
-    the one that the artifact was trained on.
+    The manifest tells whether the split is the whole training set. Whether single pictures of the split were in the
+    training set can be told in two cases: in the folder of the run, by :data:`TRAINING_PICTURES`, and where the data
+    set's training split is the one that the artifact was trained on.
 
     Args:
-        folder: Of the artifact.
-        manifest: The artifact's.
-        dataset: What is to be measured on.
-        split: Which part of it.
+        folder: Folder of the artifact.
+        manifest: Manifest of the artifact.
+        dataset: Data set to measure on.
+        split: Split to measure on.
 
     Returns:
         A warning, a sentence without a full stop, where it can't be told; ``None`` where no picture was seen.
 
     Raises:
-        DataError: If training saw pictures of the split, a picture can't be read, or :data:`TRAINING_PICTURES` is not the file
-            that the manifest describes.
+        DataError: If training saw pictures of the split, a picture can't be read, or :data:`TRAINING_PICTURES` is not
+            the file that the manifest describes.
     """
-    if (
-        not manifest.training_digest
-    ):  # of an earlier version; but no two splits of a data set have a file in common
+    if not manifest.training_digest:
+        # An artifact of an earlier version; no two splits of its own data set have a file in common.
         return None if manifest.data_digest == dataset.digest else _CANNOT_TELL
     asked_about = dataset.picture_digests(split)
     if training_digest(asked_about) == manifest.training_digest:

@@ -1,85 +1,30 @@
-"""The data set on disk: a folder with ``data.jsonl``, one image per line, in splits.
-
-::
-
-    {"image": "images/1.jpg", "split": "train", "group": "g1",
-     "tasks": [{"question": "...", "answer": "...", "choices": ["..."], "answers": ["..."]}],
-     "private": {"gender": "female", "age_group": "30-39"},
-     "texts": {"name": "Odrana Velori", "id number": "482-1936"}}
-
-``choices``, ``answers`` (several annotators) and ``group`` (kept on one side of a split) are optional, and an image may
-miss some of the private attributes. ``texts`` is optional too: private words and numbers as they stand in the picture.
-They are no classes, so no assessor learns them; the evaluation's text recogniser looks for them.
-"""
+"""The data set on disk: a folder with ``data.jsonl``, one image per line (:mod:`trainer.data.format`)."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from langchain_vpp.errors import DataError, ProtectionError
 from langchain_vpp.images.codec import decode_image
-from langchain_vpp.network.protector import working_size
-from trainer.algorithms.interface import AnswerSpace
-from trainer.oracle.scoring import normalise
+from langchain_vpp.network.config import working_size
+from trainer.data.format import INDEX, SPLITS, parse_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
-Split = Literal["train", "val", "test"]
-_NotEmpty = Annotated[str, Field(pattern=r"\S")]
-_INDEX = "data.jsonl"
-_PADDING = (128, 128, 128)
-_TELLING = 0.1
-"""Share of what can be read about a private attribute that must be read from a task's answers to be worth a warning."""
-_DEVIATIONS = 3.0
-"""Standard deviations of guessing that it must exceed."""
+    from trainer.data.format import Example, Split
 
-
-class Task(BaseModel):
-    """One question about an image, with the reference answer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    question: str = Field(min_length=1)
-    answer: str = Field(min_length=1)
-    choices: tuple[str, ...] = ()
-    answers: tuple[str, ...] = ()
-    """Answers of several annotators; the score is then the VQA soft accuracy."""
-
-    @model_validator(mode="after")
-    def _answer_is_a_choice(self) -> Task:
-        chosen = [normalise(choice) for choice in self.choices]
-        if len(set(chosen)) != len(chosen):
-            raise ValueError("two choices read the same")
-        if chosen and normalise(self.answer) not in chosen:
-            raise ValueError("the answer is none of the choices")
-        return self
-
-
-class Example(BaseModel):
-    """One line of ``data.jsonl``; ``image`` is relative to the data set's folder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    image: str = Field(min_length=1)
-    split: Split
-    group: str | None = None
-    tasks: tuple[Task, ...] = Field(min_length=1)
-    private: dict[str, str] = {}
-    texts: dict[_NotEmpty, _NotEmpty] = {}
-    """What it is -> the words or numbers in the picture."""
+_PADDING: Final = (128, 128, 128)
 
 
 @dataclass(frozen=True)
@@ -121,6 +66,11 @@ class Dataset:
 
         Images of different shapes share one canvas: each is placed at its top left corner and the rest is grey.
 
+        Args:
+            examples: Examples of this data set.
+            working_resolution: Longest side in pixels.
+            progress: Called with the number of images that have been loaded, after each image.
+
         Returns:
             ``uint8`` RGB, shape ``[N, 3, H, W]``; ``H`` and ``W`` are multiples of 8.
 
@@ -160,7 +110,7 @@ class Dataset:
         """sha256, in hex, of each image's file in a split.
 
         Raises:
-            DataError: If one can't be read; the message names the file.
+            DataError: If a file can't be read; the message names it.
         """
         return frozenset(_digest(self.folder / example.image).hex() for example in self.split(split))
 
@@ -175,17 +125,7 @@ class Dataset:
             return decode_image(path.read_bytes())
         except (OSError, ProtectionError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise DataError(f"{path} can't be used: {reason}. Replace the file or remove its line from {_INDEX}.")
-
-
-def as_tensor(image: Image.Image) -> Tensor:
-    """An RGB image as ``uint8``, shape ``[3, H, W]`` (torchvision's function costs seconds of import)."""
-    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
-
-
-def as_image(pixels: Tensor) -> Image.Image:
-    """The inverse of :func:`as_tensor`, from values in [0, 1], shape ``[3, H, W]``, rounded to 8 bits."""
-    return Image.fromarray(pixels.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy())
+        raise DataError(f"{path} can't be used: {reason}. Replace the file or remove its line from {INDEX}.")
 
 
 def load_dataset(folder: str | Path) -> Dataset:
@@ -197,29 +137,29 @@ def load_dataset(folder: str | Path) -> Dataset:
             from.
     """
     folder = Path(folder)
-    path = folder / _INDEX
+    path = folder / INDEX
     failure = ""
     try:
         text = path.read_bytes()
     except OSError as error:
         failure = error.strerror or type(error).__name__
     if failure:
-        raise DataError(f"{path} could not be read: {failure}. A data set is a folder with {_INDEX} in it.")
-    examples = tuple(_parse(folder, text))
-    dataset = Dataset(folder, examples, hashlib.sha256(text).hexdigest())
-    _check(dataset)
+        raise DataError(f"{path} could not be read: {failure}. A data set is a folder with {INDEX} in it.")
+    dataset = Dataset(folder, tuple(_parse(folder, text)), hashlib.sha256(text).hexdigest())
+    _check_splits(dataset)
+    _check_attributes(dataset)
     return dataset
 
 
-def _parse(folder: Path, text: bytes) -> Iterable[Example]:
+def _parse(folder: Path, text: bytes) -> Iterator[Example]:
     seen: dict[str, int] = {}
     pictures: list[tuple[int, Example]] = []
     groups: dict[str, tuple[str, int]] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
-        where = f"{folder / _INDEX}, line {number}"
-        example = _parse_line(line, where)
+        where = f"{folder / INDEX}, line {number}"
+        example = parse_line(line, where)
         _check_image(folder, example.image, where)
         if example.image in seen:
             raise DataError(f"{where}: the image of line {seen[example.image]} again. Nothing was trained.")
@@ -236,18 +176,8 @@ def _parse(folder: Path, text: bytes) -> Iterable[Example]:
     _check_copies(folder, pictures)
 
 
-def _parse_line(line: bytes, where: str) -> Example:
-    try:
-        # From the bytes, not through `json`: it accepts halves of surrogate pairs, which can't be sent or stored.
-        return Example.model_validate_json(line)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        reason = "not JSON" if first["type"] == "json_invalid" else f"{place}: {first['msg']}".lstrip(": ")
-    raise DataError(f"{where}: {reason}. Nothing was trained; correct the line.")
-
-
 def _check_image(folder: Path, name: str, where: str) -> None:
+    """Refuse an image that is missing or outside the data set's folder."""
     image = folder / name
     try:
         inside, exists = image.resolve().is_relative_to(folder.resolve()), image.is_file()
@@ -260,7 +190,7 @@ def _check_image(folder: Path, name: str, where: str) -> None:
 
 
 def _check_copies(folder: Path, pictures: Sequence[tuple[int, Example]]) -> None:
-    """Refuse a picture that stands in two splits under two names: what is measured on it would be what was learned."""
+    """Refuse a picture that stands in two splits under two names: training would see what is measured."""
     by_size: dict[int, list[tuple[int, Example]]] = defaultdict(list)
     for number, example in pictures:
         by_size[(folder / example.image).stat().st_size].append((number, example))
@@ -273,7 +203,7 @@ def _check_copies(folder: Path, pictures: Sequence[tuple[int, Example]]) -> None
             line, split = first.setdefault(digest, (number, example.split))
             if split != example.split:
                 raise DataError(
-                    f"{folder / _INDEX}, line {number}: the picture of line {line}, which is in {split}, again in "
+                    f"{folder / INDEX}, line {number}: the picture of line {line}, which is in {split}, again in "
                     f"{example.split}. Keep a picture in one split; nothing was trained."
                 )
 
@@ -283,117 +213,28 @@ def _digest(path: Path) -> bytes:
         return hashlib.sha256(path.read_bytes()).digest()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-    raise DataError(f"{path} can't be used: {reason}. Replace the file or remove its line from {_INDEX}.")
+    raise DataError(f"{path} can't be used: {reason}. Replace the file or remove its line from {INDEX}.")
 
 
-def _check(dataset: Dataset) -> None:
+def _check_splits(dataset: Dataset) -> None:
+    """Refuse a data set that lacks a split."""
     counts = Counter(example.split for example in dataset.examples)
-    empty = [split for split in get_args(Split) if not counts[split]]
+    empty = [split for split in SPLITS if not counts[split]]
     if empty:
         raise DataError(
-            f"{dataset.folder / _INDEX} has no image in {', '.join(empty)}. "
+            f"{dataset.folder / INDEX} has no image in {', '.join(empty)}. "
             "Each of train, val and test needs some; nothing was trained."
         )
+
+
+def _check_attributes(dataset: Dataset) -> None:
+    """Refuse a data set whose training split has nothing private to learn."""
     attributes = dataset.private_attributes
     if not attributes:
-        raise DataError(
-            f"{dataset.folder / _INDEX} labels no private attribute, so there is nothing to hide."
-        )
+        raise DataError(f"{dataset.folder / INDEX} labels no private attribute, so there is nothing to hide.")
     for name, classes in attributes.items():
         if len(classes) < 2:
             raise DataError(
                 f"private attribute {name!r} has one class only in train, so nothing can be learned about it. "
                 "Add images of another class or remove the attribute."
             )
-
-
-def check_for_training(dataset: Dataset) -> tuple[str, ...]:
-    """Find what would make a training run worthless, before anything is paid.
-
-    Returns:
-        Warnings, a sentence each: task answers that give a private attribute away on their own, with the accuracy
-        that no protector can go below while it keeps the task; and reference answers that can't be reached.
-
-    Raises:
-        DataError: If a picture of the validation split can't be read, a private attribute can't be measured on it, or a
-            question has one possible answer only.
-    """
-    space = answer_space(dataset)
-    for question, candidates in zip(space.questions, space.candidates, strict=True):
-        if int(candidates.sum()) < 2:
-            raise DataError(
-                f"the question {question!r} has one possible answer only, so nothing can be learned from it. "
-                "Give it choices, add images with another answer, or remove it; nothing was trained."
-            )
-    examples = dataset.split("val")
-    labels = dataset.labels(examples)
-    for name, column in zip(dataset.private_attributes, labels.T, strict=True):
-        if len(torch.unique(column[column >= 0])) < 2:
-            raise DataError(
-                f"private attribute {name!r} has fewer than two classes of train on val: its leak can't be measured. "
-                "Nothing was trained; label images of another class there or remove the attribute."
-            )
-    for example in examples:
-        dataset.open_image(example)
-    asked = sum(len(example.tasks) for example in examples)
-    missing = asked - int((references(examples, space) >= 0).sum())
-    warnings = _giveaways(dataset)
-    if missing:
-        warnings.append(
-            f"{missing} of {asked} questions on val are new, or have a reference answer that train lacks: left out"
-        )
-    return tuple(warnings)
-
-
-def _giveaways(dataset: Dataset) -> list[str]:
-    """Warn of task answers from which a private attribute can be guessed."""
-    pairs: dict[tuple[str, str, Split], list[tuple[str, str]]] = defaultdict(list)
-    for example in dataset.examples:
-        for task in example.tasks:
-            for name, value in example.private.items():
-                pairs[name, task.question, example.split].append((normalise(task.answer), value))
-    warnings = []
-    for name in dataset.private_attributes:
-        for question in dataset.questions:
-            known, held_out = pairs[name, question, "train"], pairs[name, question, "val"]
-            if not known or not held_out:
-                continue
-            guesses: dict[str, Counter[str]] = defaultdict(Counter)
-            for answer, value in known:
-                guesses[answer][value] += 1
-            usual = Counter(value for _, value in known).most_common(1)[0][0]
-            best = {answer: counts.most_common(1)[0][0] for answer, counts in guesses.items()}
-            right = sum(best.get(answer, usual) == value for answer, value in held_out) / len(held_out)
-            chance = Counter(value for _, value in held_out).most_common(1)[0][1] / len(held_out)
-            noise = math.sqrt(chance * (1 - chance) / len(held_out))
-            if right - chance > max(_TELLING * (1 - chance), _DEVIATIONS * noise):
-                warnings.append(
-                    f"the answer to {question!r} tells {name!r} right for {right:.0%} of the images of val "
-                    f"({chance:.0%} by guessing): while this task is kept, protection can't go below that floor"
-                )
-    return warnings
-
-
-def answer_space(dataset: Dataset) -> AnswerSpace:
-    """The training questions and what each may be answered: its choices, or else every training answer to it."""
-    questions = dataset.questions
-    options: dict[str, dict[str, None]] = {question: {} for question in questions}
-    for example in dataset.split("train"):
-        for task in example.tasks:
-            for text in task.choices or (task.answer, *task.answers):
-                options[task.question][normalise(text)] = None
-    answers = tuple(sorted({answer for each in options.values() for answer in each}))
-    candidates = torch.tensor([[answer in options[question] for answer in answers] for question in questions])
-    return AnswerSpace(questions, answers, candidates)
-
-
-def references(examples: Sequence[Example], space: AnswerSpace) -> Tensor:
-    """Index of the reference answer to each question, ``[N, Q]``; ``-1`` if not asked or not in the vocabulary."""
-    question_index = {question: index for index, question in enumerate(space.questions)}
-    answer_index = {answer: index for index, answer in enumerate(space.answers)}
-    table = torch.full((len(examples), len(space.questions)), -1)
-    for row, example in zip(table, examples, strict=True):
-        for task in example.tasks:
-            if task.question in question_index:
-                row[question_index[task.question]] = answer_index.get(normalise(task.answer), -1)
-    return table

@@ -1,9 +1,9 @@
-"""Does a live chat model still answer as well as an artifact's manifest says?
+"""Drift: a comparison of a live chat model with the front in an artifact's manifest.
 
-Providers change the models behind a name. A check asks again what training asked when it measured the manifest's front:
-the same questions about the same pictures of the validation split, protected by the same network at the same levels,
-in the same words and as many in one request. It trains nothing, and shows nothing but protected pictures. Where a graph
-is served, the network still protects in torch, as it did when the front was measured: what differs is the model's.
+Providers change the models behind a name. A check asks again what training asked when it measured the front: the same
+questions about the same pictures of the validation split, protected by the same network at the same levels, in the same
+words and as many in one request. It trains nothing, and shows nothing but protected pictures. The network protects in
+torch, as it did when the front was measured, even where a graph is served: so every difference is the chat model's.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from langchain_vpp.artifact import load_protector
 from langchain_vpp.errors import ArtifactError, DataError
-from trainer.evaluation.questions import group_numbers
-from trainer.oracle.ledger import Budget, Ledger, Price, Query
+from trainer.evaluation.results import Record
+from trainer.evaluation.splits import group_numbers
+from trainer.oracle.ledger import Budget, Ledger, Price
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Oracle
+from trainer.oracle.query import Query
 from trainer.oracle.scoring import kind
 from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
@@ -30,30 +32,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from langchain_core.language_models import BaseChatModel
-    from rich.table import Table
 
     from langchain_vpp.artifact import FrontPoint
     from trainer.data.dataset import Dataset
-    from trainer.oracle.ledger import Answer
+    from trainer.oracle.query import Answer, Query
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DriftPoint(_Record):
+class DriftPoint(Record):
     """One level of the manifest's front, measured again."""
 
     level: float = Field(ge=0, le=1)
     manifest: float
     """The utility that the manifest states."""
     live: ConfidenceInterval | None
-    """What it is now, with its 95 % interval: the wider, on each side, of a bootstrap over groups of pictures and of
-    Wilson's (1927), which has a width also where all answers are right. ``None`` if no answer came back."""
+    """The utility now. On each side, its 95 % interval is the wider of a bootstrap over groups of pictures and of
+    Wilson's (1927), which has a width even where all answers are right. ``None`` if no answer came back."""
     answers: int
-    """How many it rests on."""
+    """Number of answers."""
     refused: int
-    """How many of them were refusals; they count as wrong."""
+    """Number of refusals among them; they count as wrong."""
 
     @property
     def drifted(self) -> bool:
@@ -61,8 +58,8 @@ class DriftPoint(_Record):
         return self.live is not None and not self.live.low <= self.manifest <= self.live.high
 
 
-class DriftReport(_Record):
-    """Everything that was measured, with what is needed to repeat it."""
+class DriftReport(Record):
+    """All results of a drift check, with everything that is needed to repeat it."""
 
     format: Literal[1] = 1
     created_with: str
@@ -71,20 +68,20 @@ class DriftReport(_Record):
     trained_against: str
     """The chat model that the manifest names."""
     model: str
-    """The one that was asked, as ``class:name``."""
+    """The chat model that was asked, as ``class:name``."""
     points: tuple[DriftPoint, ...]
     drifted: bool
     """Whether the utility at any level has drifted."""
     queries: int
-    """Needed in all."""
+    """Number of queries."""
     paid: int
-    """Of these, new ones; the others had been answered in an earlier call."""
+    """Queries that were new to the ledger; the others had been answered in an earlier call."""
     lost: int
-    """Sent by a process that died before the answer arrived: never asked again and in no figure."""
+    """Queries of a process that died before the answer arrived: never asked again, and in no figure."""
 
     @property
     def resolution(self) -> float | None:
-        """Half the widest interval: changes of utility below it may go unseen. ``None`` if no answer came back."""
+        """Half the widest interval: smaller changes of utility may go unseen. ``None`` if no answer came back."""
         return (
             max((each.live.high - each.live.low for each in self.points if each.live), default=0.0) / 2
             or None
@@ -110,13 +107,13 @@ class DriftReport(_Record):
 
 
 class DriftCheck:
-    """What is asked to compare a live chat model with a manifest.
+    """Puts the questions behind a manifest's front together again, and asks a live chat model.
 
     Args:
-        artifact: Its folder.
-        dataset: The one that it was trained on.
-        queries_per_point: Fewer questions at each level than the manifest's front rests on: the first of them. The
-            interval gets wider.
+        artifact: The artifact's folder.
+        dataset: The data set that the artifact was trained on.
+        queries_per_point: Number of questions at each level, if fewer than the manifest's front rests on: the first of
+            them are asked, and intervals get wider.
 
     Raises:
         ArtifactError: If the artifact can't be loaded, or its manifest does not say how its front was measured.
@@ -151,12 +148,12 @@ class DriftCheck:
 
     @property
     def queries(self) -> list[Query]:
-        """What the chat model is asked."""
+        """Queries to the chat model."""
         return [query for queries in self._asked for query in queries]
 
     @property
     def questions_per_call(self) -> int:
-        """Most questions about one picture in one request, as in training."""
+        """Largest number of questions about one picture in one request, as in training."""
         return self._manifest.questions_per_call
 
     def measure(
@@ -172,13 +169,13 @@ class DriftCheck:
         """Ask the chat model as it is now.
 
         Args:
-            model: The live one.
-            ledger: File for the queries of this check alone. Another check needs another file: what the ledger holds
-                is not asked again.
-            budget: What may be spent in the ledger, over all calls; unlimited if not given.
-            price: Of tokens, for a budget in money.
+            model: The live chat model.
+            ledger: File for the queries of this check alone. Another check needs another file, because a ledger's
+                queries are not asked again.
+            budget: Limit of what is spent in the ledger, over all calls; unlimited if not given.
+            price: Price of tokens, for a budget in money.
             max_concurrency: Requests in flight at once.
-            on_progress: Called in this thread with the answers that have arrived and how many there will be.
+            on_progress: Called in this thread with the number of answers so far and in all.
 
         Raises:
             BudgetExhaustedError: Before the first query, if all of them would exceed the budget.
@@ -187,14 +184,15 @@ class DriftCheck:
         queries, tell = self.queries, on_progress or (lambda *_: None)
         done = iter(range(1, len(queries) + 1))
         name = model_identity(model)
-        together = self.questions_per_call
-        with Ledger(Path(ledger), model=f"{name}|labels|{together} at once", price=price) as book:
+        with Ledger(
+            Path(ledger), model=f"{name}|labels|{self.questions_per_call} at once", price=price
+        ) as book:
             before, _ = book.spent()
             oracle = Oracle(
                 model,
                 book,
                 budget or Budget(2**31),
-                questions_per_call=together,
+                questions_per_call=self.questions_per_call,
                 max_concurrency=max_concurrency,
             )
             answers = iter(
@@ -245,15 +243,3 @@ class DriftCheck:
             low=scores.scaled(min(drawn.low, low)),
             high=scores.scaled(max(drawn.high, high)),
         )
-
-
-def table(report: DriftReport) -> Table:
-    """The manifest's front and what is measured now."""
-    from rich.table import Table  # noqa: PLC0415  only the command line shows tables
-
-    result = Table("level", "manifest", "now", "answers", "refused", "")
-    result.title, result.title_justify = "Utility", "left"
-    for point in report.points:
-        cells = (f"{point.manifest:.2f}", str(point.live or "-"), str(point.answers), str(point.refused))
-        result.add_row(f"{point.level:.2f}", *cells, "drifted" if point.drifted else "")
-    return result

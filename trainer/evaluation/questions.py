@@ -1,24 +1,27 @@
-"""Questions about pictures that measuring asks, and what a chat model's answers to them are worth."""
+"""Questions about pictures: which ones an evaluation asks, and how they are put to a chat model."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
 
-from trainer.evaluation.results import Column
-from trainer.oracle.scoring import accuracy, kind, normalise
+from trainer.attackers.prompted import ask
+from trainer.evaluation.conditions import ORIGINALS, REPEATED
+from trainer.evaluation.results import OURS
+from trainer.oracle.query import Query
+from trainer.oracle.scoring import accuracy, normalise
 from trainer.runtime.rng import keyed_generator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from torch import Tensor
-
-    from trainer.data.dataset import Example
-    from trainer.oracle.ledger import Answer
+    from trainer.attackers.prompted import Style
+    from trainer.data.format import Example
+    from trainer.evaluation.conditions import Condition
+    from trainer.evaluation.settings import EvaluationSettings
+    from trainer.evaluation.splits import Splits
 
 OTHER_QUESTIONS: Final = "(other questions)"
 LEAST_PER_QUESTION: Final = 20
@@ -26,26 +29,96 @@ LEAST_PER_QUESTION: Final = 20
 
 
 class PictureQuestion(NamedTuple):
-    """A question about a picture."""
+    """A question about a picture and its reference answers."""
 
     row: int
-    """Of the examples."""
+    """Row of the examples."""
     subject: str
-    """What the answer counts for: the question, or :data:`OTHER_QUESTIONS`."""
+    """The question, or :data:`OTHER_QUESTIONS`, under which the answer is counted."""
     question: str
     choices: tuple[str, ...]
     answer: str
     answers: tuple[str, ...] = ()
 
     def score(self, text: str, same_meaning: Callable[[str, str], bool] | None = None) -> float:
-        """Judge a usable answer, in [0, 1]."""
+        """Score a usable answer, in [0, 1]."""
         return accuracy(
             text, self.answer, choices=self.choices, answers=self.answers, same_meaning=same_meaning
         )
 
 
+class AskedQuestion(NamedTuple):
+    """A question about a test image in the style in which it is put."""
+
+    pair: PictureQuestion
+    style: Style | None
+    """Style of a private question; ``None`` for a task."""
+
+    def query(self, image: bytes, seed: int) -> Query:
+        """Put the question about an encoded picture.
+
+        Args:
+            image: The picture, exactly as it is sent.
+            seed: Seed of the evaluation, which decides the order of a private question's choices.
+        """
+        pair, style = self
+        if style is None:
+            return Query(image, pair.question, pair.choices)
+        generator = keyed_generator(seed, f"ask/{style}/{pair.subject}/{pair.row}")
+        return ask(image, pair.question, pair.choices, style, generator=generator)
+
+
+class Questionnaire(NamedTuple):
+    """All questions of an evaluation, and the accuracy of guessing their answers."""
+
+    tasks: tuple[AskedQuestion, ...]
+    private: tuple[AskedQuestion, ...]
+    """Every style asks the same questions about the same pictures."""
+    task_floors: Mapping[str, float]
+    """Subject -> share of its commonest reference answer."""
+    private_floors: Mapping[str, float]
+    """Private attribute -> share of its commonest class."""
+    query_originals: bool
+    """Whether the questions are also asked about unprotected pictures."""
+
+    @classmethod
+    def draw(cls, splits: Splits, settings: EvaluationSettings) -> Questionnaire:
+        """Draw task and private questions about test images."""
+        count, seed, examples = settings.queries_per_point, settings.seed, splits.examples["test"]
+        tasks = task_questions(examples)
+        private = {
+            name: [
+                PictureQuestion(row, name, question, splits.attributes[name], example.private[name])
+                for row, example in enumerate(examples)
+                if example.private.get(name) in splits.attributes[name]
+            ]
+            for name, question in settings.private_questions.items()
+        }
+        drawn = draw_questions(private, count, seed=seed)
+        return cls(
+            tuple(AskedQuestion(pair, None) for pair in draw_questions(tasks, count, seed=seed)),
+            tuple(AskedQuestion(pair, style) for style in settings.styles for pair in drawn),
+            chance_floors(tasks),
+            chance_floors(private),
+            settings.query_originals,
+        )
+
+    def under(self, condition: Condition) -> tuple[AskedQuestion, ...]:
+        """List the questions under a condition: tasks, and private ones about the protector's pictures and originals.
+
+        There is none about averages of repeated queries, nor about originals unless the settings say so.
+        """
+        if condition.name == REPEATED or (condition.name == ORIGINALS and not self.query_originals):
+            return ()
+        return self.tasks + (self.private if condition.name in {OURS, ORIGINALS} else ())
+
+    def rows(self, condition: Condition) -> frozenset[int]:
+        """Rows of the test images that are asked about under a condition."""
+        return frozenset(asked.pair.row for asked in self.under(condition))
+
+
 def task_questions(examples: Sequence[Example]) -> dict[str, list[PictureQuestion]]:
-    """All task questions about some pictures, by subject."""
+    """Collect all task questions about examples, by subject."""
     asked = [(row, task) for row, example in enumerate(examples) for task in example.tasks]
     frequency = Counter(task.question for _, task in asked)
     by_subject: dict[str, list[PictureQuestion]] = defaultdict(list)
@@ -60,7 +133,7 @@ def task_questions(examples: Sequence[Example]) -> dict[str, list[PictureQuestio
 def draw_questions(
     by_subject: Mapping[str, Sequence[PictureQuestion]], count: int, *, seed: int
 ) -> list[PictureQuestion]:
-    """Draw about the same number of pairs for each subject, as far as they last."""
+    """Draw about the same number of (image, question) pairs for each subject, as far as they last."""
     drawn: list[PictureQuestion] = []
     for index, (subject, pairs) in enumerate(by_subject.items()):
         share, rest = divmod(count, len(by_subject))
@@ -70,53 +143,8 @@ def draw_questions(
 
 
 def chance_floors(by_subject: Mapping[str, Sequence[PictureQuestion]]) -> dict[str, float]:
-    """Share of the commonest reference answer of each subject."""
+    """Compute the share of the commonest reference answer of each subject."""
     return {
         subject: max(Counter(pair.answer for pair in pairs).values()) / len(pairs)
         for subject, pairs in by_subject.items()
     }
-
-
-def group_numbers(examples: Sequence[Example]) -> Tensor:
-    """Number the groups of some pictures from 0, shape ``[N]``; a picture without one is its own."""
-    names = [example.group or f"{row}/" for row, example in enumerate(examples)]
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    return torch.tensor([numbers[name] for name in names])
-
-
-def columns(
-    pairs: Sequence[PictureQuestion],
-    answers: Sequence[Answer | None],
-    floors: Mapping[str, float],
-    ceilings: Mapping[str, float] | None,
-    same_meaning: Callable[[str, str], bool] | None = None,
-) -> list[Column]:
-    """Score the answers of each subject.
-
-    Args:
-        pairs: What was asked, ``N``.
-        answers: To each; ``None`` for one that is lost, which counts as nothing. A refusal or an answer that names no
-            choice counts as wrong.
-        floors: See :func:`chance_floors`.
-        ceilings: By subject what counts as 1, 1.0 where it is missing; ``None`` for the mean score itself.
-        same_meaning: Whether two answers to an open question mean the same; without it only equal words do.
-
-    Returns:
-        A column of length ``N`` for each subject that was asked about.
-    """
-    result = []
-    for subject in dict.fromkeys(pair.subject for pair in pairs):
-        names: dict[str, int] = {}
-        scores, classes = torch.full((len(pairs),), math.nan), torch.zeros(len(pairs))
-        kinds: Counter[str] = Counter()
-        for position, (pair, answer) in enumerate(zip(pairs, answers, strict=True)):
-            if pair.subject != subject or answer is None:
-                continue
-            found = kind(answer.text, pair.choices)
-            kinds[found] += 1
-            scores[position] = pair.score(answer.text, same_meaning) if found == "usable" else 0.0
-            classes[position] = names.setdefault(pair.answer, len(names))
-        ceiling = None if ceilings is None else ceilings.get(subject, 1.0)
-        unusable = kinds.total() - kinds["usable"]
-        result.append(Column(subject, scores, classes, floors[subject], ceiling, unusable, kinds["refused"]))
-    return result

@@ -1,162 +1,179 @@
-"""What an evaluation measures, and how it is scaled: 0 is a guess, 1 is what originals give away or keep."""
+"""The report of an evaluation: its schema, and the figures that follow from it.
+
+Accuracies are scaled: 0 is the chance floor, 1 is the accuracy on originals.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from trainer.algorithms.pareto import hypervolume
-from trainer.statistics import ConfidenceInterval, balanced_accuracy, interval, resampled_means, scale
+from trainer.statistics import ConfidenceInterval  # noqa: TC001  pydantic reads it
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
-    from torch import Tensor
-
-OURS = "ours"
+OURS: Final = "ours"
 """Name of the engine under evaluation."""
 
-STRONGEST = "strongest"
+STRONGEST: Final = "strongest"
 """Reader that takes each attribute from whichever of several attackers reads it best on the validation split."""
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """Part of a report: frozen, and unknown fields are refused."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Reading(_Record):
-    """How well one reader tells one private attribute, or answers one question, at one operating point."""
+class Reading(Record):
+    """Accuracy of one reader at one private attribute or question, at one operating point."""
 
     subject: str
     """The private attribute or the question."""
     reader: str
     """Name of the attacker, or ``"chat model"``."""
     accuracy: ConfidenceInterval | None
-    """``None`` where nothing was answered."""
+    """Share of right readings; ``None`` where nothing was answered."""
     balanced_accuracy: float | None
-    """Mean over the classes that occur."""
+    """Mean of the accuracies of the classes that occur."""
     chance: float
     """Share of the commonest class or reference answer on the test split."""
     scaled: float | None
-    """0 at chance, 1 at the reader's accuracy on originals (at 1.0 if it wasn't measured there); ``None`` where a
-    reader does no better than chance on originals, which tells nothing about the protection."""
+    """Accuracy scaled to 0 at chance and 1 at the reader's accuracy on originals (at 1.0 if that wasn't measured).
+    ``None`` where a reader does no better than chance on originals, which tells nothing about the protection."""
     count: int
-    """What entered the accuracy: test images, or answers about them."""
+    """Number of test images, or of answers about them, that entered the accuracy."""
     unusable: int = 0
-    """Refusals and answers that name no class. For a task they count as wrong. For a private attribute they are left
-    out of the accuracy: a refusal protects nobody, the next prompt may not be refused."""
+    """Number of refusals and of answers that name no class. For a task they count as wrong. For a private attribute
+    they are left out of the accuracy: a refusal protects nobody, because the next prompt may not be refused."""
     refused: int = 0
-    """How many of these say that the model can't or won't tell."""
+    """Number of answers that say that the model can't or won't tell."""
     class_mean_precision: ConfidenceInterval | None = None
-    """Mean over the classes of the average precision (cMAP); ``None`` for a reader that gives no probabilities."""
+    """Mean average precision over the classes (cMAP); ``None`` for a reader that gives no probabilities."""
     precision_floor: float | None = None
-    """What scores without information reach: the mean share of the classes."""
+    """Class-mean precision of scores without information: the mean share of the classes."""
     class_precisions: dict[str, float] = {}
-    """Average precision of each class that some but not all test images have."""
+    """Average precision of every class that some but not all test images have."""
 
 
-class Search(_Record):
-    """Protected pictures of people, looked up in a gallery that shows each person once."""
+class Search(Record):
+    """Search for protected pictures of people in a gallery that shows each person once."""
 
     gallery: Literal["originals", "protected"]
-    """What the gallery shows: originals that the attacker has from elsewhere, or other pictures protected alike."""
+    """Pictures in the gallery: originals that the attacker has from elsewhere, or other pictures protected in the same
+    way."""
     top1: ConfidenceInterval
-    """Share of the pictures whose nearest in the gallery is of the same person."""
+    """Share of the pictures whose nearest picture in the gallery shows the same person."""
     top1_floor: float
-    """Reached by always naming the commonest person."""
+    """Share that is reached by always naming the commonest person."""
     auc: ConfidenceInterval
-    """Probability that a picture is nearer to its person than to somebody else; 0.5 is chance."""
+    """Probability that a picture is nearer to its own person than to somebody else; 0.5 is chance."""
     same_picture: bool
-    """Nobody has two pictures, so the gallery holds the original of every one that is looked up."""
+    """Whether the gallery holds the original of every picture that is looked up, because nobody has two pictures."""
     probes: int
+    """Number of pictures that are looked up."""
     people: int
+    """Number of people in the gallery."""
 
 
-class Restored(_Record):
-    """Originals reconstructed from protected pictures."""
+class Restored(Record):
+    """Likeness of reconstructions to the originals."""
 
     psnr: ConfidenceInterval
-    """dB."""
+    """Peak signal-to-noise ratio, dB."""
     psnr_floor: float
-    """Of the mean original, the same guess for every picture."""
+    """PSNR of the mean original, taken as the guess for every picture."""
     ssim: ConfidenceInterval
+    """Structural similarity; 1 is equal."""
     ssim_floor: float
+    """SSIM of the mean original."""
     attributes: tuple[Reading, ...]
-    """What classifiers that know originals read in the reconstructions."""
+    """Readings of classifiers that know originals, in the reconstructions."""
 
 
-class WordsRead(_Record):
+class WordsRead(Record):
     """Private words or numbers that an OCR engine read."""
 
     subject: str
-    """What they are, as the data set calls them."""
+    """Name of this kind of words in the data set."""
     exact: ConfidenceInterval
-    """Share of the pictures where they were read without a mistake."""
+    """Share of the pictures whose words were read without a mistake."""
     exact_floor: float
-    """The same for the words of another picture."""
+    """Share of the pictures in which the words of another picture were read."""
     distance: ConfidenceInterval
-    """Edits to what was read, as a share of the length: 0 is read, 1 is nothing of it."""
+    """Edits to the text that was read, as a share of the word's length: 0 is read, 1 is nothing of it."""
     distance_floor: float
-    """To the words of another picture: a long text is never far from a short word."""
+    """Distance to the words of another picture: a long text is never far from a short word."""
     count: int
+    """Number of pictures that have such words."""
 
 
-class OperatingPoint(_Record):
+class OperatingPoint(Record):
     """One engine at one level."""
 
     engine: str
     """``"ours"``, or the name of a classical engine; ``"none"`` for originals."""
     level: float = Field(ge=0, le=1)
     leak: ConfidenceInterval | None
-    """Mean over the private attributes of the strongest attacker's scaled accuracy; which attacker that is, for each
-    attribute, was decided on the validation split."""
+    """Mean scaled accuracy of the strongest attacker over the private attributes. The validation split decides which
+    attacker is the strongest at each attribute."""
     utility: ConfidenceInterval | None
-    """Mean over the questions of the chat model's scaled accuracy; ``None`` without a chat model."""
+    """Mean scaled accuracy of the chat model over the questions; ``None`` without a chat model."""
     attributes: tuple[Reading, ...]
-    """By attacker and attribute."""
+    """Readings by attacker and attribute, those of the leak first."""
     tasks: tuple[Reading, ...] = ()
+    """Answers of the chat model to task questions."""
     private_answers: tuple[Reading, ...] = ()
-    """The chat model itself, asked for the private attributes; a reader for each style of asking."""
+    """Answers of the chat model about the private attributes; one reader for each style of asking."""
     identity: tuple[Search, ...] = ()
     restored: Restored | None = None
     repeated: tuple[Reading, ...] = ()
-    """What is read from averages of many protected views of each picture."""
+    """Readings from averages of many protected views of each picture."""
     words: tuple[WordsRead, ...] = ()
 
+    @property
+    def leading(self) -> tuple[Reading, ...]:
+        """Readings of the attributes by the reader whose mean is the leak: the strongest, or the only one."""
+        return tuple(each for each in self.attributes if each.reader == self.attributes[0].reader)
 
-class QueryCount(_Record):
-    """Queries that an evaluation needed, and how many of them were new to the ledger."""
+
+class QueryCount(Record):
+    """Numbers of queries of an evaluation."""
 
     tasks: int = 0
+    """Task questions."""
     private: int = 0
+    """Questions about private attributes."""
     originals: int = 0
-    """Of those above, how many showed unprotected images."""
+    """Questions of either kind that showed unprotected images."""
     paid: int = 0
-    """New ones; the others had been answered in an earlier call."""
+    """Queries that were new to the ledger; the others had been answered in an earlier call."""
     lost: int = 0
-    """Sent by a process that died before the answer arrived: never asked again and in no accuracy."""
+    """Queries of a process that died before the answer arrived: never asked again, and in no accuracy."""
 
 
-class Report(_Record):
-    """Everything that was measured, with what is needed to repeat it."""
+class Report(Record):
+    """All results of an evaluation, with everything that is needed to repeat it."""
 
     format: Literal[1] = 1
     created_with: dict[str, str]
-    """Package to version."""
+    """Package -> version."""
     artifact_digest: str
-    """Of the artifact or engine; empty for an engine that has none."""
+    """Digest of the artifact or engine; empty for an engine that has none."""
     data_digest: str
+    """Digest of the data set."""
     seed: int
     model: str | None
     """The chat model, as ``class:name``."""
     judge: str | None = None
     """The chat model that decided which answers to open questions mean the same, as ``class:name``."""
     images: dict[str, int]
-    """Images used of each split."""
+    """Split -> number of its images that were used."""
     attacker: str
-    """Who the attackers were and how they were trained."""
+    """Descriptions of the attackers and of their training."""
     task_floors: dict[str, ConfidenceInterval] = {}
     """Accuracy of guessing each private attribute from the reference answers to the tasks alone: no protector that
     keeps the tasks can go below it."""
@@ -164,11 +181,13 @@ class Report(_Record):
     points: tuple[OperatingPoint, ...]
     queries: QueryCount
     warnings: tuple[str, ...] = ()
+    """Doubts about the figures, a sentence without a full stop each."""
     not_tested: tuple[str, ...] = ()
+    """Threats and baselines that were left out."""
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """Names of the engines, ours first."""
+        """Names of the engines, the one under evaluation first."""
         return tuple(dict.fromkeys(point.engine for point in self.points))
 
     def of(self, engine: str) -> tuple[OperatingPoint, ...]:
@@ -178,19 +197,13 @@ class Report(_Record):
         )
 
     def hypervolume(self, engine: str) -> float | None:
-        """Area that an engine's points dominate, reference leak 1 and utility 0; ``None`` if utility wasn't measured.
-
-        Leaks and utilities beyond [0, 1] are noise and count as its ends.
-        """
+        """Area that an engine's points dominate; ``None`` if utility wasn't measured."""
         measured = [
-            (max(point.leak.value, 0.0), min(point.utility.value, 1.0))
+            (point.leak.value, point.utility.value)
             for point in self.of(engine)
             if point.leak and point.utility
         ]
-        if not measured:
-            return None
-        useful = [(leak, utility) for leak, utility in measured if leak < 1 and utility > 0]
-        return hypervolume(useful) if useful else 0.0
+        return front_hypervolume(measured) if measured else None
 
     @property
     def best_baseline(self) -> str | None:
@@ -207,66 +220,9 @@ class Report(_Record):
         return ours / theirs if ours is not None and theirs else None
 
 
-class Column(NamedTuple):
-    """What one reader made of one private attribute or question."""
+def front_hypervolume(points: Iterable[tuple[float, float]]) -> float:
+    """Area that scaled (leak, utility) points dominate, reference leak 1 and utility 0.
 
-    subject: str
-    scores: Tensor
-    """In [0, 1], shape ``[N]``; NaN where there is nothing to judge."""
-    classes: Tensor
-    """Index of the class or reference answer, shape ``[N]``; used where there is a score."""
-    floor: float
-    """The chance floor."""
-    ceiling: float | None
-    """What counts as 1; ``None`` for the mean score itself, as for the reading of originals."""
-    unusable: int = 0
-    refused: int = 0
-
-
-def judge(
-    reader: str, columns: Sequence[Column], groups: Tensor, *, generator: torch.Generator
-) -> tuple[tuple[Reading, ...], ConfidenceInterval | None]:
-    """Turn scores into readings with bootstrap intervals, and their mean scaled score.
-
-    Whole groups are drawn with replacement, so that several images of one person don't count as independent. The mean
-    takes the chance floors and ceilings as known, and leaves out columns that can't be scaled.
-
-    Args:
-        reader: Who read.
-        columns: All of the same length ``N``.
-        groups: Group of each row, numbered from 0, shape ``[N]``.
-        generator: Source of randomness.
-
-    Returns:
-        A reading for each column, and the mean; ``None`` if no column can be scaled.
+    Leaks below 0 and utilities above 1 are noise and count as these ends.
     """
-    if not columns:
-        return (), None
-    scores = torch.stack([column.scores for column in columns], dim=1)
-    means = resampled_means(scores, groups, generator)
-    readings, scaled = [], []
-    for column, mean in zip(columns, means.T, strict=True):
-        known = column.scores.isfinite()
-        accuracy = interval(mean) if known.any() else None
-        value = None
-        if accuracy is not None:
-            ceiling = accuracy.value if column.ceiling is None else column.ceiling
-            value = scale(accuracy.value, column.floor, ceiling)
-            if value is not None:
-                scaled.append((mean - column.floor) / (ceiling - column.floor))
-        readings.append(
-            Reading(
-                subject=column.subject,
-                reader=reader,
-                accuracy=accuracy,
-                balanced_accuracy=balanced_accuracy(column.scores[known], column.classes[known])
-                if accuracy
-                else None,
-                chance=column.floor,
-                scaled=value,
-                count=int(known.sum()),
-                unusable=column.unusable,
-                refused=column.refused,
-            )
-        )
-    return tuple(readings), interval(torch.stack(scaled).mean(dim=0)) if scaled else None
+    return hypervolume([(max(leak, 0.0), min(utility, 1.0)) for leak, utility in points])

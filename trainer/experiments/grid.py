@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from langchain_vpp.errors import DataError
-from trainer.oracle.oracle import Access  # noqa: TC001  pydantic reads it
+from trainer.oracle.query import Access  # noqa: TC001  pydantic reads it
 from trainer.recipes.demo import DEMO
 from trainer.training.config import TrainerConfig
 
@@ -137,7 +137,7 @@ PAPER: Final = Grid(
     ),
     settings=_STEPS,
 )
-"""The main table of the measurements."""
+"""The table of ``docs/measurements/utility_gradient.md``."""
 
 ESTIMATORS: Final = Grid(
     methods=(

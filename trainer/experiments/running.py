@@ -16,18 +16,13 @@ from pydantic import ValidationError
 
 import langchain_vpp
 import trainer
-from langchain_vpp.artifact import load_protector, read_manifest
+from langchain_vpp.artifact import read_manifest
 from langchain_vpp.engines import CLASSICAL_ENGINES
 from langchain_vpp.errors import DataError, VPPError
-from trainer.data.dataset import answer_space
+from trainer.data.answers import answer_space
+from trainer.data.dataset import load_dataset
 from trainer.experiments.grid import Cell, Frozen, cells
-from trainer.experiments.judging import (
-    Judge,
-    Point,
-    as_sent_by_engine,
-    as_sent_by_protector,
-    front_hypervolume,
-)
+from trainer.experiments.points import Point, hypervolume, measure
 from trainer.experiments.white_box import WhiteBox
 from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.scenes import make_data
@@ -62,19 +57,25 @@ class Result(Frozen):
     """Digest of the source code that ran."""
 
 
-def run_cell(cell: Cell, judge: Judge, out: Path) -> Result:
+def run_cell(cell: Cell, data: Path, out: Path) -> Result:
     """Train and measure one cell; its artifact is kept under ``out/runs``."""
-    code, queries, cpu_s = _code(), 0, 0.0
-    if cell.engine is not None:
-        points = judge.points(as_sent_by_engine(CLASSICAL_ENGINES[cell.engine]()), cell.levels)
-    if cell.config is not None:
-        with tempfile.TemporaryDirectory(dir=out, prefix="unfinished-") as place:
-            folder = Path(place) / "run"
+    code, queries, cpu_s, dataset = _code(), 0, 0.0, load_dataset(data)
+    with tempfile.TemporaryDirectory(dir=out, prefix="unfinished-") as place:
+        folder = Path(place) / "run"
+        if cell.config is not None:
             began = time.process_time()
-            _trainer(cell, cell.config, judge.dataset).fit(folder)
+            _trainer(cell, cell.config, dataset).fit(folder)
             cpu_s = time.process_time() - began
             queries = read_manifest(folder)[0].queries
-            points = judge.points(as_sent_by_protector(load_protector(folder)[0]), cell.levels)
+        points = measure(
+            folder if cell.engine is None else CLASSICAL_ENGINES[cell.engine](),
+            dataset,
+            cell.levels,
+            attacker_images=cell.sizes.attacker_images,
+            seed=cell.seed,
+            ledger=Path(place) / "evaluation.sqlite",
+        )
+        if cell.config is not None:
             # The rest, pictures above all, would fill the disk after a hundred runs.
             kept = out / "runs" / cell.digest()[:16]
             kept.mkdir(parents=True, exist_ok=True)
@@ -85,7 +86,7 @@ def run_cell(cell: Cell, judge: Judge, out: Path) -> Result:
         digest=cell.digest(),
         recipe=cell.recipe(),
         points=points,
-        hypervolume=front_hypervolume(points),
+        hypervolume=hypervolume(points),
         queries=queries,
         cpu_s=round(cpu_s, 1),
         code=code,
@@ -120,15 +121,7 @@ def run(
     failures: list[tuple[Cell, str]] = []
     pool = ThreadPoolExecutor(jobs)
     try:
-        # The cells of a seed share a judge, whose attacker takes half a minute to learn from originals.
-        judges = {
-            seed: pool.submit(_in_own_process, Judge, data, grid.sizes, seed)
-            for seed in sorted({cell.seed for cell in missing})
-        }
-        prepared = {seed: judge.result() for seed, judge in judges.items()}
-        running = {
-            pool.submit(_in_own_process, run_cell, cell, prepared[cell.seed], out): cell for cell in missing
-        }
+        running = {pool.submit(_in_own_process, run_cell, cell, data, out): cell for cell in missing}
         for future in as_completed(running):
             cell = running[future]
             try:

@@ -6,10 +6,12 @@ from collections import defaultdict
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from trainer.experiments.judging import front_hypervolume
+from trainer.experiments.points import hypervolume
+from trainer.reporting.markdown import for_markdown
+from trainer.reporting.rows import Cell, Column, Row, Section, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from trainer.experiments.running import Result
 
@@ -71,23 +73,21 @@ def _table_of_budgets(
         for method, access, _ in groups
     }
     aim = f"queries to {target:.0%} of the white box" + (f" ({goal:.3f})" if goal is not None else "")
-    lines = [
-        ["gradient from", "answers", *(f"{budget:,} queries" for budget in budgets), aim, "CPU s"],
-        *(
-            [
-                *row,
-                *(_spread(group) for group in found),
-                _reached(budgets, found, goal),
-                " / ".join(
-                    f"{fmean(each.cpu_s for each in group):.0f}" if group else _MISSING for group in found
-                ),
-            ]
-            for row, found in sorted(
-                rows.items(), key=lambda item: [-_mean(group) for group in reversed(item[1])]
-            )
-        ),
-    ]
-    return _markdown(lines)
+    headings = ("gradient from", "answers", *(f"{budget:,} queries" for budget in budgets), aim, "CPU s")
+    lines = (
+        [
+            *row,
+            *(_spread(group) for group in found),
+            _reached(budgets, found, goal),
+            " / ".join(
+                f"{fmean(each.cpu_s for each in group):.0f}" if group else _MISSING for group in found
+            ),
+        ]
+        for row, found in sorted(
+            rows.items(), key=lambda item: [-_mean(group) for group in reversed(item[1])]
+        )
+    )
+    return _markdown(headings, lines)
 
 
 def _table_without_queries(
@@ -104,13 +104,11 @@ def _table_without_queries(
         lines.append((_ALL_BASELINES, fmean(together), _spread_of(together), "0"))
     lines.sort(key=lambda line: -line[1])
     return _markdown(
-        [
-            ["without queries", "hypervolume", "of the white box", "CPU s"],
-            *(
-                [name, spread, f"{mean / white_box:.2f}" if white_box else _MISSING, cpu_s]
-                for name, mean, spread, cpu_s in lines
-            ),
-        ]
+        ("without queries", "hypervolume", "of the white box", "CPU s"),
+        (
+            [name, spread, f"{mean / white_box:.2f}" if white_box else _MISSING, cpu_s]
+            for name, mean, spread, cpu_s in lines
+        ),
     )
 
 
@@ -121,7 +119,7 @@ def _together(engines: Sequence[Sequence[Result]]) -> list[float]:
         for result in group:
             by_seed[result.cell.seed].append(result)
     return [
-        front_hypervolume([point for result in same for point in result.points])
+        hypervolume(point for result in same for point in result.points)
         for same in by_seed.values()
         if len(same) == len(engines)
     ]
@@ -167,6 +165,6 @@ def _spread_of(values: Sequence[float]) -> str:
     return f"{fmean(values):.3f}{deviation} ({len(values)})"
 
 
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
-    head, *rows = ["| " + " | ".join(line) + " |" for line in lines]
-    return "\n".join([head, "|---" * len(lines[0]) + "|", *rows])
+def _markdown(headings: Iterable[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = tuple(Row(tuple(map(Cell, line))) for line in lines)
+    return for_markdown(Table("", tuple(map(Column, headings)), (Section(rows),)))

@@ -1,8 +1,8 @@
-"""From a trained protector to the graphs that serve it, and the proof that they hide and keep the same.
+"""Export of a trained protector to the graphs that serve it, and checks that they protect as well (extra ``export``).
 
-Needs the extra ``export``. A graph in int8 is several times as fast as torch, and needs none. Its ranges come from
-images of the data set, at levels over the whole front. Whether pixels are equal is checked here; whether an attacker or
-a chat model sees the difference is measured by :func:`recheck`, with the evaluation that measures every protector.
+A graph in int8 is several times as fast as torch and needs no torch. Its ranges come from images of the data set, at
+levels over the whole front. :func:`export` compares pixels; :func:`recheck` measures whether an attacker or a chat
+model sees the difference.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from langchain_vpp.engines import OnnxEngine, TorchEngine
 from langchain_vpp.errors import ArtifactError, DataError
 from langchain_vpp.images.codec import resized
 from langchain_vpp.network.config import working_size
-from trainer.evaluation.evaluate import EvaluationSettings, evaluate
+from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.export.graph import Range, exact_graph, observed_graph, quantised_graph
 
 if TYPE_CHECKING:
@@ -37,49 +37,49 @@ if TYPE_CHECKING:
 
 _LEVELS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 _RARE: Final = 1e-4
-"""Share of an image's values at either end that a range leaves out."""
+"""Share of an image's values that a range leaves out at either end."""
 _RARE_IMAGES: Final = 0.1
-"""Share of the images, likewise."""
+"""Share of the images that a range leaves out at either end."""
 _LARGEST_DIFFERENCE: Final = 2
-"""Grey levels by which single pixels of the exact graph may differ from torch, which sums in another order."""
+"""Grey levels by which single pixels of the exact graph may differ from torch, because sums round in another order."""
 
 
 class Exported(NamedTuple):
-    """What came of an export."""
+    """Result of an export."""
 
     digest: str
-    """Of the artifact with its graphs."""
+    """Digest of the artifact with its graphs."""
     largest_difference: int
-    """Between the exact graph and torch, grey levels of single pixels."""
+    """Largest difference of a pixel between the exact graph and torch, in grey levels."""
     psnr: float
-    """Of the quantised graph against torch, dB, the worst image and level that was checked."""
+    """Likeness of the quantised graph to torch, dB, at the worst image and level that was checked."""
     quantised: bool
-    """Whether the artifact serves the quantised graph; the exact one if it differs too much."""
+    """Whether the artifact serves the quantised graph; otherwise it differs too much and the exact one is served."""
 
 
 class Recheck(NamedTuple):
-    """A front as torch draws it, and as what is served does."""
+    """Fronts of the network in torch and of the engine that is served in its place."""
 
     torch: Report
     served: Report
     largest_leak_gain: float
-    """By how much more an attacker recovers from what is served, at the worst level; negative if less everywhere."""
+    """Leak that the served engine adds, at the worst level; negative if it leaks less at every level."""
     largest_utility_loss: float | None
-    """By how much less the chat model answers about it, at the worst level; ``None`` without a chat model."""
+    """Utility that the served engine loses, at the worst level; ``None`` without a chat model."""
 
 
 def export(folder: Path, dataset: Dataset, *, images: int = 64, least_psnr: float = 35.0) -> Exported:
     """Write the graphs of an artifact into its folder, and their digests into its manifest.
 
     Args:
-        folder: The artifact. It has another digest afterwards.
-        dataset: What it was trained on, or the like: ranges are taken from its train split and the result is checked
-            on val.
-        images: How many of each.
-        least_psnr: Of the quantised graph against torch, dB. Below, only the exact graph is written.
+        folder: The artifact. Its digest changes.
+        dataset: The data set that the artifact was trained on, or a similar one. Ranges are taken from its train split,
+            and the result is checked on val.
+        images: Number of images of either split.
+        least_psnr: Least likeness of the quantised graph to torch, dB. Below it, only the exact graph is written.
 
     Raises:
-        ArtifactError: If the artifact does not hold or can't be written, or its graph does not equal it.
+        ArtifactError: If the artifact can't be loaded or written, or the exact graph differs from the network.
         DataError: If there are no images.
     """
     protector, _, _ = load_protector(folder)
@@ -110,22 +110,22 @@ def recheck(
     budget: Budget | None = None,
     price: Price | None = None,
 ) -> Recheck:
-    """Measure the front of an artifact's network in torch and of what is served in its place, side by side.
+    """Measure the front of an artifact's network in torch and of the engine that is served in its place.
 
-    Both are attacked by fresh classifiers with the same seed and asked about with the same questions.
+    Both are measured by :func:`trainer.evaluation.evaluate`, with the same seed, attackers and questions.
 
     Args:
         folder: An artifact with a graph.
-        dataset: As for :func:`~trainer.evaluation.evaluate.evaluate`.
-        model: As there; the queries are paid twice.
-        settings: As there. Classical engines are left out: they have no graph.
-        ledger: File for the queries; needed with a model. A second one is kept beside it.
-        budget: For each of both.
-        price: As there.
+        dataset: Images with task questions and private labels.
+        model: The chat model; without one only the leak is measured. All queries are paid twice.
+        settings: Settings of both evaluations. Classical engines are left out, because they have no graph.
+        ledger: File for the queries; needed with a model. Each evaluation keeps a file of its own beside it.
+        budget: Limit of what each of the two evaluations spends.
+        price: Price of tokens, for a budget in money.
 
     Raises:
         ArtifactError: If the artifact can't be loaded or has no graph.
-        Exception: Whatever :func:`~trainer.evaluation.evaluate.evaluate` raises.
+        Exception: Any error of :func:`trainer.evaluation.evaluate`.
     """
     protector, manifest, digest = load_protector(folder)
     if not {GRAPH, EXACT_GRAPH} & set(manifest.files):
@@ -149,7 +149,7 @@ def recheck(
 
 
 def _images(dataset: Dataset, split: str, count: int, resolution: int) -> list[Image.Image]:
-    """Images of a split at the working resolution, evenly over it; of train, where the split has none."""
+    """Choose images evenly over a split, or over train if the split is empty, at the working resolution."""
     examples = dataset.split("val") if split == "val" else dataset.split("train")
     examples = examples or dataset.split("train")
     if not examples:
@@ -162,12 +162,11 @@ def _images(dataset: Dataset, split: str, count: int, resolution: int) -> list[I
 
 
 def _ranges(protector: Protector, images: Sequence[Image.Image]) -> dict[str, Range]:
-    """What each tensor reaches over images and levels; zero always included, because borders are padded with it.
+    """Observe the range of each tensor over images and levels; it always holds zero, which pads the borders.
 
-    Of each image's values, the least and the greatest in ten thousand are left out, and so is the tenth of the images
-    that then reaches farthest. A protector whose mask opens and closes sharply has a few values far beyond all others,
-    and 256 steps from one end to the other then are too coarse: for the default, int8 came within 31.4 dB of torch with
-    nearly all of them, 35.4 dB without the few of each image, 38.4 dB without those images as well (the worst of 64).
+    One in ten thousand of each image's values is left out at either end, and then the tenth of the images that reaches
+    farthest: a mask that opens and closes sharply has a few values so far beyond all others that 256 steps up to them
+    would be too coarse.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -189,7 +188,7 @@ def _ranges(protector: Protector, images: Sequence[Image.Image]) -> dict[str, Ra
 
 
 def _differences(one: Engine, other: Engine, images: Sequence[Image.Image]) -> list[np.ndarray]:
-    """Grey levels by which two engines differ, an array per image, levels in turn."""
+    """Subtract the pixels of two engines, an array in grey levels for each image; images take levels in turn."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

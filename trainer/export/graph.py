@@ -1,18 +1,25 @@
 """A protector as an ONNX graph, exact or in int8 (extra ``export``).
 
-The graph is written node by node, because only so it is what the runtime does fast: pixels come in and go out as bytes,
-convolutions and the residual stream between them are int8, the modulation by the level stays in float, and so does
-everything after the last convolution, where a keep mask of exactly 0 or 1 must stay exact. Weights keep to seven bits:
-with eight, processors without VNNI saturate in between, and their pictures would differ from those that were measured.
-Wherever places are rearranged, the channels of a place lie next to each other, as the runtime has them in int8: runs of
-bytes are moved, and the transpositions around them cancel.
+This file is long because it writes the graph node by node: torch's exporter with static quantisation makes a graph that
+takes twice as long, 12.4 ms instead of 5.6 ms for a picture.
+
+Pixels come in and go out as bytes. Convolutions and the residual stream between them are int8. The modulation by the
+level stays in float, and so does everything after the last convolution, where a keep mask of exactly 0 or 1 must stay
+exact. Weights keep to seven bits: with eight, processors without VNNI saturate in intermediate sums, and their pictures
+would differ from those that were measured. Wherever pixels are rearranged, the channels of a pixel lie next to each
+other, as the runtime stores them in int8: then runs of bytes are moved, and the transpositions around them cancel.
 """
 
+# ruff: noqa: E402  a missing package is named before its import fails
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from langchain_vpp.extras import require
+
+require("onnx", extra="export")
 
 import numpy as np
 import numpy.typing as npt
@@ -35,78 +42,238 @@ _WEIGHT_PEAK: Final = 63
 _COLOURS: Final = 3 * STRIDE**2
 _BIAS_PEAK: Final = 2**30
 _LEAST_SCALE: Final = 1e-3
-# Beyond these the sigmoid of a colour is black or white to the eye, and the stretched one of the mask is 0 or 1.
+# Beyond these values, the sigmoid of a colour is black or white to the eye, and the mask's stretched sigmoid is 0 or 1.
 _COLOUR_PEAK: Final = 5.5
 _MASK_PEAK: Final = 2.0
 _PLANES: Final = [0, 3, 1, 2]
 _PLACES: Final = [0, 2, 3, 1]
 _NEARLY_CLOSED: Final = 0.05
-"""What a mask may keep in int8 and still counts as closed.
+"""Largest value of a mask that counts as closed in int8.
 
-Training closes a mask just so far that nothing comes through; rounding opens it again here and there, by as much as
-this. Through the default, people were found again by what one pixel in a hundred of their portraits then showed.
+Training closes a mask just so far that nothing comes through, and rounding opens it again at single pixels, by up to
+this value. Few such pixels are enough to find people again.
 """
 
 
 class Range(NamedTuple):
-    """The values of a tensor that bytes are to tell apart; those beyond become the nearest of them."""
+    """Range of a tensor's values that bytes tell apart; values beyond it become its nearest end."""
 
     low: float
     high: float
 
 
 def exact_graph(protector: Protector) -> ModelProto:
-    """The network in float32.
+    """Write the network as a graph in float32.
 
-    ``image`` (uint8, ``[1, H, W, 3]``, both sides multiples of 8) and ``level`` (float32, ``[1]``, in [0, 1]) to
-    ``protected`` (as ``image``).
+    Inputs are ``image`` (uint8, ``[1, H, W, 3]``, ``H`` and ``W`` multiples of 8) and ``level`` (float32, ``[1]``, in
+    [0, 1]). The output is ``protected``, of the same type and shape as ``image``.
+
+    Args:
+        protector: The network.
     """
     return _Builder(protector).build()
 
 
 def observed_graph(protector: Protector) -> ModelProto:
-    """As :func:`exact_graph`, with every tensor that :func:`quantised_graph` needs a range of as a further output."""
+    """Write the graph in float32 with further outputs: every tensor whose range :func:`quantised_graph` needs.
+
+    Args:
+        protector: The network.
+    """
     return _Builder(protector).build(observed=True)
 
 
 def quantised_graph(protector: Protector, ranges: Mapping[str, Range]) -> ModelProto:
-    """The network in int8, with quantisation parameters from ``ranges``.
+    """Write the network as a graph in int8, with the inputs and the output of :func:`exact_graph`.
 
     Args:
         protector: The network.
-        ranges: By output of :func:`observed_graph`.
+        ranges: Further output of :func:`observed_graph` -> its range.
     """
     return _Builder(protector, ranges).build()
 
 
 def _shape(*sides: int) -> _Array:
-    """A shape as the graph wants it; 0 stands for the side that is there, -1 for what is left."""
+    """Make a shape for a graph; 0 keeps a side, -1 takes the rest."""
     return np.array(sides, _INT)
 
 
 def _by_place(array: _Array, channels: int) -> _Array:
-    """Order rows as ONNX does, by place first; torch orders them by channel first."""
+    """Reorder rows from torch's order, by channel first, to ONNX's, by place first."""
     return array.reshape(channels, -1, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape)
 
 
 @dataclass
-class _Builder:
-    """Writes one graph. Tensors are passed around by name; in int8, those between blocks hold bytes."""
+class _Operators:
+    """Writes nodes and constants, in float32 or in int8.
+
+    Tensors are passed around by name. In int8, those between blocks hold bytes.
+    """
 
     protector: Protector
     ranges: Mapping[str, Range] | None = None
     nodes: list[NodeProto] = field(default_factory=list)
     constants: dict[str, _Array] = field(default_factory=dict)
     observed: dict[str, str] = field(default_factory=dict)
-    """Purpose -> tensor of floats that int8 needs the range of."""
+    """Purpose -> tensor of floats whose range int8 needs."""
     bytes_of: dict[str, tuple[float, int]] = field(default_factory=dict)
     """Tensor of bytes -> its scale and zero point."""
     cells: str = ""
-    """The shape of the cells that the network computes on, with one channel: ``[1, H / 4, W / 4, 1]``."""
+    """Tensor of the shape of the cells on which the network computes, with one channel: ``[1, H / 4, W / 4, 1]``."""
 
     def __post_init__(self) -> None:
         state = self.protector.state_dict()
         self.weights = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
+
+    def smoothed(self, x: str, size: int) -> str:
+        """Average over squares that are cut at the border."""
+        options = {"strides": [1, 1], "count_include_pad": 0}
+        return self.node("AveragePool", x, kernel_shape=[size] * 2, pads=[size // 2] * 4, **options)
+
+    def convolution(
+        self,
+        name: str,
+        x: str,
+        weight: _Array | None = None,
+        bias: _Array | None = None,
+        *,
+        pad: int = 1,
+        stride: int = 1,
+        relu: bool = False,
+    ) -> str:
+        weight = self.weights[f"{name}.weight"] if weight is None else weight
+        bias = self.weights[f"{name}.bias"] if bias is None else bias
+        if self.ranges is None:
+            inputs = [x, self.constant(weight), self.constant(bias)]
+        else:
+            own = self.bytes_of[x][0]
+            # Large enough for the bias too, which is stored in units of it: a channel may have no weight at all.
+            peaks = np.abs(weight).max(axis=(1, 2, 3)) / _WEIGHT_PEAK, np.abs(bias) / (own * _BIAS_PEAK)
+            scale = np.maximum(np.maximum(*peaks), 1e-8).astype(_FLOAT)
+            rounded = np.rint(weight / scale[:, None, None, None]).astype(np.int8)
+            unit = scale * _FLOAT(own)
+            added = np.clip(np.rint(bias / unit), -_BIAS_PEAK, _BIAS_PEAK).astype(np.int32)
+            inputs = [self.floats(x), self.per_channel(rounded, scale), self.per_channel(added, unit)]
+        window = {"kernel_shape": list(weight.shape[2:]), "pads": [pad] * 4, "strides": [stride] * 2}
+        out = self.node("Conv", *inputs, **window)
+        return self.shared(f"{name}.out", self.node("Relu", out) if relu else out)
+
+    def modulated(self, purpose: str, x: str, scale: str, shift: str, channels: int) -> str:
+        """Compute the rectified ``x * scale + shift`` of each channel.
+
+        In int8 this is a convolution of one pixel per channel whose weights are all the same number. The level decides
+        the scale of its weights and its bias. It takes one pass over bytes, where floats take four.
+
+        Args:
+            purpose: Name of the result for its range.
+            x: ``[1, C, h, w]``.
+            scale: Factor of each channel, a vector that the builder prepares for each block.
+            shift: Summand of each channel, a vector that the builder prepares for each block.
+            channels: ``C``.
+        """
+        if self.ranges is None:
+            shape = self.constant(_shape(1, channels, 1, 1))
+            scale, shift = self.node("Reshape", scale, shape), self.node("Reshape", shift, shape)
+            out = self.node("Relu", self.node("Add", self.node("Mul", x, scale), shift))
+            return self.shared(purpose, out)
+        own, zero = self.bytes_of[x]
+        wide = max(self.ranges[purpose].high, 1e-6) / 255
+        stored = self.node(
+            "QLinearConv",
+            x,
+            self.number(own),
+            self.constant(np.uint8(zero)),
+            self.constant(np.full((channels, 1, 1, 1), _WEIGHT_PEAK, np.int8)),
+            scale,
+            self.constant(np.zeros(channels, np.int8)),
+            self.number(wide),
+            self.constant(np.uint8(0)),
+            shift,
+            kernel_shape=[1, 1],
+            group=channels,
+        )
+        self.bytes_of[stored] = (wide, 0)
+        return stored
+
+    def spread(self, x: str, side: int, channels: int, cells: str) -> str:
+        """Move depth to space: each place becomes ``side`` x ``side`` places with ``channels`` channels.
+
+        Args:
+            x: ``[1, side * side * channels, h, w]``, channels ordered by place.
+            side: Side of the square that each place becomes.
+            channels: Channels of the result.
+            cells: Shape of the result, ``[1, h, w, channels]``, divided by :attr:`cells`.
+        """
+        lines = self.same_bytes(x, "Transpose", x, perm=_PLACES)
+        lines = self.node("Reshape", lines, self.constant(_shape(0, 0, 0, side, side * channels)))
+        lines = self.node("Transpose", lines, perm=[0, 1, 3, 2, 4])
+        places = self.node("Reshape", lines, self.node("Mul", self.cells, cells))
+        return self.same_bytes(x, "Transpose", places, perm=_PLANES)
+
+    def sum(self, purpose: str, x: str, y: str, *, relu: bool = False) -> str:
+        out = self.node("Add", self.floats(x), self.floats(y))
+        return self.shared(purpose, self.node("Relu", out) if relu else out)
+
+    def positive(self, x: str) -> str:
+        """Rectify a tensor; bytes stay bytes."""
+        if x not in self.bytes_of:
+            return self.node("Relu", x)
+        return self.same_bytes(x, "Max", x, self.constant(np.uint8(self.bytes_of[x][1])))
+
+    def shared(self, purpose: str, x: str) -> str:
+        """Store a tensor for the next operator, in int8 as bytes."""
+        if self.ranges is None:
+            self.observed[purpose] = x
+            return x
+        scale, zero = self.scale_and_zero(purpose)
+        stored = self.node("QuantizeLinear", x, self.number(scale), self.constant(np.uint8(zero)))
+        self.bytes_of[stored] = (scale, zero)
+        return stored
+
+    def scale_and_zero(self, purpose: str) -> tuple[float, int]:
+        """Compute scale and zero point of a tensor that is stored as bytes."""
+        assert self.ranges is not None
+        low, high = (-_COLOUR_PEAK, _COLOUR_PEAK) if purpose == "head.out" else self.ranges[purpose]
+        scale = max(high - low, 1e-6) / 255
+        return scale, round(min(255.0, max(0.0, -low / scale)))
+
+    def floats(self, x: str) -> str:
+        if x not in self.bytes_of:
+            return x
+        scale, zero = self.bytes_of[x]
+        return self.node("DequantizeLinear", x, self.number(scale), self.constant(np.uint8(zero)))
+
+    def same_bytes(self, like: str, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Apply an operator that changes neither scale nor zero point."""
+        out = self.node(operator, *inputs, **attributes)
+        if like in self.bytes_of:
+            self.bytes_of[out] = self.bytes_of[like]
+        return out
+
+    def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        name = f"{operator}.{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
+        return name
+
+    def linear(self, x: str, weight: _Array, bias: _Array) -> str:
+        return self.node("Gemm", x, self.constant(weight), self.constant(bias), transB=1)
+
+    def per_channel(self, values: _Array, scale: _Array) -> str:
+        zeros = self.constant(np.zeros(len(scale), values.dtype))
+        return self.node("DequantizeLinear", self.constant(values), self.constant(scale), zeros, axis=0)
+
+    def number(self, value: float) -> str:
+        return self.constant(_FLOAT(value))
+
+    def constant(self, value: _Array | np.generic) -> str:
+        array = np.ascontiguousarray(value) if np.ndim(value) else np.asarray(value)
+        name = f"constant.{len(self.constants)}"
+        self.constants[name] = array
+        return name
+
+
+class _Builder(_Operators):
+    """Writes one graph, part by part as :class:`~langchain_vpp.network.protector.Protector` computes."""
 
     def build(self, *, observed: bool = False) -> ModelProto:
         self.cells = self.node(
@@ -129,8 +296,6 @@ class _Builder:
         checker.check_model(model)
         return model
 
-    # -- the network, as in langchain_vpp.network.protector ----------------------------------------------------------------
-
     def _network(self) -> None:
         before, inside, after = self.protector.config.blocks
         numbers = (("before", before), ("inside", inside), ("after", after))
@@ -145,14 +310,14 @@ class _Builder:
         fine = len(weight) // 4
         up = self.convolution("up", y, _by_place(weight, fine), _by_place(bias, fine), pad=0)
         up = self.spread(up, 2, fine, self.constant(_shape(1, 1, 1, fine)))
-        # Of the last sum only what is positive is used, so that no byte is spent on the rest.
+        # Only the positive part of the last sum is used, so that no byte is spent on the rest.
         x = self.sum("joined", x, up, relu=not after)
         for index in range(after):
             x = self._block(f"after.{index}", x, film, relu=index == after - 1)
         self._blend(*self._head(x))
 
     def _stem(self) -> str:
-        # Space to depth, by place: four rows at once, of each four pixels of three bytes.
+        # Space to depth, by place: four rows at once, and four pixels of three bytes of each row.
         side, run = STRIDE, 3 * STRIDE
         rows = self.node("Reshape", "image", self.constant(_shape(0, 0, -1, run)))
         rows = self.node("Reshape", rows, self.constant(_shape(-1, side, 0, run)))
@@ -167,20 +332,20 @@ class _Builder:
             floats = self.node("Cast", x, to=TensorProto.FLOAT)
             x = self.node("Sub", self.node("Mul", floats, self.number(2 / 255)), self.number(1))
         else:
-            # The bytes as they are, around 128; the centre is 127.5, and the half goes into the bias.
+            # Bytes are used as they are, around 128; their centre is 127.5, so a half goes into the bias.
             self.bytes_of[x] = (2 / 255, 128)
             bias = bias + weight.sum(axis=(1, 2, 3)) / 255
         return self.convolution("stem", x, weight, bias, relu=True)
 
     def _head(self, x: str) -> tuple[str | None, str]:
-        """The colours ``[1, 3, H, W]``, if they are not one grey, and the mask ``[1, 1, H, W]``, before sigmoids."""
+        """Compute colours ``[1, 3, H, W]``, unless they are one grey, and mask ``[1, 1, H, W]``, before sigmoids."""
         weight, bias = (
             np.concatenate([_by_place(array[:_COLOURS], 3), array[_COLOURS:]])
             for array in (self.weights["head.weight"], self.weights["head.bias"])
         )
         stretch = _COLOUR_PEAK / _MASK_PEAK
         if self.ranges is not None:
-            # Both share one scale, so the mask's are stretched to the range of the colours', and back below.
+            # Both share one scale, so the mask's values are stretched to the range of the colours, and back below.
             weight[_COLOURS:] *= stretch
             bias[_COLOURS:] *= stretch
         if self._one_grey() is not None:
@@ -198,17 +363,17 @@ class _Builder:
         return None if colour is None else self._unfolded(colour, 3), self._unfolded(keep, 1)
 
     def _unfolded(self, x: str, channels: int) -> str:
-        """Full pixels as floats. Bytes are moved, where there are bytes: a quarter of the memory."""
+        """Unfold cells to full pixels in floats. Bytes are moved before they become floats: a quarter of the memory."""
         pixels = self.constant(_shape(1, STRIDE, STRIDE, channels))
         return self.floats(self.spread(x, STRIDE, channels, pixels))
 
     def _one_grey(self) -> int | None:
-        """The grey level of all that is not kept, if the colours do not depend on the picture."""
+        """Find the grey level of everything that is not kept; ``None`` if the colours depend on the picture."""
         weight, bias = self.weights["head.weight"][:_COLOURS], self.weights["head.bias"][:_COLOURS]
         return None if weight.any() or np.ptp(bias) else round(255 / (1 + math.exp(-bias[0])))
 
     def _condition(self) -> str:
-        """The level through its knots and its perceptron, shape ``[1, C]``."""
+        """Send the level through its knots and its perceptron, shape ``[1, C]``."""
         knots = np.asarray(self.protector.config.level_knots, _FLOAT)
         last = len(knots) - 1
         level = self.node("Clip", "level", self.number(0), self.number(1))
@@ -229,9 +394,9 @@ class _Builder:
         return x
 
     def _modulations(self, blocks: list[str]) -> dict[str, tuple[str, str]]:
-        """What each block multiplies its channels by, and what it adds: two vectors for :meth:`modulated`.
+        """Compute scale and shift of the channels of each block, for :meth:`modulated`.
 
-        Of all blocks at once: on so few numbers, calling an operator costs more than what it does.
+        All blocks are computed at once: on so few numbers, calling an operator costs more than its work.
         """
         weights, biases = (
             [np.split(self.weights[f"{name}.film.{kind}"], 2) for name in blocks]
@@ -249,7 +414,7 @@ class _Builder:
             for half, one in enumerate((_FLOAT(1), _FLOAT(0)))
         )
         if self.ranges is not None:
-            # Away from zero, so that the bias, which counts in units of the scale, stays within 32 bits.
+            # Kept away from zero, so that the bias, which is stored in units of the scale, stays within 32 bits.
             sign = self.node(
                 "Where", self.node("Less", scale, self.number(0)), self.number(-1), self.number(1)
             )
@@ -278,14 +443,14 @@ class _Builder:
         if self.ranges is not None:
             stretched = self.node("ThresholdedRelu", stretched, alpha=_NEARLY_CLOSED)
         mask = self.smoothed(self.node("Clip", stretched, self.number(0), self.number(1)), 3)
-        # One grey is the zero point of the picture's bytes: what is kept of them is the mask's share, and no more.
+        # The one grey is the zero point of the picture's bytes, so that the mask multiplies the difference from it.
         zero = self.constant(np.uint8(self._one_grey() or 0))
         if colour is None:
             if self.ranges is not None:
-                # In bytes too, so that the runtime multiplies bytes. Nothing and everything stay exactly that.
+                # The mask in bytes too, so that the runtime multiplies bytes. Its ends 0 and 1 stay exact.
                 mask = self.node("QuantizeLinear", mask, self.number(1 / 255), self.constant(np.uint8(0)))
                 self.bytes_of[mask] = (1 / 255, 0)
-            # Once for each colour, and turned to lie as the picture does: the runtime stretches a side of 1 slowly.
+            # Repeated for each colour and transposed like the picture: the runtime broadcasts a side of 1 slowly.
             mask = self.same_bytes(mask, "Concat", mask, mask, mask, axis=1)
             mask = self.floats(self.same_bytes(mask, "Transpose", mask, perm=_PLACES))
             picture = self.node("DequantizeLinear", "image", self.number(1 / 255), zero)
@@ -296,149 +461,6 @@ class _Builder:
             recoloured = self.smoothed(self.node("Sigmoid", colour), 5)
             mixed = self.node("Mul", mask, self.node("Sub", picture, recoloured))
             mixed = self.node("Transpose", self.node("Add", recoloured, mixed), perm=_PLACES)
-        # Rounds, clips and stores as bytes.
+        # This operator rounds, clips and stores as bytes.
         inputs = [mixed, self.number(1 / 255), zero]
         self.nodes.append(helper.make_node("QuantizeLinear", inputs, ["protected"]))
-
-    def smoothed(self, x: str, size: int) -> str:
-        """The mean over squares that are cut at the border."""
-        options = {"strides": [1, 1], "count_include_pad": 0}
-        return self.node("AveragePool", x, kernel_shape=[size] * 2, pads=[size // 2] * 4, **options)
-
-    # -- what differs between float and int8 -----------------------------------------------------------------------
-
-    def convolution(
-        self,
-        name: str,
-        x: str,
-        weight: _Array | None = None,
-        bias: _Array | None = None,
-        *,
-        pad: int = 1,
-        stride: int = 1,
-        relu: bool = False,
-    ) -> str:
-        weight = self.weights[f"{name}.weight"] if weight is None else weight
-        bias = self.weights[f"{name}.bias"] if bias is None else bias
-        if self.ranges is None:
-            inputs = [x, self.constant(weight), self.constant(bias)]
-        else:
-            own = self.bytes_of[x][0]
-            # Large enough for the bias too, which counts in its units: a channel may have no weight at all.
-            peaks = np.abs(weight).max(axis=(1, 2, 3)) / _WEIGHT_PEAK, np.abs(bias) / (own * _BIAS_PEAK)
-            scale = np.maximum(np.maximum(*peaks), 1e-8).astype(_FLOAT)
-            rounded = np.rint(weight / scale[:, None, None, None]).astype(np.int8)
-            unit = scale * _FLOAT(own)
-            added = np.clip(np.rint(bias / unit), -_BIAS_PEAK, _BIAS_PEAK).astype(np.int32)
-            inputs = [self.floats(x), self.per_channel(rounded, scale), self.per_channel(added, unit)]
-        window = {"kernel_shape": list(weight.shape[2:]), "pads": [pad] * 4, "strides": [stride] * 2}
-        out = self.node("Conv", *inputs, **window)
-        return self.shared(f"{name}.out", self.node("Relu", out) if relu else out)
-
-    def modulated(self, purpose: str, x: str, scale: str, shift: str, channels: int) -> str:
-        """The rectified ``x * scale + shift`` by channel; scale and shift are a block's of :meth:`_modulations`.
-
-        In int8, a convolution of one pixel per channel whose weights are all the same number: what depends on the level
-        is its weights' scale and its bias. One pass over bytes, where floats take four.
-        """
-        if self.ranges is None:
-            shape = self.constant(_shape(1, channels, 1, 1))
-            scale, shift = self.node("Reshape", scale, shape), self.node("Reshape", shift, shape)
-            out = self.node("Relu", self.node("Add", self.node("Mul", x, scale), shift))
-            return self.shared(purpose, out)
-        own, zero = self.bytes_of[x]
-        wide = max(self.ranges[purpose].high, 1e-6) / 255
-        stored = self.node(
-            "QLinearConv",
-            x,
-            self.number(own),
-            self.constant(np.uint8(zero)),
-            self.constant(np.full((channels, 1, 1, 1), _WEIGHT_PEAK, np.int8)),
-            scale,
-            self.constant(np.zeros(channels, np.int8)),
-            self.number(wide),
-            self.constant(np.uint8(0)),
-            shift,
-            kernel_shape=[1, 1],
-            group=channels,
-        )
-        self.bytes_of[stored] = (wide, 0)
-        return stored
-
-    def spread(self, x: str, side: int, channels: int, cells: str) -> str:
-        """Depth to space, of channels by place: ``side`` x ``side`` places with ``channels`` each.
-
-        Args:
-            x: ``[1, side * side * channels, h, w]``.
-            side: Of the square that each place becomes.
-            channels: Of the result.
-            cells: By how much the result's shape ``[1, h, w, channels]`` exceeds :attr:`cells`.
-        """
-        lines = self.same_bytes(x, "Transpose", x, perm=_PLACES)
-        lines = self.node("Reshape", lines, self.constant(_shape(0, 0, 0, side, side * channels)))
-        lines = self.node("Transpose", lines, perm=[0, 1, 3, 2, 4])
-        places = self.node("Reshape", lines, self.node("Mul", self.cells, cells))
-        return self.same_bytes(x, "Transpose", places, perm=_PLANES)
-
-    def sum(self, purpose: str, x: str, y: str, *, relu: bool = False) -> str:
-        out = self.node("Add", self.floats(x), self.floats(y))
-        return self.shared(purpose, self.node("Relu", out) if relu else out)
-
-    def positive(self, x: str) -> str:
-        """The rectified tensor, in bytes if it was."""
-        if x not in self.bytes_of:
-            return self.node("Relu", x)
-        return self.same_bytes(x, "Max", x, self.constant(np.uint8(self.bytes_of[x][1])))
-
-    def shared(self, purpose: str, x: str) -> str:
-        """Hand a tensor on, in int8 as bytes."""
-        if self.ranges is None:
-            self.observed[purpose] = x
-            return x
-        scale, zero = self.scale_and_zero(purpose)
-        stored = self.node("QuantizeLinear", x, self.number(scale), self.constant(np.uint8(zero)))
-        self.bytes_of[stored] = (scale, zero)
-        return stored
-
-    def scale_and_zero(self, purpose: str) -> tuple[float, int]:
-        """How a tensor is stored in bytes."""
-        assert self.ranges is not None
-        low, high = (-_COLOUR_PEAK, _COLOUR_PEAK) if purpose == "head.out" else self.ranges[purpose]
-        scale = max(high - low, 1e-6) / 255
-        return scale, round(min(255.0, max(0.0, -low / scale)))
-
-    def floats(self, x: str) -> str:
-        if x not in self.bytes_of:
-            return x
-        scale, zero = self.bytes_of[x]
-        return self.node("DequantizeLinear", x, self.number(scale), self.constant(np.uint8(zero)))
-
-    def same_bytes(self, like: str, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Apply an operator that leaves scale and zero point as they are."""
-        out = self.node(operator, *inputs, **attributes)
-        if like in self.bytes_of:
-            self.bytes_of[out] = self.bytes_of[like]
-        return out
-
-    # -- nodes and constants ---------------------------------------------------------------------------------------
-
-    def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        name = f"{operator}.{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
-        return name
-
-    def linear(self, x: str, weight: _Array, bias: _Array) -> str:
-        return self.node("Gemm", x, self.constant(weight), self.constant(bias), transB=1)
-
-    def per_channel(self, values: _Array, scale: _Array) -> str:
-        zeros = self.constant(np.zeros(len(scale), values.dtype))
-        return self.node("DequantizeLinear", self.constant(values), self.constant(scale), zeros, axis=0)
-
-    def number(self, value: float) -> str:
-        return self.constant(_FLOAT(value))
-
-    def constant(self, value: _Array | np.generic) -> str:
-        array = np.ascontiguousarray(value) if np.ndim(value) else np.asarray(value)
-        name = f"constant.{len(self.constants)}"
-        self.constants[name] = array
-        return name

@@ -1,83 +1,35 @@
-"""Every paid query, durable before it is used, so that nothing is paid twice or lost.
+"""The record of every paid query, on disk before the answer is used, so that nothing is paid twice or lost.
 
 One SQLite file in WAL mode with full synchronisation. A query is written down as *sent* before it leaves the machine
-and as *answered* when its answer arrives. A process that dies in between leaves it as sent: it may have been paid, so
-it counts against the budget and is never asked again (at most once, not at least once).
+and as *answered* when its answer arrives. A process that dies in between leaves the query as sent: it may have been
+paid, so it counts against the budget and is never asked again (at most once, not at least once).
 
-Runs and processes may share one file. A ledger that writes holds the lock of a small file beside it, which the
-operating system lets go of when its process dies: so another process knows whether an answer is still on its way or
-lost. The process that asks need not be the one that trains: see :mod:`trainer.oracle.subprocess`, whose answers outlive a killed
-run.
+Runs and processes may share one file. A ledger that writes holds a lock on a small file beside the database. The
+operating system releases the lock when the process dies, which tells other processes whether an answer is still on its
+way or lost. The process that asks need not be the one that trains; see :mod:`trainer.oracle.subprocess`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import threading
 import time
-import uuid
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from langchain_vpp.errors import BudgetExhaustedError, LedgerError
+from trainer.oracle.ledger_file import LedgerFile
+from trainer.oracle.query import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-Purpose = Literal["train", "validate", "evaluate"]
-_SCHEMA: Final = 2
-_TABLES: Final = """
-    CREATE TABLE images (digest TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT;
-    CREATE TABLE queries (
-        key TEXT PRIMARY KEY, model TEXT NOT NULL, image TEXT NOT NULL, prompt TEXT NOT NULL,
-        purpose TEXT NOT NULL, text TEXT, logprobs TEXT, input_tokens INTEGER, output_tokens INTEGER,
-        cost REAL, sent_at REAL NOT NULL, answered_at REAL
-    ) STRICT;
-"""
-_FROM_SCHEMA_1: Final = """
-    ALTER TABLE queries ADD COLUMN owner TEXT;
-    CREATE TABLE doubtful (key TEXT PRIMARY KEY, requests INTEGER NOT NULL) STRICT;
-"""
-
-
-class Query(NamedTuple):
-    """One black-box evaluation: a protected image and a question about it."""
-
-    image: bytes
-    """The encoded picture, exactly as it is sent."""
-    question: str
-    choices: tuple[str, ...] = ()
-
-    @property
-    def prompt(self) -> str:
-        """The text that is sent along with the image."""
-        if not self.choices:
-            return f"{self.question}\nAnswer with a single word or number."
-        return f"{self.question}\nAnswer with exactly one of: {', '.join(self.choices)}."
-
-    @property
-    def image_digest(self) -> str:
-        """sha256 of the image, in hex."""
-        return hashlib.sha256(self.image).hexdigest()
-
-
-class Answer(NamedTuple):
-    """The chat model's reply."""
-
-    text: str
-    logprobs: Mapping[str, float] | None = None
-    """Natural log-probabilities of the alternatives for the first token, if the model returned them."""
-    input_tokens: int = 0
-    output_tokens: int = 0
+    from trainer.oracle.query import Purpose, Query
 
 
 class Budget(NamedTuple):
-    """What may be spent in all, over every run that shares the ledger."""
+    """Limit on queries and cost, summed over every run that shares the ledger."""
 
     max_queries: int
     max_cost: float | None = None
@@ -91,12 +43,12 @@ class Price(NamedTuple):
     output: float
 
     def of(self, answer: Answer) -> float:
-        """What an answer has cost."""
+        """Cost of an answer in US dollars."""
         return (answer.input_tokens * self.input + answer.output_tokens * self.output) / 1e6
 
 
 class Reservation(NamedTuple):
-    """What the ledger says about a batch of queries; keys are those of :meth:`Ledger.key`."""
+    """State of a batch of queries in the ledger; keys are those of :meth:`Ledger.key`."""
 
     answered: dict[str, Answer]
     new: list[Query]
@@ -104,28 +56,28 @@ class Reservation(NamedTuple):
     lost: set[str]
     """Sent by a process that died before the answer was recorded; never asked again."""
     elsewhere: set[str]
-    """Sent by another ledger of this file that is open now: look again later."""
+    """Sent by another process that is alive, and not answered yet: look again later."""
 
 
 class Ledger:
     """The record of queries to one chat model.
 
-    Safe to use from several threads, but two of them must not ask for the same query at once. Other processes may use
-    the same file, also for other models: the reservation is a transaction, so a query belongs to the first that asks.
+    Several threads may use one ledger, but two of them must not ask for the same query at once. Other processes may use
+    the same file, also for other models: a reservation is a transaction, so a query belongs to the first that asks.
 
     Args:
         path: The SQLite file; created with its folder if missing.
-        model: What identifies the chat model and how it is asked; part of every key, so that answers of different
-            models never mix.
-        price: To turn tokens into cost.
-        store_images: Whether pictures are kept, as they are sent; otherwise only their digests are.
+        model: Names the chat model and how it is asked; part of every key, so that answers of different models never
+            mix.
+        price: Turns tokens into cost.
+        store_images: Whether pictures are kept as they are sent; otherwise only their digests are.
 
     Attributes:
-        path, model, price, store_images: As given.
+        path, model, price, store_images: The arguments.
 
     Raises:
-        LedgerError: If the file can't be opened, or is not a ledger of this schema or an older one, which is brought
-            up to date.
+        LedgerError: If the file can't be opened, is no ledger, or is one of a newer schema. A ledger of an older schema
+            is brought up to date.
     """
 
     def __init__(
@@ -133,50 +85,7 @@ class Ledger:
     ) -> None:
         self.path, self.model, self.price, self.store_images = path, model, price, store_images
         self._lock = threading.RLock()
-        self._owner = uuid.uuid4().hex
-        self._alive = FileLock(self._lock_file(self._owner), thread_local=False)
-        with self._explained("opened"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                path, check_same_thread=False, isolation_level=None, timeout=30
-            )
-        try:
-            self._refuse_what_is_not_ours()
-            self._prepare()
-        except BaseException:
-            self._connection.close()
-            raise
-
-    def _refuse_what_is_not_ours(self) -> None:
-        with self._explained("opened"):
-            tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            version = self._version()
-        if tables and version == 0:
-            raise LedgerError(
-                f"{self.path} is a database of something else; it was left alone. Use another file."
-            )
-        if version > _SCHEMA:
-            raise LedgerError(
-                f"{self.path} is a ledger of schema {version}; this version reads {_SCHEMA} and older. "
-                "Use another file, or the version that made it."
-            )
-
-    def _prepare(self) -> None:
-        """Make the tables or bring them up to date."""
-        # SQLite does not wait for another process that changes the journal's mode or is the last to close.
-        with self._explained("opened"), self._doors():
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            steps = {0: _TABLES + _FROM_SCHEMA_1, 1: _FROM_SCHEMA_1}.get(self._version(), "")
-            if steps:
-                with self._transaction():
-                    for statement in filter(str.strip, steps.split(";")):
-                        self._connection.execute(statement)
-                    self._connection.execute(f"PRAGMA user_version = {_SCHEMA}")
-
-    def _version(self) -> int:
-        version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        return version
+        self._file = LedgerFile(path)
 
     def __enter__(self) -> Self:
         return self
@@ -186,70 +95,65 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file. Everything recorded is on disk already."""
-        with self._explained("closed"), self._doors():
-            self._connection.close()
-        if self._alive.is_locked:
-            self._alive.release()
-            self._lock_file(self._owner).unlink(missing_ok=True)
+        self._file.close()
 
     def key(self, query: Query) -> str:
-        """Content key of a query: what is asked, about which picture, of which model."""
+        """Digest of a query: model, picture and prompt."""
         parts = json.dumps([self.model, query.image_digest, query.prompt])
         return hashlib.sha256(parts.encode()).hexdigest()
 
     def reserve(self, queries: Sequence[Query], *, purpose: Purpose, budget: Budget) -> Reservation:
-        """Look queries up, and write the new ones down as sent, all or none.
+        """Look queries up, and write the new ones down as sent, all or none of them.
 
         Raises:
-            BudgetExhaustedError: If the new ones exceed the budget; then nothing was written and nothing may be sent.
+            BudgetExhaustedError: If the new queries exceed the budget; nothing was written, and nothing may be sent.
             LedgerError: If the file can't be written.
         """
         by_key = {self.key(query): query for query in queries}
-        with self._lock, self._transaction():
+        with self._lock, self._file.transaction():
             answered, owners = self._look_up(by_key)
             new = {key: query for key, query in by_key.items() if key not in answered and key not in owners}
             if new:
                 self._check(len(new), len(new), budget)
-                if not self._alive.is_locked:  # one that only reads leaves no file behind when it is killed
-                    self._alive.acquire(timeout=0)
+                self._file.own()
             now = time.time()
             for key, query in new.items():
                 digest = query.image_digest
                 if self.store_images:
-                    self._connection.execute(
+                    self._file.connection.execute(
                         "INSERT OR IGNORE INTO images VALUES (?, ?)", (digest, query.image)
                     )
-                self._connection.execute(
+                self._file.connection.execute(
                     "INSERT INTO queries (key, model, image, prompt, purpose, sent_at, owner)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (key, self.model, digest, query.prompt, purpose, now, self._owner),
+                    (key, self.model, digest, query.prompt, purpose, now, self._file.owner),
                 )
             # Within the transaction, so that nothing is answered between the two looks.
             lost, elsewhere = self._tell_apart(owners)
         return Reservation(answered, list(new.values()), lost, elsewhere)
 
     def require(self, queries: Sequence[Query], budget: Budget) -> None:
-        """Check that all queries that have no answer yet, new or sent before, fit into the budget; writes nothing.
+        """Check that all queries without an answer, new or sent before, fit into the budget; writes nothing.
 
         Raises:
-            BudgetExhaustedError: If they would not.
+            BudgetExhaustedError: If they don't fit.
             LedgerError: If the file can't be read.
         """
         by_key = {self.key(query): query for query in queries}
-        with self._lock, self._explained("read"):
+        with self._lock, self._file.explained("read"):
             answered, owners = self._look_up(by_key)
             missing = len(by_key) - len(answered)
             if missing:
                 self._check(missing, missing - len(owners), budget)
 
     def count_new(self, queries: Sequence[Query]) -> int:
-        """How many different queries were never sent.
+        """Count the different queries that were never sent.
 
         Raises:
             LedgerError: If the file can't be read.
         """
         keys = {self.key(query) for query in queries}
-        with self._lock, self._explained("read"):
+        with self._lock, self._file.explained("read"):
             answered, owners = self._look_up(keys)
         return len(keys) - len(answered) - len(owners)
 
@@ -280,57 +184,57 @@ class Ledger:
             )
             for query, answer in answered
         ]
-        with self._lock, self._transaction():
-            self._connection.executemany(
+        with self._lock, self._file.transaction():
+            self._file.connection.executemany(
                 "UPDATE queries SET text = ?, logprobs = ?, input_tokens = ?, output_tokens = ?, cost = ?,"
                 " answered_at = ? WHERE key = ?",
                 rows,
             )
 
     def release(self, queries: Sequence[Query]) -> None:
-        """Forget that queries were sent, because the provider is known to have refused or missed them."""
-        with self._lock, self._transaction():
-            self._connection.executemany(
+        """Forget that queries were sent, because the provider refused them or never got them."""
+        with self._lock, self._file.transaction():
+            self._file.connection.executemany(
                 "DELETE FROM queries WHERE key = ? AND text IS NULL AND owner = ?",
-                [(self.key(query), self._owner) for query in queries],
+                [(self.key(query), self._file.owner) for query in queries],
             )
 
     def doubt(self, queries: Sequence[Query]) -> None:
-        """Note that a request got no answer in time: the provider may have worked, and charged, for nothing.
+        """Note that a request got no answer in time, although the provider may have done the work and charged for it.
 
-        Doubtful requests count as much as an answered one against a limit on cost, also when the query is asked again.
+        Against a limit on cost such a request counts as much as an answered one, also when the query is asked again.
         """
-        with self._lock, self._transaction():
-            self._connection.executemany(
+        with self._lock, self._file.transaction():
+            self._file.connection.executemany(
                 "INSERT INTO doubtful VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET requests = requests + 1",
                 [(self.key(query),) for query in queries],
             )
 
     def doubtful(self) -> int:
-        """How many times a query was sent and got no answer in time; see :meth:`doubt`."""
-        with self._lock, self._explained("read"):
-            count: int = self._connection.execute("SELECT total(requests) FROM doubtful").fetchone()[0]
+        """Count the times that a query was sent and got no answer in time; see :meth:`doubt`."""
+        with self._lock, self._file.explained("read"):
+            count: int = self._file.connection.execute("SELECT total(requests) FROM doubtful").fetchone()[0]
         return int(count)
 
     def known(self, queries: Sequence[Query]) -> list[Answer | None]:
-        """The answers that have been recorded, in the order of the queries; ``None`` where there is none.
+        """Recorded answers in the order of the queries; ``None`` where there is none.
 
         Raises:
             LedgerError: If the file can't be read.
         """
         keys = [self.key(query) for query in queries]
-        with self._lock, self._explained("read"):
+        with self._lock, self._file.explained("read"):
             answered, _ = self._look_up(set(keys))
         return [answered.get(key) for key in keys]
 
     def lookup(self, key: str) -> tuple[bytes, Answer]:
-        """An answered query's picture, as it was sent, and its answer.
+        """Picture of an answered query, as it was sent, and its answer.
 
         Raises:
             LedgerError: If the ledger does not hold it, or holds no pictures.
         """
-        with self._lock, self._explained("read"):
-            row = self._connection.execute(
+        with self._lock, self._file.explained("read"):
+            row = self._file.connection.execute(
                 "SELECT data, text, logprobs, input_tokens, output_tokens FROM queries"
                 " LEFT JOIN images ON digest = image WHERE key = ? AND text IS NOT NULL",
                 (key,),
@@ -342,23 +246,25 @@ class Ledger:
         return row[0], _as_answer(row[1:])
 
     def spent(self) -> tuple[int, float]:
-        """Queries sent so far, answered or lost, and what the answered ones cost in US dollars."""
-        with self._lock, self._explained("read"):
-            count, cost = self._connection.execute("SELECT count(*), total(cost) FROM queries").fetchone()
+        """Number of queries sent so far, answered or lost, and cost of the answered ones in US dollars."""
+        with self._lock, self._file.explained("read"):
+            count, cost = self._file.connection.execute(
+                "SELECT count(*), total(cost) FROM queries"
+            ).fetchone()
         return count, cost
 
     def mean_cost(self) -> float | None:
-        """What an answered query has cost on average, in US dollars; ``None`` before the first."""
-        with self._lock, self._explained("read"):
-            mean: float | None = self._connection.execute("SELECT avg(cost) FROM queries").fetchone()[0]
+        """Mean cost of an answered query in US dollars; ``None`` before the first."""
+        with self._lock, self._file.explained("read"):
+            mean: float | None = self._file.connection.execute("SELECT avg(cost) FROM queries").fetchone()[0]
         return mean
 
     def _look_up(self, keys: Iterable[str]) -> tuple[dict[str, Answer], dict[str, str | None]]:
-        """Answers of the keys that have one, and who sent those that don't."""
+        """Answers of the keys that have one, and the owners of those that were sent and have none."""
         answered: dict[str, Answer] = {}
         owners: dict[str, str | None] = {}
         for key in keys:
-            row = self._connection.execute(
+            row = self._file.connection.execute(
                 "SELECT text, logprobs, input_tokens, output_tokens, owner FROM queries WHERE key = ?", (key,)
             ).fetchone()
             if row is not None and row[0] is None:
@@ -368,30 +274,10 @@ class Ledger:
         return answered, owners
 
     def _tell_apart(self, owners: Mapping[str, str | None]) -> tuple[set[str], set[str]]:
-        """Keys whose owner is gone, and keys whose owner is at work."""
-        alive = {owner for owner in set(owners.values()) if owner is not None and self._is_alive(owner)}
+        """Divide keys into those whose owner is gone and those whose owner is at work."""
+        alive = {owner for owner in set(owners.values()) if owner is not None and self._file.is_alive(owner)}
         elsewhere = {key for key, owner in owners.items() if owner in alive}
         return owners.keys() - elsewhere, elsewhere
-
-    def _doors(self) -> FileLock:
-        """Held while a process opens or closes the file."""
-        return FileLock(self.path.with_name(f"{self.path.name}.lock"), timeout=30)
-
-    def _lock_file(self, owner: str) -> Path:
-        return self.path.with_name(f"{self.path.name}.{owner}.lock")
-
-    def _is_alive(self, owner: str) -> bool:
-        """Whether another ledger is open in a process that lives."""
-        file = self._lock_file(owner)
-        if owner == self._owner or not file.exists():
-            return False
-        with self._explained("read"):
-            try:
-                with FileLock(file, timeout=0):
-                    file.unlink(missing_ok=True)
-            except Timeout:
-                return True
-        return False
 
     def _check(self, sending: int, new: int, budget: Budget) -> None:
         count, cost = self.spent()
@@ -402,8 +288,10 @@ class Ledger:
             )
         if budget.max_cost is None:
             return
-        # Whatever has been sent and not answered may be charged.
-        waiting = self._connection.execute("SELECT count(*) FROM queries WHERE text IS NULL").fetchone()[0]
+        # Every query that was sent and not answered may be charged.
+        waiting = self._file.connection.execute("SELECT count(*) FROM queries WHERE text IS NULL").fetchone()[
+            0
+        ]
         doubtful = self.doubtful()
         if cost + (waiting + new + doubtful) * (self.mean_cost() or 0.0) > budget.max_cost:
             also = f", and {doubtful} requests without an answer that may be charged" if doubtful else ""
@@ -411,28 +299,6 @@ class Ledger:
                 f"{sending} more queries would exceed the budget of ${budget.max_cost:g} (${cost:.4f} spent{also}); "
                 "none of them was sent. Everything is saved: resume with a larger --max-cost."
             )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._explained("written"):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:  # on a full disk SQLite may have rolled back by itself
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise LedgerError(
-                f"the ledger {self.path} could not be {what}: {error}. Nothing was sent that it does not hold; "
-                "free the disk or choose a folder that can be written, then resume."
-            ) from None
 
 
 def _as_answer(row: tuple[str, str | None, int, int]) -> Answer:

@@ -1,19 +1,19 @@
-"""Chat models by name: what a command line can say of one, and another process needs to set it up again."""
+"""Chat models by name: enough to set one up from a command line, or in another process."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from langchain_vpp.errors import TrainingError
+from langchain_vpp.extras import require
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 _TIMEOUT_S: Final = 60.0
-"""Time for an answer, where we set it."""
+"""Time for an answer from OpenAI's client, unless the user gives one."""
 _CLIENTS_TIMEOUT_S: Final = 600.0
-"""The longest that a provider's own client waits for an answer if it is not told how long."""
+"""Longest time that other clients wait for an answer by default."""
 
 
 class ModelSpec(NamedTuple):
@@ -35,7 +35,7 @@ class ModelSpec(NamedTuple):
         """Read ``provider:name``, or ``sandbox``.
 
         Raises:
-            TrainingError: If it is neither, or the sandbox lacks its address.
+            TrainingError: If the text is neither.
         """
         provider, _, name = (spec if spec != "sandbox" else "sandbox:sandbox").partition(":")
         if not provider or not name:
@@ -46,26 +46,27 @@ class ModelSpec(NamedTuple):
 
     @property
     def longest_answer_s(self) -> float:
-        """Seconds after which a request has been answered or given up."""
+        """Seconds after which a request has been answered or given up by its client."""
         ours = _TIMEOUT_S if self.provider in {"openai", "sandbox"} else _CLIENTS_TIMEOUT_S
         return self.timeout or ours
 
     def build(self) -> BaseChatModel:
         """Set the chat model up.
 
-        OpenAI's client is told not to try again by itself: the oracle does, and knows what may be charged.
+        OpenAI's client is told not to send a request again by itself: the oracle does, and records which requests may
+        be charged.
 
         Raises:
-            TrainingError: If the provider's package or its API key is missing, or it does not take the settings.
+            MissingExtraError: If a provider other than OpenAI is named and ``langchain`` (extra ``agents``) is missing.
+            TrainingError: If the sandbox's address, the provider's package or its API key is missing, or the provider
+                does not take the settings.
         """
         if self.provider == "sandbox" and self.base_url is None:
             raise TrainingError(
                 "nothing was sent: the model 'sandbox' needs --base-url; `vpp sandbox serve` prints it."
             )
-        if self.provider not in {"openai", "sandbox"} and find_spec("langchain") is None:
-            raise TrainingError(
-                "nothing was sent: langchain must be installed: pip install 'langchain-vpp[agents]'."
-            )
+        if self.provider not in {"openai", "sandbox"}:
+            require("langchain", extra="agents", undone="nothing was sent")
         build = self._openai if self.provider in {"openai", "sandbox"} else self._other
         try:
             return build()
@@ -96,6 +97,6 @@ class ModelSpec(NamedTuple):
 
 
 def model_identity(model: BaseChatModel) -> str:
-    """What names a chat model in ledgers and manifests: its class and model name."""
+    """Name of a chat model in ledgers and manifests: its class and model name."""
     name = getattr(model, "model_name", None) or getattr(model, "model", None) or model._llm_type  # noqa: SLF001
     return f"{type(model).__name__}:{name}"

@@ -1,7 +1,6 @@
-"""From the text of an answer to a task loss.
+"""Scores of answers.
 
-Everything works with the text alone; log-probabilities make it finer where a model returns them, and a judge where
-answers are free text.
+Text alone is enough. Log-probabilities refine a score where a model returns them, and a judge compares free text.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from langchain_core.language_models import BaseChatModel
 
-    from trainer.oracle.ledger import Answer
+    from trainer.oracle.query import Answer
 
 AnswerKind = Literal["usable", "refused", "empty", "unfit"]
 
@@ -32,7 +31,7 @@ _NUMBER_WORDS = {
     )
 }
 _ARTICLES = {"a", "an", "the"}
-# How chat models begin when they don't answer. An answer may hold such words later on: it is still an answer.
+# First words of a refusal. An answer may hold such words later on: it is still an answer.
 _REFUSAL: Final = re.compile(
     r"(?:(?:i'm|i am|we're|we are) (?:\w+ )?(?:sorry|unable|not able|not allowed)\b"
     r"|(?:sorry|apologies|unfortunately|as an ai)\b.*\b(?:can't|cannot|can not|unable|won't|not able|don't)\b"
@@ -47,7 +46,7 @@ _JUDGE_PROMPT: Final = (
 
 
 def normalise(text: str) -> str:
-    """Lower case, no punctuation, no articles, number words as digits, single spaces (as VQA evaluation does).
+    """Normalise an answer as VQA evaluation does: no case, punctuation or articles, number words as digits.
 
     Example:
         >>> normalise("  The number is Three. ")
@@ -59,7 +58,7 @@ def normalise(text: str) -> str:
 
 
 def refused(text: str) -> bool:
-    """Whether a chat model says that it can't or won't answer; English.
+    """Whether a text is a refusal, in English: the chat model says that it can't or won't answer.
 
     Example:
         >>> refused("I'm sorry, but I can't help with identifying people.")
@@ -72,7 +71,7 @@ def refused(text: str) -> bool:
 
 
 def kind(text: str, choices: Sequence[str] = ()) -> AnswerKind:
-    """What an answer is worth before it is judged: ``unfit`` names none of the choices, or several."""
+    """Tell usable answers from refusals, empty answers, and those that name none of the choices or several."""
     if not re.search(r"\w", text):
         return "empty"
     if chosen(text, choices) is not None:
@@ -83,7 +82,7 @@ def kind(text: str, choices: Sequence[str] = ()) -> AnswerKind:
 
 
 def chosen(text: str, choices: Sequence[str]) -> int | None:
-    """Which choice an answer names: the one that it equals, or else the only one that it contains as whole words.
+    """Find the choice that an answer names: the one that it equals, or the only one that it holds as whole words.
 
     Returns:
         The index, or ``None`` if the answer names no choice or several, or is a refusal.
@@ -118,18 +117,18 @@ def accuracy(
     answers: Sequence[str] = (),
     same_meaning: Callable[[str, str], bool] | None = None,
 ) -> float:
-    """Score of one answer in [0, 1].
+    """Score one answer, in [0, 1].
 
-    With ``answers`` of several annotators it is the VQA soft accuracy ``min(1, agreeing / 3)`` (Antol et al., 2015),
-    else 1 for the reference answer and 0 for any other.
+    With ``answers`` of several annotators the score is the VQA soft accuracy ``min(1, agreeing / 3)`` (Antol et al.,
+    2015), otherwise 1 for the reference answer and 0 for any other.
 
     Args:
         text: The answer to score.
-        answer: The reference.
-        choices: What the question allows, if it is not open.
-        answers: References of several annotators.
-        same_meaning: Decides for open questions whether two answers that differ mean the same, such as
-            :meth:`AnswerJudge.same`. Without it they don't.
+        answer: The reference answer.
+        choices: Answers that the question allows, unless it is open.
+        answers: Reference answers of several annotators.
+        same_meaning: Decides for open questions whether two different answers mean the same, such as
+            :meth:`AnswerJudge.same`. Without it, different answers never do.
     """
     if choices and not answers:
         index = chosen(text, choices)
@@ -149,7 +148,7 @@ def accuracy(
 
 
 class AnswerJudge:
-    """A chat model that says whether two answers mean the same. It is sent text alone, never a picture.
+    """Asks a chat model whether two answers mean the same; sends text, never a picture.
 
     Args:
         model: Any chat model. Its calls are not in the ledger and don't count against its budget; each pair of
@@ -189,10 +188,10 @@ class AnswerJudge:
 
 
 def distribution(answer: Answer, options: Sequence[str], *, smoothing: float = 0.05) -> list[float]:
-    """The chat model's answer as probabilities over the options of a question.
+    """Turn an answer into probabilities over the options of a question.
 
-    With log-probabilities, those of the first token, each counted for the option that it names; otherwise the option
-    that the text names, smoothed. An answer that fits no option says nothing and counts as uniform.
+    With log-probabilities, each alternative of the first token counts for the option that it names. Otherwise the
+    option that the text names gets all of the mass, smoothed. An answer that fits no option counts as uniform.
     """
     mass = [0.0] * len(options)
     for token, logprob in (answer.logprobs or {}).items():

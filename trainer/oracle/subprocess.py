@@ -1,18 +1,18 @@
-"""The oracle in a process of its own, so that what is in flight survives the death of the run that asked.
+"""The oracle in a process of its own, whose answers in flight outlive the training process.
 
-A run that is killed can't wait for the answers to its last requests, which the provider charges all the same. So a
-small process, the courier, owns the chat model, the oracle and the reservations in the ledger. It is in a session of
-its own, where neither a signal to the run nor Ctrl-C in its terminal reaches it, and it loads no torch, so it is up
-before the run is. Queries come through its input. When that ends, because the run is done or dead, it sends nothing
-more, records the answers in flight, and ends, at the latest when its last request has run out of time. A run that is
-resumed meanwhile finds those queries in the hands of a living process and waits for them
-(:class:`~trainer.oracle.ledger.Reservation`).
+The provider charges for the last requests of a run that is killed, but the run can't wait for their answers any more.
+Therefore a small subprocess owns the chat model, the oracle and the reservations in the ledger. It belongs to a session
+of its own, where neither a signal to the training process nor Ctrl-C in its terminal reaches it. It loads no torch, so
+it is ready before the training process is. Queries come through its standard input. When that ends, because the
+training process is done or dead, the subprocess sends nothing more, records the answers in flight, and ends, at the
+latest when its last request has run out of time. A run that is resumed meanwhile finds those queries reserved by a
+living process and waits for them (:class:`~trainer.oracle.ledger.Reservation`).
 
-Only who kills the courier itself with ``kill -9``, or the machine, still loses what was in flight.
+Answers in flight are still lost when the subprocess itself is killed with ``kill -9``, or the machine stops.
 
-Messages are lines of JSON; both ends are of one installation. The courier is told, in this order: the model; then any
-number of times a ledger to open or queries to ask. It reports each answer after it is on disk, warnings, and how each
-batch ended. The answers themselves are read from the ledger.
+Messages are lines of JSON; both ends are of one installation. The training process sends the model first, then any
+number of times a ledger to open or queries to ask. The subprocess reports each answer after it is on disk, warnings,
+and how each batch ended. The answers themselves are read from the ledger.
 """
 
 from __future__ import annotations
@@ -32,33 +32,37 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from langchain_vpp import errors
 from langchain_vpp.errors import OracleError, VPPError
-from trainer.oracle.ledger import Budget, Ledger, Price, Query
+from trainer.oracle.batching import check_access
+from trainer.oracle.ledger import Budget, Ledger, Price
 from trainer.oracle.model_spec import ModelSpec, model_identity
-from trainer.oracle.oracle import Access, Counts, Oracle, check_access
+from trainer.oracle.oracle import Counts, Oracle
+from trainer.oracle.query import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from langchain_core.language_models import BaseChatModel
 
-    from trainer.oracle.ledger import Answer, Purpose
+    from trainer.oracle.query import Access, Answer, Purpose
 
 _RECORDING_S: Final = 5.0
-"""Time to write down how the last requests ended."""
+"""Seconds to record how the last requests ended."""
 
 
 class SubprocessOracle:
-    """Asks a chat model from a process of its own; :class:`~trainer.oracle.oracle.Oracle` with answers that outlive us.
+    """Asks a chat model from a subprocess, which records the answers in flight if this process dies.
 
-    The process starts at once and gets ready while this one does other work.
+    Otherwise it answers as :class:`~trainer.oracle.oracle.Oracle` does.
+
+    The subprocess starts at once and gets ready while this process does other work.
 
     Args:
-        model: What to ask. It is set up here too, for an error at once.
+        model: Chat model to ask. It is set up in this process too, so that an error is raised at once.
 
     Attributes:
-        identity: What names the chat model; see :func:`~trainer.oracle.model_spec.model_identity`.
-        counts: What came back so far.
-        pid: Process id of the courier.
+        identity: Name of the chat model; see :func:`~trainer.oracle.model_spec.model_identity`.
+        counts: Answers and failures so far.
+        pid: Process id of the subprocess.
 
     Raises:
         TrainingError: If the chat model can't be set up.
@@ -86,7 +90,7 @@ class SubprocessOracle:
         self.close()
 
     def close(self) -> None:
-        """Let nothing more be sent, wait until the answers in flight are recorded, and end the process."""
+        """Send nothing more, wait until the answers in flight are recorded, and end the subprocess."""
         if not self._asked:
             self._process.kill()  # it has nothing to record
         requests, reports = self._pipes
@@ -107,12 +111,12 @@ class SubprocessOracle:
         requests_per_second: float | None,
         max_concurrency: int,
     ) -> Self:
-        """Say where and how to ask from now on; what is not described here is as in :class:`~trainer.oracle.oracle.Oracle`.
+        """Choose the ledger and how to ask from now on; see :class:`~trainer.oracle.oracle.Oracle`.
 
         Args:
-            ledger: Where this process reads the answers. The courier opens the same file.
-            budget: What may be spent.
-            access: What is asked for.
+            ledger: Ledger from which this process reads the answers. The subprocess opens the same file.
+            budget: Limit on queries and cost.
+            access: Whether log-probabilities are asked for.
             questions_per_call: Most questions about one picture in one request.
             requests_per_second: Upper limit.
             max_concurrency: Requests in flight at once.
@@ -144,13 +148,14 @@ class SubprocessOracle:
     ) -> list[Answer | None]:
         """Answer queries, in their order; see :meth:`trainer.oracle.oracle.Oracle.ask`.
 
-        When this raises, the courier is closed: no further request leaves, and answers in flight have been recorded.
+        When this raises, the subprocess has ended: no further request leaves, and answers in flight have been recorded.
 
         Raises:
-            OracleError: Also if the courier has ended. What was in flight then counts as sent and is never asked again.
+            OracleError: Also if the subprocess was killed. Queries in flight then count as sent and are never asked
+                again.
         """
         if self._ledger is None:
-            raise OracleError("the courier has no ledger; nothing was sent. Open one first.")
+            raise OracleError("the subprocess oracle has no ledger; nothing was sent. Open one first.")
         self._asked = True
         try:
             self._tell(
@@ -196,7 +201,7 @@ class SubprocessOracle:
                 requests.flush()
 
     def _reports(self) -> Iterator[dict[str, Any]]:
-        """What the courier says, until it ends; counts and warnings are taken in on the way."""
+        """Yield the reports of the subprocess until it ends; takes in counts and warnings on the way."""
         _, reports = self._pipes
         while not reports.closed and (line := reports.readline()).endswith(b"\n"):
             report = json.loads(line)
@@ -208,11 +213,11 @@ class SubprocessOracle:
             yield report
 
 
-# -- the process -----------------------------------------------------------------------------------------------
+# -- in the subprocess -----------------------------------------------------------------------------------------
 
 
 class _Reports(logging.Handler):
-    """Tells the run what happened, for as long as it is there."""
+    """Reports to the training process, for as long as that lives."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(logging.WARNING)
@@ -227,8 +232,8 @@ class _Reports(logging.Handler):
         self.tell(warning=(record.name, record.levelno, record.getMessage()))
 
 
-class _Process:
-    """The courier's side."""
+class _Subprocess:
+    """Serves the training process: opens ledgers and asks queries."""
 
     def __init__(self, requests: IO[bytes], reports: _Reports) -> None:
         self._requests, self._reports = requests, reports
@@ -237,7 +242,7 @@ class _Process:
         self._batch: threading.Thread | None = None
 
     def run(self) -> None:
-        """Serve until the run is done or dead and nothing is in flight."""
+        """Serve until the training process is done or dead and nothing is in flight."""
         longest = 0.0
         try:
             for message in self._messages():
@@ -252,12 +257,11 @@ class _Process:
                     self._batch.start()
         except VPPError as error:
             self._reports.tell(failure=_described(error))
-        self._settle(longest + _RECORDING_S)
+        self._finish(longest + _RECORDING_S)
 
     def _messages(self) -> Iterator[dict[str, Any]]:
-        while (line := self._requests.readline()).endswith(
-            b"\n"
-        ):  # not when the run was killed in the midst of one
+        # A line without its end is from a training process that was killed while it wrote.
+        while (line := self._requests.readline()).endswith(b"\n"):
             if self._batch is not None:
                 self._batch.join()
             yield json.loads(line)
@@ -289,16 +293,19 @@ class _Process:
             outcome = {"failure": _described(error)}
         return tell(**outcome, counts=asdict(oracle.counts))
 
-    def _settle(self, seconds: float) -> None:
-        """Send nothing more and wait until what is in flight is recorded."""
+    def _finish(self, seconds: float) -> None:
+        """Send nothing more and wait until the answers in flight are recorded."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        for descriptor in (1, 2):  # whoever reads the run's output must not wait for us too
+        for descriptor in (
+            1,
+            2,
+        ):  # a reader of the training process's output must not wait for this process too
             os.dup2(nowhere, descriptor)
         if self._oracle is not None and self._batch is not None:
             self._oracle.stop()
             self._batch.join(seconds)
             if self._batch.is_alive():
-                os._exit(1)  # a request that does not end; a common exit would wait for its thread
+                os._exit(1)  # a request does not end; an ordinary exit would wait for its thread
         if self._ledger is not None:
             self._ledger.close()
 
@@ -308,20 +315,20 @@ def _described(error: VPPError) -> tuple[str, str]:
 
 
 def _end_with(unexpected: threading.ExceptHookArgs) -> None:
-    """A batch that fails otherwise than foreseen must not leave the run waiting for its end."""
+    """End at once when a batch fails in an unforeseen way: the training process would wait for it for ever."""
     threading.__excepthook__(unexpected)
     os._exit(1)
 
 
 def main() -> None:
-    """Run the courier; what others print to its output must not get between the reports."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # it ends by itself, soon after the run
+    """Run the subprocess; keeps prints of libraries out of the reports."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # it ends by itself, soon after the training process
         signal.signal(number, signal.SIG_IGN)
     reports = _Reports(os.dup(1))
     os.dup2(2, 1)
     logging.getLogger().addHandler(reports)
     threading.excepthook = _end_with
-    _Process(sys.stdin.buffer, reports).run()
+    _Subprocess(sys.stdin.buffer, reports).run()
 
 
 if __name__ == "__main__":

@@ -21,12 +21,14 @@ from langchain_vpp.image_protector import ImageProtector
 from langchain_vpp.images.codec import decode_image, encode_image
 from langchain_vpp.network.protector import ProtectorConfig
 from trainer.data.dataset import Dataset, load_dataset
-from trainer.evaluation.evaluate import EvaluationSettings, evaluate
+from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.evaluation.results import OURS
-from trainer.oracle.ledger import Query
-from trainer.oracle.oracle import as_message
+from trainer.oracle.message import as_message
+from trainer.oracle.query import Query
+from trainer.reporting.chart import save_front
+from trainer.reporting.files import save_json
 from trainer.reporting.html import save_html
-from trainer.reporting.report import contact_sheet, picture_rows, plot_front, save_json
+from trainer.reporting.pictures import contact_sheet, picture_rows
 from trainer.sandbox.drawing.scenes import PRIVATE_ATTRIBUTES, PRIVATE_QUESTIONS, TASKS, make_data
 from trainer.sandbox.process import SandboxServer
 from trainer.training.config import TrainerConfig
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
     from langchain_core.language_models import BaseChatModel
 
-    from trainer.evaluation.evaluate import Phase
+    from trainer.evaluation import Phase
     from trainer.evaluation.results import Reading, Report
     from trainer.training.trainer import Progress
 
@@ -81,11 +83,12 @@ SMOKE: Final = DemoPlan(
             "protector": ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=64),
         }
     ),
-    train=200,
-    val=40,
-    test=60,
+    train=150,
+    val=30,
+    test=40,
     levels=(0.0, 1.0),
     baseline_levels=(0.5,),
+    attacker_images=40,
     queries_per_point=10,
 )
 """Smallest sizes of the demo, which only show that every step runs."""
@@ -153,7 +156,7 @@ class Files(NamedTuple):
             out / "artifact",
             out / "requests.jsonl",
             out / "report.json",
-            out / "front.png",
+            out / "front.svg",
             out / "contact_sheet.png",
             out / "report.html",
         )
@@ -213,7 +216,7 @@ def run_demo(
             on_progress=tell,
         )
         save_json(report, files.report)
-        plot_front(report, files.front)
+        save_front(report, files.front, presets=presets)
         pictures = picture_rows(
             dataset, load_engine(files.artifact), plan.levels, _SHOWN_BASELINES, originals=True
         )

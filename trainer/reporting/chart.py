@@ -1,18 +1,21 @@
-"""Geometry of the plot of leak against utility, for a page that draws it itself."""
+"""The plot of leak against utility: its geometry, for a page that draws it, and as an SVG file."""
 
 from __future__ import annotations
 
 import math
 from itertools import cycle
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from langchain_vpp.errors import TrainingError
 from trainer.algorithms.pareto import non_dominated
-from trainer.evaluation.results import OURS
-from trainer.reporting.report import ENGINE_STYLES
-from trainer.reporting.summary import preset_names
+from trainer.evaluation.results import OURS, front_hypervolume
+from trainer.reporting.files import writing
+from trainer.reporting.markup import fill
+from trainer.reporting.summary import engine_label, preset_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from trainer.evaluation.results import OperatingPoint, Report
     from trainer.statistics import ConfidenceInterval
@@ -20,18 +23,22 @@ if TYPE_CHECKING:
 # As wide as a phone, in CSS pixels: a larger screen only scales it up.
 _WIDTH, _HEIGHT = 358, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 348, 10, 296
-_TICK = 0.25
+_TICK: Final = 0.25
 _LABEL_ROOM, _LABEL_GAP = 44, 12
-# Markers as matplotlib names them.
-_OUTLINES = {
-    "o": "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z",
-    "s": "M-3.6,-3.6h7.2v7.2h-7.2z",
-    "^": "M0,-4.8L4.6,3.4H-4.6z",
-    "D": "M0,-4.9L4.9,0L0,4.9L-4.9,0z",
-    "v": "M0,4.8L4.6,-3.4H-4.6z",
-    "P": "M-1.6,-4.6h3.2v3h3v3.2h-3v3h-3.2v-3h-3v-3.2h3z",
-    "X": "M-4.4,-2.2L-2.2,-4.4L0,-2.2L2.2,-4.4L4.4,-2.2L2.2,0L4.4,2.2L2.2,4.4L0,2.2L-2.2,4.4L-4.4,2.2L-2.2,0z",
-}
+_STYLES: Final = (
+    ("#0072B2", "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z"),
+    ("#D55E00", "M-3.6,-3.6h7.2v7.2h-7.2z"),
+    ("#009E73", "M0,-4.8L4.6,3.4H-4.6z"),
+    ("#CC79A7", "M0,-4.9L4.9,0L0,4.9L-4.9,0z"),
+    ("#E69F00", "M0,4.8L4.6,-3.4H-4.6z"),
+    ("#56B4E9", "M-1.6,-4.6h3.2v3h3v3.2h-3v3h-3.2v-3h-3v-3.2h3z"),
+    (
+        "#000000",
+        "M-4.4,-2.2L-2.2,-4.4L0,-2.2L2.2,-4.4L4.4,-2.2L2.2,0L4.4,2.2L2.2,4.4L0,2.2L-2.2,4.4L-4.4,2.2L-2.2,0z",
+    ),
+)
+"""Colour and marker of each engine, in turn. The colours are Okabe and Ito's, told apart with any colour vision; the
+markers, SVG path data around the origin, are told apart without colour."""
 
 
 class Tick(NamedTuple):
@@ -40,7 +47,7 @@ class Tick(NamedTuple):
     at: float
     text: str
     reference: bool
-    """Whether it stands for chance or originals."""
+    """Whether the value is that of chance or of originals."""
 
 
 class Mark(NamedTuple):
@@ -51,11 +58,11 @@ class Mark(NamedTuple):
     x_interval: tuple[float, float]
     y_interval: tuple[float, float]
     title: str
-    """Its figures in words."""
+    """The point's figures in words."""
 
 
 class Label(NamedTuple):
-    """A name beside one of our points."""
+    """The preset or level beside a point of the engine under evaluation."""
 
     x: float
     y: float
@@ -65,20 +72,21 @@ class Label(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """One engine: its points, and the line through those that none of its others beats."""
+    """The points of one engine, and the line through those that none of its other points beats."""
 
-    engine: str
+    label: str
     ours: bool
     colour: str
     outline: str
-    """Its marker as SVG path data around the origin."""
+    """Marker, as SVG path data around the origin."""
     marks: tuple[Mark, ...]
     front: str
     """Points of a polyline."""
+    hypervolume: float
 
 
 class Chart(NamedTuple):
-    """Everything to draw, in pixels."""
+    """All marks and lines of the plot, in pixels."""
 
     width: int
     height: int
@@ -89,7 +97,7 @@ class Chart(NamedTuple):
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     curves: tuple[Curve, ...]
-    """Ours last, so that it lies on top."""
+    """Curves in drawing order: the engine under evaluation is last and lies on top."""
     labels: tuple[Label, ...]
 
 
@@ -118,8 +126,8 @@ def draw_front(report: Report, names: Mapping[str, float]) -> Chart | None:
     """Lay out the plot; ``None`` if no point has both leak and utility.
 
     Args:
-        report: What was measured.
-        names: Presets, to be written beside our points.
+        report: The evaluation.
+        names: Preset -> level, written beside the points of the engine under evaluation.
     """
     measured = [(point, point.leak, point.utility) for point in report.points if point.leak and point.utility]
     if not measured:
@@ -127,17 +135,18 @@ def draw_front(report: Report, names: Mapping[str, float]) -> Chart | None:
     horizontal = _axis([leak for _, leak, _ in measured], _LEFT, _RIGHT)
     vertical = _axis([utility for _, _, utility in measured], _BOTTOM, _TOP)
     curves = []
-    for engine, (colour, shape) in zip(report.engines, cycle(ENGINE_STYLES), strict=False):
+    for engine, (colour, outline) in zip(report.engines, cycle(_STYLES), strict=False):
         own = [each for each in measured if each[0].engine == engine]
-        front = non_dominated([(leak.value, utility.value) for _, leak, utility in own])
+        places = [(leak.value, utility.value) for _, leak, utility in own]
         curves.append(
             Curve(
-                engine,
+                engine_label(engine),
                 engine == OURS,
                 colour,
-                _OUTLINES[shape],
+                outline,
                 tuple(_mark(point, leak, utility, horizontal, vertical) for point, leak, utility in own),
-                " ".join(f"{horizontal.at(leak)},{vertical.at(utility)}" for leak, utility in front),
+                " ".join(f"{horizontal.at(x)},{vertical.at(y)}" for x, y in non_dominated(places)),
+                front_hypervolume(places),
             )
         )
     labels = [
@@ -157,10 +166,28 @@ def draw_front(report: Report, names: Mapping[str, float]) -> Chart | None:
     )  # fmt: skip
 
 
-def _axis(estimates: Sequence[ConfidenceInterval], start: float, end: float) -> _Axis:
-    """From chance to originals, and further where a point or its interval lies beyond."""
-    low = min(0.0, *(min(each.low, each.value) for each in estimates))
-    high = max(1.0, *(max(each.high, each.value) for each in estimates))
+def save_front(report: Report, path: Path, *, presets: Mapping[str, float]) -> None:
+    """Draw leak against utility for every engine, with 95 % intervals, as an SVG file.
+
+    Args:
+        report: The evaluation.
+        path: The file.
+        presets: Preset -> level, written beside the points of the engine under evaluation; may be empty.
+
+    Raises:
+        TrainingError: If utility was not measured, or the file can't be written.
+    """
+    chart = draw_front(report, presets)
+    if chart is None:
+        raise TrainingError("there is no utility to plot: the report was made without a chat model.")
+    with writing("plot", path):
+        path.write_text(fill("front.svg", chart=chart), encoding="utf-8")
+
+
+def _axis(measured: Sequence[ConfidenceInterval], start: float, end: float) -> _Axis:
+    """Span an axis from chance to originals, and further where a point or its interval lies beyond."""
+    low = min(0.0, *(min(each.low, each.value) for each in measured))
+    high = max(1.0, *(max(each.high, each.value) for each in measured))
     margin = 0.03 * (high - low)
     return _Axis(low - margin, high + margin, start, end)
 
@@ -178,7 +205,7 @@ def _mark(
 
 
 def _labels(points: Sequence[tuple[str, float, float]]) -> tuple[Label, ...]:
-    """Write names to the left of points, where a front leaves room, each below the one above."""
+    """Place names to the left of their points, where a front leaves room, without overlap."""
     labels: list[Label] = []
     for text, x, y in sorted(points, key=lambda point: point[2]):
         beside_axis = x < _LEFT + _LABEL_ROOM

@@ -1,4 +1,4 @@
-"""What a report's figures say, one plain sentence for each operating point that somebody would choose."""
+"""Summaries of a report: one plain sentence for each operating point that somebody would choose."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from trainer.evaluation.results import OURS, STRONGEST
+from trainer.reporting.rows import PERCENT, figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Summary(NamedTuple):
-    """What holds at one level of the protector."""
+    """One sentence about one level of the protector."""
 
     name: str
     """The preset, or ``level 0.5`` where an artifact names none."""
@@ -27,11 +28,11 @@ class Summary(NamedTuple):
 
 
 def summaries(report: Report, presets: Mapping[str, float]) -> tuple[Summary, ...]:
-    """Judge every preset by rising level, or every measured level if there are no presets.
+    """Summarise every preset by rising level, or every measured level if there are no presets.
 
     Args:
-        report: What was measured.
-        presets: Names of levels, as an artifact's manifest has them.
+        report: The evaluation.
+        presets: Preset -> level, as in an artifact's manifest; may be empty.
     """
     chosen = dict(presets) or {f"level {point.level:g}": point.level for point in report.of(OURS)}
     result = []
@@ -43,12 +44,17 @@ def summaries(report: Report, presets: Mapping[str, float]) -> tuple[Summary, ..
 
 
 def preset_names(presets: Mapping[str, float], level: float) -> str:
-    """Names of a level, with commas; empty if it has none."""
+    """List the presets of a level, with commas; empty if it has none."""
     return ", ".join(name for name, each in presets.items() if _same(each, level))
 
 
+def engine_label(engine: str) -> str:
+    """Name an engine for the reader of a page."""
+    return "this protector" if engine == OURS else engine
+
+
 def strongest(readings: Iterable[Reading]) -> dict[str, Reading]:
-    """For each subject, the reading nearest to what originals give away.
+    """Select the reading of each subject that comes nearest to the accuracy on originals.
 
     Readings that can't be scaled tell nothing about the protection and are left out.
     """
@@ -63,18 +69,18 @@ def strongest(readings: Iterable[Reading]) -> dict[str, Reading]:
 
 
 def percent(share: float) -> str:
-    """Write a share of 1 as a whole percentage.
+    """Write a share as a whole percentage.
 
     Example:
         >>> percent(0.346)
         '35%'
     """
-    return f"{share:.0%}"
+    return PERCENT.write(share)
 
 
 def percent_interval(estimate: ConfidenceInterval) -> str:
     """Write an accuracy with its 95 % interval, as in ``35% [31, 40]``."""
-    return f"{percent(estimate.value)} [{estimate.low * 100:.0f}, {estimate.high * 100:.0f}]"
+    return figure(estimate, PERCENT).line
 
 
 def _same(level: float, other: float) -> bool:
@@ -148,7 +154,7 @@ def _worst(point: OperatingPoint) -> str:
 
 
 def _words(point: OperatingPoint) -> str:
-    """The private text that is read most often: a face may be hidden where a name is not."""
+    """Name the private text that is read most often: a name may show where a face is hidden."""
     if not point.words:
         return ""
     worst = max(point.words, key=lambda each: each.exact.value)

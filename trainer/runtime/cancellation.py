@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_Arguments = ParamSpec("_Arguments")
-_Item = TypeVar("_Item")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _given_up: Final = contextvars.ContextVar[threading.Event | None]("given_up", default=None)
 
@@ -26,7 +26,7 @@ class GivenUpError(Exception):
 def thread_pools(*sizes: int) -> Iterator[tuple[Executor, ...]]:
     """Open thread pools whose work is cancelled as soon as an error or Ctrl-C leaves the context.
 
-    Python can't end a thread. Work that has not begun is cancelled; work that runs must ask, through
+    Work that has not begun is cancelled. Python can't end a thread, so work that runs must ask; see
     :func:`while_wanted`.
 
     Args:
@@ -47,11 +47,11 @@ def thread_pools(*sizes: int) -> Iterator[tuple[Executor, ...]]:
             _given_up.reset(token)
 
 
-def while_wanted(items: Iterable[_Item]) -> Iterator[_Item]:
-    """Iterate for as long as somebody waits for the result.
+def while_wanted(items: Iterable[T]) -> Iterator[T]:
+    """Iterate until the caller of the work gives up.
 
     Raises:
-        GivenUpError: Before the next item, once the caller has left :func:`thread_pools` with an error.
+        GivenUpError: Before the next item, once the caller has given up.
     """
     given_up = _given_up.get()
     for item in items:
@@ -61,9 +61,7 @@ def while_wanted(items: Iterable[_Item]) -> Iterator[_Item]:
 
 
 class _Pool(ThreadPoolExecutor):
-    """Threads that run work in the context of the thread that submitted it."""
+    """Thread pool whose work runs in the context of the thread that submits it."""
 
-    def submit(
-        self, work: Callable[_Arguments, _Item], /, *given: _Arguments.args, **named: _Arguments.kwargs
-    ) -> Future[_Item]:
+    def submit(self, work: Callable[P, T], /, *given: P.args, **named: P.kwargs) -> Future[T]:
         return super().submit(contextvars.copy_context().run, partial(work, *given, **named))

@@ -15,15 +15,14 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 @contextmanager
 def cpu_precision(precision: Precision = "auto") -> Iterator[None]:
-    """Compute convolutions in the given precision and flush denormals to zero.
+    """Compute convolutions in bfloat16 where the processor supports it, and flush denormals to zero.
 
-    Native bfloat16 is about twice as fast as float32. Saturated softmaxes give denormal gradients, with which a
-    processor computes tens of times more slowly.
+    Saturated softmaxes give denormal gradients, with which processors compute very slowly.
 
     Args:
-        precision: ``auto`` takes bfloat16 where the processor computes in it.
+        precision: ``auto`` decides by the processor.
     """
-    # Without autocast's cache, which would keep the first step's weights as long as the context is open.
+    # Autocast's cache would keep the weights of the first step as long as the context is open.
     half = torch.autocast("cpu", torch.bfloat16, enabled=_is_half(precision), cache_enabled=False)
     torch.set_flush_denormal(True)
     try:

@@ -1,4 +1,4 @@
-"""Randomness keyed by its purpose, so that neither the order of calls nor parallel work matters."""
+"""Random generators keyed by purpose, so that neither the order of calls nor parallel work matters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _drawing: Final = threading.Lock()
 
 
 def keyed_generator(*key: object) -> torch.Generator:
-    """Return the generator of a key, such as seed, purpose and step.
+    """Create a generator for a key, such as seed, purpose and step: the same key gives the same numbers.
 
     Example:
         >>> int(torch.randint(1000, (), generator=keyed_generator(0, "batch", 1)))
@@ -28,9 +28,10 @@ def keyed_generator(*key: object) -> torch.Generator:
 
 @contextmanager
 def reproducible_layers(generator: torch.Generator) -> Iterator[None]:
-    """Draw the initial weights of all layers made within from one generator, in any number of threads.
+    """Let a generator decide the initial weights of layers that are created in the context.
 
-    Layers draw from torch's global generator, which two threads at a time would share. Its state is restored on exit.
+    Layers draw from torch's global generator, where two threads would draw from each other's seeds. So one thread at a
+    time is in the context, and the global generator is left as it was.
 
     Args:
         generator: One number is drawn from it.

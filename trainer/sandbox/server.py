@@ -4,6 +4,7 @@ Endpoints: ``POST /v1/chat/completions`` (JSON and server-sent events), ``GET /v
 ``GET /stats``, the server's own count of requests. ``python -m trainer.sandbox.server`` runs it alone.
 """
 
+# ruff: noqa: E402  a missing package is named before its import fails
 from __future__ import annotations
 
 import argparse
@@ -21,6 +22,10 @@ import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+from langchain_vpp.extras import require
+
+require("starlette", "uvicorn", extra="demo")
 
 import torch
 import uvicorn

@@ -1,4 +1,4 @@
-"""The privacy assessor: a white-box classifier of the private attributes, always retrained against the protector."""
+"""The privacy assessor: a white-box classifier of the private attributes that is trained along with the protector."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.algorithms.vqa_network import VQANetwork, question_vectors
-from trainer.training.validation import encode
+from trainer.data.wire import encode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,20 +18,19 @@ if TYPE_CHECKING:
 
 
 class Assessor(nn.Module):
-    """Reads every private attribute from protected images, knowing the level at which they were protected.
+    """Classifies every private attribute from protected images, given the level at which they were protected.
 
     Args:
         attributes: Private attributes and their classes.
-        network: One that has learned to read them from originals already, in place of a new
-            :class:`~trainer.algorithms.vqa_network.VQANetwork`: maps images ``[B, 3, H, W]`` in [0, 1] to logits ``[B, K]`` of
-            each attribute. It is not told the level. What a new one can't learn from the data set, a face on a card
-            say, the protector is not made to hide.
-        learning_rate: For AdamW.
+        network: Network that has learned to classify originals already, in place of a new
+            :class:`~trainer.algorithms.vqa_network.VQANetwork`: maps images ``[B, 3, H, W]`` in [0, 1] to logits
+            ``[B, K]`` of each attribute. It is not told the level. The protector is not made to hide what the assessor
+            can't learn, so give a network where the data set is too small to learn from, such as for faces on cards.
+        learning_rate: Learning rate for AdamW.
 
     Attributes:
-        attributes: The same.
-        has_learned: Whether a network was given; it then needs no lessons on originals.
-        learning_rate: The same.
+        attributes, learning_rate: The arguments.
+        has_learned: Whether a network was given; it is then not pretrained on originals.
     """
 
     allowed: Tensor
@@ -56,7 +55,15 @@ class Assessor(nn.Module):
         self.register_buffer("allowed", torch.arange(self._widest) < sizes[:, None])
 
     def forward(self, images: Tensor, level: Tensor) -> Tensor:
-        """Logits, shape ``[B, A, K]`` with ``-inf`` for classes it lacks. Images in [0, 1], level ``[B]``."""
+        """Classify images.
+
+        Args:
+            images: In [0, 1], shape ``[B, 3, H, W]``.
+            level: Network levels in [0, 1], shape ``[B]``.
+
+        Returns:
+            Logits, shape ``[B, A, K]``, with ``-inf`` for classes that an attribute does not have.
+        """
         if self.has_learned:
             each = [
                 nn.functional.pad(read, (0, self._widest - read.shape[1])) for read in self.reader(images)
@@ -67,14 +74,14 @@ class Assessor(nn.Module):
         return logits.masked_fill(~self.allowed, -math.inf)
 
     def loss(self, images: Tensor, level: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy on images whose labels (``[B, A]``) are known; ``-1`` marks an unlabelled attribute."""
+        """Cross-entropy on labelled images; labels of shape ``[B, A]``, ``-1`` for an unlabelled attribute."""
         logits = self(images, level)
         return nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-1)
 
     def learn(
         self, optimizer: torch.optim.Optimizer, images: Tensor, level: Tensor, labels: Tensor
     ) -> Tensor:
-        """Take one step on images whose labels are known, and return the loss; see :meth:`loss`."""
+        """Take one training step on labelled images, and return the loss; see :meth:`loss`."""
         self.train()
         loss = self.loss(images, level, labels)
         optimizer.zero_grad(set_to_none=True)
@@ -88,14 +95,17 @@ class Assessor(nn.Module):
 def as_assessed(
     protector: Protector, images: Tensor, level: Tensor, *, originals: float, generator: torch.Generator
 ) -> Tensor:
-    """Images as they arrive, for an assessor to learn from: protected ones, and some originals among them.
+    """Prepare images for an assessor to learn from: most are protected, some stay originals, all are encoded.
 
     Args:
-        protector: The network as it stands.
+        protector: Protector.
         images: In [0, 1], shape ``[B, 3, H, W]``.
         level: Network levels, shape ``[B]``.
-        originals: Share of the images that are left as they are, in [0, 1].
-        generator: Says which.
+        originals: Share of the images that stay originals, in [0, 1].
+        generator: Chooses the originals.
+
+    Returns:
+        The images as they arrive, in [0, 1], shape ``[B, 3, H, W]``.
     """
     protected = protector.at_network_level(images, level)
     left = torch.rand(len(images), generator=generator) < originals
@@ -103,15 +113,14 @@ def as_assessed(
 
 
 def privacy_loss(logits: Tensor, *, pull: float = 0.1) -> Tensor:
-    r"""How far posteriors are from uninformative.
+    r"""Measure how far posteriors are from uninformative.
 
     .. math:: L_p = \frac1A \sum_a \Bigl(1 + \frac{1}{\log K_a}
         \bigl(\sum_k p_{ak} \log p_{ak} + c\,\mathrm{KL}(U \,\|\, p_a)\bigr)\Bigr)
 
     The entropy of the assessor's posterior needs no labels and does not reward confident *wrong* answers, which a
-    retrained attacker would simply invert. Its gradient vanishes where the assessor is certain, so that a strong one
-    would stop the protector from learning; a little of the divergence from uniform, whose gradient does not, pulls it
-    on.
+    retrained attacker would simply invert. Its gradient vanishes where the assessor is certain, so a strong assessor
+    would stop the protector from learning. A little of the divergence from uniform has a gradient there too.
 
     Args:
         logits: Shape ``[B, A, K]``, ``-inf`` for classes that an attribute does not have.

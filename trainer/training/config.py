@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from langchain_vpp.network.protector import ProtectorConfig
 from trainer.runtime.precision import Precision  # noqa: TC001  pydantic reads it
 
-_RENAMED: Final = {
+RENAMED: Final = {
     "averaging": "ema_decay",
     "plainness": "grey_penalty",
     "reopening": "reveal_penalty",
     "quiet": "query_warmup",
 }
-"""Settings of version 0.1 and their names since; the old names go with version 0.3."""
+"""Names of settings in version 0.1 and their names since; version 0.3 drops the old names."""
 _REMOVED: Final = {
     "criticality": ("loss", "records are always scored by the student's loss"),
     "criticality_half_life": (None, "criticality does not fade with age"),
@@ -25,9 +25,9 @@ _REMOVED: Final = {
 
 
 class ZerothOrderConfig(BaseModel):
-    """Tuned settings of a zeroth-order estimator in place of its own defaults (``None``).
+    """Tuned settings of a zeroth-order estimator; ``None`` leaves the estimator's default.
 
-    Meanings are those of :mod:`trainer.algorithms.zeroth_order`; each estimator takes only its own.
+    :mod:`trainer.algorithms.zeroth_order` explains them. Each estimator takes only its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,9 +60,10 @@ _ZEROTH_ORDER: Final = {
 
 
 class TrainerConfig(BaseModel):
-    """Everything that decides the outcome of a run, next to the chat model and the data set.
+    """Everything that decides the outcome of a run, besides the chat model and the data set.
 
-    Defaults are those that were measured in ``trainer/README.md``.
+    The chapter on measurements in the documentation says what the defaults reach.
+    Settings also take their names of version 0.1, with a ``FutureWarning``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,7 +76,7 @@ class TrainerConfig(BaseModel):
     batch: int = Field(32, ge=2, le=1024)
     """Images per protector step."""
     learning_rate: float = Field(4e-3, gt=0)
-    """Peak for the protector; 20 steps of warm-up, then cosine."""
+    """Peak learning rate of the protector; 20 steps of warm-up, then cosine."""
     ema_decay: float = Field(0.98, ge=0, lt=1)
     """Decay of the exponential moving average of the weights that becomes the artifact."""
     fidelity: float = Field(1.0, ge=0)
@@ -85,25 +86,28 @@ class TrainerConfig(BaseModel):
     """Weight of the mean distance of a pixel from mid-grey, scaled by the level."""
 
     reveal_penalty: float = Field(0.0, ge=0)
-    """Weight of what stands out from grey by more than under the protector that training starts from, mean over pixels.
+    """Penalty for revealing pixels that the initial protector hid: mean gain in distance from mid-grey.
 
-    What that one hid and the assessor does not look for, words say, would be shown again by a gradient that wants other
-    words shown. Hiding more is free. Says nothing where training starts from new weights.
+    Without it the utility gradient can reveal regions that the assessor never checks, such as private text. Hiding more
+    costs nothing. Has no effect when training starts from new weights.
     """
 
     assessor_steps: int = Field(3, ge=1)
-    """Steps of the assessor in every step, each on a protected batch of its own, so that it keeps up."""
+    """Assessor steps per protector step, each on a protected batch of its own, so that the assessor keeps up."""
     assessor_originals: float = Field(0.0, ge=0, le=1)
-    """Share of the pictures in those of its own batches that the assessor sees unprotected. Where nearly everything is
-    hidden from the start, it would otherwise forget what it looks for, and say the same of every picture."""
+    """Share of unprotected pictures in the assessor's own batches.
+
+    Without them an assessor forgets its task where nearly everything is hidden from the start, and predicts the same
+    class for every picture.
+    """
 
     precision: Precision = "auto"
-    """Arithmetic of the convolutions; ``auto`` takes bfloat16 where the processor computes in it (twice as fast)."""
+    """Number format of the convolutions; ``auto`` takes bfloat16 where the processor supports it."""
 
     scalarisation: Literal["weighted_sum", "smooth_tchebycheff", "upgrad", "mgda"] = "weighted_sum"
-    """How utility and privacy become one step; the last two aggregate their gradients (extra ``pareto``)."""
+    """Rule that combines utility and privacy into one step; the last two aggregate gradients (extra ``pareto``)."""
     estimator: Literal["student", "zo-image", "zo-code", "spsa", "spsa-gc", "rgf", "none"] = "student"
-    """Where utility gradients come from; ``none`` asks nothing to learn from: fidelity alone, the baseline."""
+    """Source of utility gradients; ``none`` asks nothing: fidelity alone keeps utility, the baseline."""
     zeroth_order: ZerothOrderConfig = ZerothOrderConfig()
     student_steps: int = Field(2, ge=1)
     student_batch: int = Field(32, ge=4)
@@ -113,36 +117,39 @@ class TrainerConfig(BaseModel):
     replay: Literal["critical", "uniform"] = "critical"
     """Replay and keep critical records more often, or treat all records alike."""
     pretraining_steps: int = Field(600, ge=0)
-    """Steps on the labelled images for the student and as many for the assessor; they cost no query."""
+    """Steps on labelled images for the student, and as many for the assessor; they cost no query."""
     query_warmup: float = Field(0.1, ge=0, lt=1)
     """Share of the steps before the first query, so that no nearly unprotected image is sent."""
     validation: float = Field(0.1, ge=0, lt=1)
     """Share of the query budget kept for measuring fronts on the validation split, whatever the estimator."""
     validations: int = Field(0, ge=0)
-    """Fronts measured on the way, evenly spaced, which share that budget; the best of all becomes the artifact."""
+    """Fronts measured during training, evenly spaced, besides the one at the end.
+
+    All share the budget of ``validation``. The weights with the best front become the artifact.
+    """
     patience: int | None = Field(None, ge=1)
-    """Stop after so many of them in a row without a larger hypervolume."""
+    """Stop after so many fronts in a row without a larger hypervolume."""
 
     max_queries: int = Field(2000, ge=0)
     max_cost: float | None = Field(None, gt=0)
-    """US dollars; needs a price."""
+    """Limit in US dollars; needs a price."""
     price: tuple[float, float] | None = None
     """US dollars per million input and output tokens."""
     access: Literal["logprobs", "labels"] = "labels"
     max_concurrency: int = Field(8, ge=1, le=256)
     questions_per_call: int = Field(1, ge=1, le=64)
-    """Most questions about one picture in one request; with ``labels`` only."""
+    """Most questions about one picture in one request; more than 1 needs the access ``labels``."""
     requests_per_second: float | None = Field(None, gt=0)
     store_images: bool = True
-    """Keep protected pictures in the ledger. Without them a resumed student starts with an empty history."""
+    """Whether the ledger keeps protected pictures. Without them a resumed student starts with an empty history."""
     checkpoint_every: int = Field(50, ge=1)
     """Steps between checkpoints."""
     licence: str = ""
-    """Of the artifact's weights, for its manifest."""
+    """Licence of the artifact's weights, for its manifest."""
     attribution: str = ""
-    """Who made the data that they were trained on, for the manifest; many licences ask for it."""
+    """Makers of the training data, for the manifest; many licences ask for it."""
     tensorboard: bool = False
-    """Write metrics for TensorBoard too (extra ``tensorboard``)."""
+    """Whether metrics are also written for TensorBoard (extra ``tensorboard``)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -153,12 +160,12 @@ class TrainerConfig(BaseModel):
             if name in values and values[name] != only:
                 raise ValueError(f"{name} was removed: {reason}; leave it out")
         values = {name: value for name, value in values.items() if name not in _REMOVED}
-        renamed = {old: new for old, new in _RENAMED.items() if old in values}
+        renamed = {old: new for old, new in RENAMED.items() if old in values}
         for old, new in renamed.items():
             if new in values:
                 raise ValueError(f"{old} is now {new}; give one of them")
             warnings.warn(
-                f"{old} is now {new}; the old name goes with version 0.3", FutureWarning, stacklevel=2
+                f"{old} is now {new}; the old name goes with version 0.3", FutureWarning, stacklevel=3
             )
         return {renamed.get(name, name): value for name, value in values.items()}
 

@@ -1,10 +1,11 @@
-"""Metrics of a run as they come: lines of JSON, and TensorBoard on request."""
+"""Metrics of a run, written as they come: lines of JSON, and events for TensorBoard on request."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, Self
 
+from langchain_vpp import extras
 from langchain_vpp.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -18,16 +19,17 @@ _EVENTS = "tensorboard"
 class MetricsLog:
     """Appends to ``metrics.jsonl`` in a run's folder, and to event files for TensorBoard beside it.
 
-    A resumed run repeats the steps after its last checkpoint; the later row of a step is the valid one, and
-    TensorBoard is told to forget the earlier.
+    A resumed run repeats the steps after its last checkpoint. The later row of a step is the valid one, and TensorBoard
+    is told to forget the earlier one.
 
     Args:
-        folder: The run's; created if missing.
-        step: Where the run stands.
+        folder: Folder of the run; created if missing.
+        step: Steps of the run that are finished.
         tensorboard: Whether to write event files.
 
     Raises:
-        TrainingError: If TensorBoard is wanted but not installed, or the file can't be written.
+        MissingExtraError: If TensorBoard is wanted but not installed.
+        TrainingError: If the file can't be written.
     """
 
     def __init__(self, folder: Path, *, step: int, tensorboard: bool) -> None:
@@ -52,7 +54,7 @@ class MetricsLog:
             self._events.close()
 
     def write(self, step: int, row: Mapping[str, float]) -> None:
-        """Record what was measured at a step."""
+        """Record the metrics of a step."""
         self._lines.write(json.dumps({"step": step, **row}) + "\n")
         self._lines.flush()
         if self._events is not None:
@@ -61,14 +63,10 @@ class MetricsLog:
 
 
 def _writer(folder: Path, step: int) -> Any:
-    missing = False
-    try:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  an optional extra
-    except ImportError:
-        missing = True
-    if missing:
-        raise TrainingError(
-            "metrics for TensorBoard need its package; nothing was trained. "
-            "Install langchain-vpp[tensorboard], or leave the setting 'tensorboard' out."
-        )
-    return SummaryWriter(str(folder), purge_step=step + 1)
+    module = extras.load(
+        "torch.utils.tensorboard",
+        extra="tensorboard",
+        undone="nothing was trained",
+        advice="Or leave the setting 'tensorboard' out.",
+    )
+    return module.SummaryWriter(str(folder), purge_step=step + 1)

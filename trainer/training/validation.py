@@ -1,4 +1,4 @@
-"""How utility is measured on the validation split: alike when training states it in a manifest, and ever after."""
+"""Utility and leak on the validation split, for the front in a manifest and for later checks against it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from langchain_vpp.images.codec import decode_image, encode_image
-from trainer.data.dataset import answer_space, as_image, as_tensor, references
-from trainer.oracle.ledger import Query
-from trainer.oracle.scoring import chosen
+from trainer.data.answers import answer_space, as_query, is_right, options, references
+from trainer.data.wire import encode
 from trainer.runtime.rng import keyed_generator
 
 if TYPE_CHECKING:
@@ -21,50 +19,25 @@ if TYPE_CHECKING:
     from langchain_vpp.network.protector import Protector
     from trainer.algorithms.interface import AnswerSpace
     from trainer.data.dataset import Dataset
-    from trainer.oracle.ledger import Answer
-
-
-def options(space: AnswerSpace, question: int) -> tuple[str, ...]:
-    """What a question may be answered."""
-    return tuple(
-        answer for answer, allowed in zip(space.answers, space.candidates[question], strict=True) if allowed
-    )
-
-
-def as_query(space: AnswerSpace, image: bytes, question: int) -> Query:
-    """Put a question about an encoded picture."""
-    return Query(image, space.questions[question], options(space, question))
-
-
-def is_right(space: AnswerSpace, answer: Answer, question: int, reference: int) -> float:
-    """1 if an answer names the reference answer, else 0."""
-    allowed = options(space, question)
-    index = chosen(answer.text, allowed)
-    return float(index is not None and allowed[index] == space.answers[reference])
-
-
-def encode(protected: Tensor) -> tuple[list[bytes], Tensor]:
-    """Encode images as they are sent, and return them also as they arrive, ``uint8`` of the same shape."""
-    encoded = [encode_image(as_image(image)) for image in protected]
-    return encoded, torch.stack([as_tensor(decode_image(each)) for each in encoded])
+    from trainer.oracle.query import Answer, Query
 
 
 class TaskScores(NamedTuple):
-    """What the answers at one level are worth."""
+    """Scores of the answers to task questions at one level."""
 
     right: Tensor
     """1 or 0, shape ``[N]``; NaN where an answer is lost."""
     chance: Tensor
-    """What a guess gets right, shape ``[N]``; NaN where an answer is lost."""
+    """Probability that a guess is right, shape ``[N]``; NaN where an answer is lost."""
 
     @property
     def answers(self) -> int:
-        """How many there are."""
+        """Number of answers that arrived."""
         return int(self.right.isfinite().sum())
 
     @property
     def floor(self) -> float:
-        """Mean of what guesses get right; 0 without an answer."""
+        """Accuracy of guessing; 0 without an answer."""
         return float(self.chance.nanmean()) if self.answers else 0.0
 
     def scaled(self, accuracy: float) -> float:
@@ -78,7 +51,7 @@ class TaskScores(NamedTuple):
 
 
 class Validation(NamedTuple):
-    """The validation split, as training sees it."""
+    """The validation split at the working resolution."""
 
     space: AnswerSpace
     images: Tensor
@@ -107,8 +80,8 @@ class Validation(NamedTuple):
         """Draw (image, question) pairs, the same for every level and every front of a run.
 
         Args:
-            count: How many; a smaller number gives the first of a larger one's.
-            seed: Of the run.
+            count: Number of pairs; a smaller number gives the first pairs of a larger one.
+            seed: Seed of the run.
 
         Returns:
             Rows of the split and of the questions, shape ``[N, 2]``; fewer than ``count`` if there are no more.
@@ -117,7 +90,13 @@ class Validation(NamedTuple):
         return pairs[torch.randperm(len(pairs), generator=keyed_generator(seed, "front", 0))[:count]]
 
     def queries(self, protector: Protector, level: float, pairs: Tensor) -> list[Query]:
-        """Protect the pictures of some pairs and put the questions."""
+        """Protect the pictures of some pairs at a user level, and ask their questions.
+
+        Args:
+            protector: Calibrated protector.
+            level: In [0, 1].
+            pairs: From :meth:`pairs`.
+        """
         with torch.no_grad():
             protected = protector(self.images[pairs[:, 0]].float() / 255, torch.full((len(pairs),), level))
         return [
@@ -126,10 +105,13 @@ class Validation(NamedTuple):
         ]
 
     def leak(self, predicted: Tensor) -> float:
-        """Accuracy of an attacker, mean over the attributes: 0 where guesses get, 1 when all is read.
+        """Scale an attacker's accuracy to 0 for the most frequent class and 1 where everything is read.
 
         Args:
-            predicted: Classes, shape ``[N, A]``.
+            predicted: Classes of the private attributes, shape ``[N, A]``.
+
+        Returns:
+            Mean over the attributes.
         """
         accuracy = (predicted == self.labels).float().mean(dim=0)
         chance = torch.stack(
@@ -138,7 +120,7 @@ class Validation(NamedTuple):
         return float(((accuracy - chance) / (1 - chance)).mean())
 
     def score(self, pairs: Tensor, answers: Sequence[Answer | None]) -> TaskScores:
-        """Judge the answers to some pairs; ``None`` is one that is lost."""
+        """Score the answers to some pairs; ``None`` is a lost answer."""
         right, chance = [], []
         for (row, question), answer in zip(pairs.tolist(), answers, strict=True):
             reference = int(self.references[row, question])

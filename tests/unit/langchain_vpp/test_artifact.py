@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,8 +23,10 @@ from langchain_vpp.artifact import (
     read_manifest,
     save_artifact,
     save_presets,
+    shipped_artifacts,
+    verify_artifact,
 )
-from langchain_vpp.errors import ArtifactError
+from langchain_vpp.errors import ArtifactError, MissingExtraError
 from langchain_vpp.network.protector import Protector, ProtectorConfig
 
 CONFIG = ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=32, level_knots=(0.0, 0.3, 1.0))
@@ -167,7 +171,8 @@ def test_what_is_no_folder_is_refused_in_one_line(folder, name):
 
 
 def test_the_default_is_the_folder_that_comes_with_the_package(folder, monkeypatch):
-    monkeypatch.setattr("langchain_vpp.artifact._DEFAULT", folder)
+    monkeypatch.setattr("langchain_vpp.artifact._SHIPPED", folder.parent)
+    monkeypatch.setattr("langchain_vpp.artifact._DEFAULT", folder.name)
     loaded = ImageProtector.from_pretrained("default", level=0.3)
     image = Image.new("RGB", (40, 24), (200, 30, 90))
     same = ImageProtector.from_pretrained(folder, level=0.3)
@@ -176,6 +181,49 @@ def test_the_default_is_the_folder_that_comes_with_the_package(folder, monkeypat
     (folder / "model.safetensors").write_bytes(b"")
     with pytest.raises(ArtifactError, match="sha256 differs"):
         load_engine("default")
+
+
+def test_an_artifact_that_comes_along_is_found_by_its_name():
+    assert "staff-cards" in shipped_artifacts()
+    named, default = artifact_folder("staff-cards"), artifact_folder("default")
+    assert named == default
+    assert load_engine("staff-cards").digest == load_engine("default").digest
+
+
+def test_a_folder_of_the_same_name_is_told_apart_by_its_path(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder.rename("staff-cards")
+    assert artifact_folder("./staff-cards").resolve() == tmp_path / "staff-cards"
+    assert artifact_folder(Path("staff-cards")).resolve() == tmp_path / "staff-cards"
+    assert artifact_folder("staff-cards") != tmp_path / "staff-cards"
+
+
+def test_an_unknown_name_is_answered_with_those_that_come_along():
+    with pytest.raises(ArtifactError, match=r"no artifact folder 'photos', .* has: default, staff-cards\."):
+        ImageProtector.from_pretrained("photos")
+
+
+def test_verifying_reads_every_file_and_the_configuration(folder):
+    assert verify_artifact(folder) == read_manifest(folder)
+    (folder / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ArtifactError, match="sha256 differs"):
+        verify_artifact(folder)
+
+
+def test_verifying_refuses_a_configuration_that_is_not_valid(folder):
+    text = json.loads((folder / "manifest.json").read_text())
+    text["protector"]["width"] = -1
+    (folder / "manifest.json").write_text(json.dumps(text))
+    with pytest.raises(ArtifactError, match=r"configuration of the protector .* is not valid"):
+        verify_artifact(folder)
+
+
+@pytest.mark.parametrize("missing", ["torch", "safetensors"])
+def test_weights_without_torch_name_the_extra(folder, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(MissingExtraError, match=rf"was not loaded: {missing} must .*langchain-vpp\[train\]"):
+        load_protector(folder)
+    verify_artifact(folder)
 
 
 def test_a_level_is_a_number_or_one_of_the_artifacts_presets(tmp_path, protector):
@@ -203,7 +251,7 @@ def test_other_presets_change_the_digest_and_nothing_else(folder, protector):
 
 
 def test_without_a_default_artifact_it_is_said_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr("langchain_vpp.artifact._DEFAULT", tmp_path / "missing")
+    monkeypatch.setattr("langchain_vpp.artifact._SHIPPED", tmp_path / "missing")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ArtifactError, match=r"without the default artifact.*vpp train") as caught:
         ImageProtector.from_pretrained("default")
@@ -211,7 +259,7 @@ def test_without_a_default_artifact_it_is_said_what_to_do(tmp_path, monkeypatch)
 
 
 def test_a_folder_that_is_called_default_is_not_taken_for_the_packages(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("langchain_vpp.artifact._DEFAULT", tmp_path / "missing")
+    monkeypatch.setattr("langchain_vpp.artifact._SHIPPED", tmp_path / "missing")
     monkeypatch.chdir(tmp_path)
     folder.rename("default")
     with pytest.raises(ArtifactError, match="without the default artifact"):

@@ -17,6 +17,10 @@ import pytest
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.fetch import FetchPolicy, fetch_image, is_public
 
+pytestmark = pytest.mark.allow_hosts(
+    ["127.0.0.1", "127.0.0.2"]
+)  # what is tested is what a real connection goes to
+
 BODY = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
 if TYPE_CHECKING:
     from pathlib import Path

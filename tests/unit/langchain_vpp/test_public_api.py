@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from importlib import metadata
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
@@ -25,6 +26,7 @@ PUBLIC = [
     "ProtectionError",
     "TraceLeakWarning",
     "VPPError",
+    "__version__",
     "protect",
     "protect_tool",
     "protected_class",
@@ -79,8 +81,12 @@ def test_public_names_are_exactly_these() -> None:
     assert langchain_vpp.__all__ == PUBLIC
     assert sorted(PUBLIC) == PUBLIC
     assert dir(langchain_vpp) == PUBLIC
-    for name in PUBLIC:
+    for name in set(PUBLIC) - {"__version__"}:
         assert getattr(langchain_vpp, name).__name__ == name
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    assert langchain_vpp.__version__ == metadata.version("langchain-vpp")
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

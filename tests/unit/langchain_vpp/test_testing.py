@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import base64
 import dataclasses
 import io
@@ -11,6 +12,7 @@ import textwrap
 import urllib.parse
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage, ToolMessage
@@ -119,6 +121,43 @@ def test_each_place_is_searched(place: str) -> None:
         with pytest.raises(AssertionError, match="leaked"):
             assert_no_leak(CANARY, PLACES[place](payload))
     assert_no_leak(CANARY, PLACES[place](_png(2)))
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda pixels: pixels,
+        lambda pixels: pixels.astype(np.float32),
+        lambda pixels: pixels.astype(np.int64),
+        lambda pixels: {"pixels": [array.array("B", pixels.tobytes())]},
+        lambda pixels: pytest.importorskip("torch").from_numpy(pixels),
+    ],
+    ids=["bytes", "floats", "integers", "array", "tensor"],
+)
+def test_arrays_of_pixels_are_searched(convert: Any) -> None:
+    picture = Image.open(io.BytesIO(CANARY))
+    with pytest.raises(AssertionError, match="leaked"):
+        assert_no_leak(picture, convert(np.array(picture)))
+    assert_no_leak(picture, convert(np.array(Image.open(io.BytesIO(_png(2))))))
+
+
+@dataclasses.dataclass
+class Passing:
+    """Makes its values when it is asked, at whatever address is free."""
+
+    one: Any = None
+    two: Any = None
+    three: Any = None
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("one", "two", "three"):
+            return {"payload": B64 if name == "three" else "harmless"}
+        return super().__getattribute__(name)
+
+
+def test_a_value_at_the_address_of_an_earlier_one_is_searched() -> None:
+    with pytest.raises(AssertionError, match="leaked"):
+        assert_no_leak(CANARY, Passing())
 
 
 def test_files_and_folders_are_searched(tmp_path) -> None:

@@ -1,4 +1,4 @@
-"""What is measured against an independent implementation, and against what must come out."""
+"""Statistics against an independent implementation, published figures and analytic values."""
 
 from __future__ import annotations
 

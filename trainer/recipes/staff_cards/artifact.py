@@ -18,6 +18,7 @@ from langchain_vpp.artifact import (
 from trainer.algorithms.pareto import sample_levels
 from trainer.attackers.classifier import FixedClassifier
 from trainer.data.dataset import load_dataset
+from trainer.data.wire import encode
 from trainer.export.export import export
 from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.model_spec import model_identity
@@ -39,7 +40,7 @@ from trainer.sandbox.drawing.cards import make_cards
 from trainer.sandbox.vision.adapters import AttributeReader
 from trainer.training.assessor import as_assessed
 from trainer.training.trainer import Trainer
-from trainer.training.validation import Validation, encode
+from trainer.training.validation import Validation
 
 if TYPE_CHECKING:
     from pathlib import Path

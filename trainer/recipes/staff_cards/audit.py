@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 import torch
 
 from langchain_vpp.artifact import load_artifact, read_manifest
+from langchain_vpp.extras import is_installed
 from langchain_vpp.image_protector import ImageProtector
 from trainer.attackers.classifier import OVERVIEW_SIDE, FixedClassifier, FreshClassifier
 from trainer.data.dataset import load_dataset
-from trainer.evaluation.evaluate import EvaluationSettings, evaluate
-from trainer.export.export import recheck
+from trainer.evaluation import EvaluationSettings, evaluate
+from trainer.export import recheck
 from trainer.recipes.staff_cards.model_card import describe, write_card
 from trainer.recipes.staff_cards.out_of_distribution import out_of_distribution
 from trainer.recipes.staff_cards.portrait_attacks import attack_portraits
 from trainer.recipes.staff_cards.progress import log_evaluation
 from trainer.recipes.staff_cards.readers import load_chat_model, new_assessor
+from trainer.reporting.files import save_json
 from trainer.reporting.html import save_html
-from trainer.reporting.report import picture_rows, save_json
+from trainer.reporting.pictures import picture_rows
 from trainer.sandbox.drawing.cards import CARD_TASKS, PORTRAIT_QUESTIONS
 from trainer.sandbox.vision.adapters import AttributeReader
 
@@ -52,7 +53,7 @@ def audit_artifact(job: StaffCardsJob) -> None:
         baselines={},
         train_images=9000,
         original_images=9000,
-        attacks=("text",) if find_spec("rapidocr") else (),
+        attacks=("text",) if is_installed("rapidocr") else (),
         queries_per_point=len(dataset.split("test")) * len(CARD_TASKS),  # every question about every card
         text_pictures=120,
         private_questions=dict(PORTRAIT_QUESTIONS),

@@ -17,20 +17,20 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from trainer.attackers.classifier import AttackData, AttackImages, FreshClassifier
-from trainer.evaluation.attack_suite import Audit, People, Words
-from trainer.evaluation.evaluate import UNTESTED
-from trainer.evaluation.results import OURS, Column, judge
+from trainer.evaluation.attack_suite import AttackSuite, People, Words
+from trainer.evaluation.judging import class_columns, to_readings
+from trainer.evaluation.results import OURS
+from trainer.evaluation.settings import UNTESTED
 from trainer.runtime.rng import keyed_generator
 from trainer.sandbox.drawing.cards import draw_card
 from trainer.sandbox.drawing.portraits import read_portraits
-from trainer.statistics import chance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from langchain_vpp.engines import Engine
-    from trainer.data.dataset import Split
+    from trainer.data.format import Split
     from trainer.evaluation.results import Reading, Report
     from trainer.sandbox.drawing.portraits import Portrait
 
@@ -91,33 +91,25 @@ def attack_portraits(
     def cut_out(change: Callable[[Image.Image], Image.Image]) -> AttackData:
         return AttackData(*(AttackImages(_cut_out(drawn[split], change), labels[split]) for split in _SPLITS))
 
-    audit = Audit(("identity", "inversion"), People(**who), Words((), ()), who["test"])
+    suite = AttackSuite(("identity", "inversion"), People(**who), Words((), ()), who["test"])
     originals = cut_out(lambda image: image)
-    prepared = audit.prepare(originals, generator=keyed_generator(seed, "portraits"))
+    prepared = suite.prepare(originals, generator=keyed_generator(seed, "portraits"))
     classifier = FreshClassifier(attributes, side=_SIDE, warm_epochs=_WARM_EPOCHS)
     scores = classifier.prepare(originals, generator=keyed_generator(seed, "restored portraits"))
     known = (scores.predictions == labels["test"]).float().mean(dim=0).tolist()
 
     def read(restored: Tensor) -> tuple[Reading, ...]:
         predictions, truth = classifier.read(restored).argmax(dim=2), labels["test"]
-        columns = [
-            Column(
-                name,
-                (predictions[:, index] == truth[:, index]).float(),
-                truth[:, index],
-                chance(truth[:, index]),
-                known[index],
-            )
-            for index, name in enumerate(attributes)
-        ]
-        return judge(classifier.name, columns, who["test"], generator=keyed_generator(seed, "bootstrap"))[0]
+        columns = class_columns(tuple(attributes), predictions, truth, known)
+        generator = keyed_generator(seed, "bootstrap")
+        return to_readings(classifier.name, columns, who["test"], generator=generator)[0]
 
     points = []
     for point in report.points:
         if point.engine != OURS:
             points.append(point)
             continue
-        found = audit.attack(
+        found = suite.attack(
             cut_out(partial(engine.protect, level=point.level)),
             generator=keyed_generator(seed, "portraits", point.level),
         )
@@ -132,7 +124,7 @@ def attack_portraits(
     tested = (UNTESTED["identity"], UNTESTED["inversion"])
     return report.model_copy(
         update={
-            "attacker": "; ".join((report.attacker, *audit.descriptions, told)),
+            "attacker": "; ".join((report.attacker, *suite.descriptions, told)),
             "originals": report.originals.model_copy(update={"identity": prepared.identity}),
             "points": tuple(points),
             "not_tested": tuple(each for each in report.not_tested if each not in tested),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from trainer.evaluation.evaluate import Phase
+    from trainer.evaluation import Phase
     from trainer.training.trainer import Progress
 
 _Told = TypeVar("_Told")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from trainer.algorithms.critical_history import CriticalHistory
 from trainer.algorithms.interface import LabelledImages
 from trainer.algorithms.surrogate import DistilledStudent, StudentSettings
-from trainer.data.dataset import answer_space, references
+from trainer.data.answers import answer_space, references
 from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.vision.adapters import AttributeReader, VocabularyNetwork
 from trainer.sandbox.vision.card_model import CARDS

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from langchain_vpp import extras
 from langchain_vpp.errors import DataError
 from trainer.sandbox.drawing.scenes import pick, shade
 
@@ -85,18 +84,12 @@ _FONTS: Final = (
 
 @lru_cache(maxsize=256)
 def _font(file: str, size: float) -> ImageFont.FreeTypeFont:
-    package = find_spec("matplotlib")
-    folder = (
-        None
-        if package is None or package.origin is None
-        else Path(package.origin).parent / "mpl-data/fonts/ttf"
-    )
-    if folder is None or not (folder / file).is_file():
-        raise DataError(
-            "No card was drawn: its fonts come with matplotlib. Install it: pip install 'langchain-vpp[demo]'."
-        )
+    package = extras.folder("matplotlib", extra="demo", undone="no card was drawn")
+    path = package / "mpl-data/fonts/ttf" / file
+    if not path.is_file():
+        raise DataError(f"No card was drawn: the font {path} is missing. Install matplotlib again with pip.")
     # The basic layout is there in every build of Pillow, so that all draw the same.
-    return ImageFont.truetype(str(folder / file), size, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 class DoesNotFitError(ValueError):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from trainer.data.dataset import Split
+    from trainer.data.format import Split
     from trainer.sandbox.drawing.card_design import Box
 
 CARD_VIEW: Final = (320, 224)
@@ -203,7 +203,7 @@ def draw_card(
         width: Width of the picture, pixels; a multiple of 40, at least 320.
 
     Raises:
-        DataError: If the fonts that come with matplotlib (extra ``demo``) are missing.
+        MissingExtraError: If matplotlib (extra ``demo``) is missing, whose fonts are used.
     """
     labels = {name: pick(generator, task.choices) for name, task in CARD_TASKS.items()} | dict(attributes)
     values = {

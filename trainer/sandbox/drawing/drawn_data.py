@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import numpy as np
 
 from langchain_vpp.errors import DataError
+from trainer.data.format import SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -18,9 +19,8 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from trainer.data.dataset import Split
+    from trainer.data.format import Split
 
-SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
 
 _OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {".png": {"compress_level": 1}, ".jpg": {"quality": 92}}
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from trainer.data.dataset import Split
+    from trainer.data.format import Split
 
 PORTRAIT_ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from trainer.data.dataset import Split
+    from trainer.data.format import Split
 
 _Box = tuple[float, float, float, float]
 

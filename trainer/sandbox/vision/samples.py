@@ -17,7 +17,7 @@ from trainer.sandbox.vision.local_model import Subject, to_tensor
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from trainer.data.dataset import Split
+    from trainer.data.format import Split
     from trainer.sandbox.vision.course import Course, Picture
 
 STREAMS: Final[Mapping[Split, int]] = {"train": 101, "test": 102, "val": 103}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from trainer.data.dataset import Split
+    from trainer.data.format import Split
     from trainer.sandbox.vision.course import Course
     from trainer.sandbox.vision.local_model import AttributeNetwork
 

@@ -15,7 +15,8 @@ from langchain_vpp.cli.app import app
 from langchain_vpp.cli.upload_cost import of_artifact, of_picture
 from langchain_vpp.images.codec import encode_scaled
 from langchain_vpp.network.protector import Protector, ProtectorConfig
-from langchain_vpp.providers import RULES, fit_size
+from langchain_vpp.providers import FAMILIES, find_model, fit_size
+from tests.unit.image_tokens import GOLDEN, SIZES
 from tests.unit.langchain_vpp.test_artifact import MANIFEST
 
 
@@ -41,8 +42,19 @@ def test_the_upload_of_a_picture_is_its_base64(picture):
         (image.size, fit_size(*image.size)), cost.rows["upload, bytes of base64"], strict=True
     ):
         assert counted == len(base64.b64encode(encode_scaled(image, size)))
-    assert len(cost.rows) == 1 + len(RULES)
+    assert len(cost.rows) == 1 + len(FAMILIES)
     assert all(same >= fitted > 0 for same, fitted in cost.rows.values())
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_command_counts_what_the_providers_table_says(size, tmp_path):
+    path = tmp_path / "picture.jpg"
+    Image.new("RGB", size, "red").save(path)
+    done = CliRunner().invoke(app, ["inspect", str(path), "--cost", "--json"])
+    costs = json.loads(done.stdout)[0]["costs"]
+    for model, golden in GOLDEN.items():
+        counted = costs[f"tokens, {find_model(model).family.name}"]["same"]
+        assert counted == golden[SIZES.index(size)]
 
 
 def test_an_artifact_is_judged_by_pictures_of_the_usual_sizes(artifact):

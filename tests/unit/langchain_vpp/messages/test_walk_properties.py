@@ -16,8 +16,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from PIL import Image
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.messages import walk as blocks
-from langchain_vpp.messages.walk import ContentPolicy, coerce_messages, plan_messages
+from langchain_vpp.messages import dialects
+from langchain_vpp.messages.plan import ContentPolicy
+from langchain_vpp.messages.walk import coerce_messages, plan_messages
 from tests.carriers import CARRIERS, HARMLESS, b64, data_url, nested, url_safe
 from tests.unit.canary import find_canary
 
@@ -60,7 +61,12 @@ SPELLINGS = (
     lambda p: Image.open(io.BytesIO(p)),
 )
 KEYS = sorted(
-    {*map(str, blocks._ROLES), *map(str, blocks._TYPELESS_ROLES), *blocks._PAYLOAD_KEYS, *blocks._ASIDE_KEYS}
+    {
+        *map(str, dialects.ROLES),
+        *map(str, dialects.TYPELESS_ROLES),
+        *dialects.PAYLOAD_KEYS,
+        *dialects.ASIDE_KEYS,
+    }
     | {
         "type",
         "content",
@@ -77,7 +83,7 @@ KEYS = sorted(
     | {"encrypted_content", "detail", "unknown"}
 )
 TYPES = sorted(
-    {*map(str, blocks._ROLES), "unknown", "base64", "url", "text", "content", "file", "video", "audio"}
+    {*map(str, dialects.ROLES), "unknown", "base64", "url", "text", "content", "file", "video", "audio"}
 )
 scalars = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=60) | st.sampled_from(TYPES)

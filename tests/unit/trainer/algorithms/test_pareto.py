@@ -172,6 +172,7 @@ def test_upgrad_raises_no_objective_where_their_sum_would():
 
 
 @pytest.mark.parametrize("method", ["mgda", "upgrad"])
+@pytest.mark.trains
 def test_aggregation_reaches_a_point_between_two_minima_and_leaves_no_trace(method):
     parameter = torch.tensor([3.0, 2.0], requires_grad=True)
     other = torch.ones(1, requires_grad=True)  # nothing depends on it

@@ -47,6 +47,7 @@ def fitted_on_a_liar():
     return labelled, subject
 
 
+@pytest.mark.trains
 def test_the_student_learns_the_chat_models_answers_not_the_references():
     labelled, subject = fitted_on_a_liar()
     for round_ in range(4):
@@ -65,6 +66,7 @@ def test_without_queries_fitting_does_nothing():
     assert all(torch.equal(*pair) for pair in zip(before, subject.network.parameters(), strict=True))
 
 
+@pytest.mark.trains
 def test_pretraining_reads_the_labels_and_its_loss_points_to_them():
     labelled = drawings(64)
     subject = student(labelled)
@@ -76,6 +78,7 @@ def test_pretraining_reads_the_labels_and_its_loss_points_to_them():
     assert float(wrong.mean()) > 1
 
 
+@pytest.mark.trains
 def test_the_utility_gradient_improves_an_image_when_it_is_followed():
     labelled = drawings(64)
     subject = student(labelled, noise=0.0)

@@ -55,14 +55,17 @@ def _accuracies(prepared, people, protect) -> dict[str, float]:
     return dict(zip(ATTRIBUTES, right.tolist(), strict=True))
 
 
+@pytest.mark.trains
 def test_identity_leaks(prepared, people) -> None:
     assert min(_accuracies(prepared, people, identity).values()) > 0.9
 
 
+@pytest.mark.trains
 def test_jpeg_noise_leaks(prepared, people) -> None:
     assert min(_accuracies(prepared, people, jpeg_noise).values()) > 0.9
 
 
+@pytest.mark.trains
 def test_what_fools_one_network_leaks(prepared, people, fooled) -> None:
     assessor, protect = fooled
     test = people[2]
@@ -72,6 +75,7 @@ def test_what_fools_one_network_leaks(prepared, people, fooled) -> None:
     assert min(_accuracies(prepared, people, protect).values()) > 0.9
 
 
+@pytest.mark.trains
 def test_constant_grey_leaks_nothing_beyond_chance(prepared, people) -> None:
     scores = copy.deepcopy(prepared).attack(_data(people, grey), generator=_generator(1))
     labels = people[2].labels
@@ -80,6 +84,7 @@ def test_constant_grey_leaks_nothing_beyond_chance(prepared, people) -> None:
         assert right.low <= chance(column)
 
 
+@pytest.mark.trains
 def test_scores_are_probabilities_padded_with_zeros(prepared, people) -> None:
     scores = prepared.read(people[2].images)
     assert scores.shape == (100, 2, 3)
@@ -87,6 +92,7 @@ def test_scores_are_probabilities_padded_with_zeros(prepared, people) -> None:
     assert (scores[:, 0, 2] == 0).all()
 
 
+@pytest.mark.trains
 def test_the_same_generator_gives_the_same_scores(people) -> None:
     small = tuple(each._replace(images=each.images[:40], labels=each.labels[:40]) for each in people)
     runs = []
@@ -98,6 +104,7 @@ def test_the_same_generator_gives_the_same_scores(people) -> None:
     assert torch.equal(runs[0].test, runs[1].test)
 
 
+@pytest.mark.trains
 def test_a_fixed_network_reads_as_it_stands_and_never_adapts(people, prepared) -> None:
     network = copy.deepcopy(prepared)._network
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -131,6 +138,7 @@ def test_reading_before_prepare_is_refused(people) -> None:
 
 @pytest.mark.parametrize("start", ["originals", "protected"])
 @pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.trains
 def test_a_handful_of_pictures_and_unknown_labels_are_enough_to_run(people, count, start) -> None:
     few = tuple(
         each._replace(images=each.images[:count], labels=torch.full((count, 2), -1)) for each in people
@@ -148,6 +156,7 @@ def test_a_handful_of_pictures_and_unknown_labels_are_enough_to_run(people, coun
     ("architecture", "epochs", "side"),
     [("resnet10", 4, None), ("resnet18", 4, None), ("mobilenet_v3_small", 7, 64)],
 )
+@pytest.mark.trains
 def test_a_torchvision_network_learns_to_read_originals(architecture, epochs, side) -> None:
     people = draw(96, 0), draw(8, 1), draw(60, 2)
     attacker = FreshClassifier(ATTRIBUTES, architecture=architecture, warm_epochs=epochs, side=side)
@@ -173,6 +182,7 @@ class _Watching(FreshClassifier):
         (None, [(96, 192)]),  # patterns of single pixels are gone where pictures are scaled
     ],
 )
+@pytest.mark.trains
 def test_new_weights_learn_at_growing_sizes_and_adapt_and_read_at_the_last(start, side, sizes) -> None:
     images = torch.randint(256, (24, 3, 96, 192), generator=_generator(7)).byte()
     part = AttackImages(images, torch.arange(24)[:, None] % 2)
@@ -202,6 +212,7 @@ class _Finding(FreshClassifier):
         return super()._logits(images)
 
 
+@pytest.mark.trains
 def test_it_learns_from_moved_images_and_reads_unmoved_ones() -> None:
     images = torch.full((64, 3, 64, 96), 100, dtype=torch.uint8)
     images[:, :, 32, 48] = 255
@@ -222,6 +233,7 @@ def test_it_learns_from_moved_images_and_reads_unmoved_ones() -> None:
 
 
 @pytest.mark.parametrize("width", [176, 320])
+@pytest.mark.trains
 def test_on_large_pictures_it_begins_with_larger_cells_and_reads_single_pixels(width) -> None:
     generator = _generator(5)
     values = torch.randint(2, (120, 1), generator=generator)
@@ -240,6 +252,7 @@ def test_on_large_pictures_it_begins_with_larger_cells_and_reads_single_pixels(w
         assert network.stem(images[:2] / 255).shape[2:] == (32 // cell // 4, width // cell // 4)
 
 
+@pytest.mark.trains
 def test_a_torchvision_network_is_as_deterministic_as_ours() -> None:
     people = draw(32, 0), draw(4, 1), draw(8, 2)
     runs = []

@@ -45,6 +45,7 @@ def _attack(prepared, people, protect):
 
 
 @pytest.mark.parametrize("protect", [identity, jpeg_noise, "fools one network"])
+@pytest.mark.trains
 def test_what_keeps_people_apart_is_reported_as_leaking(prepared, people, protect) -> None:
     found = _attack(prepared, people, fooling(people[0])[1] if isinstance(protect, str) else protect)
     for gallery in found:
@@ -53,12 +54,14 @@ def test_what_keeps_people_apart_is_reported_as_leaking(prepared, people, protec
         assert (gallery.gallery, gallery.probes, gallery.same_picture) == (20, 60, False)
 
 
+@pytest.mark.trains
 def test_constant_grey_leaks_nobody(prepared, people) -> None:
     for gallery in _attack(prepared, people, grey):
         assert gallery.top1.low <= gallery.top1_floor == pytest.approx(1 / 20)
         assert gallery.auc.low <= AUC_FLOOR
 
 
+@pytest.mark.trains
 def test_an_attacker_that_adapts_sees_through_what_fools_a_ready_made_one(prepared, people) -> None:
     def inverted(images):
         return 255 - images.flip(3)
@@ -71,6 +74,7 @@ def test_an_attacker_that_adapts_sees_through_what_fools_a_ready_made_one(prepar
     assert adapted.low > without.high
 
 
+@pytest.mark.trains
 def test_people_with_one_picture_are_linked_to_their_original_and_not_followed() -> None:
     people = _of_one_picture_each()
     attacker = Reidentifier()
@@ -94,6 +98,7 @@ def test_a_given_embedder_is_measured_as_it_is() -> None:
     assert found.auc.value == AUC_FLOOR
 
 
+@pytest.mark.trains
 def test_the_same_generator_gives_the_same_findings(people) -> None:
     few = tuple(each._replace(images=each.images[:40], identities=each.identities[:40]) for each in people)
     runs = []
@@ -113,6 +118,7 @@ def test_one_person_alone_can_not_be_told_from_others() -> None:
         )
 
 
+@pytest.mark.trains
 def test_other_pictures_than_those_prepared_with_are_refused(prepared, people) -> None:
     with pytest.raises(ValueError, match="prepared"):
         _attack(prepared, (people[0], people[2], people[1]), identity)

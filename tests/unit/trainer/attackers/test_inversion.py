@@ -59,23 +59,28 @@ def _assert_leaks(restored, reader, people) -> None:
     assert (read == people[2].labels).float().mean(dim=0).min() > 0.9
 
 
+@pytest.mark.trains
 def test_identity_is_reported_as_leaking(prepared, reader, people) -> None:
     _assert_leaks(_restore(prepared, people, identity), reader, people)
 
 
+@pytest.mark.trains
 def test_jpeg_noise_is_reported_as_leaking(of_jpeg, reader, people) -> None:
     _assert_leaks(of_jpeg, reader, people)
 
 
+@pytest.mark.trains
 def test_what_fools_one_network_is_undone(prepared, reader, people) -> None:
     _assert_leaks(_restore(prepared, people, fooling(people[0])[1]), reader, people)
 
 
+@pytest.mark.trains
 def test_the_restoration_is_nearer_to_the_original_than_the_protected_picture(of_jpeg, people) -> None:
     test = people[2].images
     assert _mean(of_jpeg.likeness.psnr).low > _mean(psnr(jpeg_noise(test), test)).high
 
 
+@pytest.mark.trains
 def test_nothing_is_restored_from_constant_grey(prepared, reader, people) -> None:
     restored = _restore(prepared, people, grey)
     assert _mean(restored.likeness.psnr).low <= _mean(restored.floor.psnr).value
@@ -84,6 +89,7 @@ def test_nothing_is_restored_from_constant_grey(prepared, reader, people) -> Non
         assert _mean((predictions == column).float()).low <= chance(column)
 
 
+@pytest.mark.trains
 def test_the_same_generator_gives_the_same_restoration(people) -> None:
     few = tuple(each._replace(images=each.images[:16], labels=each.labels[:16]) for each in people)
     runs = []
@@ -120,6 +126,7 @@ def test_pictures_smaller_than_a_window_are_refused() -> None:
         ssim(torch.zeros(1, 3, 8, 16, dtype=torch.uint8), torch.zeros(1, 3, 8, 16, dtype=torch.uint8))
 
 
+@pytest.mark.trains
 def test_other_pictures_than_those_prepared_with_are_refused(prepared, people) -> None:
     with pytest.raises(ValueError, match="prepared"):
         _restore(prepared, (people[0], people[2], people[1]), identity)

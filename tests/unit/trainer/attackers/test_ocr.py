@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from langchain_vpp.errors import TrainingError
 from tests.unit.drawn_people import grey, identity, jpeg_noise
 from trainer.attackers.ocr import edits_within, rapid_ocr, read_words
-from trainer.data.dataset import as_tensor
+from trainer.data.wire import as_tensor
 from trainer.statistics import bootstrap_mean
 
 _NAMES = ("Marta Kovac", "Jonas Weber")

@@ -9,7 +9,7 @@ from langchain_vpp.images.codec import encode_image
 from tests.chat_models import LookingModel
 from tests.unit.drawn_people import draw, fooling, grey, identity, jpeg_noise
 from trainer.attackers.prompted import STYLES, PrivateQuery, ask, conclusion, hear, most_said
-from trainer.data.dataset import as_image
+from trainer.data.wire import as_image
 from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.oracle import Oracle
 from trainer.statistics import bootstrap_mean, chance
@@ -65,6 +65,7 @@ def told(people, tmp_path):
 
 
 @pytest.mark.parametrize("protect", [identity, jpeg_noise, "fools one network"])
+@pytest.mark.trains
 def test_what_a_chat_model_still_sees_leaks_in_every_style(told, people, protect) -> None:
     replies = told(fooling(draw(128, 0))[1] if isinstance(protect, str) else protect)
     for reply in replies.values():

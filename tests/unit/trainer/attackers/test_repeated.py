@@ -12,7 +12,7 @@ from tests.unit.drawn_people import ATTRIBUTES, Pointwise, draw, fooling, grey, 
 from trainer.attackers.classifier import AttackData, AttackImages, FreshClassifier
 from trainer.attackers.inversion import psnr
 from trainer.attackers.repeated import RepeatedQueries, View, views
-from trainer.data.dataset import as_image, as_tensor
+from trainer.data.wire import as_image, as_tensor
 from trainer.statistics import bootstrap_mean, chance
 
 _FEW = views(level_changes=(0.0,), scales=(1.0,))
@@ -56,11 +56,13 @@ def read(people):
 
 
 @pytest.mark.parametrize("protect", [identity, jpeg_noise, "fools one network"])
+@pytest.mark.trains
 def test_the_average_of_what_leaks_leaks(read, people, protect) -> None:
     protect = fooling(people[0])[1] if isinstance(protect, str) else protect
     assert read(protect).mean(dim=0).min() > 0.9
 
 
+@pytest.mark.trains
 def test_the_average_of_constant_grey_leaks_nothing_beyond_chance(read, people) -> None:
     for right, labels in zip(read(grey).T, people[2].labels.T, strict=True):
         generator = torch.Generator().manual_seed(1)

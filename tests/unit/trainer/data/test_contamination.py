@@ -152,6 +152,7 @@ def test_a_list_that_cannot_be_written_ends_the_run(tmp_path):
     assert caught.value.__context__ is None
 
 
+@pytest.mark.trains
 def test_training_notes_its_pictures_and_the_artifact_names_none(tmp_path):
     make_data(tmp_path / "data", train=40, val=10, test=10, seed=0)
     dataset = load_dataset(tmp_path / "data")

@@ -10,35 +10,8 @@ import torch
 from PIL import Image
 
 from langchain_vpp.errors import DataError
-from trainer.data.dataset import answer_space, check_for_training, load_dataset, references
-
-TASK = {"question": "What colour is the sign?", "answer": "red", "choices": ["red", "blue"]}
-
-
-def line(image: str, split: str = "train", gender: str = "f", **fields) -> dict:
-    return {"image": image, "split": split, "tasks": [TASK], "private": {"gender": gender}} | fields
-
-
-def lines() -> list[dict]:
-    """A small good data set; line 1 is for training."""
-    return [
-        line("1.png"),
-        line("2.png", gender="m"),
-        line("3.png", "val"),
-        line("4.png", "test", gender="m"),
-    ]
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for number in range(1, 6):
-        Image.new("RGB", (16, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
-    return tmp_path
-
-
-def write(folder, entries) -> None:
-    text = "\n".join(entry if isinstance(entry, str) else json.dumps(entry) for entry in entries)
-    (folder / "data.jsonl").write_text(text, encoding="utf-8")
+from tests.unit.trainer.data.data_folder import TASK, line, lines, write
+from trainer.data.dataset import load_dataset
 
 
 def refuse(folder, entries, match: str) -> str:
@@ -211,26 +184,6 @@ def test_missing_and_unseen_labels_are_minus_one(folder):
     assert dataset.labels(dataset.split("test")).tolist() == [[1], [-1]]
 
 
-def test_the_answer_space_takes_choices_or_else_all_training_answers(folder):
-    entries = lines()
-    entries[0]["tasks"] = [TASK, {"question": "How many?", "answer": "Two", "answers": ["2", "3"]}]
-    entries[1]["tasks"] = [{"question": "How many?", "answer": "the four"}]
-    entries[3]["tasks"] = [{"question": "How many?", "answer": "9"}, {"question": "New?", "answer": "yes"}]
-    write(folder, entries)
-    dataset = load_dataset(folder)
-    space = answer_space(dataset)
-    assert space.questions == (TASK["question"], "How many?")
-    options = [
-        {answer for answer, allowed in zip(space.answers, row, strict=True) if allowed}
-        for row in space.candidates
-    ]
-    assert options == [{"red", "blue"}, {"2", "3", "4"}]
-    table = references(dataset.examples, space)
-    assert [space.answers[index] for index in table[0]] == ["red", "2"]
-    assert table[1].tolist() == [-1, space.answers.index("4")]
-    assert table[3].tolist() == [-1, -1]  # an answer and a question that training never saw
-
-
 def test_a_picture_in_two_splits_under_two_names_is_refused(folder):
     (folder / "copy.png").write_bytes((folder / "1.png").read_bytes())
     refuse(
@@ -248,86 +201,3 @@ def test_a_picture_twice_in_one_split_and_different_pictures_of_one_size_are_no_
     assert (folder / "3.png").stat().st_size == (folder / "4.png").stat().st_size
     write(folder, [*lines(), line("copy.png")])
     assert len(load_dataset(folder).examples) == 5
-
-
-def drawn(folder, rows):
-    """A data set of a row per image: split, answer about the colour, gender."""
-    entries = []
-    for number, (split, colour, gender) in enumerate(rows):
-        Image.new("RGB", (16, 8), (number % 256, number // 256, 9)).save(folder / f"row-{number}.png")
-        tasks = [TASK | {"answer": colour}]
-        entries.append(line(f"row-{number}.png", split, gender, tasks=tasks))
-    write(folder, entries)
-    return load_dataset(folder)
-
-
-def rows(pattern, count=40):
-    return [(split, *pattern(number)) for split in ("train", "val", "test") for number in range(count)]
-
-
-def independent(number):
-    return ("red", "blue")[number % 2], ("f", "m")[number // 2 % 2]
-
-
-def test_a_data_set_without_a_fault_gives_no_warning(folder):
-    assert check_for_training(drawn(folder, rows(independent))) == ()
-
-
-def test_a_private_attribute_that_equals_a_task_is_told_with_its_floor(folder):
-    (warning,) = check_for_training(drawn(folder, rows(lambda n: (("red", "f"), ("blue", "m"))[n % 2])))
-    assert (
-        "'What colour is the sign?' tells 'gender' right for 100% of the images of val (50% by guessing)"
-        in warning
-    )
-
-
-def test_a_task_answer_that_predicts_a_private_attribute_is_told_with_its_floor(folder):
-    def mostly(number):
-        colour, gender = (("red", "f"), ("blue", "m"))[number % 2]
-        return colour, {"f": "m", "m": "f"}[gender] if number % 5 == 0 else gender
-
-    (warning,) = check_for_training(drawn(folder, rows(mostly)))
-    assert "right for 80% of the images of val" in warning
-
-
-def test_a_few_validation_images_give_no_false_alarm(folder):
-    few = [each for each in rows(independent) if each[0] != "val"]
-    few += [("val", "red", "f"), ("val", "red", "f"), ("val", "blue", "m"), ("val", "blue", "f")]
-    assert check_for_training(drawn(folder, few)) == ()
-
-
-@pytest.mark.parametrize("labels", [{"gender": "f"}, {"gender": "of no class in train"}, {}])
-def test_an_attribute_of_one_class_on_val_is_refused_for_training(folder, labels):
-    dataset = drawn(folder, rows(independent))
-    entries = [json.loads(each) for each in (folder / "data.jsonl").read_text().splitlines()]
-    entries = [entry | {"private": labels} if entry["split"] == "val" else entry for entry in entries]
-    write(folder, entries)
-    assert dataset.split("val")
-    with pytest.raises(DataError, match="'gender' has fewer than two classes of train on val"):
-        check_for_training(load_dataset(folder))
-
-
-def test_a_question_of_one_answer_is_refused_for_training(folder):
-    entries = [entry | {"tasks": [{"question": "Sign?", "answer": "yes"}]} for entry in lines()]
-    write(folder, entries)
-    with pytest.raises(DataError, match=r"'Sign\?' has one possible answer only"):
-        check_for_training(load_dataset(folder))
-
-
-def test_a_validation_picture_that_cannot_be_read_is_found_before_anything_is_paid(folder):
-    dataset = drawn(folder, rows(independent))
-    broken = folder / dataset.split("val")[7].image
-    broken.write_bytes(b"no picture")
-    with pytest.raises(DataError, match=broken.name):
-        check_for_training(dataset)
-
-
-def test_reference_answers_that_train_lacks_are_counted(folder):
-    dataset = drawn(folder, rows(independent))
-    entries = [json.loads(each) for each in (folder / "data.jsonl").read_text().splitlines()]
-    for entry in entries:
-        entry["tasks"] = [{"question": "Sign?", "answer": entry["tasks"][0]["answer"]}]
-        if entry["image"] in {dataset.split("val")[3].image, dataset.split("val")[4].image}:
-            entry["tasks"] = [{"question": "Sign?", "answer": "mauve"}]
-    write(folder, entries)
-    assert check_for_training(load_dataset(folder))[0].startswith("2 of 40 questions on val")

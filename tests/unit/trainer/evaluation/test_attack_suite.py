@@ -11,12 +11,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from langchain_vpp.errors import DataError
 from tests.unit.drawn_people import ATTRIBUTES, Pointwise, draw, fooling, grey, identity, jpeg_noise
-from tests.unit.trainer.evaluation.test_evaluate import Eyes
+from tests.unit.trainer.evaluation.squares import Eyes
 from trainer.attackers import ocr
 from trainer.attackers.classifier import FreshClassifier
-from trainer.data.dataset import Dataset, Example, Task
-from trainer.evaluation.attack_suite import Audit, People, Words
-from trainer.evaluation.evaluate import EvaluationSettings, evaluate
+from trainer.data.dataset import Dataset
+from trainer.data.format import Example, Task
+from trainer.evaluation import EvaluationSettings, evaluate
+from trainer.evaluation.attack_suite import AttackSuite, People, Words, fresh_classifiers
 from trainer.evaluation.results import OURS, STRONGEST, OperatingPoint
 
 _QUICK = {"levels": (0.5,), "baselines": {}, "resolution": 32, "classifiers": ("small",), "cold": ()}
@@ -61,14 +62,17 @@ def _point(protect, dataset: Dataset, **changes) -> OperatingPoint:
     return report.of(OURS)[0]
 
 
+@pytest.mark.trains
 def test_an_identity_protector_leaks(dataset) -> None:
     assert _point(identity, dataset).leak.low > 0.9
 
 
+@pytest.mark.trains
 def test_a_protector_of_jpeg_noise_leaks(dataset) -> None:
     assert _point(jpeg_noise, dataset).leak.low > 0.8
 
 
+@pytest.mark.trains
 def test_a_protector_that_fools_only_the_training_assessor_leaks(dataset, people) -> None:
     assessor, protect = fooling(people["train"])
     test = people["test"]
@@ -76,10 +80,12 @@ def test_a_protector_that_fools_only_the_training_assessor_leaks(dataset, people
     assert _point(protect, dataset).leak.low > 0.8
 
 
+@pytest.mark.trains
 def test_a_constant_grey_image_is_private(dataset) -> None:
     assert _point(grey, dataset).leak.value < 0.1
 
 
+@pytest.mark.trains
 def test_several_attackers_are_reported_each_and_the_strongest_decided_on_val(dataset) -> None:
     weak = FreshClassifier(dataset.private_attributes, warm_epochs=1, epochs=1, side=8)
     weak.name = "weak"
@@ -105,6 +111,7 @@ def test_two_attackers_of_one_name_are_refused(dataset) -> None:
         evaluate(Pointwise(identity), dataset, None, EvaluationSettings(**_QUICK), attackers=twins)
 
 
+@pytest.mark.trains
 def test_precisions_stand_next_to_the_floor_of_chance(dataset) -> None:
     known, hidden = (_point(protect, dataset).attributes for protect in (identity, grey))
     for each in known:
@@ -115,6 +122,7 @@ def test_precisions_stand_next_to_the_floor_of_chance(dataset) -> None:
         assert each.class_mean_precision.value < each.precision_floor + 0.12
 
 
+@pytest.mark.trains
 def test_what_the_tasks_alone_tell_is_a_floor_of_its_own(dataset) -> None:
     def telling(example: Example) -> Example:
         task = example.tasks[0]
@@ -127,6 +135,7 @@ def test_what_the_tasks_alone_tell_is_a_floor_of_its_own(dataset) -> None:
     assert report.task_floors["tone"].value < 0.6
 
 
+@pytest.mark.trains
 def test_people_are_found_in_originals_and_not_in_grey(dataset) -> None:
     shown, hidden = (
         {each.gallery: each for each in _point(protect, dataset, attacks=("identity",)).identity}
@@ -139,6 +148,7 @@ def test_people_are_found_in_originals_and_not_in_grey(dataset) -> None:
         assert shown[gallery].people == 50
 
 
+@pytest.mark.trains
 def test_a_reconstruction_of_noise_gives_the_attributes_away_and_one_of_grey_does_not(dataset) -> None:
     leaky, safe = (
         _point(protect, dataset, attacks=("inversion",)).restored for protect in (jpeg_noise, grey)
@@ -150,6 +160,7 @@ def test_a_reconstruction_of_noise_gives_the_attributes_away_and_one_of_grey_doe
         assert each.accuracy.low <= each.chance
 
 
+@pytest.mark.trains
 def test_noise_that_is_drawn_anew_averages_out_over_repeated_queries(dataset) -> None:
     calls = itertools.count()
 
@@ -188,20 +199,21 @@ def _card(word: str) -> torch.Tensor:
 def test_words_are_read_by_the_installed_engine_and_not_from_grey() -> None:
     pytest.importorskip("rapidocr")
     words = ["Ferrano", "Kelvani"]
-    audit = Audit(
+    suite = AttackSuite(
         ["text"],
         People(*[torch.arange(2)] * 3),
         Words(("name",), tuple((each,) for each in words)),
         torch.arange(2),
     )
     images = torch.stack([_card(each) for each in words])
-    read = audit._read_words(images, torch.Generator().manual_seed(0))[0]
-    hidden = audit._read_words(torch.full_like(images, 128), torch.Generator().manual_seed(0))[0]
+    read = suite._read_words(images, torch.Generator().manual_seed(0))[0]
+    hidden = suite._read_words(torch.full_like(images, 128), torch.Generator().manual_seed(0))[0]
     assert (read.exact.value, hidden.exact.value) == (1.0, 0.0)
     assert hidden.distance.value == 1.0
     assert read.count == 2
 
 
+@pytest.mark.trains
 def test_words_are_counted_where_a_picture_has_them(dataset, monkeypatch) -> None:
     monkeypatch.setattr(
         "trainer.evaluation.attack_suite.rapid_ocr", lambda **_: lambda image: ("name1 name2 name4",)
@@ -230,6 +242,7 @@ class _Coy(Eyes):
         return super().reply(text, pixels)
 
 
+@pytest.mark.trains
 def test_styles_of_asking_are_judged_apart_and_refusals_counted(dataset, tmp_path) -> None:
     settings = EvaluationSettings(
         **_QUICK,
@@ -242,3 +255,23 @@ def test_styles_of_asking_are_judged_apart_and_refusals_counted(dataset, tmp_pat
     assert (direct.reader, direct.refused, direct.unusable, direct.accuracy) == ("chat model", 40, 40, None)
     assert (steps.reader, steps.refused, steps.count) == ("chat model, steps", 0, 40)
     assert 0.2 < steps.accuracy.value < 0.8  # it always says "left"
+
+
+@pytest.mark.parametrize(
+    ("resolution", "names"),
+    [
+        (64, ["fresh classifier", "fresh resnet10", "fresh classifier, protected images only"]),
+        (
+            384,
+            [
+                "fresh classifier",
+                "fresh classifier at 160 px",
+                "fresh resnet10",
+                "fresh classifier at 80 px, protected images only",
+            ],
+        ),
+    ],
+)
+def test_large_pictures_are_looked_at_whole_and_scaled_down(dataset, resolution, names):
+    attackers = fresh_classifiers(dataset.private_attributes, EvaluationSettings(), resolution)
+    assert [attacker.name for attacker in attackers] == names

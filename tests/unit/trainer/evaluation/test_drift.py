@@ -11,7 +11,8 @@ from langchain_vpp.errors import ArtifactError
 from tests.chat_models import LookingModel
 from tests.e2e.conftest import TINY
 from trainer import Trainer, TrainerConfig, load_dataset
-from trainer.evaluation.drift import DriftCheck, DriftPoint, table
+from trainer.evaluation.drift import DriftCheck, DriftPoint
+from trainer.reporting.tables import drift_table
 from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.scenes import make_data
 from trainer.statistics import ConfidenceInterval
@@ -43,6 +44,7 @@ def artifact(dataset, tmp_path_factory):
     return Trainer(SandboxChatModel(), dataset, TrainerConfig.model_validate(settings)).fit(folder)
 
 
+@pytest.mark.trains
 def test_the_front_is_measured_again_exactly_by_the_model_of_the_training(artifact, dataset, tmp_path):
     front = read_manifest(artifact)[0].front
     assert [point.answers for point in front] == [30] * 5
@@ -52,15 +54,17 @@ def test_the_front_is_measured_again_exactly_by_the_model_of_the_training(artifa
     assert report.warnings == ()
 
 
+@pytest.mark.trains
 def test_another_model_has_drifted(artifact, dataset, tmp_path):
     parrot = Parrot()
     report = DriftCheck(artifact, dataset).measure(parrot, ledger=tmp_path / "ledger.sqlite")
     assert report.drifted
     assert len(report.warnings) == 5
     assert len(parrot.calls) == report.paid
-    assert list(table(report).columns[-1].cells) == ["drifted"] * 5
+    assert [row.cells[-1].text for row in drift_table(report).rows] == ["drifted"] * 5
 
 
+@pytest.mark.trains
 def test_fewer_questions_are_the_first_of_the_manifests_and_give_a_wider_interval(
     artifact, dataset, tmp_path
 ):
@@ -79,6 +83,7 @@ def test_fewer_questions_are_the_first_of_the_manifests_and_give_a_wider_interva
     assert not reports[1].drifted
 
 
+@pytest.mark.trains
 def test_no_original_is_among_the_queries(artifact, dataset):
     files = {(dataset.folder / example.image).read_bytes() for example in dataset.examples}
     assert not files & {query.image for query in DriftCheck(artifact, dataset).queries}
@@ -87,6 +92,7 @@ def test_no_original_is_among_the_queries(artifact, dataset):
 @pytest.mark.parametrize(
     "change", [lambda front: [], lambda front: [each | {"answers": 0} for each in front]]
 )
+@pytest.mark.trains
 def test_a_manifest_that_does_not_say_how_it_was_measured_is_refused(artifact, dataset, tmp_path, change):
     manifest = json.loads((artifact / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"front": change(manifest["front"])}))

@@ -1,4 +1,4 @@
-"""What a second chat model answers less about the same protected pictures."""
+"""Utility that a second chat model loses on the same protected pictures."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from tests.chat_models import LookingModel
 from tests.untrained import save_untrained
 from trainer.data.contamination import training_digest
 from trainer.data.dataset import load_dataset
-from trainer.evaluation.transfer import TransferSettings, TransferTest, tables
+from trainer.evaluation.transfer import TransferSettings, TransferTest
 from trainer.oracle.ledger import Budget
+from trainer.reporting.tables import transfer_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -168,9 +169,9 @@ def test_an_artifact_that_was_trained_on_the_test_pictures_is_refused(dataset, t
 
 def test_the_tables_name_every_model_level_and_question(dataset, tmp_path):
     report = measure(dataset, [Eyes(), Eyes(model_name="blind", colour_blind=True)], tmp_path)
-    front, lost = tables(report)
-    assert [str(column.header) for column in front.columns] == [
+    front, lost = transfer_tables(report)
+    assert [column.heading for column in front.columns] == [
         "level", "Eyes:eyes", "Eyes:blind", "lost by Eyes:blind",
     ]  # fmt: skip
-    assert list(lost.columns[0].cells) == list(_QUESTIONS.values())
-    assert [str(column.header) for column in lost.columns[1:]] == ["0.00", "1.00"]
+    assert [row.cells[0].text for row in lost.rows] == list(_QUESTIONS.values())
+    assert [column.heading for column in lost.columns[1:]] == ["0.00", "1.00"]

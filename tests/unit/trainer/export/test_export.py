@@ -1,13 +1,15 @@
-"""What is served equals what was trained: graphs against torch, what is loaded, and the front measured again."""
+"""The served graph equals the trained network: pixels against torch, the loaded engine, the front measured again."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -30,9 +32,10 @@ from langchain_vpp.engines import OnnxEngine, TorchEngine
 from langchain_vpp.errors import ArtifactError, DataError
 from langchain_vpp.network.protector import Protector, ProtectorConfig
 from tests.untrained import manifest
-from trainer.data.dataset import Dataset, Example, Task
-from trainer.evaluation.evaluate import EvaluationSettings
-from trainer.export.export import export, recheck
+from trainer.data.dataset import Dataset
+from trainer.data.format import Example, Task
+from trainer.evaluation import EvaluationSettings
+from trainer.export import export, recheck
 from trainer.export.graph import exact_graph
 
 MANIFEST = manifest(private_attributes={"side": ("left", "right")}, data_digest="digest")
@@ -86,6 +89,20 @@ def folder(tmp_path):
     return tmp_path / "artifact"
 
 
+@pytest.fixture(scope="module")
+def exported_once(dataset, tmp_path_factory):
+    """An artifact with its graphs, and the outcome of the export."""
+    folder = tmp_path_factory.mktemp("exported") / "artifact"
+    save_artifact(folder, trained(), MANIFEST)
+    return folder, export(folder, dataset)
+
+
+@pytest.fixture
+def exported(exported_once, tmp_path):
+    """A copy that a test may change."""
+    return shutil.copytree(exported_once[0], tmp_path / "exported")
+
+
 @pytest.mark.parametrize("size", [(64, 48), (8, 8), (48, 64), (64, 8)], ids=str)
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_exact_graph_equals_torch_at_every_size_and_level(size, level):
@@ -106,9 +123,8 @@ def test_levels_outside_0_to_1_are_taken_for_the_nearest():
     assert exact.protect(image, 0).tobytes() != exact.protect(image, 1).tobytes()
 
 
-def test_the_quantised_graph_is_near_torch_on_pictures_that_it_was_not_made_from(folder, dataset):
-    export(folder, dataset)
-    quantised, reference = load_engine(folder), TorchEngine(load_protector(folder)[0], digest="")
+def test_the_quantised_graph_is_near_torch_on_pictures_that_it_was_not_made_from(exported):
+    quantised, reference = load_engine(exported), TorchEngine(load_protector(exported)[0], digest="")
     assert quantised.name == "onnx"
     for seed in range(6):
         for level in LEVELS:
@@ -174,26 +190,25 @@ def test_a_mask_that_is_open_gives_the_picture_itself(folder, dataset, grey):
         assert served.protect(scene(seed, *size), 0.5).tobytes() == scene(seed, *size).tobytes()
 
 
-def test_an_export_writes_both_graphs_with_their_digests(folder, dataset):
+def test_an_export_writes_both_graphs_with_their_digests(folder, exported_once):
     before = read_manifest(folder)
-    done = export(folder, dataset)
-    manifest, digest = read_manifest(folder)
+    exported, done = exported_once
+    manifest, digest = read_manifest(exported)
     assert set(manifest.files) == {"model.safetensors", GRAPH, EXACT_GRAPH}
     for name, sha256 in manifest.files.items():
-        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == sha256
+        assert hashlib.sha256((exported / name).read_bytes()).hexdigest() == sha256
     assert (done.digest, done.quantised) == (digest, True)
     assert done.largest_difference <= 1
     assert done.psnr > 35
     assert digest != before[1]
     assert manifest.model_copy(update={"files": before[0].files}) == before[0]
-    assert (folder / GRAPH).stat().st_size < (folder / EXACT_GRAPH).stat().st_size / 1.8
+    assert (exported / GRAPH).stat().st_size < (exported / EXACT_GRAPH).stat().st_size / 1.8
 
 
-def test_exporting_again_gives_the_same_bytes(folder, dataset):
-    first = export(folder, dataset)
-    graphs = [(folder / name).read_bytes() for name in (GRAPH, EXACT_GRAPH)]
-    assert export(folder, dataset) == first
-    assert [(folder / name).read_bytes() for name in (GRAPH, EXACT_GRAPH)] == graphs
+def test_exporting_again_gives_the_same_bytes(exported_once, exported, dataset):
+    graphs = [(exported / name).read_bytes() for name in (GRAPH, EXACT_GRAPH)]
+    assert export(exported, dataset) == exported_once[1]
+    assert [(exported / name).read_bytes() for name in (GRAPH, EXACT_GRAPH)] == graphs
 
 
 def test_a_quantised_graph_that_differs_too_much_is_not_served(folder, dataset):
@@ -210,7 +225,7 @@ def test_a_graph_that_does_not_equal_the_network_is_not_written(folder, dataset,
     other = trained()
     with torch.no_grad():
         other.head.bias.add_(0.5)
-    monkeypatch.setattr("trainer.export.export.exact_graph", lambda _: exact_graph(other))
+    monkeypatch.setattr(import_module("trainer.export.export"), "exact_graph", lambda _: exact_graph(other))
     before = read_manifest(folder)
     with pytest.raises(ArtifactError, match=r"differs from the network by \d+ grey levels"):
         export(folder, dataset)
@@ -223,16 +238,15 @@ def test_an_export_without_images_is_refused(folder, tmp_path):
 
 
 @pytest.mark.parametrize("name", [GRAPH, EXACT_GRAPH, "model.safetensors"])
-def test_one_changed_byte_in_any_file_is_found(folder, dataset, name):
-    export(folder, dataset)
-    data = bytearray((folder / name).read_bytes())
+def test_one_changed_byte_in_any_file_is_found(exported, name):
+    data = bytearray((exported / name).read_bytes())
     data[len(data) // 2] ^= 1
-    (folder / name).write_bytes(data)
+    (exported / name).write_bytes(data)
     with pytest.raises(ArtifactError, match="sha256 differs"):
-        load_protector(folder)
+        load_protector(exported)
     if name == GRAPH:
         with pytest.raises(ArtifactError, match="sha256 differs"):
-            load_engine(folder)
+            load_engine(exported)
 
 
 def test_what_is_no_graph_is_refused_without_its_content(folder):
@@ -249,33 +263,30 @@ def test_only_graphs_are_put_into_an_artifact(folder):
         save_graphs(folder, {"model.safetensors": b""})
 
 
-def test_training_again_or_no_graph_goes_back_to_torch(folder, dataset):
-    export(folder, dataset)
-    assert load_engine(folder).name == "onnx"
-    save_graphs(folder, {})
-    assert load_engine(folder).name == "torch"
-    export(folder, dataset)
-    save_artifact(folder, trained(), MANIFEST)
-    assert load_engine(folder).name == "torch"
+def test_training_again_or_no_graph_goes_back_to_torch(exported, tmp_path):
+    assert load_engine(exported).name == "onnx"
+    again = shutil.copytree(exported, tmp_path / "again")
+    save_graphs(exported, {})
+    assert load_engine(exported).name == "torch"
+    save_artifact(again, trained(), MANIFEST)
+    assert load_engine(again).name == "torch"
 
 
-def test_an_invalid_configuration_is_refused_with_a_graph_too(folder, dataset):
-    export(folder, dataset)
-    path = folder / "manifest.json"
+def test_an_invalid_configuration_is_refused_with_a_graph_too(exported):
+    path = exported / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["protector"]["working_resolution"] = 10**6
     path.write_text(json.dumps(manifest))
     with pytest.raises(ArtifactError, match="configuration of the protector"):
-        load_engine(folder)
+        load_engine(exported)
 
 
-def test_a_graph_is_served_without_torch(folder, dataset):
-    export(folder, dataset)
+def test_a_graph_is_served_without_torch(exported):
     code = f"""
 import sys
 from PIL import Image
 from langchain_vpp import ImageProtector
-protector = ImageProtector.from_pretrained({str(folder)!r}, level=0.6)
+protector = ImageProtector.from_pretrained({str(exported)!r}, level=0.6)
 assert protector.protect_image(Image.new("RGB", (100, 80), "red")).size == (100, 80)
 print([name for name in ("torch", "torchvision", "trainer", "onnx", "safetensors") if name in sys.modules])
 """
@@ -294,20 +305,19 @@ print("torch" in sys.modules)
     assert done.stdout.strip() == "True"
 
 
-def test_the_same_picture_gives_the_same_bytes_in_every_thread_and_process(folder, dataset):
-    export(folder, dataset)
-    protector = ImageProtector.from_pretrained(folder, level=0.6, memo_bytes=0)
+def test_the_same_picture_gives_the_same_bytes_in_every_thread_and_process(exported):
+    protector = ImageProtector.from_pretrained(exported, level=0.6, memo_bytes=0)
     pictures = [scene(seed, 300 + seed, 200) for seed in range(4)]
     alone = [protector.protect_image(each).tobytes() for each in pictures]
     with ThreadPoolExecutor(8) as pool:
         beside = list(pool.map(lambda each: protector.protect_image(each).tobytes(), pictures * 8))
     assert beside == alone * 8
-    pictures[0].save(folder.parent / "picture.png")
+    pictures[0].save(exported.parent / "picture.png")
     code = f"""
 import hashlib
 from langchain_vpp import ImageProtector
-protector = ImageProtector.from_pretrained({str(folder)!r}, level=0.6)
-data = open({str(folder.parent / "picture.png")!r}, "rb").read()
+protector = ImageProtector.from_pretrained({str(exported)!r}, level=0.6)
+data = open({str(exported.parent / "picture.png")!r}, "rb").read()
 print(hashlib.sha256(protector.protect_encoded(data)).hexdigest())
 """
     runs = {
@@ -316,13 +326,12 @@ print(hashlib.sha256(protector.protect_encoded(data)).hexdigest())
         ).stdout.strip()
         for _ in range(2)
     }
-    here = protector.protect_encoded((folder.parent / "picture.png").read_bytes())
+    here = protector.protect_encoded((exported.parent / "picture.png").read_bytes())
     assert runs == {hashlib.sha256(here).hexdigest()}
 
 
-def test_no_detail_above_the_working_resolution_reaches_the_output(folder, dataset):
-    export(folder, dataset)
-    protector = ImageProtector.from_pretrained(folder, level=0.0)
+def test_no_detail_above_the_working_resolution_reaches_the_output(exported):
+    protector = ImageProtector.from_pretrained(exported, level=0.0)
     stripes = np.zeros((512, 512, 3), dtype=np.uint8)
     stripes[:, ::2] = 255
     plain = np.full_like(stripes, 128)
@@ -332,16 +341,17 @@ def test_no_detail_above_the_working_resolution_reaches_the_output(folder, datas
     assert np.abs(shown[0] - shown[1]).max() <= 3
 
 
-def test_the_front_is_measured_again_on_what_is_served(folder, dataset):
-    export(folder, dataset)
+@pytest.mark.trains
+def test_the_front_is_measured_again_on_what_is_served(exported, dataset):
     settings = EvaluationSettings(levels=(0.0, 1.0), train_images=128, classifiers=("small",), cold=())
-    again = recheck(folder, dataset, settings=settings)
+    again = recheck(exported, dataset, settings=settings)
     assert [point.level for point in again.served.points] == [0.0, 1.0]
     assert {point.engine for point in again.torch.points} == {"ours"}
     assert again.largest_utility_loss is None
     assert abs(again.largest_leak_gain) < 0.5
 
 
+@pytest.mark.trains
 def test_the_recheck_sees_a_graph_that_protects_less(folder, dataset):
     # What is served is another network, next to the identity; what was trained hides everything.
     torch.manual_seed(1)

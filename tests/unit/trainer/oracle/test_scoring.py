@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from langchain_core.language_models import FakeListChatModel
 
 from langchain_vpp.errors import OracleError
-from trainer.oracle.ledger import Answer
+from trainer.oracle.query import Answer
 from trainer.oracle.scoring import AnswerJudge, accuracy, chosen, distribution, kind, normalise, refused
 
 COLOURS = ("red", "blue", "dark blue", "green")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -15,9 +14,8 @@ from langchain_vpp.errors import TrainingError
 from langchain_vpp.images.codec import encode_image
 from tests.made_reports import HOSTILE, estimate, full_report, hostile_report, point, reading, report
 from trainer.evaluation.results import Reading, Report
-from trainer.reporting.chart import draw_front
 from trainer.reporting.html import render_html, save_html
-from trainer.reporting.report import PictureRow
+from trainer.reporting.pictures import PictureRow
 from trainer.statistics import ConfidenceInterval  # noqa: TC001  pydantic reads it
 
 PRESETS = {"low": 0.0, "balanced": 0.5, "high": 1.0}
@@ -294,38 +292,6 @@ def test_pictures_are_inside_the_page_and_unprotected_ones_are_announced(origina
         assert embedded == encode_image(row.pictures[0].resize(size))
     assert ("holds unprotected pictures" in _text(root)) == originals
     assert ("No unprotected picture is on this page" in _text(root)) != originals
-
-
-def test_the_chart_places_points_by_their_figures() -> None:
-    chart = draw_front(full_report(), PRESETS)
-    ours = chart.curves[-1]
-    assert ours.ours
-    by_title = {mark.title: mark for mark in ours.marks}
-    low = by_title["ours at level 0: leak 0.60 [0.55, 0.65], utility 0.98 [0.93, 1.03]"]
-    high = by_title["ours at level 1: leak 0.10 [0.05, 0.15], utility 0.40 [0.35, 0.45]"]
-    ticks = {(axis, tick.text): tick.at for axis in ("x_ticks", "y_ticks") for tick in getattr(chart, axis)}
-    unit_x = ticks["x_ticks", "1"] - ticks["x_ticks", "0"]
-    unit_y = ticks["y_ticks", "1"] - ticks["y_ticks", "0"]
-    assert unit_y < 0 < unit_x  # upwards on a screen is towards 0
-    assert low.x - high.x == pytest.approx(0.5 * unit_x, abs=0.2)
-    assert low.y - high.y == pytest.approx(0.58 * unit_y, abs=0.2)
-    assert high.x - high.x_interval[0] == pytest.approx(0.05 * unit_x, abs=0.2)
-
-
-def test_the_chart_keeps_everything_inside_its_frame_and_labels_apart() -> None:
-    crowd = [point("ours", level, 1.3, -0.4 + level / 20) for level in (0.0, 0.1, 0.2, 0.3)]
-    chart = draw_front(report().model_copy(update={"points": tuple(crowd)}), {})
-    for mark in chart.curves[0].marks:
-        assert all(chart.left <= x <= chart.right for x in (mark.x, *mark.x_interval))
-        assert all(chart.top <= y <= chart.bottom for y in (mark.y, *mark.y_interval))
-    heights = sorted(label.y for label in chart.labels)
-    assert min(b - a for a, b in pairwise(heights)) >= 12
-
-
-def test_engines_are_told_apart_by_colour_and_by_shape() -> None:
-    points = tuple(point(f"engine {number}", 0.5, 0.5, 0.5) for number in range(7))
-    curves = draw_front(report().model_copy(update={"points": points}), {}).curves
-    assert len({curve.colour for curve in curves}) == len({curve.outline for curve in curves}) == 7
 
 
 def test_a_page_that_cannot_be_written_is_named(tmp_path) -> None:

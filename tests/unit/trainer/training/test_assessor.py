@@ -43,6 +43,7 @@ def test_the_assessor_ignores_missing_labels_and_offers_only_an_attributes_class
     assert torch.isfinite(assessor.loss(images, level, labels))
 
 
+@pytest.mark.trains
 def test_it_learns_what_it_is_shown():
     torch.manual_seed(0)
     assessor = Assessor({"glasses": ("no", "yes")}, learning_rate=3e-3)

@@ -50,9 +50,10 @@ def test_settings_that_fit_survive_a_file(settings):
     ],
 )
 def test_a_setting_of_the_last_version_works_and_names_its_new_name(old, new):
-    with pytest.warns(FutureWarning, match=f"{old} is now {new}"):
+    with pytest.warns(FutureWarning, match=f"{old} is now {new}") as caught:
         config = TrainerConfig(**{old: 0.25})
     assert getattr(config, new) == 0.25
+    assert caught[0].filename == __file__  # the line of the caller, not one of pydantic's
 
 
 def test_an_old_and_a_new_name_together_are_refused():

@@ -6,12 +6,18 @@ import json
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from langchain_vpp.cli.app import app
+from langchain_vpp.images.codec import encode_image
 from langchain_vpp.network.protector import ProtectorConfig
+from langchain_vpp.providers import AS_OF, FAMILIES
+from tests.unit.image_tokens import GOLDEN, SIZES, TRAINING_SIZES
 from trainer.data.dataset import load_dataset
 from trainer.oracle.ledger import Price
+from trainer.oracle.query import Query
 from trainer.training.config import TrainerConfig
-from trainer.training.cost import AS_OF, LIST_PRICES, estimate, list_price
+from trainer.training.cost import estimate, estimate_queries, list_price
 
 QUESTIONS = [
     {"question": f"What colour is sign {number}?", "answer": "red", "choices": ["red", "blue"]}
@@ -19,16 +25,21 @@ QUESTIONS = [
 ]
 
 
-@pytest.fixture
-def dataset(tmp_path):
+def make_dataset(folder, size):
+    folder.mkdir(exist_ok=True)
     lines = []
     for number in range(24):
-        Image.new("RGB", (640, 320), (number, 0, 0)).save(tmp_path / f"{number}.png")
+        Image.new("RGB", size, (number, 0, 0)).save(folder / f"{number}.png")
         split = ("train", "val", "test")[number % 3]
         private = {"gender": ("f", "m")[number // 3 % 2]}
         lines.append({"image": f"{number}.png", "split": split, "tasks": QUESTIONS, "private": private})
-    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    return load_dataset(tmp_path)
+    (folder / "data.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return folder
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return load_dataset(make_dataset(tmp_path, (640, 320)))
 
 
 def config(**changes):
@@ -96,43 +107,37 @@ def test_an_unknown_model_has_an_unknown_cost(dataset):
     assert "a guess" in foreseen.line
 
 
-@pytest.mark.parametrize(
-    ("name", "model"),
-    [
-        ("gpt-4o", "gpt-4o"),
-        ("openai:gpt-4o-mini", "gpt-4o-mini"),
-        ("gpt-4o-mini-2024-07-18", "gpt-4o-mini"),
-        ("google_genai:gemini-2.5-flash-lite", "gemini-2.5-flash-lite"),
-        ("anthropic:claude-haiku-4-5-20251001", "claude-haiku-4-5"),
-        ("mistralai:mistral-small-latest", "mistral-small"),
-        ("gpt-4o-audio-preview", None),
-        ("gpt-4", None),
-        ("gpt-5-minimal", None),
-        ("sandbox", None),
-        ("", None),
-    ],
-)
-def test_a_price_is_found_by_name_and_only_for_the_model_or_its_dated_version(name, model):
-    found = list_price(name)
-    assert found == (None if model is None else LIST_PRICES[model])
+def test_the_list_price_is_that_of_the_providers_table():
+    for family in FAMILIES:
+        for name, price in family.models.items():
+            assert list_price(name) == price
+    assert list_price("sandbox") is None
 
 
-def test_every_price_has_a_source_and_output_is_never_cheaper_than_input():
-    for each in LIST_PRICES.values():
-        assert each.source.startswith("https://")
-        assert 0 < each.price.input <= each.price.output
+@pytest.mark.parametrize("model", GOLDEN)
+def test_pictures_of_any_size_are_counted_by_the_providers_table(model):
+    for size, tokens in zip(SIZES, GOLDEN[model], strict=True):
+        picture = encode_image(Image.new("RGB", size))
+        foreseen = estimate_queries([Query(picture, "Which?", ("a", "b"))], model)
+        assert f"{tokens} tokens for a picture of {size[0]} x {size[1]} px" in foreseen.basis
 
 
-@pytest.mark.parametrize(
-    ("model", "size", "tokens"),
-    [
-        ("gpt-4o", (1024, 1024), 765),  # OpenAI's own examples
-        ("gpt-4o", (2048, 4096), 1105),
-        ("gpt-4.1-mini", (1024, 1024), 1659),
-        ("claude-haiku-4-5", (1000, 1000), 1334),  # Anthropic's
-        ("gemini-2.5-flash", (384, 384), 258),  # Google's
-        ("gemini-2.5-flash", (960, 540), 516),
-    ],
-)
-def test_pictures_are_counted_as_providers_describe_it(model, size, tokens):
-    assert LIST_PRICES[model].image_tokens(*size) == tokens
+@pytest.mark.parametrize("size", TRAINING_SIZES)
+def test_the_command_counts_what_the_providers_table_says(size, tmp_path):
+    data, config = make_dataset(tmp_path / "data", size), tmp_path / "config.json"
+    config.write_text(json.dumps({"protector": {"working_resolution": max(size)}, "max_queries": 50}))
+    arguments = [
+        "train",
+        "--data",
+        str(data),
+        "--config",
+        str(config),
+        "--out",
+        str(tmp_path / "run"),
+        "--dry-run",
+    ]
+    for model, golden in GOLDEN.items():
+        done = CliRunner().invoke(app, [*arguments, "--model", f"openai:{model}", "--json"])
+        assert done.exit_code == 0, done.stderr
+        counted = f"{golden[SIZES.index(size)]} tokens for a picture of {size[0]} x {size[1]} px"
+        assert json.loads(done.stdout)["basis"].startswith(counted)

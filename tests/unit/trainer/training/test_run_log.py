@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from langchain_vpp.errors import TrainingError
+from langchain_vpp.errors import MissingExtraError, TrainingError
 from trainer.training.run_log import MetricsLog
 
 
@@ -60,7 +60,7 @@ def test_tensorboard_gets_the_same_metrics_and_forgets_what_a_resumed_run_repeat
 def test_tensorboard_that_is_not_installed_is_told_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(
-        TrainingError, match=r"nothing was trained. Install langchain-vpp\[tensorboard\]"
+        MissingExtraError, match=r"nothing was trained: .*pip install 'langchain-vpp\[tensorboard\]'"
     ) as caught:
         MetricsLog(tmp_path / "run", step=0, tensorboard=True)
     assert caught.value.__context__ is None

@@ -38,6 +38,7 @@ def distance(folder, protector) -> float:
     return max(float((weights[name] - value).abs().max()) for name, value in protector.state_dict().items())
 
 
+@pytest.mark.trains
 def test_training_goes_on_from_a_given_protector_and_says_so(dataset, tmp_path):
     start = small_protector()
     before = {name: value.clone() for name, value in start.state_dict().items()}
@@ -67,6 +68,7 @@ def test_a_protector_of_another_shape_is_refused_and_knots_do_not_matter(dataset
     Trainer(SandboxChatModel(), dataset, config(), protector=calibrated)
 
 
+@pytest.mark.trains
 def test_a_run_is_not_resumed_from_another_start(dataset, tmp_path):
     Trainer(SandboxChatModel(), dataset, config(), protector=small_protector()).fit(tmp_path)
     for other in (None, small_protector()):
@@ -86,6 +88,7 @@ def closed_protector():
     return closed
 
 
+@pytest.mark.trains
 def test_what_the_start_hid_is_not_shown_again(dataset, tmp_path):
     closed = closed_protector()
     images = dataset.pixels(dataset.split("val"), 64).float() / 255
@@ -103,6 +106,7 @@ def test_what_the_start_hid_is_not_shown_again(dataset, tmp_path):
     assert stands_out[20.0] < 0.3 * stands_out[0.0]
 
 
+@pytest.mark.trains
 def test_a_given_assessor_needs_no_lessons_and_follows_the_protector(dataset, tmp_path):
     attributes = dataset.private_attributes
     network = AttributeReader(attributes, LocalVisionModel.load())
@@ -141,6 +145,7 @@ class Watched(Assessor):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@pytest.mark.trains
 def test_the_assessor_sees_the_given_share_of_its_own_batches_unprotected(dataset, tmp_path, share):
     attributes = dataset.private_attributes
     assessor = Watched(attributes, AttributeReader(attributes, LocalVisionModel.load()))

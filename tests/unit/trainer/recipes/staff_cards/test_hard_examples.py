@@ -88,6 +88,7 @@ def test_everything_else_is_to_stay_and_what_was_closed_gets_a_margin():
     assert _error(-0.01, _CLOSED, OTHER, 0.7) > 0
 
 
+@pytest.mark.trains
 def test_it_learns_the_same_again_and_leaves_the_protector_as_it_was(faces):
     protector = _protector(1.0)
     before = copy.deepcopy(protector.state_dict())
@@ -109,6 +110,7 @@ def test_it_learns_the_same_again_and_leaves_the_protector_as_it_was(faces):
     assert errors[1] < 0.9 * errors[0]
 
 
+@pytest.mark.trains
 def test_it_learns_without_a_mistake_too(faces):
     protector = _protector(-9.0)
     mistakes = find_hard_examples(protector, faces, cards=8, seed=0, workers=0)

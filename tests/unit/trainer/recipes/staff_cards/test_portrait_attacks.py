@@ -59,6 +59,7 @@ def closing(faces, before):
     return attack_portraits(before, Closing(), faces, PORTRAIT_ATTRIBUTES, people=_PEOPLE)
 
 
+@pytest.mark.trains
 def test_people_are_found_in_what_shows_them_and_not_in_grey(closing):
     opened, closed = closing.of(OURS)
     assert [each.gallery for each in opened.identity] == ["originals", "protected"]
@@ -74,6 +75,7 @@ def test_people_are_found_in_what_shows_them_and_not_in_grey(closing):
     assert ceiling.top1.low > 5 * ceiling.top1_floor
 
 
+@pytest.mark.trains
 def test_what_is_restored_is_the_original_or_a_guess(closing):
     opened, closed = (point.restored for point in closing.of(OURS))
     assert opened.psnr.value > closed.psnr.value + 10
@@ -83,6 +85,7 @@ def test_what_is_restored_is_the_original_or_a_guess(closing):
     assert closed.attributes != opened.attributes
 
 
+@pytest.mark.trains
 def test_a_protector_that_hides_too_little_is_told_from_one_that_hides(faces, before, closing):
     weak = attack_portraits(before, Blurring(), faces, PORTRAIT_ATTRIBUTES, people=_PEOPLE).of(OURS)[1]
     assert weak.identity[0].top1.low > closing.of(OURS)[1].identity[0].top1.high
@@ -103,6 +106,7 @@ def test_balanced_is_the_weakest_level_from_which_on_portraits_show_nothing(face
     assert closing_level(Opening(), faces, seed=0, people=3) == expected
 
 
+@pytest.mark.trains
 def test_the_report_says_what_was_tested_and_leaves_the_rest_as_it_was(before, closing):
     assert closing.not_tested == ("other chat models than this one",)
     assert "44 people" in closing.attacker
@@ -112,6 +116,7 @@ def test_the_report_says_what_was_tested_and_leaves_the_rest_as_it_was(before, c
     assert closing.of("blur") == before.of("blur")
 
 
+@pytest.mark.trains
 def test_the_card_shows_who_was_found(closing):
     card = describe(MANIFEST, closing)
     first = closing.of(OURS)[0].identity
@@ -120,5 +125,6 @@ def test_the_card_shows_who_was_found(closing):
         assert percent_interval(search.top1) in line
 
 
+@pytest.mark.trains
 def test_it_is_reproducible(faces, before, closing):
     assert attack_portraits(before, Closing(), faces, PORTRAIT_ATTRIBUTES, people=_PEOPLE) == closing

@@ -89,6 +89,7 @@ def test_what_is_not_kept_becomes_one_grey_and_what_is_kept_stays():
     assert torch.equal(shown["open"][1], images)
 
 
+@pytest.mark.trains
 def test_it_learns_and_goes_on_where_it_was_stopped(faces, tmp_path, monkeypatch):
     whole = pretrain_protector(
         faces, _SMALL, cards=8, steps=4, seed=0, checkpoint=tmp_path / "a" / "checkpoint.pt", workers=0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from langchain_vpp.cli.app import app
-from langchain_vpp.errors import DataError
+from langchain_vpp.errors import DataError, MissingExtraError
 from trainer.data.dataset import load_dataset
 from trainer.sandbox.drawing import card_design, cards
 from trainer.sandbox.drawing.cards import CARD_TASKS, CARD_VIEW, TEXTS, draw_card, make_cards
@@ -184,8 +185,8 @@ def test_a_face_of_another_shape_and_size_is_framed():
 
 def test_missing_fonts_are_named_with_what_to_install(monkeypatch):
     card_design._font.cache_clear()
-    monkeypatch.setattr(card_design, "find_spec", lambda _: None)
-    with pytest.raises(DataError, match=r"pip install 'langchain-vpp\[demo\]'"):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'langchain-vpp\[demo\]'"):
         card(1)
 
 

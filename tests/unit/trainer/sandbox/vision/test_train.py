@@ -31,6 +31,7 @@ def test_attention_is_only_wrong_where_there_is_nothing_to_see():
     assert float(missed_attention(maps, quarter)) == pytest.approx(0)
 
 
+@pytest.mark.trains
 def test_the_loss_falls_on_cards_that_are_seen_again():
     course = dataclasses.replace(COURSE, steps=30, peak_rate=4e-3)
     run = train_local_model._Run(course, seed=0, device="cpu", precision="auto")
@@ -47,6 +48,7 @@ def quick_scenes(steps=4) -> Course:
     return dataclasses.replace(SCENE_COURSE, steps=steps, batch=4)
 
 
+@pytest.mark.trains
 def test_a_run_that_was_stopped_and_goes_on_equals_one_that_was_not(tmp_path, monkeypatch):
     monkeypatch.setattr(train_local_model, "_CHECK_PICTURES", 2)
     whole = train(quick_scenes(), seed=3, workers=0)
@@ -59,6 +61,7 @@ def test_a_run_that_was_stopped_and_goes_on_equals_one_that_was_not(tmp_path, mo
     assert not torch.equal(whole.look.weight, other.look.weight)
 
 
+@pytest.mark.trains
 def test_dropout_goes_on_as_it_would_have(tmp_path, monkeypatch):
     monkeypatch.setattr(train_local_model, "_CHECK_PICTURES", 1)
     whole = train(COURSE, seed=3, workers=0, precision="float32")
@@ -69,6 +72,7 @@ def test_dropout_goes_on_as_it_would_have(tmp_path, monkeypatch):
     assert torch.equal(whole.state_dict()[weight], resumed.state_dict()[weight])
 
 
+@pytest.mark.trains
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(train_local_model, "_CHECK_PICTURES", 1)
     path = tmp_path / "checkpoint.pt"

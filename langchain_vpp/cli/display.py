@@ -1,0 +1,113 @@
+"""Output of commands: results as JSON on stdout, everything else (lines, tables, progress) on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.progress import TaskID
+
+_T = TypeVar("_T")
+
+INTERRUPTED: Final = 130
+"""Exit code of a command that was stopped with Ctrl-C."""
+
+
+class Display:
+    """One live bar per phase."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def say(self, text: str) -> None:
+        """Print a line above the bars; nothing if there is no text."""
+        if text:
+            say(text, self._bars.console)
+
+    def show(self, phase: str, done: int, of: int, facts: str = "") -> None:
+        """Show how much of a phase is done, with a few facts behind its bar."""
+        if phase not in self._tasks:
+            self._tasks[phase] = self._bars.add_task(phase, total=of, facts="")
+        self._bars.update(self._tasks[phase], completed=done, total=of, facts=facts)
+
+
+def watched(work: Callable[[Display], _T], advice: str) -> _T:
+    """Do resumable work under live bars; on Ctrl-C say how to go on.
+
+    Args:
+        work: What to do; it is given the display.
+        advice: How to go on after an interruption, such as "run the same command again to go on."
+
+    Raises:
+        typer.Exit: With code 130, if the work was interrupted.
+    """
+    try:
+        with bars() as shown:
+            return work(Display(shown))
+    except KeyboardInterrupt:
+        pass
+    say_error(f"interrupted. Everything paid is saved: {advice}")
+    raise typer.Exit(INTERRUPTED)
+
+
+def bars() -> Bars:
+    """Make progress bars with a field ``facts`` behind each."""
+    return Bars(
+        TextColumn("{task.description:>10}"),
+        BarColumn(6),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[facts]}"),
+        TextColumn("ETA"),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        console=console(),
+    )
+
+
+def table(title: str, *columns: str, numbers: bool = True) -> Table:
+    """Make an empty table.
+
+    Args:
+        title: Its title, above it.
+        columns: Headings; all empty for a table without a heading.
+        numbers: Align all columns but the first to the right.
+    """
+    made = Table(title=title, title_justify="left", caption_justify="left", show_header=any(columns))
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="right" if numbers and index else "left", overflow="fold")
+    return made
+
+
+def console() -> Console:
+    """Make a console that writes to stderr."""
+    return Console(stderr=True)
+
+
+def say(line: str, to: Console | None = None) -> None:
+    """Print a line on stderr, as it is."""
+    (to or console()).print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def say_error(message: str) -> None:
+    """Print an error as one line on stderr."""
+    print(f"vpp: {' '.join(message.split())}", file=sys.stderr)
+
+
+def print_line(line: str) -> None:
+    """Print a line of the result on stdout, at once."""
+    print(line, flush=True)
+
+
+def print_json(result: object) -> None:
+    """Print the result of a command on stdout."""
+    print(json.dumps(result, indent=2, sort_keys=True))

@@ -1,0 +1,177 @@
+"""``vpp protect``: protected copies of pictures."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import closing
+from importlib.metadata import version
+from pathlib import Path  # noqa: TC003  typer reads annotations
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+from langchain_vpp.cli.display import INTERRUPTED, bars, print_json, say, say_error
+from langchain_vpp.cli.options import InputError, JsonOption
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from langchain_vpp.batch import Copy
+    from langchain_vpp.engines import Engine
+    from langchain_vpp.image_protector import ImageProtector
+
+_BAD_INPUT: Final = 2
+
+
+def protect(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of pictures.")],
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the protected pictures, as JPEG without metadata.")
+    ],
+    artifact: Annotated[
+        str | None,
+        typer.Option(
+            "--artifact",
+            help="Folder of a trained protector; by default the one that comes along, for staff cards.",
+        ),
+    ] = None,
+    engine: Annotated[
+        Literal["blur", "pixelate", "downscale", "face-blur"] | None,
+        typer.Option(
+            "--engine",
+            help="A classical operator in place of an artifact; face-blur (extra faces) blurs what a detector finds.",
+        ),
+    ] = None,
+    level: Annotated[
+        str | None,
+        typer.Option(
+            "--level",
+            help="0 (most useful) to 1 (most private), or an artifact's preset; `balanced` by default, else 0.5.",
+        ),
+    ] = None,
+    size: Annotated[
+        str,
+        typer.Option(
+            "--size", help="same, fit (what the main providers keep), or pixels of the longest side."
+        ),
+    ] = "same",
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace other files in --out; inputs are never replaced."),
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, max=256, help="Pictures at once; as many as there are CPUs."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write protected copies of pictures; the originals are never touched.
+
+    The same command goes on where it was stopped: what was made from the same picture in the same way stays.
+    """
+    # One thread per picture: networks that each start a thread per CPU would only wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from langchain_vpp.batch import plan, protect_files  # noqa: PLC0415
+    from langchain_vpp.guard.pictures import usable_cpus  # noqa: PLC0415
+
+    protector, settings = _protector(artifact, engine, level, size)
+    jobs, copies = plan(paths, out)
+    order = {path: position for position, path in enumerate(job.source for job in jobs)}
+    started, made, interrupted = time.monotonic(), 0, False
+    with bars() as shown:
+        bar = shown.add_task("protecting", total=len(jobs), facts="")
+        done = protect_files(
+            jobs, out, protector, settings=settings, overwrite=overwrite, workers=workers or usable_cpus()
+        )
+        try:
+            with closing(done):
+                for copy in done:
+                    copies.append(copy)
+                    made += copy.status == "protected"
+                    rate = made / (time.monotonic() - started)
+                    shown.update(bar, advance=1, facts=f"{rate:.1f} images/s" if made else "")
+        except KeyboardInterrupt:
+            interrupted = True
+    if interrupted:
+        say_error(f"interrupted. {made} pictures were protected; run the same command again to go on.")
+        raise typer.Exit(INTERRUPTED)
+    copies.sort(key=lambda copy: order.get(copy.source, -1))
+    _show_copies(copies, out, as_json=as_json)
+
+
+def _show_copies(copies: Sequence[Copy], out: Path, *, as_json: bool) -> None:
+    of: dict[str, list[Copy]] = {"protected": [], "unchanged": [], "failed": []}
+    for copy in copies:
+        of[copy.status].append(copy)
+    if as_json:
+        pairs = {
+            status: [{"input": str(each.source), "output": str(each.target)} for each in of[status]]
+            for status in ("protected", "unchanged")
+        }
+        print_json(
+            pairs | {"failed": [{"input": str(each.source), "reason": each.reason} for each in of["failed"]]}
+        )
+    for each in of["failed"]:
+        say_error(f"{each.source} was not protected: {each.reason}")
+    if of["failed"]:
+        raise typer.Exit(_BAD_INPUT)
+    unchanged = f", {len(of['unchanged'])} were there already" if of["unchanged"] else ""
+    say(f"{len(of['protected'])} protected{unchanged}, in {out}")
+
+
+def _protector(
+    artifact: str | None, engine: str | None, level: str | None, size: str
+) -> tuple[ImageProtector, Mapping[str, object]]:
+    """Build a protector, and return it with all settings that its outputs depend on."""
+    if artifact is not None and engine is not None:
+        raise InputError("nothing was protected: give either --artifact or --engine.")
+    from langchain_vpp.image_protector import ImageProtector  # noqa: PLC0415
+
+    chosen: Engine
+    presets: Mapping[str, float] = {}
+    default = 0.5
+    if engine is None:
+        from langchain_vpp.artifact import level_of, load_artifact  # noqa: PLC0415
+
+        _, chosen, manifest, _ = load_artifact(artifact or "default")
+        presets, default = manifest.presets, level_of(manifest, None)
+    else:
+        from langchain_vpp.engines import NAMED_ENGINES  # noqa: PLC0415
+
+        chosen = NAMED_ENGINES[engine]()
+    strength = default if level is None else _level(level, presets)
+    output_size = _output_size(size)
+    settings = {
+        "engine": getattr(chosen, "name", ""),
+        "artifact": getattr(chosen, "digest", ""),
+        "level": strength,
+        "size": output_size,
+        "version": version("langchain-vpp"),
+    }
+    return ImageProtector(chosen, level=strength, output_size=output_size), settings
+
+
+def _output_size(text: str) -> Literal["same", "fit"] | int:
+    named: Mapping[str, Literal["same", "fit"]] = {"same": "same", "fit": "fit"}
+    if text in named:
+        return named[text]
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 65_500:
+        return int(text)
+    raise InputError(
+        "nothing was protected: --size must be same, fit, or the pixels of the longest side, 1 to 65500."
+    )
+
+
+def _level(text: str, presets: Mapping[str, float]) -> float:
+    if text in presets:
+        return presets[text]
+    try:
+        level = float(text)
+    except ValueError:
+        level = -1.0
+    if not 0 <= level <= 1:
+        names = f", or one of {', '.join(presets)}" if presets else ""
+        raise InputError(f"nothing was protected: --level must be a number from 0 to 1{names}.")
+    return level

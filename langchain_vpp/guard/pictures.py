@@ -1,0 +1,203 @@
+"""Single pictures: decode, run the engine, encode, each at the size that is needed."""
+
+from __future__ import annotations
+
+import contextvars
+import hashlib
+import io
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from PIL import Image
+
+from langchain_vpp.errors import ProtectionError
+from langchain_vpp.guard.foreign import call_foreign
+from langchain_vpp.guard.memo import Output, PictureMemo, Recipe
+from langchain_vpp.guard.receipt import SentImage
+from langchain_vpp.images.codec import ScaledImage, decode_scaled, encode_scaled, resized, strip_metadata
+from langchain_vpp.network.config import working_size
+from langchain_vpp.providers import fit_size, within
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from langchain_vpp.engines import Engine
+
+OutputSize = Literal["same", "fit"] | int | tuple[int, int]
+"""Values of ``ImageProtector(output_size=...)``."""
+
+# The largest side of a JPEG.
+_MAX_SIDE: Final = 65_500
+
+
+class PicturePipeline:
+    """Protects encoded pictures. Thread-safe.
+
+    Args:
+        engine: Rewrites the pixels.
+        output_size: The size at which pictures leave; see ``ImageProtector``.
+        memo_bytes: Bound on the protected pictures that are kept.
+        names_originals: Whether records name the digests of the originals.
+
+    Raises:
+        TypeError: If ``engine`` has no ``protect``.
+        ValueError: If the size is unknown, or the bound negative.
+    """
+
+    def __init__(
+        self, engine: Engine, *, output_size: OutputSize, memo_bytes: int, names_originals: bool
+    ) -> None:
+        if not callable(getattr(engine, "protect", None)):
+            msg = "engine must have a method protect(image, level)"
+            raise TypeError(msg)
+        if memo_bytes < 0:
+            msg = "memo_bytes must not be negative"
+            raise ValueError(msg)
+        name = getattr(engine, "name", None)
+        digest = getattr(engine, "digest", None)
+        resolution = getattr(engine, "working_resolution", None)
+        self.engine_name = name if isinstance(name, str) else type(engine).__name__
+        self.artifact = digest if isinstance(digest, str) else None
+        self._engine = engine
+        self._working_resolution = resolution if type(resolution) is int and resolution > 0 else None
+        self._output_size = _checked_output_size(output_size)
+        self._memo = PictureMemo(memo_bytes)
+        self._names_originals = names_originals
+
+    def protect_image(self, data: bytes, level: float) -> Image.Image:
+        """Decode and protect a picture.
+
+        Raises:
+            ProtectionError: If it can't be decoded or protected.
+        """
+        picture = decode_scaled(data, self._seen_size)
+        protected = self._run_engine(picture.image, level)
+        size = self._sent_size(*picture.original_size)
+        return protected if protected.size == size else protected.resize(size, Image.Resampling.BICUBIC)
+
+    def protect_encoded(self, data: bytes, level: float) -> bytes:
+        """Protect a picture from encoded bytes to the bytes of a JPEG.
+
+        Raises:
+            ProtectionError: If it can't be decoded, protected or encoded.
+        """
+        return self._encoded(decode_scaled(data, self._seen_size), level)
+
+    def protect_files(self, originals: Mapping[Recipe, bytes]) -> dict[Recipe, tuple[Output, ...]]:
+        """Protect pictures and PDFs, each once and in a thread of its own; those in the memo are taken from there.
+
+        Returns:
+            For each recipe, the protected picture, or the protected pages.
+
+        Raises:
+            ProtectionError: If any of them can't be decoded, protected or encoded.
+        """
+        made = {recipe: outputs for recipe in originals if (outputs := self._memo.get(recipe)) is not None}
+        missing = [recipe for recipe in originals if recipe not in made]
+        if len(missing) < 2:
+            return made | {recipe: self._protect_file(originals[recipe], recipe) for recipe in missing}
+        # A pool per request: nothing to share, to shut down, or to break in a process that forks.
+        with ThreadPoolExecutor(min(len(missing), usable_cpus()), thread_name_prefix="vpp") as pool:
+            running = [
+                pool.submit(contextvars.copy_context().run, self._protect_file, originals[recipe], recipe)
+                for recipe in missing
+            ]
+            try:
+                made |= {recipe: each.result() for recipe, each in zip(missing, running, strict=True)}
+            finally:
+                pool.shutdown(cancel_futures=True)
+        return made
+
+    def _protect_file(self, data: bytes, recipe: Recipe) -> tuple[Output, ...]:
+        started = time.perf_counter()
+        if recipe.is_document:
+            pictures = [
+                ScaledImage(resized(page, self._seen_size(*page.size)), page.size)
+                for page in _rasterized(data)
+            ]
+        else:
+            pictures = [decode_scaled(data, self._seen_size)]
+        original = hashlib.sha256(data).hexdigest() if self._names_originals else None
+        outputs = []
+        for picture in pictures:
+            encoded = self._encoded(picture, recipe.level)
+            now = time.perf_counter()
+            milliseconds = round((now - started) * 1000, 3)
+            sent = SentImage(hashlib.sha256(encoded).hexdigest(), recipe.level, milliseconds, original)
+            outputs.append(Output(encoded, sent))
+            started = now
+        return self._memo.put(recipe, tuple(outputs))
+
+    def _encoded(self, picture: ScaledImage, level: float) -> bytes:
+        protected = self._run_engine(picture.image, level)
+        return encode_scaled(protected, self._sent_size(*picture.original_size))
+
+    def _seen_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the size at which the engine gets a picture: no larger than it looks at, or than what leaves."""
+        if self._working_resolution is not None:
+            return working_size(width, height, self._working_resolution)
+        return self._sent_size(width, height)
+
+    def _sent_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the size at which a picture leaves."""
+        if self._output_size == "same":
+            return width, height
+        if self._output_size == "fit":
+            return fit_size(width, height)
+        box = self._output_size
+        return within(width, height, (box, box) if isinstance(box, int) else box)
+
+    def _run_engine(self, image: Image.Image, level: float) -> Image.Image:
+        size = image.size
+        protected = call_foreign("engine", lambda: self._engine.protect(image, level))
+        if not isinstance(protected, Image.Image) or protected is image:
+            raise ProtectionError("The engine did not return a new picture, so nothing was sent.")
+        if protected.mode != "RGB" or protected.size != size:
+            raise ProtectionError(
+                "The engine did not return an RGB picture of the same size, so nothing was sent."
+            )
+        # Pixels only: an engine that carried `info` over would carry metadata over.
+        return call_foreign("engine", lambda: strip_metadata(protected))
+
+
+def image_bytes(image: Image.Image | bytes | str | Path) -> bytes:
+    """Return the encoded bytes of a picture that is given as an object, as bytes or as a path.
+
+    Raises:
+        ProtectionError: If it is none of these, or can't be read or encoded.
+    """
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return bytes(image)
+    if isinstance(image, (str, Path)):
+        return call_foreign("file system", Path(image).read_bytes)
+    if not isinstance(image, Image.Image):
+        raise ProtectionError("A picture must be a PIL image, encoded bytes or a path.")
+    picture = image if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else image.convert("RGB")
+    buffer = io.BytesIO()
+    options = {"exif": image.getexif(), "icc_profile": image.info.get("icc_profile"), "compress_level": 1}
+    call_foreign("PNG encoder", lambda: picture.save(buffer, "PNG", **options))
+    return buffer.getvalue()
+
+
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use: a container may give it fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _rasterized(data: bytes) -> list[Image.Image]:
+    from langchain_vpp.images.pdf import rasterize_pdf  # noqa: PLC0415  extra `documents`
+
+    return rasterize_pdf(data)
+
+
+def _checked_output_size(size: Any) -> OutputSize:
+    if size in ("same", "fit"):
+        return "same" if size == "same" else "fit"
+    sides = (size,) if not isinstance(size, tuple) else size
+    if len(sides) not in (1, 2) or not all(type(side) is int and 0 < side <= _MAX_SIDE for side in sides):
+        msg = f"output_size must be same, fit, or one or two numbers of pixels from 1 to {_MAX_SIDE}"
+        raise ValueError(msg)
+    return size if isinstance(size, int) else (sides[0], sides[-1])

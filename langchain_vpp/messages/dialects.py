@@ -1,0 +1,181 @@
+"""The table of block formats, of LangChain and of all providers: the file to edit when a new one appears.
+
+A content block is a dict. Its ``type`` or, without one, its keys decide its role:
+
+- a *picture* or a *file* carries a payload: bytes, base64, a URL or an id;
+- a *nest* or a *document* holds further blocks;
+- *data* are text and structures, in which nothing may spell a picture.
+
+A block of any other type is refused. To add a format, put its ``type`` into ``ROLES``, or the key by which it is known
+into ``TYPELESS_ROLES``; for a carrier, put the key of its payload into ``INLINE_PAYLOAD_KEYS`` or ``PAYLOAD_KEYS``; and
+add its shapes, with the expected outcome, to ``tests/carriers.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+Role = Literal["picture", "file", "nest", "document", "data"]
+
+NEST_KEYS: Final = {
+    "non_standard": "value",
+    "tool_result": "content",
+    "computer_call_output": "output",
+    "function_call_output": "output",
+    "custom_tool_call_output": "output",
+}
+"""For each type of nest, the key under which it holds further blocks."""
+
+ROLES: Final[dict[Any, Role]] = {
+    **dict.fromkeys(
+        ("image", "image_url", "input_image", "image_generation_call", "computer_screenshot"), "picture"
+    ),
+    # Pictures and PDFs among these are recognised by their bytes or their MIME type; the rest is refused.
+    **dict.fromkeys(("file", "input_file", "media", "inline_data", "file_data", "text-plain"), "file"),
+    **dict.fromkeys(NEST_KEYS, "nest"),
+    "document": "document",
+    **dict.fromkeys(
+        (
+            # text
+            "text", "input_text", "output_text", "refusal", "json", "guard_content", "search_result",
+            "citation", "non_standard_annotation",
+            # reasoning
+            "reasoning", "reasoning_content", "thinking", "redacted_thinking", "compaction",
+            # calls, and results without pictures
+            "tool_call", "tool_call_chunk", "invalid_tool_call", "tool_use", "input_json_delta",
+            "function_call", "function_call_signature", "custom_tool_call", "computer_call",
+            "apply_patch_call", "apply_patch_call_output", "server_tool_call", "server_tool_call_chunk",
+            "server_tool_result", "server_tool_use", "web_search_call", "web_search_result",
+            "web_search_tool_result", "web_fetch_tool_result", "file_search_call", "code_interpreter_call",
+            "code_execution_tool_result", "bash_code_execution_tool_result",
+            "text_editor_code_execution_tool_result", "executable_code", "code_execution_result",
+            "mcp_tool_use", "mcp_tool_result", "mcp_call", "mcp_list_tools", "mcp_approval_request",
+            "mcp_approval_response", "tool_reference", "tool_search_call", "tool_search_output",
+            "tool_search_tool_result", "advisor_tool_result", "tool_addition", "tool_definition",
+            "additional_tools", "configuration_update",
+        ),
+        "data",
+    ),
+}  # fmt: skip
+"""Roles by the ``type`` of a block."""
+
+TYPELESS_ROLES: Final[dict[Any, Role]] = {
+    **dict.fromkeys(("image", "image_url", "imageUrl", "url"), "picture"),
+    **dict.fromkeys(
+        ("inline_data", "inlineData", "file_data", "fileData", "file", "media", "source", "data"), "file"
+    ),
+    "document": "document",
+    **dict.fromkeys(
+        (
+            "text", "json", "cachePoint", "cache_point", "guardContent", "toolUse", "toolResult",
+            "reasoningContent", "citationsContent", "searchResult", "function_call", "functionCall",
+            "function_response", "functionResponse", "executable_code", "executableCode",
+            "code_execution_result", "codeExecutionResult", "thought", "thought_signature",
+            "thoughtSignature",
+        ),
+        "data",
+    ),
+}  # fmt: skip
+"""Roles by the keys of a block without a ``type``: of Bedrock Converse, Gemini, and LangChain's ImagePromptValue."""
+
+INLINE_PAYLOAD_KEYS: Final = frozenset({"base64", "data", "bytes", "result", "file_data", "fileData"})
+"""Keys under which a carrier holds its payload itself, in whichever dict inside the block they stand."""
+
+PAYLOAD_KEYS: Final = INLINE_PAYLOAD_KEYS | {
+    "url", "uri", "image_url", "imageUrl", "file_url", "fileUrl", "file_uri", "fileUri", "gcs_uri", "gcsUri",
+    "file_id", "fileId", "s3Location", "s3_location", "video_url", "audio_url", "path",
+}  # fmt: skip
+"""All keys under which a carrier holds its payload, or says where it is."""
+
+HOSTED_KEYS: Final = frozenset(
+    {"file_id", "fileId", "gcs_uri", "gcsUri", "s3Location", "s3_location", "path"}
+)
+"""Keys of payloads that are stored elsewhere, so that they can't be protected."""
+
+ASIDE_KEYS: Final = frozenset({"extras", "metadata", "cache_control", "citations", "video_metadata"})
+"""Keys that no provider reads as the picture. They are not searched for payloads, and dropped with the block."""
+
+_MIME_KEYS: Final = ("mime_type", "media_type", "mimeType", "mediaType", "format")
+
+_Opaque = dict[str, Any]
+_SIGNED: Final[_Opaque] = {
+    "signature": True,
+    "thought_signature": True,
+    "encrypted_content": True,
+    "extras": {"signature": True, "encrypted_content": True},
+}
+_BEDROCK_REASONING: Final[_Opaque] = {
+    "signature": True,
+    "redactedContent": True,
+    "redacted_content": True,
+    "reasoningText": {"signature": True},
+    "reasoning_text": {"signature": True},
+}
+OPAQUE: Final[dict[str, _Opaque]] = {
+    "text": _SIGNED,
+    "thinking": _SIGNED,
+    "reasoning": _SIGNED,
+    "redacted_thinking": {"data": True},
+    "reasoning_content": {"reasoning_content": _BEDROCK_REASONING, "reasoningContent": _BEDROCK_REASONING},
+    "compaction": _SIGNED,
+    "tool_call": _SIGNED,
+    "function_call": _SIGNED,
+    "function_call_signature": _SIGNED,
+    "web_search_result": _SIGNED,
+    "web_search_result_location": {"encrypted_index": True},
+    "citation": {"extras": {"encrypted_index": True}},
+    "encrypted_code_execution_result": {"encrypted_stdout": True},
+    "advisor_redacted_result": _SIGNED,
+}
+"""Where providers put long opaque tokens, by the ``type`` of the dict that holds them.
+
+``True`` marks a value that may be long base64, or bytes. The header of a file is refused even there.
+"""
+
+OPAQUE_TYPELESS: Final[_Opaque] = {
+    "reasoningContent": _BEDROCK_REASONING,
+    "thought_signature": True,
+    "thoughtSignature": True,
+}
+"""Where blocks without a ``type`` hold opaque tokens; see :data:`OPAQUE`."""
+
+OPAQUE_FIELDS: Final[_Opaque] = {
+    "additional_kwargs": {"__gemini_function_call_thought_signatures__": {"*": True}},
+}
+"""Where fields of a message hold opaque tokens; see :data:`OPAQUE`. An asterisk stands for all other keys."""
+
+IDENTIFIERS: Final = frozenset({"id", "name", "type", "role", "tool_call_id", "status"})
+"""Fields of a message that a note can't replace, because other messages or the provider refer to them."""
+
+MESSAGE_ROLES: Final = frozenset(
+    {"ai", "assistant", "developer", "function", "human", "remove", "system", "tool", "user"}
+)
+"""Roles and types of message-likes: dicts and pairs that LangChain turns into messages."""
+
+
+def role_of(block: dict[Any, Any]) -> Role | None:
+    """Return the role of a block, or ``None`` if its format is unknown.
+
+    Without a ``type``, one key of a carrier or a document decides. Data are blocks with known keys only.
+    """
+    if "type" in block:
+        kind = block["type"]
+        return ROLES.get(kind) if isinstance(kind, str) else None
+    roles = {TYPELESS_ROLES.get(key) for key in block}
+    for role in ("picture", "document", "file"):
+        if role in roles:
+            return role
+    return "data" if roles == {"data"} else None
+
+
+def declared_mime_type(block: Mapping[Any, Any]) -> str:
+    """Return the first MIME type or format named in a carrier, in lower case; empty if there is none."""
+    for key in _MIME_KEYS:
+        declared = block.get(key)
+        if isinstance(declared, str):
+            return declared.lower()
+    for value in block.values():
+        if isinstance(value, Mapping) and (declared := declared_mime_type(value)):
+            return declared
+    return ""

@@ -1,0 +1,166 @@
+"""The plan that a walk makes: messages, the pictures found in them, and how protected ones take their places.
+
+One shape of block comes out, ``{"type": "image", "base64": ..., "mime_type": "image/jpeg"}``: every provider package
+takes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+from langchain_vpp.errors import ProtectionError
+from langchain_vpp.images.codec import ENCODED_MIME_TYPE
+from langchain_vpp.messages.base64 import encode_base64
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from langchain_core.messages import BaseMessage
+
+NOTE: Final = "[removed: content that could not be protected]"
+"""Text in the place of refused content under ``on_unsupported="drop"``."""
+
+
+@dataclass(frozen=True)
+class ContentPolicy:
+    """Reactions to content that is not simply a picture.
+
+    Attributes:
+        on_unsupported: Refuse the whole call, or replace the content by a note. It never passes.
+        on_remote_url: Refuse pictures by http(s) URL, or have them fetched and protected.
+        on_document: Refuse PDFs, or have their pages drawn and protected.
+    """
+
+    on_unsupported: Literal["raise", "drop"] = "raise"
+    on_remote_url: Literal["raise", "fetch"] = "raise"
+    on_document: Literal["raise", "rasterize"] = "raise"
+
+
+@dataclass(frozen=True)
+class PixelSource:
+    """An original that was found, and must not travel on.
+
+    Attributes:
+        kind: Sources of kind ``image`` and ``document`` have ``data``; ``url`` and ``sealed`` have a ``reference``.
+        data: The encoded picture, or the PDF.
+        reference: An http(s) URL or a ``vpp://`` handle.
+    """
+
+    kind: Literal["image", "url", "sealed", "document"]
+    data: bytes | None = field(default=None, repr=False)
+    reference: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place in a planned content list where the protected pictures of one source will stand."""
+
+    index: int
+
+
+class PlannedMessage(NamedTuple):
+    """A message that was walked.
+
+    Attributes:
+        message: The message itself.
+        fields: All its fields as they were walked, if any of them has to change.
+        sources: Places of its pictures in the plan's sources.
+    """
+
+    message: BaseMessage
+    fields: Mapping[str, Any] | None
+    sources: range
+
+
+class MessagePlan:
+    """Messages that were walked completely, and the pictures found in them.
+
+    Attributes:
+        messages: The messages in their order.
+        sources: The pictures that have to be protected, in the order of the walk.
+    """
+
+    def __init__(
+        self, messages: Sequence[PlannedMessage], sources: Sequence[PixelSource], *, droppable: bool
+    ) -> None:
+        self.messages = tuple(messages)
+        self.sources = tuple(sources)
+        self._droppable = droppable
+
+    def __repr__(self) -> str:
+        return f"MessagePlan({len(self.messages)} messages, {len(self.sources)} sources)"
+
+    def rebuild(self, images: Sequence[Sequence[bytes]]) -> list[BaseMessage]:
+        """Build the messages that may be sent.
+
+        Args:
+            images: For each of ``sources`` the encoded JPEGs that replace it: one for a picture, one per
+                page for a document. None at all, which only ``on_unsupported="drop"`` allows, leaves a note.
+
+        Returns:
+            The same objects where nothing had to change, freshly built messages elsewhere. The messages
+            that were planned are not touched.
+
+        Raises:
+            ProtectionError: If ``images`` doesn't answer to ``sources``, or holds anything but JPEGs.
+        """
+        if len(images) != len(self.sources):
+            raise ProtectionError("Nothing was sent: not every picture was protected.")
+        for source, pages in zip(self.sources, images, strict=True):
+            if not pages and not self._droppable:
+                raise ProtectionError("Nothing was sent: a picture was not protected.")
+            if len(pages) > 1 and source.kind != "document":
+                raise ProtectionError("Nothing was sent: a picture came back as several.")
+            if not all(isinstance(page, bytes) and page.startswith(b"\xff\xd8\xff") for page in pages):
+                raise ProtectionError("Nothing was sent: a protected picture is not an encoded JPEG.")
+        return [
+            planned.message
+            if planned.fields is None
+            else _fresh_message(planned.message, planned.fields, images)
+            for planned in self.messages
+        ]
+
+
+def copied(value: Any) -> Any:
+    """Copy lists and dicts of the built-in classes, so that nobody else can change them."""
+    if type(value) is dict:
+        return {key: copied(item) for key, item in value.items()}
+    return [copied(item) for item in value] if type(value) is list else value
+
+
+def note() -> dict[str, str]:
+    """Build the block that stands for a refused one."""
+    return {"type": "text", "text": NOTE}
+
+
+def _fresh_message(
+    message: BaseMessage, walked: Mapping[str, Any], images: Sequence[Sequence[bytes]]
+) -> BaseMessage:
+    """Build a message of the same class from walked fields only; caches and private state stay behind."""
+    known = {*type(message).model_fields, *(message.__pydantic_extra__ or {})}
+    return type(message).model_construct(
+        _fields_set=set(message.model_fields_set),
+        **{name: _filled(value, images) for name, value in walked.items() if name in known},
+    )
+
+
+def _filled(value: Any, images: Sequence[Sequence[bytes]]) -> Any:
+    """Put fresh image blocks in the place of the slots."""
+    if type(value) is dict:
+        return {key: _filled(item, images) for key, item in value.items()}
+    if type(value) is not list:
+        return value
+    filled: list[Any] = []
+    for item in value:
+        if not isinstance(item, Slot):
+            filled.append(_filled(item, images))
+        elif images[item.index]:
+            filled.extend(_image_block(image) for image in images[item.index])
+        else:
+            filled.append(note())
+    return filled
+
+
+def _image_block(image: bytes) -> dict[str, str]:
+    return {"type": "image", "base64": encode_base64(image), "mime_type": ENCODED_MIME_TYPE}

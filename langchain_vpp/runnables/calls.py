@@ -1,0 +1,93 @@
+"""The settings of a call: the level and the callbacks that a request names, and a search of the rest for pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from langchain_core.callbacks import BaseCallbackManager
+from langchain_core.chat_history import BaseChatMessageHistory
+from langchain_core.runnables.config import ensure_config
+
+from langchain_vpp.errors import ProtectionError
+from langchain_vpp.guard.level import LEVEL_KEY, checked_request_level, requested_level
+from langchain_vpp.messages.tree import find_media
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from langchain_core.callbacks import Callbacks
+    from langchain_core.runnables import RunnableConfig
+
+# Prefix of langgraph's own keys: channels and bookkeeping of the enclosing graph, which no run records.
+_GRAPH_INTERNAL: Final = "__pregel_"
+
+
+def request_options(config: RunnableConfig | None) -> dict[str, Any]:
+    """Return the options of :meth:`Gate.admit` that a request's config names: level and callbacks.
+
+    Raises:
+        ProtectionError: If the level is not a number in [0, 1].
+    """
+    return {"level": requested_level(config), "callbacks": ensure_config(config).get("callbacks")}
+
+
+def check_call(config: RunnableConfig | None, kwargs: Mapping[str, Any]) -> None:
+    """Refuse pictures in the settings of a call: they go to the provider or into traces as they are.
+
+    Objects of unknown classes pass as arguments and configurable values, where functions, classes and clients are
+    at home. In tags, metadata and names they are refused.
+
+    Raises:
+        ProtectionError: If there is a picture.
+    """
+    # Merged with the config of the enclosing run, whose metadata are recorded with every run inside.
+    merged = ensure_config(config)
+    configurable = {
+        key: item
+        for key, item in merged.get("configurable", {}).items()
+        if not (isinstance(key, str) and key.startswith(_GRAPH_INTERNAL))
+        # RunnableWithMessageHistory passes the store itself; its content comes as messages.
+        and not isinstance(item, BaseChatMessageHistory)
+    }
+    refuse_media([dict(kwargs), configurable], unknown="pass")
+    refuse_media({key: merged.get(key) for key in ("tags", "metadata", "run_name")})
+    check_callbacks(merged.get("callbacks"))
+
+
+def check_callbacks(callbacks: Callbacks) -> None:
+    """Refuse pictures in the tags and metadata that a callback manager hands on to every run.
+
+    Raises:
+        ProtectionError: If there is one.
+    """
+    if isinstance(callbacks, BaseCallbackManager):
+        refuse_media(
+            [callbacks.tags, callbacks.inheritable_tags, callbacks.metadata, callbacks.inheritable_metadata]
+        )
+
+
+def refuse_media(value: Any, *, unknown: Literal["refuse", "pass"] = "refuse") -> None:
+    """Raise if a value holds a picture.
+
+    Args:
+        value: Settings or text.
+        unknown: Whether objects of unknown classes are refused, or passed over.
+
+    Raises:
+        ProtectionError: If it holds one, or is nested too deeply to tell.
+    """
+    finding = find_media(value, unknown=unknown)
+    if finding is not None:
+        raise ProtectionError(
+            f"Nothing was sent: in the settings of a call, {finding.reason}. Put pictures into messages."
+        )
+
+
+def call_level(kwargs: Mapping[str, Any]) -> float | None:
+    """Return the level that travels in the arguments of a call, from its config down to the receipt.
+
+    Raises:
+        ProtectionError: If the level is not a number in [0, 1].
+    """
+    level = kwargs.get(LEVEL_KEY)
+    return None if level is None else checked_request_level(level)

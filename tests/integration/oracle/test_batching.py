@@ -1,0 +1,123 @@
+"""Several questions in one request, through the real OpenAI client."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from langchain_vpp.errors import OracleError, TrainingError
+from tests.integration.oracle.scripted_provider import PLENTY, Provider, chat, completion
+from trainer.oracle.oracle import Oracle
+from trainer.oracle.query import Query
+
+
+def about(picture, *questions):
+    return [Query(f"picture {picture}".encode(), question, ("red", "blue")) for question in questions]
+
+
+NAMES = ("First?", "Second?", "Third?")
+
+
+def ask_together(ledger, reply, *, structured=False, asked=None):
+    """Ask three questions about a picture in one call; what was sent and what came of it."""
+    before, reported = ledger.spent()[0], []
+    with Provider(lambda *_: (200, completion(reply))) as provider:
+        model = chat(provider.base_url, profile={"structured_output": structured})
+        oracle = Oracle(model, ledger, PLENTY, questions_per_call=3)
+        answers = oracle.ask(
+            asked or about(1, *NAMES), purpose="train", on_answer=lambda: reported.append(ledger.spent()[0])
+        )
+    assert len(reported) == ledger.spent()[0] - before
+    return provider.bodies, [answer.text for answer in answers], oracle.counts, answers
+
+
+def test_questions_about_a_picture_share_a_request_and_its_tokens_and_have_rows_of_their_own(ledger):
+    bodies, texts, counts, answers = ask_together(ledger, "1. red\n2. blue\n3. red")
+    assert texts == ["red", "blue", "red"]
+    assert len(bodies) == 1
+    text, image = bodies[0]["messages"][0]["content"]
+    assert [line for line in text["text"].splitlines() if line[0].isdigit()] == [
+        f"{number}. {name} Answer with exactly one of: red, blue."
+        for number, name in enumerate(NAMES, start=1)
+    ]
+    assert base64.b64decode(image["image_url"]["url"].partition(",")[2]) == b"picture 1"
+    assert [answer.input_tokens for answer in answers] == [30, 30, 30]
+    assert [answer.output_tokens for answer in answers] == [1, 1, 0]  # 2 in all
+    assert ledger.spent()[0] == counts.answered == 3
+    assert ask_together(ledger, "never sent")[0] == []
+
+
+def test_each_request_holds_one_picture_and_no_more_questions_than_allowed(ledger):
+    asked = [*about(1, *NAMES), *about(2, "Alone?"), *about(1, "Fourth?", "Fifth?")]
+    bodies, texts, *_ = ask_together(ledger, "1. red\n2. blue\n3. red", asked=asked)
+    sizes = sorted(
+        sum(line[0].isdigit() for line in body["messages"][0]["content"][0]["text"].splitlines())
+        for body in bodies
+    )
+    assert sizes == [0, 2, 3]  # the one alone is asked as ever
+    assert len(texts) == 6
+    assert texts[:3] == ["red", "blue", "red"]
+
+
+def test_models_that_are_known_to_support_it_are_asked_for_structured_output(ledger):
+    reply = json.dumps({"answer_2": "blue", "answer_1": "red", "answer_3": "red"})
+    bodies, texts, counts, answers = ask_together(ledger, reply, structured=True)
+    assert texts == ["red", "blue", "red"]
+    assert bodies[0]["response_format"]["type"] == "json_schema"
+    assert sum(answer.input_tokens for answer in answers) == 90
+    assert counts.answered == 3
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("1. red\n3. blue", ["red", "", "blue"]),
+        ("Here you are:\n 2) blue\n\n1: red", ["red", "blue", ""]),
+        ("1. red\n1. blue\n2. red\n3. red", ["", "", ""]),
+        ("0. red\n1. blue\n2. red", ["", "", ""]),
+        ("1. red\n2. blue\n3. red\n4. blue", ["", "", ""]),
+        ("red\nblue\nred", ["", "", ""]),
+        ("1. red, 2. blue, 3. red", ["red, 2. blue, 3. red", "", ""]),
+        ("1.\n2. blue\n3.", ["", "blue", ""]),
+        ("", ["", "", ""]),
+        ("I can't help with people.", ["I can't help with people."] * 3),
+    ],
+)
+def test_a_missing_or_garbled_line_is_never_the_answer_to_another_question(ledger, reply, expected):
+    _, texts, counts, _ = ask_together(ledger, reply)
+    assert texts == expected
+    assert counts.empty == expected.count("")
+    assert ledger.spent()[0] == 3  # paid all the same, and not asked again
+    assert ask_together(ledger, "1. red\n2. red\n3. red")[1] == expected
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ('{"answer_1": "red", "answer_3": "blue"}', ["red", "", "blue"]),
+        ('{"answer_1": "red", "answer_2": null, "answer_3": 3}', ["red", "", "3"]),
+        ('{"answer_1": "red", "answer_2": "bl', ["", "", ""]),
+        ('["red", "blue", "red"]', ["", "", ""]),
+        ("red", ["", "", ""]),
+        ("I can't help with people.", ["I can't help with people."] * 3),
+    ],
+)
+def test_a_structure_with_holes_gives_unusable_answers_and_loses_none(ledger, reply, expected):
+    _, texts, _, answers = ask_together(ledger, reply, structured=True)
+    assert texts == expected
+    assert sum(answer.input_tokens for answer in answers) == 90
+
+
+def test_a_request_for_several_that_fails_leaves_none_of_them_paid(ledger):
+    with Provider(lambda *_: (400, {})) as provider, pytest.raises(OracleError, match="3 of 3"):
+        Oracle(chat(provider.base_url), ledger, PLENTY, questions_per_call=3).ask(
+            about(1, *NAMES), purpose="train"
+        )
+    assert ledger.spent()[0] == 0
+
+
+def test_log_probabilities_of_several_questions_at_once_are_refused(ledger):
+    with pytest.raises(TrainingError, match="no log-probabilities of their own; nothing was sent"):
+        Oracle(chat("http://127.0.0.1:9/v1"), ledger, PLENTY, access="logprobs", questions_per_call=2)

@@ -1,0 +1,1 @@
+"""Commands of ``vpp`` that train, measure and export: one module each, declared as entry points in ``vpp.commands``."""

@@ -1,0 +1,94 @@
+"""``vpp sandbox``: drawn data and a local model, without a key or a network."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003  typer reads annotations
+from typing import Annotated
+
+import typer
+
+from langchain_vpp.cli.display import bars, print_json, print_line
+from langchain_vpp.cli.options import InputError, JsonOption
+from langchain_vpp.extras import require
+
+sandbox = typer.Typer(
+    no_args_is_help=True, help="The embedded default: drawn data and a local model, no key, no network."
+)
+
+
+@sandbox.command("make-data")
+def make_data(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is missing or empty.")],
+    *,
+    train: Annotated[int, typer.Option("--train", min=0)] = 3000,
+    val: Annotated[int, typer.Option("--val", min=0)] = 300,
+    test: Annotated[int, typer.Option("--test", min=0)] = 400,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw a data set without real people."""
+    from trainer.sandbox.drawing.scenes import make_data as draw  # noqa: PLC0415
+
+    sizes = {"train": train, "val": val, "test": test}
+    with bars() as shown:
+        bar = shown.add_task("drawing", total=sum(sizes.values()), facts="")
+        draw(folder, **sizes, seed=seed, progress=lambda done, _: shown.update(bar, completed=done))
+    if as_json:
+        print_json({"data": str(folder), **sizes, "seed": seed})
+
+
+@sandbox.command("make-cards")
+def make_cards(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is missing or empty.")],
+    *,
+    faces: Annotated[
+        Path, typer.Option("--faces", help="Folder with labels.csv, train/ and val/, such as FairFace's.")
+    ],
+    train: Annotated[int, typer.Option("--train", min=0)] = 9000,
+    val: Annotated[int, typer.Option("--val", min=0)] = 500,
+    test: Annotated[int, typer.Option("--test", min=0)] = 1000,
+    largest: Annotated[
+        int, typer.Option("--largest", min=320, help="Width of the largest card, pixels.")
+    ] = 480,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw staff cards with portraits of your own collection."""
+    require("matplotlib", extra="demo")
+    from trainer.sandbox.drawing.cards import make_cards as draw  # noqa: PLC0415
+
+    sizes = {"train": train, "val": val, "test": test}
+    with bars() as shown:
+        bar = shown.add_task("drawing", total=sum(sizes.values()), facts="")
+        draw(
+            folder,
+            faces,
+            **sizes,
+            seed=seed,
+            largest=largest,
+            progress=lambda done, _: shown.update(bar, completed=done),
+        )
+    if as_json:
+        print_json({"data": str(folder), **sizes, "largest": largest, "seed": seed})
+
+
+@sandbox.command("serve")
+def serve(
+    *,
+    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 picks a free one.")] = 8000,
+    record: Annotated[
+        Path | None, typer.Option("--record", help="File to which every request body is appended.")
+    ] = None,
+) -> None:
+    """Serve the local vision model, OpenAI-compatible, as model `sandbox`; prints where as a line of JSON."""
+    require("torch", "safetensors", "starlette", "uvicorn", extra="demo")
+    from trainer.sandbox.server import serve as run  # noqa: PLC0415
+
+    failure = ""
+    try:
+        run(host, port, record, on_ready=print_line)
+    except OSError as error:
+        failure = error.strerror or str(error)
+    if failure:
+        raise InputError(f"the sandbox was not served: {failure}. Choose another --port, --host or --record.")

@@ -1,0 +1,111 @@
+"""Checks of a data set before anything is paid."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+from langchain_vpp.errors import DataError
+from trainer.data.answers import answer_space, references
+from trainer.oracle.scoring import normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainer.algorithms.interface import AnswerSpace
+    from trainer.data.dataset import Dataset
+    from trainer.data.format import Split
+
+_TELLING: Final = 0.1
+"""Warn if a task's answers alone reveal at least this share of a private attribute (0 = chance, 1 = always right)."""
+_DEVIATIONS: Final = 3.0
+"""Standard deviations of guessing by which the answers must exceed chance."""
+
+_Pairs = list[tuple[str, str]]
+"""Task answers and classes of a private attribute of the same images."""
+
+
+def check_for_training(dataset: Dataset) -> tuple[str, ...]:
+    """Find what would make a training run worthless, before anything is paid.
+
+    Returns:
+        Warnings, a sentence each: task answers that give a private attribute away on their own, with the accuracy
+        that no protector can go below while it keeps the task; and reference answers that can't be reached.
+
+    Raises:
+        DataError: If a picture of the validation split can't be read, a private attribute can't be measured on it, or a
+            question has one possible answer only.
+    """
+    space = answer_space(dataset)
+    _check_questions(space)
+    _check_labels(dataset)
+    examples = dataset.split("val")
+    for example in examples:
+        dataset.open_image(example)
+    asked = sum(len(example.tasks) for example in examples)
+    missing = asked - int((references(examples, space) >= 0).sum())
+    warnings = _giveaways(dataset)
+    if missing:
+        warnings.append(
+            f"{missing} of {asked} questions on val are new, or have a reference answer that train lacks: left out"
+        )
+    return tuple(warnings)
+
+
+def _check_questions(space: AnswerSpace) -> None:
+    """Refuse a question with one possible answer."""
+    for question, candidates in zip(space.questions, space.candidates, strict=True):
+        if int(candidates.sum()) < 2:
+            raise DataError(
+                f"the question {question!r} has one possible answer only, so nothing can be learned from it. "
+                "Give it choices, add images with another answer, or remove it; nothing was trained."
+            )
+
+
+def _check_labels(dataset: Dataset) -> None:
+    """Refuse a private attribute whose leak can't be measured on the validation split."""
+    labels = dataset.labels(dataset.split("val"))
+    for name, column in zip(dataset.private_attributes, labels.T, strict=True):
+        if len(torch.unique(column[column >= 0])) < 2:
+            raise DataError(
+                f"private attribute {name!r} has fewer than two classes of train on val: its leak can't be measured. "
+                "Nothing was trained; label images of another class there or remove the attribute."
+            )
+
+
+def _giveaways(dataset: Dataset) -> list[str]:
+    """Warn of task answers from which a private attribute can be guessed."""
+    pairs: dict[tuple[str, str, Split], _Pairs] = defaultdict(list)
+    for example in dataset.examples:
+        for task in example.tasks:
+            for name, value in example.private.items():
+                pairs[name, task.question, example.split].append((normalise(task.answer), value))
+    warnings = []
+    for name in dataset.private_attributes:
+        for question in dataset.questions:
+            known, held_out = pairs[name, question, "train"], pairs[name, question, "val"]
+            if not known or not held_out:
+                continue
+            right, chance = _guessed(known, held_out)
+            noise = math.sqrt(chance * (1 - chance) / len(held_out))
+            if right - chance > max(_TELLING * (1 - chance), _DEVIATIONS * noise):
+                warnings.append(
+                    f"the answer to {question!r} tells {name!r} right for {right:.0%} of the images of val "
+                    f"({chance:.0%} by guessing): while this task is kept, protection can't go below that floor"
+                )
+    return warnings
+
+
+def _guessed(known: Sequence[tuple[str, str]], held_out: Sequence[tuple[str, str]]) -> tuple[float, float]:
+    """Accuracy of guessing a class from the answer as in ``known``, and of guessing the most frequent class."""
+    guesses: dict[str, Counter[str]] = defaultdict(Counter)
+    for answer, value in known:
+        guesses[answer][value] += 1
+    usual = Counter(value for _, value in known).most_common(1)[0][0]
+    best = {answer: counts.most_common(1)[0][0] for answer, counts in guesses.items()}
+    right = sum(best.get(answer, usual) == value for answer, value in held_out) / len(held_out)
+    chance = Counter(value for _, value in held_out).most_common(1)[0][1] / len(held_out)
+    return right, chance

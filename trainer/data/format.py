@@ -1,0 +1,85 @@
+"""The lines of ``data.jsonl``, and nothing that needs torch.
+
+::
+
+    {"image": "images/1.jpg", "split": "train", "group": "g1",
+     "tasks": [{"question": "...", "answer": "...", "choices": ["..."], "answers": ["..."]}],
+     "private": {"gender": "female", "age_group": "30-39"},
+     "texts": {"name": "Odrana Velori", "id number": "482-1936"}}
+
+``choices``, ``answers`` (of several annotators), ``group`` (whose images stay in one split) and ``texts`` are optional,
+and an image may miss some of the private attributes. ``texts`` holds private words and numbers as they stand in the
+picture. They are no classes, so no assessor learns them; the evaluation's text attack looks for them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from langchain_vpp.errors import DataError
+from trainer.oracle.scoring import normalise
+
+Split = Literal["train", "val", "test"]
+SPLITS: Final[tuple[Split, ...]] = get_args(Split)
+INDEX: Final = "data.jsonl"
+"""Name of the file in a data set's folder."""
+
+_NotEmpty = Annotated[str, Field(pattern=r"\S")]
+
+
+class Task(BaseModel):
+    """One question about an image, with the reference answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    question: str = Field(min_length=1)
+    answer: str = Field(min_length=1)
+    choices: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+    """Answers of several annotators; the score is then the VQA soft accuracy."""
+
+    @model_validator(mode="after")
+    def _answer_is_a_choice(self) -> Task:
+        chosen = [normalise(choice) for choice in self.choices]
+        if len(set(chosen)) != len(chosen):
+            raise ValueError("two choices read the same")
+        if chosen and normalise(self.answer) not in chosen:
+            raise ValueError("the answer is none of the choices")
+        return self
+
+
+class Example(BaseModel):
+    """One line of ``data.jsonl``; ``image`` is relative to the data set's folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: str = Field(min_length=1)
+    split: Split
+    group: str | None = None
+    tasks: tuple[Task, ...] = Field(min_length=1)
+    private: dict[str, str] = {}
+    """Private attribute -> class."""
+    texts: dict[_NotEmpty, _NotEmpty] = {}
+    """Kind of private text -> the words or numbers in the picture."""
+
+
+def parse_line(line: bytes, where: str) -> Example:
+    """Read one line.
+
+    Args:
+        line: The line, UTF-8.
+        where: File and line number, for the message.
+
+    Raises:
+        DataError: If the line is malformed.
+    """
+    try:
+        # From the bytes, not through `json`: it accepts halves of surrogate pairs, which can't be sent or stored.
+        return Example.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        reason = "not JSON" if first["type"] == "json_invalid" else f"{place}: {first['msg']}".lstrip(": ")
+    raise DataError(f"{where}: {reason}. Nothing was trained; correct the line.")

@@ -1,0 +1,81 @@
+"""Points of a front on the sandbox, measured by :func:`trainer.evaluation.evaluate`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from langchain_vpp.errors import DataError
+from trainer.evaluation import OURS, EvaluationSettings, evaluate
+from trainer.evaluation.results import front_hypervolume
+from trainer.sandbox.chat_model import SandboxChatModel
+from trainer.sandbox.drawing.scenes import SCENE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from langchain_vpp.engines import Engine
+    from trainer.data.dataset import Dataset
+
+
+class Point(NamedTuple):
+    """Leak and utility at one level, scaled to 0 at chance and 1 on originals."""
+
+    level: float
+    leak: float
+    utility: float
+
+
+def measure(
+    source: Path | Engine,
+    dataset: Dataset,
+    levels: Sequence[float],
+    *,
+    attacker_images: int,
+    seed: int,
+    ledger: Path,
+) -> tuple[Point, ...]:
+    """Measure a protector with a fresh attacker, and with all questions to the sandbox's chat model.
+
+    Args:
+        source: An artifact's folder, or any engine.
+        dataset: Drawn scenes.
+        levels: Levels of the protector.
+        attacker_images: Train images that the attacker adapts to at each level.
+        seed: Seed of the attacker.
+        ledger: File for the queries of this measurement alone.
+
+    Returns:
+        Points by rising level.
+
+    Raises:
+        DataError: If nothing can be read, or nothing answered, even from originals.
+    """
+    settings = EvaluationSettings(
+        levels=tuple(levels),
+        baselines={},
+        seed=seed,
+        resolution=SCENE_SIZE,
+        train_images=attacker_images,
+        original_images=len(dataset.split("train")),
+        classifiers=("small",),
+        cold=(),
+        queries_per_point=sum(len(example.tasks) for example in dataset.split("test")),
+        query_originals=True,  # drawings show nobody
+    )
+    report = evaluate(source, dataset, SandboxChatModel(), settings, ledger=ledger)
+    points = [
+        Point(point.level, point.leak.value, point.utility.value)
+        for point in report.of(OURS)
+        if point.leak and point.utility
+    ]
+    if len(points) < len(levels):
+        raise DataError(
+            "no question can be answered even from originals, so nothing was measured. Draw more images."
+        )
+    return tuple(points)
+
+
+def hypervolume(points: Iterable[Point]) -> float:
+    """Area that points dominate; see :func:`~trainer.evaluation.results.front_hypervolume`."""
+    return front_hypervolume((point.leak, point.utility) for point in points)

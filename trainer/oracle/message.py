@@ -1,0 +1,72 @@
+"""A query as a message to the chat model, and the model's reply as an answer."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any, Final
+
+from langchain_core.messages import HumanMessage
+
+from langchain_vpp.images.codec import ENCODED_MIME_TYPE
+from trainer.oracle.query import Answer
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessage
+
+    from trainer.oracle.query import Query
+
+_MOST_PROBABLE: Final = 0.01
+"""Largest log-probability that is believed: it is at most 0, up to rounding."""
+
+
+def as_message(query: Query) -> HumanMessage:
+    """Build the message that asks a query: its prompt, then its picture."""
+    return picture_message(query.image, query.prompt)
+
+
+def picture_message(picture: bytes, prompt: str) -> HumanMessage:
+    """Build a message from a text and an encoded picture."""
+    image = {
+        "type": "image",
+        "base64": base64.b64encode(picture).decode(),
+        "mime_type": ENCODED_MIME_TYPE,
+    }
+    return HumanMessage(content=[{"type": "text", "text": prompt}, image])
+
+
+def reply_text(reply: AIMessage) -> str:
+    """Text of a reply, or of the refusal that OpenAI's client keeps in a field of its own."""
+    return _storable(reply.text or str(reply.additional_kwargs.get("refusal") or ""))
+
+
+def as_answer(text: str, reply: AIMessage, *, logprobs: Any = None, part: int = 0, parts: int = 1) -> Answer:
+    """Build an answer from its text and its share of the reply's tokens.
+
+    Args:
+        text: The answer's part of the reply.
+        reply: Names the tokens of the whole reply.
+        logprobs: In OpenAI's format; anything malformed counts as absent.
+        part: Which of the answers in the reply this is, counted from 0.
+        parts: Answers in the reply; their tokens add up to the whole.
+    """
+    usage = reply.usage_metadata
+    tokens = (usage["input_tokens"], usage["output_tokens"]) if usage else (0, 0)
+    shares = [whole // parts + (part < whole % parts) for whole in tokens]
+    return Answer(_storable(text), _first_token(logprobs), *shares)
+
+
+def _storable(text: str) -> str:
+    """Replace halves of surrogate pairs: JSON can spell them, no file can hold them, and the answer is paid."""
+    return text.encode(errors="replace").decode()
+
+
+def _first_token(logprobs: Any) -> dict[str, float] | None:
+    """Log-probabilities of the first token's alternatives; ``None`` if anything is malformed."""
+    try:
+        alternatives = logprobs["content"][0]["top_logprobs"]
+        found = {str(each["token"]): float(each["logprob"]) for each in alternatives}
+    except (TypeError, KeyError, IndexError, ValueError):
+        return None
+    if not all(value <= _MOST_PROBABLE for value in found.values()):  # this way round, NaN is refused too
+        return None
+    return found or None

@@ -1,0 +1,44 @@
+"""Queries to a chat model and their answers."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Access = Literal["logprobs", "labels"]
+"""Use the log-probabilities of a chat model's answers, or their text alone."""
+Purpose = Literal["train", "validate", "evaluate"]
+
+
+class Query(NamedTuple):
+    """One black-box evaluation: a protected image and a question about it."""
+
+    image: bytes
+    """The encoded picture, exactly as it is sent."""
+    question: str
+    choices: tuple[str, ...] = ()
+
+    @property
+    def prompt(self) -> str:
+        """The text that is sent along with the image."""
+        if not self.choices:
+            return f"{self.question}\nAnswer with a single word or number."
+        return f"{self.question}\nAnswer with exactly one of: {', '.join(self.choices)}."
+
+    @property
+    def image_digest(self) -> str:
+        """sha256 of the image, in hex."""
+        return hashlib.sha256(self.image).hexdigest()
+
+
+class Answer(NamedTuple):
+    """The chat model's reply to one query."""
+
+    text: str
+    logprobs: Mapping[str, float] | None = None
+    """Natural log-probabilities of the alternatives for the first token, if the model returned them."""
+    input_tokens: int = 0
+    output_tokens: int = 0

@@ -1,0 +1,117 @@
+"""Calibration of a trained protector: equal steps of the level, and presets."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+
+from trainer.algorithms.pareto import spread_levels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_vpp.artifact import FrontPoint
+    from langchain_vpp.network.protector import Protector
+    from trainer.algorithms.interface import UtilityEstimator
+    from trainer.training.assessor import Assessor
+    from trainer.training.validation import Validation
+
+_NETWORK_LEVELS: Final = tuple(step / 16 for step in range(17))
+"""Network levels at which the leak is measured."""
+_KNOTS: Final = 9
+_PRESET_LEVELS: Final = tuple(step / 20 for step in range(21))
+_PRESET_UTILITY: Final = {"low": 0.985, "balanced": 0.95}
+"""Share of the utility at level 0 that a preset keeps; the preset ``high`` is level 1."""
+_BATCH: Final = 100
+
+
+@torch.no_grad()
+def leak_at(protector: Protector, assessor: Assessor, validation: Validation, level: float) -> float:
+    """Measure the leak that an assessor finds in validation images protected at a network level.
+
+    Returns:
+        Scaled accuracy, 0 at chance and 1 where everything is read; see
+        :meth:`~trainer.training.validation.Validation.leak`.
+    """
+    predicted = []
+    for images in torch.split(validation.images, _BATCH):
+        levels = torch.full((len(images),), level)
+        protected = protector.at_network_level(images.float() / 255, levels)
+        predicted.append(assessor(protected, levels).argmax(dim=-1))
+    return validation.leak(torch.cat(predicted))
+
+
+def level_knots(protector: Protector, assessor: Assessor, validation: Validation) -> tuple[float, ...]:
+    """Find the network levels at which equal steps of the user's level are equal steps of leak.
+
+    Returns:
+        Values for :attr:`~langchain_vpp.network.config.ProtectorConfig.level_knots`.
+    """
+    leaks = [leak_at(protector, assessor, validation, level) for level in _NETWORK_LEVELS]
+    return spread_levels(_NETWORK_LEVELS, leaks, _KNOTS)
+
+
+def presets(
+    protector: Protector,
+    estimator: UtilityEstimator,
+    validation: Validation,
+    front: Sequence[FrontPoint],
+) -> dict[str, float]:
+    """Find the most private levels at which a given share of the utility at level 0 is still expected.
+
+    The estimator says what to expect. If it can't, the measured front does, with straight lines between its points.
+
+    Args:
+        protector: Calibrated protector.
+        estimator: Estimator of the run.
+        validation: Validation split.
+        front: Measured front; may be empty.
+
+    Returns:
+        Level of each preset; empty if neither the estimator nor a front says anything.
+    """
+    utility = _expected_utility(protector, estimator, validation)
+    if utility is None and front:
+        utility = _interpolated_utility(front)
+    if utility is None:
+        return {}
+    found = {}
+    for name, share in _PRESET_UTILITY.items():
+        kept = [
+            level for level, value in zip(_PRESET_LEVELS, utility, strict=True) if value >= share * utility[0]
+        ]
+        found[name] = max(kept, default=0.0)
+    return found | {"high": 1.0}
+
+
+def _interpolated_utility(front: Sequence[FrontPoint]) -> list[float]:
+    """Utility at each preset level from a front; utility that rises with the level counts as noise."""
+    falling = itertools.accumulate((point.utility for point in front), min)
+    interpolated: list[float] = np.interp(
+        _PRESET_LEVELS, [point.level for point in front], list(falling)
+    ).tolist()
+    return interpolated
+
+
+def _expected_utility(
+    protector: Protector, estimator: UtilityEstimator, validation: Validation
+) -> list[float] | None:
+    """Share of right answers that the estimator expects at each preset level; ``None`` if it expects none."""
+    images, answers = validation.images, validation.references
+    expected = []
+    for level in _PRESET_LEVELS:
+        right = []
+        for start in range(0, len(images), _BATCH):
+            batch = images[start : start + _BATCH].float() / 255
+            with torch.no_grad():
+                protected = protector(batch, torch.full((len(batch),), level))
+            posteriors = estimator.posteriors(protected)
+            if posteriors is None:
+                return None
+            wanted = answers[start : start + _BATCH]
+            right.append((posteriors.argmax(dim=-1) == wanted)[wanted >= 0].float())
+        expected.append(float(torch.cat(right).mean()))
+    return expected

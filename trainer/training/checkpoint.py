@@ -1,0 +1,136 @@
+"""Checkpoints: the state of a run on disk, tied to its settings, data and chat model."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import torch
+
+from langchain_vpp.errors import TrainingError
+from trainer.training.config import RENAMED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from trainer.training.config import TrainerConfig
+
+_FORMAT: Final = 2
+"""Version of the state. Format 1, of version 0.1, names no format and averages the weights without torch's class."""
+_FREE_SETTINGS: Final = frozenset(
+    {
+        "max_queries",
+        "max_cost",
+        "max_concurrency",
+        "requests_per_second",
+        "checkpoint_every",
+        "price",
+        "tensorboard",
+    }
+)
+"""Settings that may change when a run is resumed."""
+
+
+class RunIdentity(NamedTuple):
+    """Everything that a resumed run must have in common with the run that wrote its checkpoint."""
+
+    config: TrainerConfig
+    data_digest: str
+    model: str
+    estimator: str = ""
+    """Class of a supplied estimator."""
+    has_assessor: bool = False
+    """Whether an assessor was supplied."""
+    started_from: str = ""
+    """Digest of the weights that training started from."""
+
+    def fingerprint(self, *, version_0_1: bool = False) -> str:
+        """sha256, in hex.
+
+        Args:
+            version_0_1: Whether settings have the names that they had in version 0.1.
+        """
+        settings = self.config.model_dump_json(exclude=set(_FREE_SETTINGS))
+        if version_0_1:
+            for old, new in RENAMED.items():
+                settings = settings.replace(f'"{new}":', f'"{old}":')
+        assessor = "a given assessor" if self.has_assessor else ""
+        text = settings + self.data_digest + self.model + self.estimator + assessor + self.started_from
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def save_checkpoint(path: Path, identity: RunIdentity, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint: whole, or not at all.
+
+    Args:
+        path: File.
+        identity: The run.
+        state: Tensors, numbers, and containers of them.
+
+    Raises:
+        TrainingError: If the file can't be written; an earlier checkpoint is left as it is.
+    """
+    temporary = path.with_suffix(".tmp")
+    failure = ""
+    try:
+        torch.save({"format": _FORMAT, "fingerprint": identity.fingerprint(), **state}, temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        failure = getattr(error, "strerror", None) or type(error).__name__
+    if failure:
+        raise TrainingError(
+            f"the checkpoint {path} was not written: {failure}. "
+            "The one before it is whole: free the disk, then resume."
+        )
+
+
+def load_checkpoint(path: Path, identity: RunIdentity, *, ledger: Path) -> dict[str, Any]:
+    """Read a checkpoint, and bring that of an older version up to date.
+
+    Args:
+        path: File.
+        identity: The run that is to be resumed.
+        ledger: File of the run's paid queries, for the message.
+
+    Raises:
+        TrainingError: If the file can't be read, is of a newer version, or belongs to another run.
+    """
+    failure = ""
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+    except Exception as error:  # noqa: BLE001  torch.load raises many types on a damaged file; all mean the same
+        failure = type(error).__name__
+    if failure:
+        raise TrainingError(
+            f"the checkpoint {path} can't be read ({failure}). Remove it to start over with the ledger kept."
+        )
+    kept = (
+        f"train in a new folder with --ledger {ledger}: answers that are paid are used again, not paid again"
+    )
+    version = state.get("format", 1)
+    if version > _FORMAT:
+        raise TrainingError(
+            f"the checkpoint {path} has format {version}; this version reads up to {_FORMAT}. Nothing was done. "
+            f"Resume with the version that made it, or {kept}."
+        )
+    if state["fingerprint"] == identity.fingerprint(version_0_1=version == 1):
+        return _from_version_0_1(state) if version == 1 else state
+    if version == 1:
+        raise TrainingError(
+            f"the checkpoint {path} is of version 0.1 and belongs to other settings, data or chat model; nothing was "
+            f"done, and nothing paid is lost. Resume with those of the first call, or {kept}."
+        )
+    raise TrainingError(
+        f"the checkpoint {path} belongs to other settings, data or chat model; nothing was done. "
+        "Resume with those of the first call, or choose another folder."
+    )
+
+
+def _from_version_0_1(state: dict[str, Any]) -> dict[str, Any]:
+    """Convert the averaged weights to the state of torch's class, which counts its updates from the first copy."""
+    averaged = {f"module.{name}": tensor for name, tensor in state["averaged"].items()}
+    return state | {"averaged": averaged | {"n_averaged": torch.tensor(state["step"] + 1)}}

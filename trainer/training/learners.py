@@ -1,0 +1,189 @@
+"""The networks that learn during a run, and their optimizers."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, cast
+
+import torch
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from langchain_vpp.network.protector import Protector
+from trainer.algorithms.augmentation import augment
+from trainer.algorithms.interface import LabelledImages
+from trainer.runtime.optim import SHORTEST_CYCLE, OneCycle, fit
+from trainer.runtime.rng import keyed_generator
+from trainer.training.assessor import Assessor
+from trainer.training.estimators import named_estimator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import nn
+
+    from trainer.algorithms.interface import AnswerSpace, Records, UtilityEstimator
+    from trainer.training.batches import TrainingSplit
+    from trainer.training.config import TrainerConfig
+
+_PRETRAINING_RATE = 4e-3
+_PRETRAINING_BATCH = 64
+
+
+class SuppliedParts(NamedTuple):
+    """Parts of a run that the caller supplies in place of those that the settings name."""
+
+    estimator: UtilityEstimator | None = None
+    assessor: Assessor | None = None
+    protector: Protector | None = None
+    """Weights to start from."""
+
+
+class Learners(NamedTuple):
+    """The networks that learn during a run, and their optimizers."""
+
+    protector: Protector
+    averaged: AveragedModel
+    """Moving average of the protector's weights, which becomes the artifact."""
+    assessor: Assessor
+    estimator: UtilityEstimator
+    optimizer: torch.optim.Optimizer
+    """Of the protector."""
+    assessor_optimizer: torch.optim.Optimizer
+
+    @classmethod
+    def build(
+        cls,
+        config: TrainerConfig,
+        supplied: SuppliedParts,
+        space: AnswerSpace,
+        attributes: Mapping[str, tuple[str, ...]],
+        split: TrainingSplit,
+    ) -> Self:
+        """Construct new networks from the seed, or take those that the caller supplies.
+
+        Args:
+            config: Settings.
+            supplied: Parts in place of new ones. The protector is copied; the others are trained in place.
+            space: Questions and answers.
+            attributes: Private attributes and their classes.
+            split: Training images, for the student.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)  # layers draw their weights from torch's global generator only
+            # Processors convolve fastest in the layout channels_last.
+            protector = Protector(config.protector).to(memory_format=torch.channels_last)
+            if supplied.protector is not None:
+                protector.load_state_dict(supplied.protector.state_dict())
+            assessor = supplied.assessor or Assessor(attributes)
+            assessor = assessor.to(memory_format=torch.channels_last)
+            estimator = supplied.estimator or named_estimator(
+                config, space, LabelledImages(split.images, split.references)
+            )
+        return cls(
+            protector,
+            average_weights(protector, config.ema_decay),
+            assessor,
+            estimator,
+            torch.optim.AdamW(protector.parameters(), lr=config.learning_rate, weight_decay=0.0),
+            torch.optim.AdamW(assessor.parameters(), lr=assessor.learning_rate, weight_decay=1e-2),
+        )
+
+    @property
+    def averaged_protector(self) -> Protector:
+        """The protector with averaged weights; it must not be trained."""
+        return cast("Protector", self.averaged.module)
+
+    def pretrain(
+        self,
+        config: TrainerConfig,
+        split: TrainingSplit,
+        progress: Callable[[Literal["assessor", "student"], int], None],
+    ) -> None:
+        """Let the assessor and the estimator learn from labelled images, which costs no query.
+
+        Args:
+            config: Settings.
+            split: Training images.
+            progress: Called after each step with the phase and the number of its steps so far.
+        """
+        steps = config.pretraining_steps
+
+        def loss(generator: torch.Generator) -> Tensor:
+            rows = torch.randint(len(split.images), (_PRETRAINING_BATCH,), generator=generator)
+            level = torch.rand(_PRETRAINING_BATCH, generator=generator)  # originals look alike at every level
+            images = augment(split.images[rows].float() / 255, noise=0.02, generator=generator)
+            return self.assessor.loss(images, level, split.labels[rows])
+
+        def ticker(phase: Literal["assessor", "student"]) -> Callable[[], None]:
+            counter = iter(range(1, steps + 1))
+            return lambda: progress(phase, next(counter))
+
+        if not self.assessor.has_learned:
+            self.assessor.train()
+            tick = ticker("assessor")
+            fit(
+                OneCycle(
+                    self.assessor.parameters(),
+                    steps=max(steps, SHORTEST_CYCLE),
+                    learning_rate=_PRETRAINING_RATE,
+                    clip=1.0,
+                ),
+                loss,
+                itertools.repeat(keyed_generator(config.seed, "assessor", 0), steps),
+                on_step=lambda _, __: tick(),
+            )
+        self.estimator.pretrain(
+            steps,
+            learning_rate=_PRETRAINING_RATE,
+            generator=keyed_generator(config.seed, "student", 0),
+            progress=ticker("student"),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of all networks and optimizers."""
+        return {name: part.state_dict() for name, part in self._asdict().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any], recall: Callable[[], Records | None]) -> None:
+        """Restore.
+
+        Args:
+            state: From :meth:`state_dict`.
+            recall: See :meth:`~trainer.algorithms.interface.UtilityEstimator.load_state_dict`.
+        """
+        for name, part in self._asdict().items():
+            if name != "estimator":
+                part.load_state_dict(state[name])
+        self.estimator.load_state_dict(state["estimator"], recall)
+
+
+def average_weights(network: nn.Module, decay: float) -> AveragedModel:
+    r"""Start an exponential moving average of a network's weights.
+
+    The :math:`n`-th update has the decay :math:`\min(\beta, n / (n + 9))`: a short average early on, so that the first
+    steps are soon forgotten.
+
+    Args:
+        network: Network whose weights of now begin the average.
+        decay: :math:`\beta` in [0, 1).
+    """
+
+    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+        weight = 1 - min(decay, int(count) / (int(count) + 9))
+        for average, value in zip(averaged, current, strict=True):
+            average.lerp_(value, weight)
+
+    averaged = AveragedModel(network, multi_avg_fn=update)
+    averaged.requires_grad_(requires_grad=False)
+    averaged.update_parameters(network)  # torch's first update copies the weights
+    return averaged
+
+
+def weights_digest(network: nn.Module | None) -> str:
+    """sha256, in hex, of a network's weights as safetensors; empty without a network."""
+    if network is None:
+        return ""
+    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    return hashlib.sha256(save_tensors(weights)).hexdigest()

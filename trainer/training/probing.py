@@ -1,0 +1,186 @@
+"""Queries of the training loop: what the estimator proposes is asked within the budget, and it observes the answers."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from langchain_vpp.images.codec import decode_image, encode_image
+from trainer.algorithms.interface import Probes, Records
+from trainer.data.answers import as_query, is_right, options
+from trainer.data.wire import as_image, as_tensor
+from trainer.oracle.scoring import distribution
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import Tensor
+
+    from trainer.algorithms.interface import AnswerSpace, UtilityEstimator
+    from trainer.oracle.ledger import Ledger
+    from trainer.oracle.oracle import Oracle
+    from trainer.oracle.query import Answer, Query
+    from trainer.oracle.subprocess import SubprocessOracle
+    from trainer.training.budget import BudgetPlan
+
+logger = logging.getLogger(__name__)
+
+_RECENT = 200
+"""Answers over which the share of right ones is reported."""
+
+
+class Sent(NamedTuple):
+    """A protected batch on its way to the chat model."""
+
+    encoded: list[bytes]
+    """The pictures as they are sent."""
+    arrived: Tensor
+    """The pictures as they arrive, in [0, 1], shape ``[B, 3, H, W]``."""
+    references: Tensor
+    """Index of the reference answer or ``-1``, shape ``[B, Q]``."""
+
+
+class _Answered(NamedTuple):
+    image: bytes
+    question: int
+    answer: Answer
+
+
+class UtilityProbing:
+    """Asks what an estimator proposes, within the budget, and hands it the answers.
+
+    Args:
+        plan: Division of the budget.
+        space: Questions and answers.
+        estimator: Estimator to serve.
+        oracle: Where queries are asked.
+        ledger: Where the oracle records answers.
+
+    Attributes:
+        planned: Queries that were chosen so far, whether they had to be paid or not.
+    """
+
+    def __init__(
+        self,
+        plan: BudgetPlan,
+        space: AnswerSpace,
+        estimator: UtilityEstimator,
+        oracle: Oracle | SubprocessOracle,
+        ledger: Ledger,
+    ) -> None:
+        self._plan, self._space, self._estimator = plan, space, estimator
+        self._oracle, self._ledger = oracle, ledger
+        self.planned = 0
+        self._saved = 0
+        """Queries that were due so far and that the estimator did not use yet."""
+        self._asked: list[tuple[str, int]] = []
+        """Ledger key and question of every record that the estimator observed, in order."""
+        self._right: list[float] = []
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of right answers among the latest; ``None`` before the first."""
+        recent = self._right[-_RECENT:]
+        return sum(recent) / len(recent) if recent else None
+
+    def ask(
+        self, step: int, sent: Sent, *, generator: torch.Generator, on_answer: Callable[[], None]
+    ) -> None:
+        """Have the estimator's probes of a batch answered, and let it observe the answers.
+
+        Args:
+            step: Steps that are finished.
+            sent: The protected batch.
+            generator: Source of randomness; see :func:`~trainer.training.budget.batch_generator`.
+            on_answer: Called after each new answer is on disk.
+
+        Raises:
+            TrainingError: See :meth:`~trainer.oracle.oracle.Oracle.ask`.
+        """
+        due = self._plan.due(step, planned=self.planned, saved=self._saved, generator=generator)
+        probes = self._estimator.propose(sent.arrived, sent.references, due, generator=generator)
+        self._saved = due - len(probes.rows)
+        if not len(probes.rows):
+            return
+        self.planned += len(probes.rows)
+        queries = self._queries(probes, sent)
+        answers = self._oracle.ask(queries, purpose="train", on_answer=on_answer)
+        known = torch.tensor([answer is not None for answer in answers])
+        answered = self._note(queries, probes, answers, sent.references)
+        if answered:
+            self._estimator.observe(self._records(answered), Probes(*(column[known] for column in probes)))
+
+    def recall(self, *, store_images: bool) -> Records | None:
+        """Look up every record that the estimator observed, in order.
+
+        Args:
+            store_images: Whether the ledger holds the pictures. Without them there are no records, and the budget
+                counts what was paid since the last checkpoint: another history chooses other queries, so those answers
+                are not found again.
+
+        Raises:
+            LedgerError: If an answer is not in the ledger.
+        """
+        if not store_images:
+            logger.warning(
+                "pictures were not stored: the history of %d answers starts empty, the budget is kept",
+                len(self._asked),
+            )
+            self.planned = max(self.planned, self._ledger.spent()[0])
+            return None
+        answered = []
+        for key, question in self._asked:
+            image, answer = self._ledger.lookup(key)
+            answered.append(_Answered(image, question, answer))
+        return self._records(answered)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counts, and the ledger keys of the records."""
+        return {
+            "planned": self.planned,
+            "saved": self._saved,
+            "asked": self._asked,
+            "right": self._right,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore from :meth:`state_dict`."""
+        self.planned, self._saved = state["planned"], state["saved"]
+        self._asked, self._right = state["asked"], state["right"]
+
+    def _queries(self, probes: Probes, sent: Sent) -> list[Query]:
+        """Encode the probes, except pictures of the batch: to encode what arrived once more would change it."""
+        queries = []
+        for image, row, question in zip(
+            probes.images, probes.rows.tolist(), probes.questions.tolist(), strict=True
+        ):
+            encoded = (
+                sent.encoded[row] if torch.equal(image, sent.arrived[row]) else encode_image(as_image(image))
+            )
+            queries.append(as_query(self._space, encoded, question))
+        return queries
+
+    def _note(
+        self, queries: Sequence[Query], probes: Probes, answers: Sequence[Answer | None], references: Tensor
+    ) -> list[_Answered]:
+        """Note the keys and scores of the answers that arrived."""
+        answered = []
+        pairs = zip(probes.rows.tolist(), probes.questions.tolist(), strict=True)
+        for query, (row, question), answer in zip(queries, pairs, answers, strict=True):
+            if answer is not None:
+                answered.append(_Answered(query.image, question, answer))
+                self._asked.append((self._ledger.key(query), question))
+                self._right.append(is_right(self._space, answer, question, int(references[row, question])))
+        return answered
+
+    def _records(self, answered: Sequence[_Answered]) -> Records:
+        """Build records of one or more answers."""
+        targets = torch.zeros(len(answered), len(self._space.answers))
+        for row, (_, question, answer) in zip(targets, answered, strict=True):
+            row[self._space.candidates[question]] = torch.tensor(
+                distribution(answer, options(self._space, question))
+            )
+        images = torch.stack([as_tensor(decode_image(each.image)) for each in answered])
+        return Records(images, torch.tensor([each.question for each in answered]), targets)
