@@ -145,7 +145,7 @@ class Pointwise:
 
 
 def as_sent(images: Tensor) -> Tensor:
-    """What arrives at a provider."""
+    """Return images as they arrive at a provider."""
     return torch.stack(
         [
             as_tensor(decode_image(encode_image(Image.fromarray(each.permute(1, 2, 0).numpy()))))

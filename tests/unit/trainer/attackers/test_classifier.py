@@ -117,6 +117,20 @@ def test_a_fixed_network_reads_as_it_stands_and_never_adapts(people, prepared) -
     assert fixed.name in fixed.description
 
 
+def test_a_network_that_learned_before_is_copied_and_adapts_without_originals(people, prepared) -> None:
+    network = copy.deepcopy(prepared)._network
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    attacker = FreshClassifier(ATTRIBUTES, architecture=network, epochs=1)
+    scores = attacker.prepare(_data(people, identity), generator=_generator(0))
+    assert torch.equal(scores.test, prepared.read(people[2].images))
+    attacker.attack(_data(people, jpeg_noise), generator=_generator(1))
+    assert not torch.equal(attacker.read(people[2].images), scores.test)
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert "reads originals already" in attacker.description
+    with pytest.raises(ValueError, match="starts from what it knows"):
+        FreshClassifier(ATTRIBUTES, architecture=network, start="protected")
+
+
 def test_reading_before_prepare_is_refused(people) -> None:
     with pytest.raises(ValueError, match="prepare"):
         FreshClassifier(ATTRIBUTES).read(people[2].images)

@@ -1,4 +1,4 @@
-"""What is left in protected pictures is restored, and what is not left is not."""
+"""Inversion restores whatever protected pictures still show, and nothing else."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def people():
 
 @pytest.fixture
 def told(people, tmp_path):
-    """What a chat model answers in each style, through the real oracle and ledger."""
+    """Return a chat model's answers in each style, through the real oracle and ledger."""
 
     def attack(protect, model: _Eyes | None = None):
         pictures = [encode_image(as_image(each / 255)) for each in protect(people.images)]

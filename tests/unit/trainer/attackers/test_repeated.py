@@ -40,7 +40,7 @@ def people():
 
 @pytest.fixture(scope="module")
 def read(people):
-    """What a classifier that learned from the averages reads, as right or wrong for each picture."""
+    """Return whether a classifier that learned from the averages reads each picture right."""
 
     def learn(protect) -> torch.Tensor:
         generator = torch.Generator().manual_seed(0)
@@ -70,7 +70,7 @@ def test_the_average_of_constant_grey_leaks_nothing_beyond_chance(read, people) 
 
 
 def _gain(engine, shown, images: torch.Tensor) -> torch.Tensor:
-    """How much nearer the average of views is to the originals than one view."""
+    """Return how much nearer the average of views is to the originals than one view."""
     one, many = (_protected(each, images, 0.5) for each in (engine, RepeatedQueries(engine, shown)))
     return psnr(many, images) - psnr(one, images)
 

@@ -1,4 +1,4 @@
-"""What nobody waits for any more ends: work that runs at its next item, work that waits before it begins."""
+"""Cancelled work ends: running work at its next item, waiting work before it begins."""
 
 from __future__ import annotations
 

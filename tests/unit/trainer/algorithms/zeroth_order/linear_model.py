@@ -57,7 +57,7 @@ def projected(code, images, gradients):
 
 
 def estimate(estimator, quota, *, seed, gradients, images):
-    """One round; the gradient of the batch's mean loss."""
+    """Run one round and return the gradient of the batch's mean loss."""
     probes = estimator.propose(images, REFERENCES, quota, generator=generator(seed))
     assert len(probes.rows) <= quota
     if len(probes.rows):
@@ -80,7 +80,7 @@ def assert_unbiased(draws, truth):
 
 
 def shared_truth(code, images, gradients):
-    """Every image moves along the mean over the images of the gradient on the code."""
+    """Return the true gradient on a shared code: its mean over the images, for every image."""
     size = code.size(images)
     columns = torch.stack(
         [code.displacement(images, unit.expand(len(images), -1)) for unit in torch.eye(size)], dim=1

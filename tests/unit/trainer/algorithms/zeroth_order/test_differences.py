@@ -1,4 +1,4 @@
-"""What all zeroth-order estimators share."""
+"""Behaviour that all zeroth-order estimators share."""
 
 from __future__ import annotations
 

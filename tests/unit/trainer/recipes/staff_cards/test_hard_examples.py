@@ -1,4 +1,4 @@
-"""The last lesson of the default protector: which cards count as mistakes, what errors cost, and that it is learned."""
+"""Hard examples: cards that count as mistakes, the cost of errors, and that they are learned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The default artifact's card: the figures of its audit, and what happens to pictures of other kinds."""
+"""The model card holds the figures of the audit and of pictures of other kinds."""
 
 from __future__ import annotations
 

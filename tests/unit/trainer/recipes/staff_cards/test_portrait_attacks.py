@@ -1,4 +1,4 @@
-"""The default artifact's audit of who is on a card, with portraits of nobody."""
+"""Attacks on the portraits of cards, with portraits of nobody."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_protector_that_hides_too_little_is_told_from_one_that_hides(faces, be
 @pytest.mark.parametrize("opening", [0.0, 0.62, 1.0])
 def test_balanced_is_the_weakest_level_from_which_on_portraits_show_nothing(faces, opening):
     class Opening:
-        """One pixel in twenty of a portrait is one level lighter than it was."""
+        """Shows one pixel in twenty of a portrait, by one grey level."""
 
         def protect(self, image, level):
             grey = np.full((*image.size[::-1], 3), 128, np.uint8)

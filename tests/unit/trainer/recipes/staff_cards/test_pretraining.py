@@ -1,4 +1,4 @@
-"""Where the default protector starts from: what is drawn as a field, what is wanted, and that it is learned."""
+"""Pretraining on drawings: kinds of regions, wanted pictures, and that they are learned."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_what_is_printed_is_what_the_labels_say(monkeypatch):
 
 
 def test_the_stripe_has_the_colour_of_its_label(drawn):
-    """Among equals in light: by hue, of the middle of where the stripe is said to be."""
+    """Return the stripe's colour by the hue in the middle of its place."""
     hues = defaultdict(list)
     for each in drawn:
         left, top, right, bottom = each.bounds("stripe")

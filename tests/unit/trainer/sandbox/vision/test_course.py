@@ -1,4 +1,4 @@
-"""What the local vision models learn from."""
+"""Courses of the local vision models."""
 
 from __future__ import annotations
 
