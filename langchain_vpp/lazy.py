@@ -80,7 +80,9 @@ class _MovedModules(MetaPathFinder, Loader):
         )
 
         def look_up(name: str) -> Any:
-            if name.startswith("__"):  # inspect asks every module for some, also while others are being imported
+            if name.startswith(
+                "__"
+            ):  # inspect asks every module for some, also while others are being imported
                 raise AttributeError(f"module {old!r} has no attribute {name!r}")
             today = self._renamed.get(f"{old}.{name}", name)
             for home in homes:

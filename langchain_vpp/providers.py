@@ -1,4 +1,4 @@
-"""One table of the chat models that we know: what they keep of a picture, its image tokens, and list prices.
+"""One table of known chat models: the size that they keep of a picture, its image tokens, and list prices.
 
 Each :class:`Family` cites the page of its rule and the page of its prices, and when both were read, there or in copies.
 Providers change them without notice, and what is billed is what the provider says. Where pages contradict each other or
@@ -333,4 +333,4 @@ FAMILIES: Final = (
         doubt="The rule is that of the published weights; the API's bill is not documented.",
     ),
 )
-"""What we know of the main providers' chat models, as of :data:`AS_OF`. The first stands in for unknown models."""
+"""The main providers' chat models, as of :data:`AS_OF`. The first family stands in for unknown models."""

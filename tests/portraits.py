@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from trainer.sandbox.drawing.portraits import PRIVATE_ATTRIBUTES
+from trainer.sandbox.drawing.portraits import PORTRAIT_ATTRIBUTES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ _COLUMNS = ("age_group", "gender", "race")
 def save_portraits(folder: Path) -> Path:
     """Write a plain square for every combination of the private attributes, and return the folder."""
     lines = [",".join(("file", *_COLUMNS))]
-    for number, values in enumerate(itertools.product(*(PRIVATE_ATTRIBUTES[name] for name in _COLUMNS))):
+    for number, values in enumerate(itertools.product(*(PORTRAIT_ATTRIBUTES[name] for name in _COLUMNS))):
         name = f"{'val' if number % 4 == 0 else 'train'}/{number}.png"
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (16, 16), (number, 90, 255 - number)).save(folder / name)

@@ -57,6 +57,7 @@ RENAMED: Final = {
     "trainer.algorithms.reader.Reader": "VQANetwork",
     "trainer.arithmetic.fast_arithmetic": "cpu_precision",
     "trainer.courier.Courier": "SubprocessOracle",
+    "trainer.default_artifact.start.start_protector": "pretrain_protector",
     "trainer.demo.Plan": "DemoPlan",
     "trainer.demo.Verdict": "DemoResult",
     "trainer.demo.judge": "judge_demo",

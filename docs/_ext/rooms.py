@@ -26,6 +26,7 @@ COMMANDS = tuple(f"{package}.cli" for package in PACKAGES)
 """Rooms without a page: the guide to the command line describes their commands."""
 _MEMBERS = "   :members:\n   :undoc-members:\n   :exclude-members: {}\n"
 _NO_FIELD = "model_config"
+_VERSION = ".. py:data:: __version__\n   :module: {}\n\n   Version of the package that is installed.\n\n"
 _BEFORE_NAPOLEON = 400
 _public_names: dict[str, str] = {}
 """Where an object is defined -> the name under which a package offers it."""
@@ -106,7 +107,7 @@ def _entry(package: ModuleType, name: str) -> str:
     value = getattr(package, name)
     path = f"{package.__name__}.{name}"
     if not callable(value):  # a constant has its entry, with its docstring, where it is defined
-        return f".. py:data:: {path}\n\n" if name.startswith("__") else ""
+        return _VERSION.format(package.__name__) if name == "__version__" else ""
     defined = f"{value.__module__}.{value.__qualname__}"
     elsewhere = _offered_above(package, name)
     if elsewhere or not _offers(package, name):

@@ -10,19 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.guard.admitted import AdmittedMessages, Transit, message_state
 from langchain_vpp.guard.foreign import call_foreign
 from langchain_vpp.guard.level import checked_level, checked_request_level
-from langchain_vpp.guard.memo import (
-    AdmittedMessages,
-    MessageKey,
-    Output,
-    ProducedPictures,
-    Recipe,
-    content_digest,
-    message_key,
-)
+from langchain_vpp.guard.memo import Output, OutputKey, ProducedPictures, Recipe, Record, content_digest
 from langchain_vpp.guard.pictures import OutputSize, PicturePipeline, image_bytes
-from langchain_vpp.guard.receipt import Receipt, SentImage
+from langchain_vpp.guard.receipt import Receipt
 from langchain_vpp.guard.sealing import Sealing
 from langchain_vpp.guard.upstream import OnUpstreamTrace, check_upstream
 from langchain_vpp.images.codec import decode_image
@@ -270,38 +263,35 @@ class Gate:
         effective = self._effective(level)
         at_least = self._min_level if level is None else effective
         given = coerce_messages(messages)
-        keys = [message_key(message) for message in given]
-        known = [self._recalled(key, effective, at_least) for key in keys]
-        admitted = {place for place, images in enumerate(known) if images is not None}
-        plan = plan_messages(given, self._policy, admitted=admitted)
-        outputs, exposed = self._protected(plan.sources, effective, at_least)
-        rebuilt = plan.rebuild([[output.encoded for output in each] for each in outputs])
-        images: list[SentImage] = []
-        for planned, key, before, message in zip(plan.messages, keys, known, rebuilt, strict=True):
-            made = [output for place in planned.sources for output in outputs[place]]
-            if before is None:
-                self._remember(planned.message, key, message, made)
-            images.extend([output.sent for output in made] if before is None else before)
-        receipt = Receipt(tuple(images), self._pipeline.engine_name, self._pipeline.artifact)
-        return Admission(rebuilt, receipt), exposed
+        states = [message_state(message) for message in given]
+        # The pictures in each message; None for a message that must be walked.
+        records = [self._known(keys, effective, at_least) for keys in self._admitted.recall(states)]
+        walked = [place for place, each in enumerate(records) if each is None]
+        exposed = False
+        admitted = given
+        if walked:
+            plan = plan_messages([given[place] for place in walked], self._policy, places=walked)
+            outputs, exposed = self._protected(plan.sources, effective, at_least)
+            rebuilt = plan.rebuild([[output.encoded for output in each] for each in outputs])
+            admitted = [*given]
+            for place, planned, message in zip(walked, plan.messages, rebuilt, strict=True):
+                admitted[place] = message
+                records[place] = [output.record for source in planned.sources for output in outputs[source]]
+            pictures = [tuple(record.key for record in each or ()) for each in records]
+            self._admitted.add(Transit(given, states, walked), admitted, pictures)
+        images = tuple(record.sent for each in records for record in each or ())
+        receipt = Receipt(images, self._pipeline.engine_name, self._pipeline.artifact)
+        return Admission(admitted, receipt), exposed
 
-    def _recalled(self, key: MessageKey | None, level: float, at_least: float) -> list[SentImage] | None:
-        """Return the records of the pictures in a message that needs no walk; ``None`` if it needs one."""
-        pictures = self._admitted.recall(key)
-        if pictures is None:
-            return None
-        records = [self._produced.recall(picture, level, at_least=at_least) for picture in pictures]
-        return None if None in records else [record for record in records if record is not None]
-
-    def _remember(
-        self, given: BaseMessage, before: MessageKey | None, admitted: BaseMessage, outputs: Sequence[Output]
-    ) -> None:
-        """Remember an admitted message, unless what it was made from was changed while it was made."""
-        key = message_key(admitted)
-        # In this order: lists that both messages share were the same all the time, or the digests differ.
-        after = key if admitted is given else message_key(given)
-        if key is not None and before is not None and before == after:
-            self._admitted.add(key, tuple(output.key for output in outputs))
+    def _known(
+        self, keys: Sequence[OutputKey] | None, level: float, at_least: float
+    ) -> Sequence[Record] | None:
+        """Return the records of the pictures in a known message; ``None`` if it is unknown, or not private enough."""
+        if not keys:
+            return None if keys is None else ()
+        records = [self._produced.recall(key, level, at_least=at_least) for key in keys]
+        found = [record for record in records if record is not None]
+        return found if len(found) == len(keys) else None
 
     def _protected(
         self, sources: Sequence[PixelSource], level: float, at_least: float

@@ -1,27 +1,23 @@
-"""The protector's memory: pictures that it protected, and everything that it put out.
+"""The gate's memory of pictures: those that it protected, and those that it has put out.
 
-All of it is keyed by content, never by a mark that a message could carry: a digest can't be forged from outside, and
-content that was changed has another one.
+Pictures are known by digests of their bytes, never by a mark that a message could carry: a digest can't be forged from
+outside, and a picture that was changed has another one.
 """
 
 from __future__ import annotations
 
 import hashlib
-import marshal
 import threading
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
-
-from langchain_core.messages import BaseMessage
 
 from langchain_vpp.images.fast import fast_module
 
 if TYPE_CHECKING:
     from langchain_vpp.guard.receipt import SentImage
 
-# One that is pushed out costs a second protection, or a second walk, never a leak.
+# One that is pushed out costs a second protection, never a leak.
 _REMEMBERED_OUTPUTS: Final = 16_384
-_REMEMBERED_MESSAGES: Final = 16_384
 # Memory of an entry beside its encoded pictures; about 700 bytes were measured.
 _ENTRY_BYTES: Final = 1_024
 
@@ -41,23 +37,23 @@ class OutputKey(NamedTuple):
     sha256: str
 
 
+class Record(NamedTuple):
+    """The record of a picture that the gate has put out, and the key by which it is known again."""
+
+    key: OutputKey
+    sent: SentImage
+
+
 class Output(NamedTuple):
-    """An encoded protected picture, and its record."""
+    """An encoded protected picture, and what its receipt says."""
 
     encoded: bytes
     sent: SentImage
 
     @property
-    def key(self) -> OutputKey:
-        """The key by which the picture is known again."""
-        return OutputKey(len(self.encoded), self.sent.sha256)
-
-
-class MessageKey(NamedTuple):
-    """The class of a message, and a digest of all that it holds."""
-
-    cls: type
-    digest: bytes
+    def record(self) -> Record:
+        """The record of the picture."""
+        return Record(OutputKey(len(self.encoded), self.sent.sha256), self.sent)
 
 
 class PictureMemo:
@@ -110,11 +106,12 @@ class ProducedPictures:
         """Remember pictures that are put out now."""
         with self._lock:
             for output in outputs:
-                if output.key not in self._entries:
-                    self._entries[output.key] = {}
-                    self._lengths[output.key.length] += 1
-                self._entries[output.key][output.sent.level] = output.sent
-                self._entries.move_to_end(output.key)
+                key, sent = output.record
+                if key not in self._entries:
+                    self._entries[key] = {}
+                    self._lengths[key.length] += 1
+                self._entries[key][sent.level] = sent
+                self._entries.move_to_end(key)
             while len(self._entries) > _REMEMBERED_OUTPUTS:
                 (length, _), _ = self._entries.popitem(last=False)
                 self._lengths[length] -= 1
@@ -131,61 +128,18 @@ class ProducedPictures:
         """
         if len(data) not in self._lengths:
             return None
-        return self.recall(OutputKey(len(data), hashlib.sha256(data).hexdigest()), level, at_least=at_least)
+        key = OutputKey(len(data), hashlib.sha256(data).hexdigest())
+        record = self.recall(key, level, at_least=at_least)
+        return None if record is None else record.sent
 
-    def recall(self, key: OutputKey, level: float, *, at_least: float) -> SentImage | None:
+    def recall(self, key: OutputKey, level: float, *, at_least: float) -> Record | None:
         """Return the record of a picture by its key; see :meth:`find`."""
         with self._lock:
             levels = self._entries.get(key)
             if levels is None or max(levels) < at_least:
                 return None
             self._entries.move_to_end(key)
-            return levels[level] if level in levels else levels[max(levels)]
-
-
-class AdmittedMessages:
-    """Messages that the gate has put out, by which it knows them again without another walk.
-
-    A walk judges nothing but the content of a message, so equal content is judged equally. A message that anybody
-    changed has another key.
-    """
-
-    def __init__(self) -> None:
-        self._entries: OrderedDict[MessageKey, tuple[OutputKey, ...]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def add(self, key: MessageKey, pictures: tuple[OutputKey, ...]) -> None:
-        """Remember a message that is put out now, with the protected pictures in it."""
-        with self._lock:
-            self._entries[key] = pictures
-            self._entries.move_to_end(key)
-            if len(self._entries) > _REMEMBERED_MESSAGES:
-                self._entries.popitem(last=False)
-
-    def recall(self, key: MessageKey | None) -> tuple[OutputKey, ...] | None:
-        """Return the pictures in a message that was put out before; ``None`` if the message is not known."""
-        with self._lock:
-            if key is None or key not in self._entries:
-                return None
-            self._entries.move_to_end(key)
-            return self._entries[key]
-
-
-def message_key(message: BaseMessage) -> MessageKey | None:
-    """Return the key of a message; ``None`` if it holds anything but plain values of built-in classes.
-
-    :mod:`marshal` writes exact built-in types only, by their own content, and refuses all others: no method of a
-    subclass is asked, and no object can be mistaken for another. (Buffers count as their bytes.)
-    """
-    if not isinstance(message, BaseMessage):
-        return None
-    state = (message.__dict__, message.__pydantic_extra__, message.__pydantic_private__)
-    try:
-        # Version 2: what later ones write also depends on who else refers to a value.
-        content = marshal.dumps(state, 2)
-    except ValueError:
-        return None
-    return MessageKey(type(message), hashlib.sha256(content).digest())
+            return Record(key, levels[level] if level in levels else levels[max(levels)])
 
 
 def content_digest(data: bytes) -> bytes:

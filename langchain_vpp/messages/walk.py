@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 from urllib.parse import unquote_to_bytes
 
@@ -56,24 +56,22 @@ _MESSAGE_PACKAGES: Final = ("langchain_core.", "pydantic.", "typing", "builtins"
 
 
 def plan_messages(
-    messages: Sequence[BaseMessage], policy: ContentPolicy, *, admitted: Container[int] = ()
+    messages: Sequence[BaseMessage], policy: ContentPolicy, *, places: Sequence[int] | None = None
 ) -> MessagePlan:
     """Walk everything in every message, and list the pictures to protect.
 
     Args:
         messages: Messages of a request.
         policy: Reactions to content that is not simply a picture.
-        admitted: Places of messages that may be sent as they are; they aren't walked.
+        places: For errors, the places of ``messages`` in the request; by default all from 0 on.
 
     Raises:
         ProtectionError: If anything is neither known to be free of pixels nor a picture that the policy
             allows. The error names the place of the message, and quotes no content.
     """
     walk = _Walk(policy)
-    planned = [
-        PlannedMessage(message, None, range(0)) if place in admitted else walk.message(place, message)
-        for place, message in enumerate(messages)
-    ]
+    numbered = enumerate(messages) if places is None else zip(places, messages, strict=True)
+    planned = [walk.message(place, message) for place, message in numbered]
     return MessagePlan(planned, walk.sources, droppable=policy.on_unsupported == "drop")
 
 

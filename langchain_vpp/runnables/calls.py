@@ -9,7 +9,7 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.runnables.config import ensure_config
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.guard.level import requested_level
+from langchain_vpp.guard.level import LEVEL_KEY, checked_request_level, requested_level
 from langchain_vpp.messages.tree import find_media
 
 if TYPE_CHECKING:
@@ -81,3 +81,13 @@ def refuse_media(value: Any, *, unknown: Literal["refuse", "pass"] = "refuse") -
         raise ProtectionError(
             f"Nothing was sent: in the settings of a call, {finding.reason}. Put pictures into messages."
         )
+
+
+def call_level(kwargs: Mapping[str, Any]) -> float | None:
+    """Return the level that travels in the arguments of a call, from its config down to the receipt.
+
+    Raises:
+        ProtectionError: If the level is not a number in [0, 1].
+    """
+    level = kwargs.get(LEVEL_KEY)
+    return None if level is None else checked_request_level(level)

@@ -8,6 +8,7 @@ finishes them, as a real one does, and charges for them. An answer is lost if th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,16 +16,18 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from tests.e2e.providers import LocalServer, reply
 from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.query import Query
 
 from .measuring import machine, summary
+
+if TYPE_CHECKING:
+    from http.server import BaseHTTPRequestHandler
 
 IN_FLIGHT = (1, 4, 8, 32)
 REPEATS = 5
@@ -44,9 +47,9 @@ from trainer.oracle.model_spec import ModelSpec
 from trainer.oracle.oracle import Oracle
 from trainer.oracle.query import Query
 from trainer.oracle.subprocess import SubprocessOracle
-kind, url, path, count, concurrency = sys.argv[1:]
+kind, url, path, count, concurrency, *warm_up = sys.argv[1:]
 spec = ModelSpec.parse("sandbox", url)
-ledger, budget = Ledger(Path(path), model="m"), Budget(int(count))
+ledger, budget = Ledger(Path(path), model="m"), Budget(int(count) + len(warm_up))
 settings = {"access": "labels", "questions_per_call": 1, "requests_per_second": None,
             "max_concurrency": int(concurrency)}
 if kind == "subprocess":
@@ -54,6 +57,8 @@ if kind == "subprocess":
 else:
     oracle = Oracle(spec.build(), ledger, budget, **settings)
 queries = [Query(f"picture {number}".encode(), "What colour?", ("red", "blue")) for number in range(int(count))]
+if warm_up:
+    oracle.ask([Query(b"first", "What colour?", ("red", "blue"))], purpose="train")
 start = time.monotonic()
 oracle.ask(queries, purpose="train")
 print(time.monotonic() - start)
@@ -77,53 +82,28 @@ class Outcome(NamedTuple):
     """From the start of the process to its first request."""
 
 
-class Provider:
+class Provider(LocalServer):
     """Answers every request after a delay, whether or not anybody still waits for it."""
 
     def __init__(self, delay: float) -> None:
-        self.begun, self.done = [], 0
-        lock = threading.Lock()
-        provider = self
+        super().__init__()
+        self._delay = delay
+        self.begun: list[float] = []
+        self.done = 0
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
-                with lock:
-                    provider.begun.append(time.monotonic())
-                time.sleep(delay)
-                data = json.dumps(_REPLY).encode()
-                try:
-                    self.send_response(200)
-                    self.send_header("Content-Type", "application/json")
-                    self.send_header("Content-Length", str(len(data)))
-                    self.end_headers()
-                    self.wfile.write(data)
-                except ConnectionError:
-                    pass
-                with lock:
-                    provider.done += 1
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.request_queue_size = 64
-        self.base_url = f"http://127.0.0.1:{self._server.server_port}/v1"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def handle(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        with self._lock:
+            self.begun.append(time.monotonic())
+        time.sleep(self._delay)
+        with contextlib.suppress(ConnectionError):
+            reply(request, 200, _REPLY, {})
+        with self._lock:
+            self.done += 1
 
 
-def start(kind: Kind, provider: Provider, path: Path, count: int, concurrency: int) -> subprocess.Popen[str]:
-    arguments = [kind, provider.base_url, str(path), str(count), str(concurrency)]
-    return subprocess.Popen([sys.executable, "-c", _ASKER, *arguments], stdout=subprocess.PIPE, text=True)
+def start(kind: Kind, provider: Provider, path: Path, *arguments: object) -> subprocess.Popen[str]:
+    given = [kind, provider.base_url, str(path), *map(str, arguments)]
+    return subprocess.Popen([sys.executable, "-c", _ASKER, *given], stdout=subprocess.PIPE, text=True)
 
 
 def kill_one(kind: Kind, in_flight: int, path: Path) -> Outcome:
@@ -148,9 +128,9 @@ def kill_one(kind: Kind, in_flight: int, path: Path) -> Outcome:
 
 
 def seconds_for_queries(kind: Kind, path: Path) -> float:
-    """Time for many queries to a provider that answers at once."""
+    """Time for many queries to a provider that answers at once, after a first one that waits for both processes."""
     with Provider(0.0) as provider:
-        process = start(kind, provider, path, QUERIES, 8)
+        process = start(kind, provider, path, QUERIES, 8, "warm-up")
         return float(process.communicate()[0])
 
 

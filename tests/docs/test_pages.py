@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import typer
 
+import langchain_vpp.moved
+import trainer.moved
 from langchain_vpp.cli.app import app
 from tests.docs.pages import DOCS, ROOT, links, pages, shell_commands
 
@@ -18,11 +20,16 @@ if TYPE_CHECKING:
 
 USAGE_ERROR: Final = typer.BadParameter.__mro__[1]
 """Of the click that typer brings along."""
+FILES: Final = re.compile(r"`((?:langchain_vpp|trainer|tests|docs|cookbook)/[\w./-]*)`")
 EXTRAS: Final = re.compile(r"langchain-vpp\[([^\]]+)\]")
 
 
 def _broken_links(page: Path) -> list[str]:
     return [link.target for link in links(page) if not (page.parent / link.target).exists()]
+
+
+def _missing_files(text: str) -> list[str]:
+    return [path for path in FILES.findall(text) if not (ROOT / path).exists()]
 
 
 def _unknown_extras(text: str) -> set[str]:
@@ -72,6 +79,16 @@ def test_a_broken_link_is_found(tmp_path):
     assert _broken_links(page) == ["missing.md", "gone.png"]
 
 
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_files_in_documents_exist(page):
+    if page.name != "CHANGELOG.md":  # it tells of files that have gone
+        assert _missing_files(page.read_text(encoding="utf-8")) == []
+
+
+def test_a_file_that_does_not_exist_is_found():
+    assert _missing_files("`trainer/`, `trainer/utils/` and `langchain_vpp/errors.py`") == ["trainer/utils/"]
+
+
 def test_commands_in_documents_exist_with_their_options(command):
     lines = [words for page in pages() for words in shell_commands(page) if words[0] == "vpp"]
     assert len(lines) > 10
@@ -106,6 +123,15 @@ def test_the_quickstart_names_every_extra():
     features = set(project["optional-dependencies"]) - {"test", "docs", "dev"}
     text = (DOCS / "quickstart.md").read_text(encoding="utf-8")
     assert [extra for extra in sorted(features) if f"| `{extra}` |" not in text] == []
+
+
+def test_the_page_about_upgrading_names_every_module_and_name_that_moved():
+    page = (DOCS / "upgrading.md").read_text(encoding="utf-8")
+    moved = [
+        each for module in (langchain_vpp.moved, trainer.moved) for each in (module.HOMES | module.RENAMED)
+    ]
+    assert len(moved) > 50
+    assert [old for old in moved if f"| `{old}` |" not in page] == []
 
 
 def test_readme_is_short():

@@ -20,7 +20,12 @@ Trouble = Literal["busy", "silent", "refuses"]
 _CHOICES = re.compile(r"exactly one of: (.*)\.")
 
 
-class _LocalServer(ABC):
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+    """Connections that may wait: many clients connect at once."""
+
+
+class LocalServer(ABC):
     """Listens on a free port while its context is entered."""
 
     def __init__(self) -> None:
@@ -36,7 +41,7 @@ class _LocalServer(ABC):
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self.base_url = f"http://127.0.0.1:{self._server.server_port}/v1"
 
     def __enter__(self) -> Self:
@@ -52,7 +57,7 @@ class _LocalServer(ABC):
         """Answer a request, or don't."""
 
 
-class TroubledProvider(_LocalServer):
+class TroubledProvider(LocalServer):
     """Answers each question with one of its choices, drawn from the picture, or makes trouble.
 
     Args:
@@ -79,7 +84,7 @@ class TroubledProvider(_LocalServer):
             if kind in {"answered", "refuses"}:
                 self.paid.append((image["image_url"]["url"], text["text"]))
         if kind == "busy":
-            _reply(request, 429, {"error": {"message": "slow down"}}, {"Retry-After": "0.05"})
+            reply(request, 429, {"error": {"message": "slow down"}}, {"Retry-After": "0.05"})
         elif kind == "silent":
             if self.counts["silent"] <= self._holds:
                 time.sleep(3)
@@ -87,7 +92,7 @@ class TroubledProvider(_LocalServer):
             request.connection.shutdown(socket.SHUT_RDWR)
         else:
             refusal = "I'm sorry, I can't help with people."
-            _reply(request, 200, _completion(refusal if kind == "refuses" else _answer(image, text)), {})
+            reply(request, 200, _completion(refusal if kind == "refuses" else _answer(image, text)), {})
 
     def _draw(self) -> str:
         draw = self._random.random()
@@ -98,7 +103,7 @@ class TroubledProvider(_LocalServer):
         return "answered"
 
 
-class Relay(_LocalServer):
+class Relay(LocalServer):
     """Stands before a provider, and cuts requests off during outages, before any of them is forwarded.
 
     Args:
@@ -131,12 +136,12 @@ class Relay(_LocalServer):
             return
         try:
             url = f"{self._target}/chat/completions"
-            reply = httpx.post(
+            answer = httpx.post(
                 url, content=body, headers={"Content-Type": "application/json"}, trust_env=False
             )
             time.sleep(self._delay)
             with contextlib.suppress(ConnectionError):  # who asked may be dead
-                _reply(request, reply.status_code, reply.json(), {})
+                reply(request, answer.status_code, answer.json(), {})
         finally:
             with self._lock:
                 self.in_flight -= 1
@@ -168,9 +173,10 @@ def _completion(text: str) -> dict[str, Any]:
     return head | {"choices": [choice], "usage": usage}
 
 
-def _reply(
+def reply(
     request: BaseHTTPRequestHandler, status: int, body: dict[str, Any], headers: dict[str, str]
 ) -> None:
+    """Send a JSON document."""
     data = json.dumps(body).encode()
     request.send_response(status)
     for name, value in (

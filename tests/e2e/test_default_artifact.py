@@ -11,9 +11,10 @@ from PIL import Image
 from langchain_vpp import ImageProtector
 from langchain_vpp.artifact import read_manifest
 from tests.portraits import save_portraits
-from trainer.recipes.staff_cards.__main__ import StaffCardsPlan, main, settings
-from trainer.sandbox.drawing.portraits import PRIVATE_ATTRIBUTES
-from trainer.sandbox.vision import train as train_local_model
+from trainer.recipes.staff_cards.__main__ import main
+from trainer.recipes.staff_cards.plan import StaffCardsPlan, read_config
+from trainer.sandbox.drawing.portraits import PORTRAIT_ATTRIBUTES
+from trainer.sandbox.vision import weights
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def faces(tmp_path):
 
 @pytest.mark.slow(seconds=30)
 def test_the_command_makes_an_artifact_with_its_card_and_goes_on(faces, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(train_local_model, "TEST_PICTURES", 4)
+    monkeypatch.setattr(weights, "TEST_PICTURES", 4)
     caplog.set_level(logging.INFO)
     command = [
         "--faces",
@@ -42,7 +43,7 @@ def test_the_command_makes_an_artifact_with_its_card_and_goes_on(faces, tmp_path
     assert "FairFace" in manifest.attribution
     assert "CC BY 4.0" in manifest.attribution
     assert manifest.trained_against == "SandboxChatModel:cards"
-    assert set(manifest.private_attributes) == set(PRIVATE_ATTRIBUTES)
+    assert set(manifest.private_attributes) == set(PORTRAIT_ATTRIBUTES)
     assert 0 < manifest.queries <= 30
     card = (artifact / "README.md").read_text()
     assert manifest.attribution in card
@@ -64,7 +65,7 @@ def test_bad_portraits_end_the_command_in_one_line(tmp_path, caplog):
 
 
 def test_the_settings_are_those_of_a_run_that_can_be_shipped():
-    config = settings()
+    config = read_config()
     assert config.protector.working_resolution == 384
     assert "CC BY 4.0" in config.attribution
     assert config.licence

@@ -16,7 +16,7 @@ from langchain_vpp import ImageProtector
 from langchain_vpp.artifact import GRAPH, artifact_folder, load_engine, read_manifest
 from trainer.recipes.staff_cards.out_of_distribution import part_shown
 from trainer.recipes.staff_cards.pretraining import ONE_GREY
-from trainer.sandbox.drawing.cards import TASKS, TEXTS, draw_card
+from trainer.sandbox.drawing.cards import CARD_TASKS, TEXTS, draw_card
 from trainer.sandbox.drawing.portraits import read_portraits
 from trainer.sandbox.vision.card_model import CARDS
 from trainer.sandbox.vision.local_model import LocalVisionModel, to_tensor
@@ -52,7 +52,7 @@ def test_private_parts_are_grey_and_fields_are_there(cards, protected):
     # Looser than the audit on real portraits: noise in the place of a face is not what it has learned from.
     for name in TEXTS:
         assert np.mean([part_shown(card, image, name) > 0.2 for card, image in pairs]) <= 0.1, name
-    for name in TASKS:
+    for name in CARD_TASKS:
         assert np.mean([part_shown(card, image, name) > 0.2 for card, image in pairs]) >= 0.75, name
 
 
@@ -74,7 +74,7 @@ def test_portraits_of_people_are_one_grey():
 def test_the_local_model_still_reads_the_fields(cards, protected):
     vision = LocalVisionModel.load(subject=CARDS)
     believed = vision.log_probabilities(torch.stack([to_tensor(image, CARDS.size) for image in protected]))
-    for name in TASKS:
+    for name in CARD_TASKS:
         read = [CARDS.choices[name][index] for index in believed[name].argmax(1).tolist()]
         assert np.mean([word == card.labels[name] for word, card in zip(read, cards, strict=True)]) >= 0.8, (
             name

@@ -37,7 +37,6 @@ USED = (
     "trainer.report.save_json",
     "trainer.html_report.save_html",
     "trainer.sandbox.scenes.make_data",
-    "trainer.default_artifact.start.start_protector",
 )
 STILL_THERE = (
     "langchain_vpp.engines.Blur",

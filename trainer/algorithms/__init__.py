@@ -1,1 +1,1 @@
-"""The learning algorithms: pure torch, no files, no network, no LangChain."""
+"""Learning algorithms in pure torch: no files, no network, no LangChain."""

@@ -1,16 +1,18 @@
-"""Which queries are asked next."""
+"""Admission of queries: which (image, question) pairs of a batch are worth their price."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def query_criticality(posteriors: Tensor) -> Tensor:
-    """How close the student's answer is to flipping, from its posterior.
+    """Measure how close the student's answer is to flipping.
 
     Args:
         posteriors: Probabilities, shape ``[..., V]``.
@@ -22,26 +24,6 @@ def query_criticality(posteriors: Tensor) -> Tensor:
     return 1 - (first - second)
 
 
-def query_disagreement(posteriors: Tensor) -> Tensor:
-    r"""How much the student disagrees with itself over views of the same image (Houlsby et al., 2011).
-
-    .. math:: \frac{1}{\log \min(S, V)} \Bigl( H\bigl[\tfrac1S \sum_s p_s\bigr] - \tfrac1S \sum_s H[p_s] \Bigr)
-
-    Unlike :func:`query_criticality` it is low where the student is sure that an answer can't be told.
-
-    Args:
-        posteriors: Probabilities under ``S`` views, at least two, shape ``[S, ..., V]``.
-
-    Returns:
-        In [0, 1], shape ``[...]``.
-    """
-    most = math.log(min(posteriors.shape[0], posteriors.shape[-1]))
-    shared = torch.special.entr(posteriors.mean(dim=0)).sum(dim=-1)
-    own = torch.special.entr(posteriors).sum(dim=-1).mean(dim=0)
-    information: Tensor = (shared - own) / most
-    return information.clamp(0, 1)
-
-
 def choose_queries(
     criticality: Tensor,
     images: Tensor,
@@ -50,26 +32,27 @@ def choose_queries(
     questions_per_call: int = 1,
     generator: torch.Generator,
 ) -> Tensor:
-    """Choose what to ask: at random, by criticality.
+    """Choose which candidates to ask about, at random and by criticality.
 
-    Each candidate's criticality is blurred by a uniform random number in [0, 1) before the highest are taken, so that a
-    batch is not asked about near copies of one hard case and every candidate may be asked. Where one request may hold
-    several questions about an image, an image that is asked about is asked its ``questions_per_call`` most critical ones, since
-    the picture is what a request costs.
+    Each candidate's criticality is blurred by a uniform random number in [0, 1) before the highest are taken: a batch
+    is not spent on near copies of one hard case, and every candidate may be asked. Where one request may hold several
+    questions about an image, an image's most critical questions share a request, since the picture is what a request
+    costs.
 
     Args:
         criticality: In [0, 1], shape ``[N]``; all zero chooses uniformly.
-        images: Which image each candidate is about, ``int64``, shape ``[N]``.
-        count: Most that are chosen.
+        images: Image that each candidate is about, ``int64``, shape ``[N]``.
+        count: Most candidates to choose.
         questions_per_call: Questions that one request may hold.
         generator: Source of randomness.
 
     Returns:
-        Ascending positions; up to ``questions_per_call - 1`` fewer than ``count``, since only whole requests are chosen.
+        Positions in ascending order. Only whole requests are chosen, so there may be up to ``questions_per_call - 1``
+        fewer than ``count``.
     """
     blurred = torch.rand(len(criticality), generator=generator) + criticality
     requests: dict[tuple[int, int], list[int]] = {}
-    """By image and number; in the order of their most critical candidates."""
+    """Candidates by image and number of the request, in the order of each request's most critical candidate."""
     asked: Counter[int] = Counter()
     for position in blurred.argsort(descending=True).tolist():
         image = int(images[position])

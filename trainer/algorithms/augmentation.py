@@ -1,13 +1,17 @@
-"""Slight changes of images that a network learns from."""
+"""Augmentation of the images that the student and the assessor learn from."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def augment(images: Tensor, *, noise: float, generator: torch.Generator) -> Tensor:
-    """Shift a batch by up to a sixteenth, change each image's brightness slightly and add noise.
+    """Shift a batch by up to a sixteenth of its width, vary each image's brightness slightly and add noise.
 
     Args:
         images: In [0, 1], shape ``[B, 3, H, W]``.

@@ -1,22 +1,20 @@
-r"""The history of paid queries: what is kept, what makes a record critical, how it is replayed, what is asked next.
+r"""History of paid queries, replayed by how critical they are to the student.
 
 The paper's abstract claims that a *critical history enhanced optimisation* makes black-box learning work; we could not
 obtain its equations. Our reading: a paid query is worth most where the student, which stands in for the chat model, is
-wrong or unsure about it. That is used in three places.
+wrong or unsure about it. Criticality is used in three places.
 
-- **Kept**: every record until the memory is full; then the least critical makes room (:class:`CriticalHistory`).
-- **Replayed**: critical records more often, with an importance correction, so that the fit stays unbiased
-  (:meth:`CriticalHistory.sample`), or all alike (``replay="uniform"``), which is what criticality has to beat.
-- **Asked next**: the (image, question) pairs where the student's answer is about to flip or where it disagrees with
-  itself (:func:`query_criticality`, :func:`query_disagreement`, :func:`choose_queries`).
+- **Keeping**: every record stays until the memory is full; then the least critical makes room
+  (:class:`CriticalHistory`).
+- **Replay**: critical records are replayed more often, with an importance correction that keeps the fit unbiased
+  (:meth:`CriticalHistory.sample`). ``replay="uniform"`` replays all alike, the control that criticality has to beat.
+- **Asking**: (image, question) pairs where the student's answer is about to flip are asked first
+  (:mod:`trainer.algorithms.admission`).
 
-How critical a *record* is can be scored in three ways (:func:`record_criticality`), each optionally fading with age:
-the student's error, its disagreement with the chat model's answer, or its own uncertainty.
-
-Nearest literature, and where we differ:
+Nearest literature, and our deviations:
 
 - McRae et al., *Memory Augmented Optimizers for Deep Learning* (ICLR 2022), keep the few past gradients of the largest
-  norm and add them to the current one. A gradient ages as the protector moves; a *query* does not: we keep the queries
+  norm and add them to the current one. A gradient ages as the protector moves; a *query* does not. We keep the queries
   and let the student turn each into a gradient for the current protector. Their memory itself is
   :class:`trainer.algorithms.zeroth_order.CriticalGradients`.
 - Schaul et al., *Prioritized Experience Replay* (ICLR 2016): the exponent on criticality and the importance weights are
@@ -24,8 +22,6 @@ Nearest literature, and where we differ:
   the correction whole.
 - Cheng et al. (NeurIPS 2019 and 2021) guide random gradient-free estimates by a prior, in the later paper by the last
   estimate; Oh et al. (BlackVIP, CVPR 2023) by momentum. Both remember one direction; a history remembers every answer.
-- Houlsby et al., *Bayesian Active Learning for Classification* (2011): :func:`query_disagreement` is their mutual
-  information, taken over shifted and noisy views of an image instead of over samples of the weights.
 """
 
 from __future__ import annotations
@@ -37,23 +33,21 @@ from torch import Tensor
 
 from trainer.algorithms.interface import Records
 
-RecordScore = Literal["loss", "disagreement", "uncertainty"]
 Replay = Literal["critical", "uniform"]
 
 
 class CriticalHistory:
-    """A bounded memory of records with a criticality each.
+    """Bounded memory of records with a criticality each.
 
-    Criticality is what the student's owner last said of a record (:meth:`update`); a new record has the highest there
-    is, to be seen soon. When the memory is full, the least critical record makes room, the oldest of equals first;
-    under uniform replay the oldest.
+    The owner of the student sets criticality (:meth:`update`). A new record gets the highest there is, so that it is
+    replayed soon. When the memory is full, the least critical record makes room, the oldest of equals first; under
+    uniform replay the oldest.
 
     Args:
         capacity: Most records kept.
         sharpness: Exponent of criticality in the replay probability; 0 replays uniformly.
         uniform: Share of every replay that is drawn uniformly, in (0, 1], so that no record is forgotten.
         replay: ``"uniform"`` ignores criticality.
-        half_life: After so many later records, criticality counts half; ``None`` never.
 
     Raises:
         ValueError: If an argument is outside its range.
@@ -66,26 +60,22 @@ class CriticalHistory:
         sharpness: float = 0.5,
         uniform: float = 0.5,
         replay: Replay = "critical",
-        half_life: int | None = None,
     ) -> None:
         if capacity < 1 or sharpness < 0 or not 0 < uniform <= 1:
             raise ValueError("capacity must be positive, sharpness not negative, and uniform in (0, 1]")
-        if half_life is not None and half_life < 1:
-            raise ValueError("half_life must be positive")
-        self.capacity, self.sharpness, self.uniform = capacity, sharpness, uniform
-        self.replay, self.half_life = replay, half_life
+        self.capacity, self.sharpness, self.uniform, self.replay = capacity, sharpness, uniform, replay
         self._slots: Records | None = None
-        """Storage, of which the first ``len(self)`` rows are in use."""
+        """Storage; the first ``len(self)`` rows are in use."""
         self._criticality = torch.empty(0)
         self._order = torch.empty(0, dtype=torch.long)
-        """For each slot in use, how many records had been added before its own."""
+        """Number of records that were added before each record in use."""
         self._added = 0
 
     def __len__(self) -> int:
         return len(self._criticality)
 
     def add(self, records: Records) -> None:
-        """Remember answered queries, as the newest."""
+        """Remember answered queries."""
         count, used = len(records.questions), len(self)
         highest = float(self._criticality.max()) if used else 1.0
         criticality = torch.cat([self._criticality, torch.full((count,), highest)])
@@ -94,7 +84,7 @@ class CriticalHistory:
         leaving = self._least_critical(criticality, order, used + count - self.capacity)
         arriving = torch.arange(used, used + count)
         arriving = arriving[~torch.isin(arriving, leaving)]
-        # Newcomers take the places of those that leave, so that a full memory is not copied for each of them.
+        # New records take freed slots, so that a full memory is not copied for each of them.
         freed = leaving[leaving < used]
         slots = torch.cat([freed, torch.arange(used, used + len(arriving) - len(freed))])
         kept = used + len(arriving) - len(freed)
@@ -119,29 +109,34 @@ class CriticalHistory:
         if self._slots is None or not len(self):
             raise ValueError("the history is empty")
         sharpness = self.sharpness if self.replay == "critical" else 0.0
-        powered = self._faded(self._criticality, self._order).clamp(min=1e-6) ** sharpness
+        powered = self._criticality.clamp(min=1e-6) ** sharpness
         probability = self.uniform / len(self) + (1 - self.uniform) * powered / powered.sum()
         positions = torch.multinomial(probability, count, replacement=True, generator=generator)
         weights = 1 / (len(self) * probability[positions])
         return positions, Records(*(column[positions] for column in self._slots)), weights
 
     def update(self, positions: Tensor, criticality: Tensor) -> None:
-        """Set the criticality of replayed records; see :func:`record_criticality`."""
+        """Set the criticality of replayed records.
+
+        Args:
+            positions: From :meth:`sample`, shape ``[count]``.
+            criticality: See :func:`record_criticality`, shape ``[count]``.
+        """
         self._criticality[positions] = criticality.detach().to(self._criticality)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What can't be derived from the ledger: which of the records ever added are kept, and their criticality."""
+        """Return whatever the ledger can't tell: the records that are kept, by number, and their criticality."""
         return {"order": self._order, "criticality": self._criticality, "added": torch.tensor(self._added)}
 
     def load_state_dict(self, state: dict[str, Tensor], records: Records) -> None:
-        """Restore a history.
+        """Restore the history.
 
         Args:
             state: From :meth:`state_dict`.
-            records: *All* records ever added, in order.
+            records: All records ever added, in order.
 
         Raises:
-            ValueError: If there are not as many records as were added.
+            ValueError: If the number of records differs from the number added.
         """
         if len(records.questions) != int(state["added"]):
             raise ValueError(f"{int(state['added'])} records were added, {len(records.questions)} given")
@@ -149,21 +144,15 @@ class CriticalHistory:
         self._added = int(state["added"])
         self._slots = Records(*(column[self._order] for column in records))
 
-    def _faded(self, criticality: Tensor, order: Tensor) -> Tensor:
-        if self.half_life is None:
-            return criticality
-        age = self._added - 1 - order
-        return criticality * torch.exp2(-age / self.half_life)
-
     def _least_critical(self, criticality: Tensor, order: Tensor, count: int) -> Tensor:
-        """Positions of the ``count`` records that leave first; empty if ``count`` is not positive."""
+        """Return the positions of the ``count`` records that leave first; none if ``count`` is not positive."""
         by_age = order.argsort()
         if self.replay == "critical":
-            by_age = by_age[self._faded(criticality, order)[by_age].argsort(stable=True)]
+            by_age = by_age[criticality[by_age].argsort(stable=True)]
         return by_age[: max(count, 0)].sort().values
 
     def _storage(self, records: Records, rows: int) -> Records:
-        """Storage with room for ``rows`` records, grown by doubling."""
+        """Return storage with room for ``rows`` records, grown by doubling."""
         if self._slots is not None and len(self._slots.questions) >= rows:
             return self._slots
         room = min(self.capacity, max(rows, 2 * len(self)))
@@ -174,29 +163,21 @@ class CriticalHistory:
         return larger
 
 
-def record_criticality(logits: Tensor, targets: Tensor, score: RecordScore) -> Tensor:
-    r"""How critical answered queries are to a student.
+def record_criticality(logits: Tensor, targets: Tensor) -> Tensor:
+    r"""Score answered queries by the student's loss above the answer's own entropy.
 
-    With the student's posterior :math:`p` and the chat model's answer :math:`t`,
+    .. math:: \sum_v t_v \log \frac{t_v}{p_v}
 
-    - ``"loss"``: :math:`\sum t \log (t / p)`, the student's loss above the answer's own entropy, not negative: an
-      uncertain answer that the student reproduces is not critical;
-    - ``"disagreement"``: :math:`\frac12 \sum |t - p|`, in [0, 1];
-    - ``"uncertainty"``: :math:`-\sum p \log p`, in nats, whatever the answer was.
+    for the student's posterior :math:`p` and the chat model's answer :math:`t`. An uncertain answer that the student
+    reproduces is not critical.
 
     Args:
-        logits: The student's, shape ``[N, V]``, ``-inf`` where an answer is not offered.
+        logits: The student's logits, shape ``[N, V]``, ``-inf`` where an answer is not offered.
         targets: The chat model's answers as distributions, shape ``[N, V]``.
-        score: Which.
 
     Returns:
-        Shape ``[N]``.
+        Not negative up to rounding, shape ``[N]``.
     """
     log_posterior = logits.log_softmax(dim=-1).masked_fill(~logits.isfinite(), 0.0)
-    posterior = logits.softmax(dim=-1)
-    if score == "disagreement":
-        return (targets - posterior).abs().sum(dim=-1) / 2
-    if score == "uncertainty":
-        return -(posterior * log_posterior).sum(dim=-1)
     entropy = -(targets * targets.clamp(min=1e-8).log()).sum(dim=-1)
     return -(targets * log_posterior).sum(dim=-1) - entropy

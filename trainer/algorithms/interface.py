@@ -1,4 +1,4 @@
-"""Utility gradients from a chat model that only answers."""
+"""The interface between the training loop and whatever estimates the utility gradient of a black-box chat model."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 class AnswerSpace(NamedTuple):
-    """Questions, the answer vocabulary that they share, and which answers each question may have."""
+    """Questions, the answer vocabulary that they share, and the answers that each question may have."""
 
     questions: tuple[str, ...]
     answers: tuple[str, ...]
     candidates: Tensor
-    """Boolean, shape ``[Q, V]``."""
+    """Whether a question may have an answer, boolean, shape ``[Q, V]``."""
 
     @property
     def sizes(self) -> Tensor:
-        """Answers that each question may have, at least 2, shape ``[Q]``."""
+        """Number of answers that each question may have, at least 2, shape ``[Q]``."""
         return self.candidates.sum(dim=1).clamp(min=2)
 
 
@@ -46,34 +46,34 @@ class Records(NamedTuple):
 
 
 class Probes(NamedTuple):
-    """What an estimator wants asked: pictures, each with a question."""
+    """Pictures, each with a question, that an estimator wants answered."""
 
     images: Tensor
     """In [0, 1], shape ``[M, 3, H, W]``."""
     rows: Tensor
-    """Which image of the batch each is about, ``int64``, shape ``[M]``."""
+    """Image of the batch that each probe is about, ``int64``, shape ``[M]``."""
     questions: Tensor
     """Index of the question, ``int64``, shape ``[M]``."""
     tags: Tensor
-    """The estimator's own numbers, by which it knows the probes again that were answered, shape ``[M]``."""
+    """The estimator's own numbers, by which it recognises the probes that were answered, shape ``[M]``."""
 
 
 class UtilityEstimator(Protocol):
     """Turns answered queries into a differentiable utility loss.
 
-    In every step the trainer calls :meth:`propose`, has the probes answered and hands the answers to :meth:`observe`,
-    then calls :meth:`fit` and :meth:`loss`, all for the same batch. What an estimator learned is in its state; between
-    these calls it may keep more.
+    In every step the training loop calls :meth:`propose`, has the probes answered and hands the answers to
+    :meth:`observe`, then calls :meth:`fit` and :meth:`loss`, all for the same batch. :meth:`state_dict` holds all that
+    an estimator has learned; between the calls of one step it may keep more.
     """
 
     @property
     def min_queries(self) -> int:
-        """Fewest queries that it can make use of at once; 0 if it asks nothing."""
+        """Fewest queries that the estimator can use at once; 0 if it asks nothing."""
 
     def pretrain(
         self, steps: int, *, learning_rate: float, generator: torch.Generator, progress: Callable[[], None]
     ) -> None:
-        """Learn what needs no query."""
+        """Learn whatever needs no query; ``progress`` is called after each step."""
 
     def propose(
         self, images: Tensor, references: Tensor, quota: int, *, generator: torch.Generator
@@ -81,26 +81,31 @@ class UtilityEstimator(Protocol):
         """Choose what to ask about a batch.
 
         Args:
-            images: Protected, as the chat model would see them, in [0, 1], shape ``[B, 3, H, W]``.
+            images: Protected images as the chat model would see them, in [0, 1], shape ``[B, 3, H, W]``.
             references: Index of the reference answer or ``-1``, shape ``[B, Q]``.
-            quota: Most queries. What is not used is offered again in the next step.
+            quota: Most queries. The unused part is offered again in the next step.
             generator: Source of randomness.
 
         Returns:
-            At most ``quota`` probes; a probe that equals its image of the batch costs no further encoding.
+            At most ``quota`` probes. A probe that equals its image of the batch costs no further encoding.
         """
 
     def observe(self, records: Records, probes: Probes) -> None:
-        """Take in the answers to those probes of the last proposal that were answered, in their order."""
-
-    def fit(self, *, generator: torch.Generator) -> dict[str, float]:
-        """Learn from what was observed, a few steps; returns metrics."""
-
-    def loss(self, images: Tensor, references: Tensor, *, generator: torch.Generator) -> Tensor:
-        """Utility loss per image, differentiable in ``images``.
+        """Take in answers.
 
         Args:
-            images: Protected, in [0, 1], shape ``[B, 3, H, W]``.
+            records: The answers, in the order of ``probes``.
+            probes: Those probes of the last proposal that were answered.
+        """
+
+    def fit(self, *, generator: torch.Generator) -> dict[str, float]:
+        """Learn a few steps from everything observed; returns metrics."""
+
+    def loss(self, images: Tensor, references: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Estimate the utility loss of each image, differentiable in ``images``.
+
+        Args:
+            images: Protected images in [0, 1], shape ``[B, 3, H, W]``.
             references: Index of the reference answer or ``-1``, shape ``[B, Q]``.
             generator: Source of randomness.
 
@@ -109,13 +114,20 @@ class UtilityEstimator(Protocol):
         """
 
     def posteriors(self, images: Tensor) -> Tensor | None:
-        """Expected answers, probabilities of shape ``[B, Q, V]``, without a gradient; ``None`` if it has none."""
+        """Predict the chat model's answers without a gradient.
+
+        Args:
+            images: In [0, 1], shape ``[B, 3, H, W]``.
+
+        Returns:
+            Probabilities, shape ``[B, Q, V]``; ``None`` if the estimator predicts no answers.
+        """
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a later process needs to go on in the same way: tensors, numbers, and containers of them."""
+        """Return all that a resumed run needs to continue identically: tensors, numbers, and containers of them."""
 
     def load_state_dict(self, state: dict[str, Any], recall: Callable[[], Records | None]) -> None:
-        """Restore.
+        """Restore the estimator.
 
         Args:
             state: From :meth:`state_dict`.
@@ -124,7 +136,7 @@ class UtilityEstimator(Protocol):
 
 
 class NoQueries:
-    """Asks nothing and knows no utility: the assessor and fidelity alone, the baseline that queries must beat."""
+    """Estimator that asks nothing and knows no utility: the baseline of assessor and fidelity alone."""
 
     min_queries = 0
 
@@ -152,14 +164,14 @@ class NoQueries:
         return {}
 
     def loss(self, images: Tensor, references: Tensor, *, generator: torch.Generator) -> Tensor:  # noqa: ARG002
-        """Zero for every image."""
+        """Return zero for every image."""
         return torch.zeros(len(images))
 
     def posteriors(self, images: Tensor) -> None:
-        """There are none."""
+        """Predict nothing."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Empty."""
+        """Return an empty state."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any], recall: Callable[[], Records | None]) -> None:
@@ -167,19 +179,19 @@ class NoQueries:
 
 
 def no_probes(images: Tensor, references: Tensor) -> Probes:
-    """Ask nothing about a batch."""
+    """Return an empty proposal about a batch."""
     none = references.new_zeros(0)
     return Probes(images[:0], none, none, none)
 
 
 def answer_loss(targets: Tensor, references: Tensor, sizes: Tensor, *, floor: float = 1e-3) -> Tensor:
-    r"""Utility loss of answers in units of a guess, the same units as the student's.
+    r"""Compute the utility loss of answers, where 1 is the loss of a guess.
 
     .. math:: L = \frac{-\log \max(t_y, \epsilon)}{\log K}
 
-    for the probability :math:`t_y` that the answer gives to the reference among :math:`K` options. An answer that is
-    known by its text alone is a nearly certain distribution, so that :math:`L` takes two values: it is the 0/1 loss,
-    scaled and shifted.
+    for the probability :math:`t_y` that the answer gives to the reference among :math:`K` options. An answer known by
+    its text alone is a nearly certain distribution, so :math:`L` then takes two values: the 0/1 loss, scaled and
+    shifted.
 
     Args:
         targets: Answers as distributions, shape ``[N, V]``.
@@ -192,3 +204,21 @@ def answer_loss(targets: Tensor, references: Tensor, sizes: Tensor, *, floor: fl
     """
     chosen = targets.gather(-1, references[:, None])[:, 0]
     return -chosen.clamp(min=floor).log() / sizes.log()
+
+
+def mean_reference_loss(log_posterior: Tensor, references: Tensor, sizes: Tensor) -> Tensor:
+    r"""Average the utility loss of predicted answers over the questions that are asked about an image.
+
+    .. math:: L(x) = \frac{1}{|Q_x|} \sum_{q \in Q_x} \frac{-\log p(y_q \mid x, q)}{\log K_q}
+
+    Args:
+        log_posterior: :math:`\log p`, shape ``[B, Q, V]``.
+        references: Index :math:`y_q` of the reference answer, ``-1`` where a question is not asked, shape ``[B, Q]``.
+        sizes: :math:`K_q`, at least 2, shape ``[Q]``.
+
+    Returns:
+        Shape ``[B]``; 0 for an image about which nothing is asked.
+    """
+    asked = references >= 0
+    losses = -log_posterior.gather(-1, references.clamp(min=0)[..., None])[..., 0] / sizes.log()
+    return losses.masked_fill(~asked, 0.0).sum(dim=1) / asked.sum(dim=1).clamp(min=1)

@@ -1,8 +1,8 @@
 r"""Privacy against utility: preferences, scalarisation, gradient aggregation, and the measured front.
 
-Every image has its own preference, the level :math:`\lambda`, which weighs its two losses before anything combines
-them. Two ways combine losses (:func:`weighted_sum`, :func:`smooth_tchebycheff`), two combine gradients
-(:func:`aggregate_gradients`): MGDA and UPGrad, which settle conflicts between the objectives of a whole batch.
+Every image has its own preference, the level :math:`\lambda`, which weighs its two losses before they are combined.
+:func:`weighted_sum` and :func:`smooth_tchebycheff` combine losses. :func:`aggregate_gradients` combines gradients, by
+MGDA or UPGrad, and so resolves conflicts between the objectives of a whole batch.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def by_preference(
         utility_loss: :math:`L_u`, shape ``[B]``.
         privacy_loss: :math:`L_p`, shape ``[B]``.
         level: Preference :math:`\lambda` in [0, 1], shape ``[B]``; 1 cares for privacy only.
-        min_weight: :math:`w_0`, the weight of privacy at level 0. With none the map would be free to become the identity
+        min_weight: :math:`w_0`, the weight of privacy at level 0. With 0 the protector could become the identity
             there, and training would send pictures as they are.
 
     Returns:
@@ -61,10 +61,10 @@ def weighted_sum(
     r"""Scalarise the two objectives linearly: :math:`(1 - w)\,L_u + w\,L_p`.
 
     Args:
-        utility_loss: See :func:`by_preference`, as for all arguments.
-        privacy_loss: Shape ``[B]``.
-        level: Shape ``[B]``.
-        min_weight: The weight of privacy at level 0.
+        utility_loss: :math:`L_u`, shape ``[B]``.
+        privacy_loss: :math:`L_p`, shape ``[B]``.
+        level: Preference that gives :math:`w`, shape ``[B]``; see :func:`by_preference`.
+        min_weight: Weight of privacy at level 0.
 
     Returns:
         The objective, shape ``[B]``.
@@ -82,7 +82,7 @@ def smooth_tchebycheff(
     ideal: tuple[float, float] = (0.0, 0.0),
     smoothing: float = 0.1,
 ) -> Tensor:
-    r"""Scalarise by the smoothed worst of the two weighted distances to the ideal point (Lin et al., ICML 2024).
+    r"""Scalarise by a smooth maximum of the two weighted distances to the ideal point (Lin et al., ICML 2024).
 
     .. math:: \mu \log \Bigl( e^{(1 - w)(L_u - z_u) / \mu} + e^{w (L_p - z_p) / \mu} \Bigr)
 
@@ -90,11 +90,11 @@ def smooth_tchebycheff(
     plain Tchebycheff scalarisation from above, at most :math:`\mu \log 2` away.
 
     Args:
-        utility_loss: See :func:`by_preference`, as for the next three.
-        privacy_loss: Shape ``[B]``.
-        level: Shape ``[B]``.
-        min_weight: The weight of privacy at level 0.
-        ideal: :math:`(z_u, z_p)`, the best of each objective alone, not above any value that it takes.
+        utility_loss: :math:`L_u`, shape ``[B]``.
+        privacy_loss: :math:`L_p`, shape ``[B]``.
+        level: Preference that gives :math:`w`, shape ``[B]``; see :func:`by_preference`.
+        min_weight: Weight of privacy at level 0.
+        ideal: :math:`(z_u, z_p)`, lower bounds of the two objectives.
         smoothing: :math:`\mu`, in units of a loss.
 
     Returns:
@@ -115,16 +115,16 @@ def aggregate_gradients(
     r"""Set the gradient of the parameters to a direction that lowers every objective, through TorchJD.
 
     ``mgda`` takes the shortest vector in the convex hull of the objectives' gradients (Désidéri, 2012; Sener & Koltun,
-    2018). ``upgrad`` projects each gradient onto the cone of directions that raise no objective and adds these up
-    (Quinton & Rey, 2024); without a conflict that is the gradient of the sum.
+    2018). ``upgrad`` projects each gradient onto the cone of directions that raise no objective and adds the
+    projections up (Quinton & Rey, 2024); without a conflict that is the gradient of the sum.
 
     Weigh the images by their preferences first, then average: ``by_preference(...)`` and ``mean()`` of each part.
-    Do not scale an objective of MGDA as a whole to favour it: of two gradients the *shorter* gets the larger share.
+    Do not scale an objective as a whole to favour it under MGDA: the *shorter* of two gradients gets the larger share.
 
     Args:
-        objectives: Scalars, at least two, whose graph is freed.
-        parameters: What they depend on; their old gradients are dropped.
-        method: See above.
+        objectives: Scalars, at least two; their graph is freed.
+        parameters: Weights that the objectives depend on; their old gradients are dropped.
+        method: Aggregator.
 
     Returns:
         The weights of the objectives' gradients in the direction, shape ``[number of objectives]``.
@@ -148,7 +148,7 @@ def aggregate_gradients(
 
 
 def non_dominated(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Keep the (leak, utility) points that no other beats: less leak is better, more utility is better.
+    """Keep the (leak, utility) points that no other point beats; less leak and more utility are better.
 
     Returns:
         Distinct points sorted by rising leak (and so by rising utility).
@@ -165,10 +165,10 @@ def non_dominated(points: Sequence[tuple[float, float]]) -> list[tuple[float, fl
 
 
 def hypervolume(points: Sequence[tuple[float, float]], reference: tuple[float, float] = (1.0, 0.0)) -> float:
-    """Exact area that (leak, utility) points dominate, up to the reference point.
+    """Compute the exact area that (leak, utility) points dominate, up to the reference point.
 
     Args:
-        points: Any points; those that do not dominate the reference add nothing.
+        points: Any points; one that does not dominate the reference adds nothing.
         reference: Worst leak and worst utility.
 
     Returns:
@@ -189,7 +189,7 @@ def hypervolume(points: Sequence[tuple[float, float]], reference: tuple[float, f
 
 
 class ArchivedPoint(NamedTuple, Generic[Payload]):
-    """A measured point of the front and what reached it."""
+    """A measured point of the front and its payload."""
 
     leak: float
     utility: float
@@ -197,18 +197,18 @@ class ArchivedPoint(NamedTuple, Generic[Payload]):
 
 
 class NonDominatedArchive(Generic[Payload]):
-    """Keeps the best (leak, utility) points seen so far, each with what reached it."""
+    """Archive of the non-dominated (leak, utility) points seen so far, each with a payload."""
 
     def __init__(self) -> None:
         self._points: list[ArchivedPoint[Payload]] = []
 
     def add(self, leak: float, utility: float, payload: Payload) -> bool:
-        """Take in a point unless one that is kept is as good in both respects; drop those that it beats.
+        """Keep a point unless a kept one is as good in both respects, and drop the points that it beats.
 
         Args:
             leak: Less is better.
             utility: More is better.
-            payload: What reached it, for instance a checkpoint's name.
+            payload: Anything to keep with the point, for instance a checkpoint's name.
 
         Returns:
             Whether the point was kept.
@@ -237,9 +237,9 @@ def spread_levels(levels: Sequence[float], leaks: Sequence[float], count: int) -
 
     Args:
         levels: Network levels at which the leak was measured, ascending, from 0 to 1.
-        leaks: Leak at each of them. Noise that makes it rise with the level is evened out by isotonic regression
-            (pool adjacent violators).
-        count: How many knots to return, at least 2.
+        leaks: Leak at each level. Isotonic regression (pool adjacent violators) evens out noise that makes the leak
+            rise with the level.
+        count: Number of knots, at least 2.
 
     Returns:
         Ascending network levels for the user levels 0, 1/(count-1), ..., 1; the first is ``levels[0]``, the last

@@ -1,4 +1,4 @@
-"""A small network that answers questions about images: the student and the privacy assessor are both one."""
+"""A small network that answers questions about images: the kind that student and privacy assessor are."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _BASIS = 32
-"""Linear answer maps that a reader combines; also the largest question set that is told apart exactly."""
+"""Linear answer maps that the network combines; also the largest question set that is told apart exactly."""
 
 
 class VQANetwork(nn.Module):
-    """Image and question vectors in, logits over an answer vocabulary out.
+    """Maps images and question vectors to logits over an answer vocabulary.
 
     A convolutional trunk runs once per image: space-to-depth by 4, three 3x3 convolutions with batch normalisation, and
     both maximum and mean over positions (the maximum finds small things such as digits, the mean counts). Each question
     reads the pooled vector through a linear map of its own, a combination of ``K`` basis maps chosen by its vector, so
-    further questions about an image are almost free. Deeper or attending heads learned digits far more slowly here.
+    further questions about an image are almost free.
 
-    Batch normalisation is what lets it learn from a few thousand images within a minute on a CPU; gradients for the
-    protector are taken in evaluation mode.
+    Batch normalisation lets it learn from a few thousand images within a minute on a CPU. Gradients for the protector
+    are taken in evaluation mode.
 
     Args:
         questions: Vectors that encode the questions, shape ``[Q, D]``; see :func:`question_vectors`.
         answers: Size :math:`V` of the answer vocabulary.
         width: Channels of the last convolutions.
-        conditioned: Whether :meth:`forward` is told a privacy level, as one more channel.
+        conditioned: Whether :meth:`forward` takes a privacy level, as one more channel.
     """
 
     questions: Tensor
@@ -60,7 +60,7 @@ class VQANetwork(nn.Module):
 
         Args:
             images: RGB in [0, 1], shape ``[B, 3, H, W]``, sides multiples of 8.
-            level: Privacy level in [0, 1], shape ``[B]``, if and only if the reader is conditioned.
+            level: Privacy level in [0, 1], shape ``[B]``, if and only if the network is conditioned.
 
         Returns:
             Logits, shape ``[B, Q, V]``.
@@ -71,7 +71,7 @@ class VQANetwork(nn.Module):
         """Answer one question about each image.
 
         Args:
-            images: As in :meth:`forward`.
+            images: RGB in [0, 1], shape ``[B, 3, H, W]``, sides multiples of 8.
             questions: Index of the question, shape ``[B]``.
 
         Returns:
@@ -85,7 +85,7 @@ class VQANetwork(nn.Module):
         blocks = nn.functional.pixel_unshuffle(images * 2 - 1, 4)
         if self.conditioned:
             if level is None:
-                raise ValueError("this reader is conditioned on a level")
+                raise ValueError("this network is conditioned on a level")
             blocks = torch.cat([blocks, level[:, None, None, None].expand(-1, 1, *blocks.shape[-2:])], dim=1)
         positions = self.trunk(blocks)
         pooled = torch.cat([positions.amax(dim=(2, 3)), positions.mean(dim=(2, 3))], dim=1)

@@ -1,1 +1,1 @@
-"""Independent adversaries, for evaluation only: training never imports them, or they would not be independent."""
+"""Independent adversaries, for evaluation only. Training never imports them, or they would not be independent."""

@@ -1,4 +1,4 @@
-"""Image classifiers of torchvision, with a linear head for every private attribute."""
+"""Attackers' backbones: image classifiers of torchvision with a linear head for every private attribute."""
 
 from __future__ import annotations
 
@@ -17,11 +17,7 @@ Backbone = Literal["resnet10", "resnet18", "mobilenet_v3_small"]
 """``resnet10`` is torchvision's residual network with one block per stage in place of two; nobody publishes weights."""
 
 BACKBONE_SIDE: Final = 80
-"""Longest side at which torchvision's networks look: at full size they would take most of the time.
-
-On staff cards 320 pixels wide, 9,000 of them eight times, resnet10 at 96 reads gender at 0.67 and race at 0.22;
-resnet18 at 128 reads 0.74 and 0.23, in three times as long. From 3,000, six times, they read gender at 0.61 and 0.60.
-"""
+"""Longest side, in pixels, at which torchvision's networks look; at full size they would take most of the time."""
 
 _HEADS: Final[Mapping[Backbone, str]] = {
     "resnet10": "fc.",
@@ -33,16 +29,16 @@ _HEADS: Final[Mapping[Backbone, str]] = {
 class BackboneClassifier(nn.Module):
     """A torchvision network whose last layer gives the logits of all attributes.
 
-    Nothing in it is drawn while it trains: dropout is left out.
+    Dropout is switched off, so that training draws no randomness of its own.
 
     Args:
-        backbone: Which network.
+        backbone: Name of the network.
         classes: Number of classes of each attribute.
-        weights: State dict of this network as torchvision publishes it; its last layer is left out. Random weights
-            if not given.
+        weights: State dict of this network as torchvision publishes it; its last layer is ignored. Random weights if
+            not given.
 
     Raises:
-        TrainingError: If the weights are of another network.
+        TrainingError: If the weights belong to another network.
     """
 
     mean: Tensor
@@ -66,7 +62,7 @@ class BackboneClassifier(nn.Module):
         if weights is not None:
             _load(network, weights, backbone)
         self.network = network
-        # What torchvision's weights were trained with; any other weights get used to it.
+        # The normalisation of torchvision's weights; any other weights get used to it.
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None])
         self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225])[:, None, None])
 
@@ -85,7 +81,7 @@ class BackboneClassifier(nn.Module):
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a state dict, from ``.safetensors`` or from what ``torch.save`` wrote; nothing in it is executed.
+    """Read a state dict from ``.safetensors`` or from a file of ``torch.save``; nothing in the file is executed.
 
     Raises:
         TrainingError: If the file can't be read or holds anything but named tensors.

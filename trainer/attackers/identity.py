@@ -1,4 +1,4 @@
-"""Who is it: protected pictures of people, searched for in a gallery."""
+"""Re-identification: people in protected pictures, searched for in a gallery."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trainer.attackers.layers import convolution, update_bn
+from trainer.attackers.layers import convolution
 from trainer.runtime.cancellation import while_wanted
+from trainer.runtime.optim import OneCycle, ShuffledBatches, fit, update_batch_norm
 from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import reproducible_layers
 from trainer.statistics import ConfidenceInterval, bootstrap_mean
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Embedder = Callable[[Tensor], Tensor]
-"""From ``uint8`` images ``[N, 3, H, W]`` to vectors ``[N, D]``, of which those of one person point the same way."""
+"""Maps ``uint8`` images ``[N, 3, H, W]`` to vectors ``[N, D]``; those of one person point the same way."""
 
 AUC_FLOOR: Final = 0.5
 _BATCH: Final = 64
@@ -27,21 +28,21 @@ _READ_BATCH: Final = 64
 _RATE: Final = 3e-3
 _TEMPERATURE: Final = 0.1
 _EQUAL: Final = 1e-6
-"""Similarities that differ by less are equal: what tells them apart is rounding."""
+"""Difference of two similarities that counts as rounding."""
 
 
 class Portraits(NamedTuple):
-    """Pictures and of whom they are."""
+    """Pictures of people."""
 
     images: Tensor
     """``uint8`` RGB, shape ``[N, 3, H, W]``."""
     identities: Tensor
-    """Number of the person, shape ``[N]``. Without such labels, number the groups of a data set: whatever else is
-    seen twice, such as a room, is looked for in the same way."""
+    """Number of the person, shape ``[N]``. Without such labels, number the groups of a data set: anything else that is
+    seen twice, such as a room, can be searched for in the same way."""
 
 
 class IdentityData(NamedTuple):
-    """What an attacker learns from, tunes on and is judged by; all three are protected alike, nobody is in two."""
+    """Portraits that an attacker learns from, tunes on and is judged by; protected alike, nobody is in two splits."""
 
     train: Portraits
     val: Portraits
@@ -49,46 +50,47 @@ class IdentityData(NamedTuple):
 
 
 class Reidentification(NamedTuple):
-    """How often people are found in a gallery that shows each of them once."""
+    """Frequency with which people are found in a gallery that shows each of them once."""
 
     top1: ConfidenceInterval
     """Share of the probes whose nearest picture in the gallery is of the same person."""
     top1_floor: float
-    """Share of the commonest person among the probes, reached by always naming that one."""
+    """Share of the commonest person among the probes, reached by always naming that person."""
     auc: ConfidenceInterval
     """Probability that a probe is nearer to its person than to somebody else; 0.5 is chance."""
     same_picture: bool
-    """The gallery holds the original of every probe, because nobody has two pictures: what is measured is whether a
-    protected picture can be linked to its original."""
+    """Whether the gallery holds the original of every probe, because nobody has two pictures. The search then measures
+    whether a protected picture can be linked to its original."""
     probes: int
     gallery: int
 
 
 class Findings(NamedTuple):
-    """Protected probes against two galleries."""
+    """Searches for protected probes in two galleries."""
 
     original_gallery: Reidentification
-    """Against originals, such as portraits that the attacker has from elsewhere."""
+    """Search among originals, such as portraits that the attacker has from elsewhere."""
     protected_gallery: Reidentification | None
-    """Against other pictures protected alike: can somebody be followed over several? ``None`` if nobody has two."""
+    """Search among other pictures protected alike, by which somebody could be followed over several pictures; ``None``
+    if nobody has two."""
 
 
 class Reidentifier:
-    """Finds people, with a network of its own that adapts to the protection, or with a given one that does not.
+    """Attacker that finds people with a network of its own, which adapts, or with a given one, which does not.
 
-    The default network learns from originals which pictures are of one person (or, for people with one picture, which
-    two random views are of one picture) by a contrastive loss (Khosla et al., 2020), with room for people never seen.
-    To adapt, a second one is split off for protected pictures; both learn together to place a protected picture next
-    to originals of the same person, and next to other protected ones. Whether the adapted networks are believed is
-    decided on *val*.
+    The default network learns from originals which pictures show one person (or, for people with one picture, which
+    two random views show one picture) by a contrastive loss (Khosla et al., 2020) that also works for people never
+    seen. To adapt, a copy of the network is trained for protected pictures; both learn together to place a protected
+    picture next to originals of the same person, and next to other protected pictures of that person. The validation
+    split decides between the networks before and after.
 
-    A given embedder that does not adapt shows how far a ready-made one gets, and nothing about an attacker who
-    adapts: measure with the default one besides.
+    A given embedder shows how far a ready-made network gets, and nothing about an attacker who adapts: measure with the
+    default network as well.
 
     Copy a prepared attacker for each engine.
 
     Args:
-        embedder: A ready-made one, such as a face recognition network with its own alignment and cropping.
+        embedder: Ready-made embedder, such as a face recognition network with its own alignment and cropping.
         warm_epochs: Passes over the originals.
         epochs: Passes over the protected images in each attack.
     """
@@ -98,12 +100,12 @@ class Reidentifier:
         self._originals: IdentityData | None = None
         self._given = embedder
         self._networks: tuple[EmbeddingNetwork, EmbeddingNetwork] | None = None
-        """For originals and for protected pictures."""
+        """The network for originals and that for protected pictures."""
         self._searches: dict[str, _Search] = {}
 
     @property
     def description(self) -> str:
-        """How it was trained, for a report."""
+        """Training of the attacker, in words, for a report."""
         if self._given is not None:
             return "re-identification by a given embedder, which does not adapt"
         return (
@@ -113,10 +115,10 @@ class Reidentifier:
         )
 
     def prepare(self, originals: IdentityData, *, generator: torch.Generator) -> Reidentification:
-        """Learn from originals, forgetting everything before, and draw who is searched for.
+        """Learn from originals, forgetting everything before, and draw the people to search for.
 
         Returns:
-            Originals against originals, the ceiling; trivially 1 where ``same_picture``.
+            The search for originals among originals, the ceiling; trivially 1 where ``same_picture``.
 
         Raises:
             ValueError: If *test* shows fewer than two people, or a given embedder gives numbers that are not finite.
@@ -129,7 +131,7 @@ class Reidentifier:
             with reproducible_layers(generator):
                 network = EmbeddingNetwork().to(memory_format=torch.channels_last)
             seen = _Seen(network, originals.train.images)
-            _fit((seen,), seen, originals.train.identities, self._warm_epochs, generator)
+            _place_together((seen,), seen, originals.train.identities, self._warm_epochs, generator)
             self._networks = (network, copy.deepcopy(network))
         embed = self._embedders().originals
         search, images = self._searches["test"], originals.test.images
@@ -159,7 +161,7 @@ class Reidentifier:
                 _Seen(network, data.train.images)
                 for network, data in zip(self._networks, (originals, protected), strict=True)
             )
-            _fit(seen, seen[1], protected.train.identities, self._epochs, generator)
+            _place_together(seen, seen[1], protected.train.identities, self._epochs, generator)
             candidates.insert(0, self._embedders())
         search = self._searches["test"]
         return Findings(
@@ -174,7 +176,7 @@ class Reidentifier:
         protected: IdentityData,
         generator: torch.Generator,
     ) -> Reidentification:
-        """Search in a gallery of what is shown, with the embedders that find most on the validation split."""
+        """Search in a gallery of ``shown``, with the embedders that find most on the validation split."""
 
         def vectors(embedders: _Embedders, split: Literal["val", "test"]) -> tuple[Tensor, Tensor]:
             search = self._searches[split]
@@ -198,7 +200,7 @@ class Reidentifier:
 
 
 class EmbeddingNetwork(nn.Module):
-    """Turns a picture into 64 numbers: convolutions to an eighth of the resolution, and a linear map of 4x4 means."""
+    """Maps a picture to 64 numbers: convolutions to an eighth of the resolution, and a linear map of 4x4 means."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -213,39 +215,34 @@ class EmbeddingNetwork(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """From images in [0, 1], ``[B, 3, H, W]``, sides multiples of 8, to directions ``[B, 64]``."""
+        """Map images in [0, 1], ``[B, 3, H, W]``, sides multiples of 8, to directions ``[B, 64]``."""
         vectors: Tensor = self.layers(images * 2 - 1)
         return nn.functional.normalize(vectors.float(), dim=1)
 
     @cpu_precision()
     @torch.no_grad()
     def embed(self, images: Tensor) -> Tensor:
-        """Embed ``uint8`` images; an :data:`Embedder`."""
+        """Embed ``uint8`` images; this method is an :data:`Embedder`."""
         self.eval()
         return torch.cat([self(_as_input(part)) for part in while_wanted(torch.split(images, _READ_BATCH))])
 
 
 class _Embedders(NamedTuple):
-    """Who looks at what."""
+    """The embedder of originals and that of protected pictures."""
 
     originals: Embedder
     protected: Embedder
 
 
 class _Seen(NamedTuple):
-    """A network and what it looks at."""
+    """A network and the images that it learns from."""
 
     network: EmbeddingNetwork
     images: Tensor
 
-    def look(self, images: Tensor) -> Tensor:
-        """At ``uint8`` images, in whichever mode the network is."""
-        vectors: Tensor = self.network(_as_input(images))
-        return vectors
-
 
 class _Search(NamedTuple):
-    """Who is searched for where."""
+    """The probes of a search and its gallery."""
 
     gallery: Tensor
     """Rows of the pictures that stand for each person."""
@@ -256,9 +253,9 @@ class _Search(NamedTuple):
     same_picture: bool
 
     def ranks(self, gallery: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:
-        """Share of hits, shared among equals, and of the others who are farther, for each probe."""
-        towards, of = (nn.functional.normalize(each.double(), dim=1) for each in (gallery, probes))
-        lead = of @ towards.T
+        """Return, for each probe, its hit (shared among equals) and the share of other people who are farther."""
+        shown, sought = (nn.functional.normalize(each.double(), dim=1) for each in (gallery, probes))
+        lead = sought @ shown.T
         lead = lead - lead.gather(1, self.match[:, None])
         others = torch.ones_like(lead, dtype=torch.bool).scatter_(1, self.match[:, None], value=False)
         nearer = ((lead > _EQUAL) & others).sum(dim=1)
@@ -267,7 +264,7 @@ class _Search(NamedTuple):
         return hits, 1 - (nearer + equal / 2) / max(1, len(gallery) - 1)
 
     def judge(self, gallery: Tensor, probes: Tensor, generator: torch.Generator) -> Reidentification:
-        """Measure, with intervals over people."""
+        """Measure a search, with intervals over people."""
         people, groups = torch.unique(self.match, return_inverse=True)
         if len(people) < 2:
             raise ValueError("fewer than two people are searched for")
@@ -285,7 +282,7 @@ class _Search(NamedTuple):
 
 
 def _draw_search(identities: Tensor, generator: torch.Generator) -> _Search:
-    """Draw a picture of each person for the gallery; the others are probes, or all if nobody has a second one."""
+    """Draw one picture of each person for the gallery; the others are probes, or all if nobody has a second one."""
     order = torch.randperm(len(identities), generator=generator).tolist()
     shown: dict[int, int] = {}
     for row in order:
@@ -302,44 +299,38 @@ def _draw_search(identities: Tensor, generator: torch.Generator) -> _Search:
 
 
 @cpu_precision()
-def _fit(
+def _place_together(
     anchors: Sequence[_Seen], target: _Seen, identities: Tensor, epochs: int, generator: torch.Generator
 ) -> None:
-    """Place the pictures of each anchor next to the target's pictures of the same people."""
-    networks = list({id(each.network): each.network for each in (*anchors, target)}.values())
-    for network in networks:
-        network.train()
-    batch = min(_BATCH, len(identities))
-    steps = len(identities) // batch
-    optimizer = torch.optim.AdamW(
-        [each for network in networks for each in network.parameters()],
-        lr=_RATE,
-        weight_decay=1e-2,
+    """Train the networks to place the pictures of each anchor next to the target's pictures of the same people."""
+    learning = list({id(each.network): each for each in (*anchors, target)}.values())
+    for each in learning:
+        each.network.train()
+    batches = ShuffledBatches(len(identities), _BATCH, epochs=epochs, generator=generator)
+
+    def loss(rows: Tensor) -> Tensor:
+        partners = _partners(rows, identities, generator)
+        towards = target.network(_view(target.images[partners], generator))
+        losses = [
+            _contrast(each.network(_view(each.images[rows], generator)), towards, identities[rows])
+            for each in anchors
+        ]
+        return torch.stack(losses).sum()
+
+    descent = OneCycle(
+        [each for seen in learning for each in seen.network.parameters()],
+        steps=len(batches),
+        learning_rate=_RATE,
         fused=True,
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, _RATE, total_steps=steps * epochs, pct_start=0.2
-    )
-    for _ in range(epochs):
-        order = torch.randperm(len(identities), generator=generator)[: steps * batch]
-        for rows in while_wanted(torch.split(order, batch)):
-            partners = _partners(rows, identities, generator)
-            towards = target.network(_view(target.images[partners], generator))
-            losses = [
-                _contrast(each.network(_view(each.images[rows], generator)), towards, identities[rows])
-                for each in anchors
-            ]
-            optimizer.zero_grad(set_to_none=True)
-            torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
+    fit(descent, loss, batches)
     order = torch.randperm(len(identities), generator=generator)
-    for seen in {id(each.network): each for each in (*anchors, target)}.values():
-        update_bn(seen.network, seen.look, seen.images[order])
+    for each in learning:
+        update_batch_norm(each.network, each.images[order], _as_input)
 
 
 def _contrast(first: Tensor, second: Tensor, identities: Tensor) -> Tensor:
-    r"""Supervised contrastive loss (Khosla et al., 2020, eq. 2) between two sets of directions, in both ways.
+    r"""Compute the supervised contrastive loss (Khosla et al., 2020, eq. 2) between two sets of directions, both ways.
 
     .. math:: -\frac1{|P(i)|} \sum_{p \in P(i)}
         \log \frac{\exp(z_i \cdot z_p / \tau)}{\sum_a \exp(z_i \cdot z_a / \tau)}
@@ -352,7 +343,7 @@ def _contrast(first: Tensor, second: Tensor, identities: Tensor) -> Tensor:
 
 
 def _partners(rows: Tensor, identities: Tensor, generator: torch.Generator) -> Tensor:
-    """Another picture of the same person for each row, or the same one if there is no other."""
+    """Draw another picture of the same person for each row, or the same one if there is no other."""
     order = identities.argsort(stable=True)
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order))
@@ -363,7 +354,7 @@ def _partners(rows: Tensor, identities: Tensor, generator: torch.Generator) -> T
 
 
 def _view(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift by up to a tenth of the picture, enlarge or shrink by as much, and change light and contrast."""
+    """Shift images by up to a tenth, enlarge or shrink them by as much, and change light and contrast."""
     count = len(images)
     shift, scale, light, contrast = (
         torch.rand(count, width, generator=generator) * 2 - 1 for width in (2, 1, 1, 1)

@@ -1,15 +1,15 @@
-"""Originals reconstructed from protected pictures by a network that has seen pairs of both."""
+"""Inversion: originals reconstructed from protected pictures by a network that has seen pairs of both."""
 
 from __future__ import annotations
 
 import copy
-import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from trainer.runtime.cancellation import while_wanted
+from trainer.runtime.optim import OneCycle, ShuffledBatches, fit
 from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import reproducible_layers
 
@@ -20,14 +20,14 @@ _BATCH: Final = 16
 _READ_BATCH: Final = 64
 _RATE: Final = 2e-3
 _LEAST_ERROR: Final = 1 / 12
-"""Squared error of rounding to 8 bits: what is closer can't be told from equal."""
+"""Squared error of rounding to 8 bits; anything closer counts as equal."""
 _WINDOW: Final = 11
 _SIGMA: Final = 1.5
 _STABILISERS: Final = ((0.01 * 255) ** 2, (0.03 * 255) ** 2)
 
 
 class Likeness(NamedTuple):
-    """How near pictures come to the originals, each picture by itself."""
+    """Likeness of pictures to their originals, for each picture."""
 
     psnr: Tensor
     """Peak signal-to-noise ratio in dB, at most 58.9; shape ``[N]``."""
@@ -36,22 +36,21 @@ class Likeness(NamedTuple):
 
 
 class Restoration(NamedTuple):
-    """What was made of protected test pictures. :func:`~trainer.statistics.bootstrap_mean` gives intervals."""
+    """Reconstructions of protected test pictures. :func:`~trainer.statistics.bootstrap_mean` gives intervals."""
 
     images: Tensor
-    """``uint8``, shape ``[N, 3, H, W]``. To see what they tell, let a classifier that was prepared on originals
-    :meth:`~trainer.attackers.classifier.Attacker.read` them."""
+    """``uint8``, shape ``[N, 3, H, W]``. A classifier that was prepared on originals can
+    :meth:`~trainer.attackers.classifier.Attacker.read` attributes from them."""
     likeness: Likeness
     floor: Likeness
-    """Of the mean training original, the same guess for every picture."""
+    """Likeness of the mean training original, the same guess for every picture."""
 
 
 class Inverter:
-    """Learns to turn protected pictures back into originals, from the pairs of the train split.
+    """Attacker that learns to turn protected pictures back into originals, from the pairs of the train split.
 
-    The network starts from the protected picture as it is and learns what to add to it, by the absolute error. The
-    originals' mean over the training images enters as three more channels: where nothing is to be seen, it is the guess
-    to start from.
+    The network starts from the protected picture and learns, by the absolute error, what to add to it. The mean of the
+    training originals enters as three more channels: where nothing can be seen, it is the best guess.
 
     Args:
         epochs: Passes over the training pairs in each attack.
@@ -66,14 +65,14 @@ class Inverter:
 
     @property
     def description(self) -> str:
-        """How it was trained, for a report."""
+        """Training of the attacker, in words, for a report."""
         return (
             f"inversion by a convolutional network: {self._epochs} epochs on pairs of protected and original training "
             "images, anew for each operating point"
         )
 
     def prepare(self, originals: AttackData, *, generator: torch.Generator) -> None:
-        """Take the originals that are to be reconstructed, and draw the network's weights."""
+        """Keep the originals to reconstruct, and draw the network's weights."""
         mean = originals.train.images.double().mean(dim=0).div(255).float()
         with reproducible_layers(generator):
             self._new = _RestoringNetwork(self._width, mean).to(memory_format=torch.channels_last)
@@ -87,7 +86,7 @@ class Inverter:
             generator: Source of randomness.
 
         Raises:
-            ValueError: If :meth:`prepare` was not called, or these are not as many images or of another size.
+            ValueError: If :meth:`prepare` was not called, or the images differ in number or size from the originals.
         """
         if self._originals is None or self._new is None:
             raise ValueError("the attacker must see originals first: call prepare()")
@@ -98,7 +97,7 @@ class Inverter:
         ):
             raise ValueError("the protected images are not those that the attacker was prepared with")
         network = copy.deepcopy(self._new)
-        _fit(network, protected.train.images, originals.train.images, self._epochs, generator)
+        _learn_inverse(network, protected.train.images, originals.train.images, self._epochs, generator)
         restored = _restore(network, protected.test.images)
         guess = network.mean.mul(255).round().byte().expand_as(restored)
         return Restoration(
@@ -112,21 +111,21 @@ def likeness(images: Tensor, originals: Tensor) -> Likeness:
 
 
 def psnr(images: Tensor, originals: Tensor) -> Tensor:
-    r"""Peak signal-to-noise ratio, :math:`10 \log_{10} (255^2 / \mathrm{MSE})`.
+    r"""Compute the peak signal-to-noise ratio, :math:`10 \log_{10} (255^2 / \mathrm{MSE})`.
 
     Args:
         images: ``uint8``, shape ``[N, 3, H, W]``.
         originals: The same shape.
 
     Returns:
-        dB, shape ``[N]``; an error below that of rounding to 8 bits counts as that, so it is 58.9 at most.
+        dB, shape ``[N]``; at most 58.9, because no error counts as smaller than that of rounding to 8 bits.
     """
     errors = (images.double() - originals.double()).square().mean(dim=(1, 2, 3))
     return 10 * torch.log10(255**2 / errors.clamp(min=_LEAST_ERROR)).float()
 
 
 def ssim(images: Tensor, originals: Tensor) -> Tensor:
-    r"""Mean structural similarity over positions and channels (Wang, Bovik, Sheikh and Simoncelli, 2004, eq. 13).
+    r"""Compute the mean structural similarity over positions and channels (Wang et al., 2004, eq. 13).
 
     .. math:: \frac{(2 \mu_x \mu_y + C_1)(2 \sigma_{xy} + C_2)}
         {(\mu_x^2 + \mu_y^2 + C_1)(\sigma_x^2 + \sigma_y^2 + C_2)}
@@ -169,7 +168,7 @@ def _ssim(first: Tensor, second: Tensor) -> Tensor:
 
 
 class _RestoringNetwork(nn.Module):
-    """Adds to a picture what is missing: residual convolutions at a quarter and an eighth of the resolution."""
+    """Predicts what a picture lacks, by residual convolutions at a quarter and an eighth of the resolution."""
 
     mean: Tensor
 
@@ -187,7 +186,7 @@ class _RestoringNetwork(nn.Module):
         self.last = nn.Sequential(last, nn.PixelShuffle(4))
 
     def forward(self, images: Tensor) -> Tensor:
-        """From images in [0, 1], ``[B, 3, H, W]``, sides multiples of 8, to images of about that range."""
+        """Map images in [0, 1], ``[B, 3, H, W]``, sides multiples of 8, to images of about that range."""
         cells = self.inner(torch.cat([images, self.mean.expand_as(images)], dim=1) * 2 - 1)
         deep = self.deep(self.down(cells))
         change: Tensor = self.last(self.outer(cells + self.up(deep)))
@@ -210,24 +209,23 @@ class _Residual(nn.Module):
 
 
 @cpu_precision()
-def _fit(
+def _learn_inverse(
     network: _RestoringNetwork, protected: Tensor, originals: Tensor, epochs: int, generator: torch.Generator
 ) -> None:
-    batch = min(_BATCH, len(protected))
-    steps = math.ceil(len(protected) / batch)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=1e-4, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, _RATE, total_steps=steps * epochs, pct_start=0.2
+    batches = ShuffledBatches(len(protected), _BATCH, epochs=epochs, generator=generator, drop_last=False)
+    descent = OneCycle(
+        network.parameters(),
+        steps=len(batches),
+        learning_rate=_RATE,
+        weight_decay=1e-4,
+        clip=1.0,
+        fused=True,
     )
-    for _ in range(epochs):
-        for rows in while_wanted(torch.split(torch.randperm(len(protected), generator=generator), batch)):
-            restored = network(_as_input(protected[rows]))
-            loss = nn.functional.l1_loss(restored, _as_input(originals[rows]))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
+
+    def loss(rows: Tensor) -> Tensor:
+        return nn.functional.l1_loss(network(_as_input(protected[rows])), _as_input(originals[rows]))
+
+    fit(descent, loss, batches)
 
 
 @cpu_precision()

@@ -1,4 +1,4 @@
-"""Words and numbers that are still to be read in protected pictures."""
+"""Text recognition: words and numbers that can still be read in protected pictures."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from langchain_vpp import extras
 from trainer.runtime.cancellation import while_wanted
 
 TextReader = Callable[[Tensor], Sequence[str]]
-"""From one ``uint8`` image ``[3, H, W]`` to what stands in it: all of its text, once for each attempt at it."""
+"""Maps one ``uint8`` image ``[3, H, W]`` to all text found in it, once for each attempt."""
 
 _LONGEST: Final = 2000
 
 
 class RecognizedText(NamedTuple):
-    """How near an OCR engine comes to words that it should not read, each in the best of its attempts.
+    """Success of an OCR engine at words that it should not read, each word in the best of its attempts.
 
     :func:`~trainer.statistics.bootstrap_mean` of a column gives its mean and interval.
     """
 
     exact: Tensor
-    """1 where the whole word was read, else 0; NaN where a picture has none. Shape ``[N, F]``."""
+    """1 where the whole word was read, else 0; NaN where a picture has no such word. Shape ``[N, F]``."""
     distance: Tensor
-    """Edits between the word and the part of the text that comes nearest, for each of its characters: 0 is read
-    exactly, 1 not at all. Shape ``[N, F]``, NaN as above."""
+    """Edits per character between the word and the nearest part of the text: 0 is read exactly, 1 not at all. NaN where
+    a picture has no such word. Shape ``[N, F]``."""
     exact_floor: Tensor
-    """``exact`` for the words of another picture: short ones may turn up by chance. Shape ``[N, F]``."""
+    """``exact`` for the words of another picture, because short words may turn up by chance. Shape ``[N, F]``."""
     distance_floor: Tensor
-    """``distance`` to the words of another picture: a long text is never far from a short word."""
+    """``distance`` to the words of another picture, because a long text is never far from a short word."""
 
 
 def read_words(images: Tensor, words: Sequence[Sequence[str | None]], reader: TextReader) -> RecognizedText:
     """Look for words in pictures.
 
-    Case, spaces and punctuation don't count.
+    Case, spaces and punctuation are ignored.
 
     Args:
         images: ``uint8``, shape ``[N, 3, H, W]``.
-        words: The same ``F`` fields for each picture, such as name and number; ``None`` where it has none.
-        reader: Such as :func:`rapid_ocr` gives.
+        words: Words of ``F`` fields, such as name and number, for each picture; ``None`` where it lacks a field.
+        reader: A text reader; see :func:`rapid_ocr`.
 
     Raises:
-        ValueError: If there are not as many lists of words as pictures, or a word has neither letter nor digit.
+        ValueError: If the number of lists differs from that of pictures, or a word has neither letter nor digit.
     """
     if len(words) != len(images):
         raise ValueError("there must be a list of words for each picture")
@@ -61,12 +61,12 @@ def read_words(images: Tensor, words: Sequence[Sequence[str | None]], reader: Te
 
 
 def rapid_ocr(*, sides: Sequence[int] = (640, 1280), threads: int = 1) -> TextReader:
-    """Read with RapidOCR, whose models come with its package (extra ``ocr``).
+    """Return a reader that uses RapidOCR, whose models come with its package (extra ``ocr``).
 
     Args:
-        sides: Longest sides to which a picture is enlarged, an attempt each, besides its own size: detectors miss
-            small letters.
-        threads: Of ONNX Runtime.
+        sides: Longest sides, in pixels, to which a picture is enlarged for one more attempt each, because detectors
+            miss small letters.
+        threads: Threads of ONNX Runtime.
 
     Raises:
         MissingExtraError: If the package is not installed.
@@ -93,7 +93,7 @@ def rapid_ocr(*, sides: Sequence[int] = (640, 1280), threads: int = 1) -> TextRe
 
 
 def edits_within(word: str, text: str) -> int:
-    """Fewest insertions, deletions and substitutions that turn some part of a text into a word (Sellers, 1980).
+    """Count the fewest insertions, deletions and substitutions that turn part of a text into a word (Sellers, 1980).
 
     Example:
         >>> edits_within("1987", "born 1937 in")
@@ -130,7 +130,7 @@ def _exact(distance: Tensor) -> Tensor:
 
 
 def _scaled(image: Tensor, factor: float) -> Tensor:
-    """Enlarge; to BGR, ``[H, W, 3]``, as OpenCV has it."""
+    """Enlarge an image and return it in OpenCV's layout, BGR of shape ``[H, W, 3]``."""
     pixels = image
     if factor > 1:
         larger = nn.functional.interpolate(image[None].float(), scale_factor=factor, mode="bicubic")[0]

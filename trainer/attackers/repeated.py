@@ -1,4 +1,4 @@
-"""One picture asked for many times: what a provider can lay over each other."""
+"""Repeated queries: many protected views of one picture, which a provider could average."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ _LEAST_SIDE: Final = 8
 
 
 class View(NamedTuple):
-    """How the picture is shown once more: cut first, then scaled, then protected."""
+    """One more way to show a picture: cropped first, then scaled, then protected."""
 
     level_change: float
-    """Added to the level asked for; the sum is kept in [0, 1]."""
+    """Added to the requested level; the sum is clamped to [0, 1]."""
     scale: float
-    """Of both sides after cutting."""
+    """Scale of both sides after cropping, in (0, 1]."""
     left: float
-    """What is cut off, as a share of the width; likewise the others of width or height."""
+    """Share of the width that is cropped at the left."""
     top: float
+    """Share of the height that is cropped at the top."""
     right: float
+    """Share of the width that is cropped at the right."""
     bottom: float
+    """Share of the height that is cropped at the bottom."""
 
 
 def views(
@@ -43,12 +46,12 @@ def views(
         (0.0, 0.05, 0.07, 0.0),
     ),
 ) -> tuple[View, ...]:
-    """Every combination of levels, sizes and crops.
+    """Combine levels, scales and crops in every way.
 
     Args:
-        level_changes: Not below 0 to model a client whose lowest level is the one that is evaluated.
-        scales: In (0, 1].
-        margins: Left, top, right and bottom, each at least 0, and those on opposite sides less than 1 together.
+        level_changes: Added to the requested level; none is negative for a client whose lowest level is evaluated.
+        scales: Scales of both sides, in (0, 1].
+        margins: Shares cropped at left, top, right and bottom, each at least 0; opposite ones sum to less than 1.
 
     Raises:
         ValueError: If a scale or margin is out of its range, or there is no view.
@@ -67,17 +70,17 @@ def views(
 
 
 class RepeatedQueries:
-    """An engine that gives what is learned from many protected views of a picture: their registered average.
+    """Engine that returns the registered average of many protected views of a picture.
 
-    Each view is protected by the engine under test and encoded as it is sent, then brought back to its place in the
-    picture and averaged with the others. Where the cut lies is told to the attacker, who could find it by matching:
-    what comes out is the most that averaging gives. Noise that is drawn anew averages out; the cells of a mosaic, which
-    lie elsewhere in every crop and size, cross each other into finer ones.
+    Each view is protected by the engine under test and encoded as it is sent, then moved back to its place in the
+    picture and averaged with the others. The attacker is told where each crop lies, which it could find by matching, so
+    the result is the most that averaging gives. Noise that is drawn anew averages out; the cells of a mosaic, which lie
+    elsewhere in every crop and size, cross each other into finer ones.
 
-    Give it to an evaluation in place of the engine, so that classifiers learn from and are judged by such averages.
+    Give it to an evaluation in place of the engine: classifiers then learn from and are judged by such averages.
 
     Args:
-        engine: What protects.
+        engine: The engine under test.
         shown: The views of every picture.
 
     Raises:
@@ -93,12 +96,12 @@ class RepeatedQueries:
 
     @property
     def digest(self) -> str:
-        """sha256, in hex, of the views and of the engine's digest, if it has one."""
+        """SHA-256, in hex, of the views and of the engine's digest, if it has one."""
         inner = getattr(self._engine, "digest", "")
         return hashlib.sha256(f"repeated/1/{inner}/{self._shown}".encode()).hexdigest()
 
     def protect(self, image: Image.Image, level: float) -> Image.Image:
-        """Average the views of a picture; see :meth:`~langchain_vpp.engines.Engine.protect`."""
+        """Protect and average the views of a picture; see :meth:`~langchain_vpp.engines.Engine.protect`."""
         total = np.zeros((image.height, image.width, 3))
         count = np.zeros((image.height, image.width, 1))
         for view in self._shown:
@@ -115,7 +118,7 @@ class RepeatedQueries:
 
 
 def _box(size: tuple[int, int], view: View) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of what is left, in pixels, at least one each way."""
+    """Return left, top, right and bottom of a crop, in pixels; at least one pixel each way."""
     width, height = size
     left, top = round(width * view.left), round(height * view.top)
     return (

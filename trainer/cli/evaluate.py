@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from langchain_vpp.cli.display import console, print_json, watched
+from langchain_vpp.cli.display import watched
 from langchain_vpp.cli.options import InputError, JsonOption
 from trainer.cli.attacks import read_attacks
 from trainer.cli.drift import check_drift, refuse_unused
@@ -26,6 +26,7 @@ from trainer.cli.options import (
     read_settings,
     require_packages,
 )
+from trainer.cli.outputs import Outputs, Shown
 from trainer.cli.spending import Inquiry, Spending
 
 if TYPE_CHECKING:
@@ -105,20 +106,16 @@ def evaluate(
             "nothing was measured: give the folder of an artifact, or --against, to which --dry-run belongs."
         )
     charged = spending.charged(model or "")
-    _check_page(html, out, with_originals=with_originals)
+    outputs = Outputs(out, html, with_originals, as_json)
+    outputs.check()
     from trainer.oracle.model_spec import ModelSpec  # noqa: PLC0415
 
     chat_model = None if model is None else ModelSpec.parse(model, base_url, timeout).build()
     answer_judge = None if judge is None else ModelSpec.parse(judge, None, timeout).build()
-    from langchain_vpp.artifact import artifact_folder, load_engine, read_manifest  # noqa: PLC0415
+    from langchain_vpp.artifact import artifact_folder, read_manifest  # noqa: PLC0415
     from trainer.data.dataset import load_dataset  # noqa: PLC0415  loads torch
     from trainer.evaluation import EvaluationSettings  # noqa: PLC0415
     from trainer.evaluation import evaluate as measure  # noqa: PLC0415
-    from trainer.reporting.files import save_json  # noqa: PLC0415
-    from trainer.reporting.html import save_html  # noqa: PLC0415
-    from trainer.reporting.pictures import picture_rows  # noqa: PLC0415
-    from trainer.reporting.tables import evaluation_tables  # noqa: PLC0415
-    from trainer.reporting.terminal import for_terminal  # noqa: PLC0415
 
     overrides = {
         "seed": seed,
@@ -129,7 +126,7 @@ def evaluate(
     settings = read_settings(EvaluationSettings, config, overrides)
     folder = artifact_folder(artifact)
     presets = read_manifest(folder)[0].presets
-    _prepare_files(out, html)
+    outputs.prepare()
     dataset = load_dataset(data)
     settings = _completed(settings, presets, dataset)
     report = watched(
@@ -139,37 +136,14 @@ def evaluate(
             chat_model,
             settings,
             answer_judge=answer_judge,
-            ledger=out.with_suffix(".ledger.sqlite"),
+            ledger=outputs.ledger,
             budget=spending.budget,
             price=charged,
             on_progress=lambda phase: display.show(phase.name, phase.done, phase.of),
         ),
         "run the same command again to go on.",
     )
-    save_json(report, out)
-    if html is not None:
-        shown = sorted(set(presets.values()) or set(settings.levels))
-        pictures = picture_rows(dataset, load_engine(folder), shown, {}, originals=with_originals)
-        save_html(report, html, presets=presets, pictures=pictures)
-    if as_json:
-        print_json(report.model_dump(mode="json"))
-    for table in evaluation_tables(report):
-        console().print(for_terminal(table))
-
-
-def _check_page(html: Path | None, out: Path, *, with_originals: bool) -> None:
-    if with_originals and html is None:
-        raise InputError("nothing was measured: --with-originals is about the page. Give --html.")
-    if html is not None and html.resolve() == out.resolve():
-        raise InputError("nothing was measured: --out and --html are the same file. Give two.")
-
-
-def _prepare_files(out: Path, html: Path | None) -> None:
-    """Make the folders of the reports before what takes long, not after it."""
-    for path in filter(None, (out, html)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise InputError(f"nothing was measured: {path} is a folder. Give a file for the report.")
+    outputs.show(report, Shown(folder, dataset, presets, settings.levels))
 
 
 def _completed(

@@ -1,4 +1,4 @@
-"""The command: ``python -m trainer.experiments``."""
+"""Command line of the comparison: ``python -m trainer.experiments``."""
 
 from __future__ import annotations
 
@@ -21,13 +21,20 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run from the command line; returns the exit code: 0 done, 1 cells failed, 2 bad input."""
+    """Run cells and render the table.
+
+    Args:
+        arguments: Arguments of the command line; the process's own if not given.
+
+    Returns:
+        The exit code: 0 done, 1 cells failed, 2 bad input.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m trainer.experiments",
         description="Compare estimators, budgets and kinds of access on the sandbox.",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for results; finished cells are kept")
-    parser.add_argument("--grid", default="quick", help="quick, paper, or a JSON file")
+    parser.add_argument("--grid", default="quick", help=f"{', '.join(GRIDS)}, or a JSON file")
     parser.add_argument("--jobs", type=_at_least(1), default=2, help="processes at once, of one thread each")
     parser.add_argument("--seeds", type=_at_least(0), nargs="+", default=[0, 1, 2])
     parser.add_argument(

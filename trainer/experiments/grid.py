@@ -1,4 +1,4 @@
-"""What is compared: methods, budgets, kinds of access and seeds, spelt out as cells."""
+"""Grids of a comparison: methods, budgets, kinds of access and seeds, spelled out as cells."""
 
 from __future__ import annotations
 
@@ -22,45 +22,45 @@ _STRENGTHS: Final = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 class Frozen(BaseModel):
-    """Settings that nothing changes."""
+    """Base of immutable settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Method(Frozen):
-    """One row of the table: a way to train."""
+    """A way to train: one row of the table."""
 
     name: str = Field(min_length=1)
     settings: dict[str, JsonValue] = {}
     """Fields of :class:`~trainer.training.config.TrainerConfig` that differ from the demo's."""
     budgets: tuple[int, ...] | None = None
-    """The grid's if not given."""
+    """Query budgets; those of the grid if not given."""
     access: tuple[Access, ...] | None = None
-    """The grid's if not given."""
+    """Kinds of access; those of the grid if not given."""
     white_box: bool = False
-    """Take the utility gradient through the chat model itself; asks nothing."""
+    """Take the utility gradient through the chat model itself, without a query."""
 
     def spread(self, grid: Grid) -> tuple[tuple[int, ...], tuple[Access, ...]]:
-        """Budgets and kinds of access; one of each for a method that asks nothing."""
+        """Return budgets and kinds of access; one of each for a method that asks nothing."""
         if self.white_box or self.settings.get("estimator") == "none":
             return (0,), ("labels",)
         return self.budgets or grid.budgets, self.access or grid.access
 
 
 class Sizes(Frozen):
-    """How much is drawn and measured."""
+    """Sizes of the data set and of the measurement."""
 
     train: int = Field(3000, ge=1)
     val: int = Field(300, ge=1)
     test: int = Field(500, ge=1)
     data_seed: int = Field(0, ge=0)
-    """All seeds of a cell share the data set: their spread is that of training and of the attacker."""
+    """Seed of the data set, which all seeds of a cell share; their spread is that of training and of the attacker."""
     attacker_images: int = Field(1500, ge=1)
-    """Train images that the attacker adapts to at each point, drawn anew each time."""
+    """Training images that the attacker adapts to at each point, drawn anew each time."""
 
 
 class Grid(Frozen):
-    """A whole comparison; what ``--grid FILE.json`` holds."""
+    """A whole comparison; the content of ``--grid FILE.json``."""
 
     methods: tuple[Method, ...]
     budgets: tuple[int, ...] = (500, 2000, 10_000)
@@ -72,10 +72,10 @@ class Grid(Frozen):
     }
     """Classical engines and their strengths."""
     levels: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
-    """At which protectors are measured."""
+    """Levels at which protectors are measured."""
     sizes: Sizes = Sizes()
     settings: dict[str, JsonValue] = {}
-    """Fields of :class:`~trainer.training.config.TrainerConfig` for all methods."""
+    """Fields of :class:`~trainer.training.config.TrainerConfig` that hold for all methods."""
 
 
 _WHITE_BOX: Final = Method(name="white box", white_box=True)
@@ -88,8 +88,13 @@ def _fidelity_alone(*weights: float) -> tuple[Method, ...]:
     )
 
 
+_SCALARISATIONS: Final = (
+    ("smooth Tchebycheff", "smooth_tchebycheff"),
+    ("UPGrad", "upgrad"),
+    ("MGDA", "mgda"),
+)
 _STEPS: Final[dict[str, JsonValue]] = {"steps": 320}
-"""The demo, which has to end within minutes, takes a few less."""
+"""Steps of the comparisons; the demo, which has to end within minutes, takes fewer."""
 
 QUICK: Final = Grid(
     methods=(Method(name="student"), _WHITE_BOX, *_fidelity_alone(3.0)),
@@ -97,7 +102,7 @@ QUICK: Final = Grid(
     access=("labels",),
     settings=_STEPS,
 )
-"""One estimator between the white box and the baselines."""
+"""The student between the white box and the baselines."""
 
 PAPER: Final = Grid(
     methods=(
@@ -125,11 +130,7 @@ PAPER: Final = Grid(
                 budgets=(2000,),
                 access=("labels",),
             )
-            for name, scalarisation in (
-                ("smooth Tchebycheff", "smooth_tchebycheff"),
-                ("UPGrad", "upgrad"),
-                ("MGDA", "mgda"),
-            )
+            for name, scalarisation in _SCALARISATIONS
         ),
         _WHITE_BOX,
         *_fidelity_alone(1.0, 3.0, 10.0, 30.0),
@@ -138,11 +139,39 @@ PAPER: Final = Grid(
 )
 """The table of ``docs/measurements/utility_gradient.md``."""
 
-GRIDS: Final[Mapping[str, Grid]] = {"quick": QUICK, "paper": PAPER}
+ESTIMATORS: Final = Grid(
+    methods=(
+        Method(name="student"),
+        Method(name="student, uniform queries", settings={"query_choice": "uniform"}),
+        *(
+            Method(name=f"student, {name}", settings={"scalarisation": scalarisation})
+            for name, scalarisation in _SCALARISATIONS
+        ),
+        *(Method(name=name, settings={"estimator": name}) for name in ("zo-image", "zo-code", "spsa", "rgf")),
+        _WHITE_BOX,
+        *_fidelity_alone(30.0),
+    ),
+    budgets=(500,),
+    access=("labels",),
+    baselines={},
+    levels=(0.5, 1.0),
+    sizes=Sizes(train=800, val=60, test=250, attacker_images=400),
+    settings={
+        "steps": 90,
+        "pretraining_steps": 150,
+        "batch": 16,
+        "student_batch": 16,
+        "precision": "auto",
+        "protector": {"width": 16, "blocks": [1, 2, 1], "working_resolution": 64},
+    },
+)
+"""The options that the main table leaves out, at small sizes: 22 cells with two seeds take 18 CPU minutes."""
+
+GRIDS: Final[Mapping[str, Grid]] = {"quick": QUICK, "paper": PAPER, "estimators": ESTIMATORS}
 
 
 class Cell(Frozen):
-    """One training with one seed, or one classical engine, and how it is measured."""
+    """One training with one seed, or one classical engine, with the sizes of its measurement."""
 
     method: str
     seed: int = Field(ge=0, lt=2**31)
@@ -161,21 +190,21 @@ class Cell(Frozen):
 
     @property
     def asks(self) -> bool:
-        """Whether it pays for queries."""
+        """Whether the cell pays for queries."""
         return self.config is not None and self.config.max_queries > 0
 
     @property
     def label(self) -> str:
-        """For a line of progress."""
+        """Name of the cell in a line of progress."""
         asked = f", {self.config.max_queries} queries, {self.config.access}" if self.config else ""
         return f"{self.method}{asked}, seed {self.seed}"
 
     def digest(self) -> str:
-        """What decides the outcome, next to the code."""
+        """Return the SHA-256 of everything that decides the outcome besides the code."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     def recipe(self) -> str:
-        """The digest of the same cell with another seed."""
+        """Return a digest that cells with other seeds share."""
         config = None if self.config is None else self.config.model_copy(update={"seed": 0})
         return self.model_copy(update={"seed": 0, "config": config}).digest()
 
@@ -184,7 +213,7 @@ def cells(grid: Grid, seeds: Sequence[int]) -> list[Cell]:
     """Spell out a grid, cheap cells first.
 
     Raises:
-        DataError: If a method's settings are none of a trainer's.
+        DataError: If a method has settings that a trainer does not accept.
     """
     found: list[Cell] = []
     for seed in seeds:

@@ -1,4 +1,4 @@
-"""Run the cells of a grid, each in a process of its own, and keep what came of them."""
+"""Runs of a grid's cells, each in a process of its own, and their results on disk."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class Result(Frozen):
     points: tuple[Point, ...]
     hypervolume: float
     queries: int
-    """Paid, those for the validation front among them."""
+    """Paid queries, those for the validation front included."""
     cpu_s: float
-    """Of training; without the drawing of data and the measuring."""
+    """CPU seconds of training, without the drawing of data and the measuring."""
     code: str
-    """Digest of the sources that ran."""
+    """Digest of the source code that ran."""
 
 
 def run_cell(cell: Cell, data: Path, out: Path) -> Result:
@@ -99,9 +99,9 @@ def run(
     """Run the cells of a grid that are missing.
 
     Args:
-        grid: What is compared.
+        grid: The comparison.
         out: Folder for results, data and artifacts.
-        seeds: One cell each.
+        seeds: Seeds; each gives a cell of its own.
         jobs: Processes at once, of one thread each.
         tell: Receives a line after each cell.
 
@@ -109,7 +109,7 @@ def run(
         Cells that failed, with the reason.
 
     Raises:
-        DataError: If a method's settings are none of a trainer's, or the folder holds something else.
+        DataError: If a method has settings that a trainer does not accept, or the folder holds something else.
     """
     wanted = cells(grid, seeds)
     finished = {result.digest for result in load_results(out)}
@@ -142,7 +142,7 @@ def load_results(out: Path) -> list[Result]:
     """Read the finished cells of a folder, oldest first.
 
     Raises:
-        DataError: If a line is none of ours.
+        DataError: If a line is not a result of this version.
     """
     path = out / _RESULTS
     if not path.exists():
@@ -169,7 +169,7 @@ def _parsed(line: str) -> Result | None:
 def _in_own_process(
     function: Callable[_Arguments, _T], *args: _Arguments.args, **kwargs: _Arguments.kwargs
 ) -> _T:
-    """Call in a fresh process: nothing that a cell leaves behind (threads, memory, global state) touches the next."""
+    """Call a function in a fresh process, so that no threads, memory or global state remain for the next cell."""
     with ProcessPoolExecutor(
         1, multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
     ) as process:
@@ -184,7 +184,7 @@ def _trainer(cell: Cell, config: TrainerConfig, dataset: Dataset) -> Trainer:
 
 
 def _data(out: Path, sizes: Sizes) -> Path:
-    """Draw the data set, whole or not at all, unless it is there."""
+    """Draw the data set whole or not at all, unless it is there."""
     folder = out / f"data-{sizes.train}-{sizes.val}-{sizes.test}-{sizes.data_seed}"
     if not folder.exists():
         out.mkdir(parents=True, exist_ok=True)

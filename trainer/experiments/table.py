@@ -1,4 +1,4 @@
-"""Finished cells as a Markdown table."""
+"""Tables of finished cells, in Markdown."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class _Row(NamedTuple):
 def as_markdown(results: Sequence[Result], *, target: float = 0.75) -> str:
     """Render finished cells as Markdown: mean and standard deviation over seeds, and the number of seeds.
 
-    Where the same cell was run with several settings, only those of its newest line count, and the others are counted
-    below the table.
+    Where the same cell was run with several settings, only the settings of its newest line count; the number of other
+    results is told below the table.
 
     Args:
-        results: Oldest first.
-        target: Share of the white-box hypervolume that "queries to" asks for; judged by the mean over seeds at the
-            budgets that were run.
+        results: Finished cells, oldest first.
+        target: Share of the white-box hypervolume that the column "queries to" is about. The mean over seeds must reach
+            it, at one of the budgets that were run.
     """
     groups = _newest(results)
     asked = {key: group for key, group in groups.items() if group[0].cell.asks}
@@ -50,7 +50,7 @@ def as_markdown(results: Sequence[Result], *, target: float = 0.75) -> str:
 
 
 def _newest(results: Sequence[Result]) -> dict[tuple[str, str, int], list[Result]]:
-    """Results by method, access and budget: those of the recipe of the newest line, the newest of each seed."""
+    """Group results by method, access and budget; keep the recipe of the newest line, and the newest of each seed."""
     recipes = {_key(result): result.recipe for result in results}
     chosen: dict[tuple[str, str, int], dict[int, Result]] = defaultdict(dict)
     for result in results:
@@ -113,7 +113,7 @@ def _table_without_queries(
 
 
 def _together(engines: Sequence[Sequence[Result]]) -> list[float]:
-    """Hypervolume of all engines' points as one front, for each seed that all of them have."""
+    """Return the hypervolume of all engines' points as one front, for each seed that all of them have."""
     by_seed: dict[int, list[Result]] = defaultdict(list)
     for group in engines:
         for result in group:

@@ -1,4 +1,4 @@
-"""Utility gradients through the sandbox's own network."""
+"""White box: utility gradients through the sandbox's own network, the bound for every estimator."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from trainer.algorithms.interface import NoQueries
+from trainer.algorithms.interface import NoQueries, mean_reference_loss
 from trainer.sandbox.vision.adapters import VocabularyNetwork
 
 if TYPE_CHECKING:
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class WhiteBox(NoQueries):
-    r"""Utility loss with true gradients through the sandbox's network: what no black box can give.
+    r"""Utility loss with true gradients through the sandbox's network, which no black box can give.
 
     .. math:: L_u(x) = \frac{1}{|Q_x|} \sum_{q \in Q_x} \frac{-\log p_M(y_q \mid x, q)}{\log K_q}
 
     Args:
         space: Questions and answers; all must be of the model's subject.
-        vision: The chat model. Pictures must come in its size.
+        vision: The chat model; images must have its size.
     """
 
     def __init__(self, space: AnswerSpace, vision: LocalVisionModel) -> None:
@@ -30,16 +30,11 @@ class WhiteBox(NoQueries):
         self._network = VocabularyNetwork(space, vision).requires_grad_(requires_grad=False)
 
     def loss(self, images: Tensor, references: Tensor, *, generator: torch.Generator) -> Tensor:  # noqa: ARG002
-        """Utility loss per image, shape ``[B]``, differentiable in ``images``."""
-        asked = references >= 0
-        log_posterior: Tensor = self._network(images).log_softmax(dim=-1)
-        losses = (
-            -log_posterior.gather(-1, references.clamp(min=0)[..., None])[..., 0] / self._space.sizes.log()
-        )
-        return losses.masked_fill(~asked, 0.0).sum(dim=1) / asked.sum(dim=1).clamp(min=1)
+        """Return the utility loss per image, shape ``[B]``, differentiable in ``images``."""
+        return mean_reference_loss(self._network(images).log_softmax(dim=-1), references, self._space.sizes)
 
     @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
-        """The chat model's probabilities, shape ``[B, Q, V]``."""
+        """Return the chat model's probabilities, shape ``[B, Q, V]``."""
         result: Tensor = self._network(images).softmax(dim=-1)
         return result

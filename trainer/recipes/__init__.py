@@ -1,1 +1,1 @@
-"""How each shipped artifact is made, and the demo."""
+"""Recipes: the demo, and the steps by which each shipped artifact was made."""

@@ -1,7 +1,7 @@
-"""The demo: the whole main job on the sandbox, step by step, without printing.
+"""Demo: train a protector through the sandbox, evaluate it, and ask questions through it.
 
-Everything is deterministic in the seed and every paid answer is on disk, so an interrupted demo goes on
-when it is run again in the same folder.
+Everything is deterministic in the seed and every paid answer is on disk, so an interrupted demo resumes when it is run
+again in the same folder. Nothing here prints.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ DEMO: Final = TrainerConfig(
     precision="float32",
     protector=ProtectorConfig(width=32, blocks=(1, 3, 1), working_resolution=64),
 )
-"""How the demo trains; in float32, so that it shows the same on every processor."""
+"""Settings of the demo's training, in float32, so that every processor shows the same."""
 _SHOWN_BASELINES: Final = dict.fromkeys(CLASSICAL_ENGINES, 0.5)
 _KNOWN: Final = 0.95
-"""What the chat model must reach on originals for a private question to count in the verdict."""
+"""Accuracy on originals from which a private question counts in the result."""
 
 
 class DemoPlan(NamedTuple):
@@ -66,10 +66,10 @@ class DemoPlan(NamedTuple):
     val: int = 200
     test: int = 300
     levels: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
-    """At which the protector is measured, as well as at the artifact's presets."""
+    """Levels at which the protector is measured, besides the artifact's presets."""
     baseline_levels: tuple[float, ...] = (0.3, 0.5, 0.8)
     attacker_images: int = 700
-    """That the attacker adapts to, other ones at every operating point."""
+    """Images that the attacker adapts to, drawn anew at every operating point."""
     queries_per_point: int = 200
 
 
@@ -91,11 +91,11 @@ SMOKE: Final = DemoPlan(
     attacker_images=40,
     queries_per_point=10,
 )
-"""The same demo at the smallest sizes: it shows that everything runs, and nothing else."""
+"""Smallest sizes of the demo, which only show that every step runs."""
 
 LedgerPurpose = Literal["training", "evaluation", "before", "after"]
-"""What a request was for; the sandbox's record of requests has it as ``user`` in every line. ``before`` sends
-the original drawing and ``evaluation`` does so for the reference; ``training`` and ``after`` never do."""
+"""Purpose of a request, which every line of the sandbox's record has as ``user``. ``before`` sends the original
+drawing, and so does ``evaluation`` for the reference; ``training`` and ``after`` never do."""
 
 
 class Exchange(NamedTuple):
@@ -103,31 +103,31 @@ class Exchange(NamedTuple):
 
     question: str
     private: bool
-    """Whether it asks for a private attribute; else for a task fact."""
+    """Whether the question asks for a private attribute; otherwise it asks for a task fact."""
     truth: str
     before: str
-    """From the bare model, which was sent the original drawing."""
+    """Answer of the bare model, which was sent the original drawing."""
     balanced: str
-    """Through ``protector | model | StrOutputParser()`` at the artifact's balanced level."""
+    """Answer through ``protector | model | StrOutputParser()`` at the artifact's balanced level."""
     most_private: str
-    """The same at level 1."""
+    """Answer through the same chain at level 1."""
 
 
 class DemoResult(NamedTuple):
-    """The figures that a demo is judged by."""
+    """Key figures of a demo."""
 
     advantage: float | None
     """Hypervolume of our front as a multiple of the best classical engine's."""
     best_baseline: str | None
     private_excess: float | None
-    """The chat model's accuracy above chance at the most private level: the largest over the private
-    questions that it answers above 95 % on originals."""
+    """Largest accuracy above chance of the chat model at the most private level, over the private questions that it
+    answers above 95 % on originals."""
     task_kept: float
-    """Task accuracy at the balanced level as a share of that on originals."""
+    """Task accuracy at the balanced level as a share of task accuracy on originals."""
 
 
 class Outcome(NamedTuple):
-    """What a demo has shown."""
+    """Results of a demo."""
 
     report: Report
     verdict: DemoResult
@@ -136,7 +136,7 @@ class Outcome(NamedTuple):
 
 
 class Files(NamedTuple):
-    """Where a demo puts things."""
+    """Files of a demo."""
 
     data: Path
     artifact: Path
@@ -146,7 +146,7 @@ class Files(NamedTuple):
     front: Path
     contact_sheet: Path
     page: Path
-    """The report to read, with pictures; drawings show nobody, so originals are among them."""
+    """Report as a page with pictures; drawings show nobody, so originals are among them."""
 
     @classmethod
     def under(cls, out: Path) -> Files:
@@ -173,15 +173,15 @@ def run_demo(
     """Make data, serve the sandbox, train through it, evaluate, and talk to it through the protector.
 
     Args:
-        out: Folder for everything that :class:`Files` names; one with an unfinished demo goes on.
-        seed: Decides data, training and evaluation.
+        out: Folder for everything that :class:`Files` names; an unfinished demo in it is resumed.
+        seed: Seed of data, training and evaluation.
         plan: Sizes.
         on_training: Called often while training.
-        on_stage: Called often otherwise, with what is being done, how much of it is done, and of how much.
+        on_stage: Called often otherwise, with the name of the stage, the amount done and the whole amount.
 
     Raises:
         DataError: If the folder holds another demo or can't be written.
-        TrainingError: See :meth:`trainer.training.trainer.Trainer.fit`; call again to go on.
+        TrainingError: See :meth:`trainer.training.trainer.Trainer.fit`; call again to resume.
     """
     _claim(out, plan, seed)
     files = Files.under(out)
@@ -227,7 +227,7 @@ def run_demo(
 
 
 def judge_demo(report: Report, balanced_level: float) -> DemoResult:
-    """Read a demo's figures off its report, which must hold the originals and our points at both levels."""
+    """Compute a demo's key figures from its report, which must hold the balanced level and level 1."""
     ours = {point.level: point for point in report.of(OURS)}
     known = {
         each.subject
@@ -252,7 +252,7 @@ def _mean_accuracy(readings: Sequence[Reading]) -> float:
 
 
 def _claim(out: Path, plan: DemoPlan, seed: int) -> None:
-    """Write down whose demo a folder holds, or refuse one that holds another's."""
+    """Write the demo's settings into its folder, or refuse a folder of another demo."""
     path = out / "demo.json"
     mine = json.dumps(plan._asdict() | {"config": plan.config.model_dump(mode="json"), "seed": seed}) + "\n"
     problem = ""

@@ -1,1 +1,1 @@
-"""Runtime services of learning: random generators, precision, cancellation."""
+"""Services that all learning shares: random generators, precision, cancellation, the fit loop, checkpoints."""

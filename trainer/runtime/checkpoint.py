@@ -1,4 +1,4 @@
-"""Files of an unfinished fit."""
+"""Checkpoints that a crash can't damage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint, so that a crash leaves either the old one or the new one."""
+    """Write a checkpoint; a crash leaves either the old file or the new one, whole.
+
+    Args:
+        state: Tensors, numbers, strings and containers of them.
+        path: File to write; missing folders are made.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(state, temporary)

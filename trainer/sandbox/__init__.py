@@ -1,1 +1,1 @@
-"""The embedded default: drawn scenes, a small local vision model and its OpenAI-compatible server."""
+"""Sandbox: drawn pictures of nobody, small local vision models, and an OpenAI-compatible server in front of them."""

@@ -1,4 +1,4 @@
-"""The sandbox's chat model in this process."""
+"""The sandbox's chat model in this process, behind LangChain's interface."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 
 
 class SandboxChatModel(BaseChatModel):
-    """The sandbox's chat model in this process: the same answers as its server, without the requests."""
+    """Chat model that gives the answers of the sandbox's server without a request."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     model_name: str = "sandbox"
-    """What ledgers and manifests call it."""
+    """Name in ledgers and manifests."""
     vision: SkipValidation[LocalVisionModel] = Field(
         default_factory=LocalVisionModel.load, exclude=True, repr=False
     )
+    """Local vision model that answers; that of the drawn scenes by default."""
 
     @property
     def _llm_type(self) -> str:

@@ -1,4 +1,4 @@
-"""The sandbox server as a process of its own."""
+"""Sandbox server in a process of its own."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _STOP_SECONDS: Final = 5.0
-_END_SECONDS: Final = 1.0  # between the end of a process's output and its own
+_END_SECONDS: Final = 1.0
+"""Longest time between the end of a process's output and the end of the process."""
 
 
 class SandboxServer:
     """Starts the sandbox server on entry and stops it on exit.
 
-    The process ends with the one that started it, also when that one is killed.
+    The server's process ends with the process that started it, even if that is killed.
 
     Args:
-        record: A file to which the server appends each request body, one JSON line each.
-        port: 0 picks a free one.
-        start_seconds: How long to wait until the server answers.
+        record: File to which the server appends each request body as a line of JSON.
+        port: TCP port; 0 picks a free one.
+        start_seconds: Longest wait, in seconds, until the server answers.
 
     Attributes:
-        base_url: Where it serves, ending in ``/v1``; set on entry.
-        pid: Its process id; set on entry.
+        base_url: URL of the API, ending in ``/v1``; set on entry.
+        pid: Process id of the server; set on entry.
     """
 
     base_url: str
@@ -87,11 +88,11 @@ class SandboxServer:
         self._stop()
 
     def stats(self) -> dict[str, int]:
-        """Return the server's own count.
+        """Return the server's own count of requests.
 
         Returns:
-            ``completions`` (requests answered), ``distinct`` (different pairs of image bytes and question
-            among them) and ``repeated`` (requests whose pair had been asked before).
+            ``completions`` (requests answered), ``distinct`` (different pairs of image bytes and question among them)
+            and ``repeated`` (pairs that had been asked before).
 
         Raises:
             OracleError: If the server does not answer.
@@ -132,7 +133,7 @@ class SandboxServer:
 
 
 def _first_line(process: subprocess.Popen[str], seconds: float) -> str:
-    """Return the first line of a process's output; empty if it ends or the time passes without one."""
+    """Return the first line of a process's output; empty if the process ends or time runs out before."""
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     output = process.stdout
     if output is None:

@@ -1,8 +1,7 @@
-"""An OpenAI-compatible server in front of the local vision models.
+"""OpenAI-compatible server in front of the local vision models.
 
-``POST /v1/chat/completions`` (JSON and server-sent events), ``GET /v1/models``, ``GET /health`` and
-``GET /stats``, the server's own count of what it was asked. It also runs on its own:
-``python -m trainer.sandbox.server``.
+Endpoints: ``POST /v1/chat/completions`` (JSON and server-sent events), ``GET /v1/models``, ``GET /health`` and
+``GET /stats``, the server's own count of requests. ``python -m trainer.sandbox.server`` runs it alone.
 """
 
 # ruff: noqa: E402  a missing package is named before its import fails
@@ -51,11 +50,11 @@ if TYPE_CHECKING:
     from trainer.sandbox.vision.local_model import Reply
 
 MODEL_NAME: Final = SCENES.name
-"""The model that answers about drawn scenes; the others are there once they have been trained."""
+"""Name of the model for drawn scenes; the other models are served once they have been trained."""
 MAX_BODY: Final = 32 * 2**20
-"""Longest request body, bytes."""
+"""Longest request body, in bytes."""
 
-_IMAGE_TOKENS: Final = 85  # what OpenAI charges for a low-detail image
+_IMAGE_TOKENS: Final = 85  # of a low-detail image at OpenAI
 _CHARACTERS_PER_TOKEN: Final = 4
 
 
@@ -78,7 +77,7 @@ class _StreamOptions(BaseModel):
 
 
 class _ChatRequest(BaseModel):
-    """What we read of a request; the rest (``stop``, ``temperature``, ...) is accepted without effect."""
+    """Fields of a request that take effect; others (``stop``, ``temperature``, ...) are accepted and ignored."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -93,7 +92,7 @@ class _ChatRequest(BaseModel):
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
 
     def question(self) -> str:
-        """The text of the last user message."""
+        """Return the text of the last user message."""
         for message in reversed(self.messages):
             if message.role == "user":
                 if isinstance(message.content, str):
@@ -111,7 +110,7 @@ class _ChatRequest(BaseModel):
 
 
 class _Refusal(Exception):  # noqa: N818 - the client's error, not ours
-    """A request that gets a 4xx; the message never holds what was sent."""
+    """Answers a request with status 4xx; the message never holds content of the request."""
 
     def __init__(self, message: str, *, status: int = 400, code: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -122,7 +121,7 @@ class _Refusal(Exception):  # noqa: N818 - the client's error, not ours
 
 
 class _Sandbox:
-    """The endpoints and what they count."""
+    """The endpoints and their counts."""
 
     def __init__(self, models: Sequence[LocalVisionModel], record: Path | None) -> None:
         self._models = {model.subject.name: model for model in models}
@@ -187,13 +186,13 @@ class _Sandbox:
         if b"\n" in body or not body.startswith(b"{"):
             try:
                 line = json.dumps(json.loads(body)).encode()
-            except ValueError:  # also what is no JSON was received: kept as a JSON string
+            except ValueError:  # a body that is no JSON is kept as a JSON string
                 line = json.dumps(body.decode("latin-1")).encode()
         self._record.write(line + b"\n")
 
 
 class _Completion:
-    """One reply in OpenAI's formats."""
+    """A reply in OpenAI's formats."""
 
     def __init__(self, asked: _ChatRequest, reply: Reply) -> None:
         self._asked = asked
@@ -239,7 +238,7 @@ class _Completion:
     def _logprobs(self) -> dict[str, Any] | None:
         if not self._asked.logprobs:
             return None
-        # A reply to what was not understood, or to several questions, is given as certain.
+        # The answer to a question that was not understood, or to several, counts as certain.
         believed = self._reply.log_probabilities or {self._reply.text: 0.0}
         ranked = sorted(believed.items(), key=lambda item: -item[1])[: self._asked.top_logprobs or 0]
         token = _token(self._reply.text, believed[self._reply.text])
@@ -250,8 +249,8 @@ def create_app(*models: LocalVisionModel, record: Path | None = None) -> Starlet
     """Build the server's ASGI application.
 
     Args:
-        models: Answer the questions, each under its subject's name.
-        record: A file to which the body of each completion request is appended, one JSON line each.
+        models: Local vision models, each offered under its subject's name.
+        record: File to which the body of each completion request is appended as a line of JSON.
 
     Raises:
         OSError: If ``record`` can't be opened.
@@ -288,9 +287,9 @@ def serve(
 
     Args:
         host: IPv4 address or name to listen on.
-        port: 0 picks a free one.
-        record: See :func:`create_app`.
-        on_ready: Called once, when connections are accepted, with a line of JSON: ``base_url``, ``model``.
+        port: TCP port; 0 picks a free one.
+        record: File for request bodies; see :func:`create_app`.
+        on_ready: Called once, when connections are accepted, with a line of JSON that has ``base_url`` and ``model``.
 
     Raises:
         OSError: If the address is in use or ``record`` can't be opened.
@@ -394,7 +393,7 @@ async def _refuse_route(_: Request, error: Exception) -> Response:
 
 
 def _stop_with_parent() -> None:
-    """Stop when our standard input ends: so that no server outlives the process that started it."""
+    """Stop when our standard input ends, so that no server outlives the process that started it."""
 
     def wait() -> None:
         # Not through `sys.stdin`: its lock would be held when the interpreter ends.

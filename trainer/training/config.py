@@ -17,6 +17,11 @@ RENAMED: Final = {
     "quiet": "query_warmup",
 }
 """Names of settings in version 0.1 and their names since; version 0.3 drops the old names."""
+_REMOVED: Final = {
+    "criticality": ("loss", "records are always scored by the student's loss"),
+    "criticality_half_life": (None, "criticality does not fade with age"),
+}
+"""Settings of version 0.1 that were removed: the value that still holds, and the reason."""
 
 
 class ZerothOrderConfig(BaseModel):
@@ -107,14 +112,10 @@ class TrainerConfig(BaseModel):
     student_steps: int = Field(2, ge=1)
     student_batch: int = Field(32, ge=4)
     history_capacity: int = Field(10_000, ge=1)
-    query_choice: Literal["critical", "disagreement", "uniform"] = "critical"
-    """Choice of the (image, question) pairs of a batch that the student asks about."""
+    query_choice: Literal["critical", "uniform"] = "critical"
+    """Ask first where the student's answer is about to flip, or choose (image, question) pairs uniformly."""
     replay: Literal["critical", "uniform"] = "critical"
-    """Choice of the records of its history that the student sees more often, and keeps."""
-    criticality: Literal["loss", "disagreement", "uncertainty"] = "loss"
-    """Criticality of a record: the student's loss, its disagreement with the answer, or its own uncertainty."""
-    criticality_half_life: int | None = Field(None, ge=1)
-    """Number of later records after which a record's criticality counts half."""
+    """Replay and keep critical records more often, or treat all records alike."""
     pretraining_steps: int = Field(600, ge=0)
     """Steps on labelled images for the student, and as many for the assessor; they cost no query."""
     query_warmup: float = Field(0.1, ge=0, lt=1)
@@ -155,6 +156,10 @@ class TrainerConfig(BaseModel):
     def _accept_old_names(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
+        for name, (only, reason) in _REMOVED.items():
+            if name in values and values[name] != only:
+                raise ValueError(f"{name} was removed: {reason}; leave it out")
+        values = {name: value for name, value in values.items() if name not in _REMOVED}
         renamed = {old: new for old, new in RENAMED.items() if old in values}
         for old, new in renamed.items():
             if new in values:

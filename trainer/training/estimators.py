@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from trainer.algorithms.critical_history import CriticalHistory
 from trainer.algorithms.interface import NoQueries
-from trainer.algorithms.surrogate import DistilledStudent
+from trainer.algorithms.surrogate import DistilledStudent, StudentSettings
 from trainer.algorithms.zeroth_order import (
     BlockCode,
     OperatorCode,
     PerImageDifferences,
+    RGFSettings,
     SharedRGF,
     SharedSPSA,
+    SPSASettings,
 )
 
 if TYPE_CHECKING:
@@ -32,19 +34,14 @@ def named_estimator(config: TrainerConfig, space: AnswerSpace, labelled: Labelle
         return NoQueries()
     if config.estimator != "student":
         return named_zeroth_order(config, space)
-    history = CriticalHistory(
-        config.history_capacity, replay=config.replay, half_life=config.criticality_half_life
-    )
-    return DistilledStudent(
-        space,
-        labelled,
-        history,
+    history = CriticalHistory(config.history_capacity, replay=config.replay)
+    settings = StudentSettings(
         steps=config.student_steps,
         batch=config.student_batch,
         query_choice=config.query_choice,
         questions_per_call=config.questions_per_call,
-        criticality=config.criticality,
     )
+    return DistilledStudent(space, labelled, history, settings)
 
 
 def named_zeroth_order(config: TrainerConfig, space: AnswerSpace) -> UtilityEstimator:
@@ -60,9 +57,9 @@ def named_zeroth_order(config: TrainerConfig, space: AnswerSpace) -> UtilityEsti
         case "zo-image" | "zo-code":
             return PerImageDifferences(space, code, **tuned)
         case "spsa":
-            return SharedSPSA(space, code, batch=config.batch, momentum=0.0, **tuned)
+            return SharedSPSA(space, code, SPSASettings(config.batch, momentum=0.0, **tuned))
         case "spsa-gc":
-            return SharedSPSA(space, code, batch=config.batch, **tuned)
+            return SharedSPSA(space, code, SPSASettings(config.batch, **tuned))
         case "rgf":
-            return SharedRGF(space, code, batch=config.batch, **tuned)
+            return SharedRGF(space, code, RGFSettings(config.batch, **tuned))
     raise ValueError(f"{config.estimator!r} is no zeroth-order estimator")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, cast
 
 import torch
@@ -13,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from langchain_vpp.network.protector import Protector
 from trainer.algorithms.augmentation import augment
 from trainer.algorithms.interface import LabelledImages
-from trainer.algorithms.surrogate import pretrain_network
+from trainer.runtime.optim import SHORTEST_CYCLE, OneCycle, fit
 from trainer.runtime.rng import keyed_generator
 from trainer.training.assessor import Assessor
 from trainer.training.estimators import named_estimator
@@ -121,13 +122,18 @@ class Learners(NamedTuple):
             return lambda: progress(phase, next(counter))
 
         if not self.assessor.has_learned:
-            pretrain_network(
-                self.assessor,
+            self.assessor.train()
+            tick = ticker("assessor")
+            fit(
+                OneCycle(
+                    self.assessor.parameters(),
+                    steps=max(steps, SHORTEST_CYCLE),
+                    learning_rate=_PRETRAINING_RATE,
+                    clip=1.0,
+                ),
                 loss,
-                steps,
-                learning_rate=_PRETRAINING_RATE,
-                generator=keyed_generator(config.seed, "assessor", 0),
-                progress=ticker("assessor"),
+                itertools.repeat(keyed_generator(config.seed, "assessor", 0), steps),
+                on_step=lambda _, __: tick(),
             )
         self.estimator.pretrain(
             steps,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
     from trainer.training.assessor import Assessor
     from trainer.training.config import TrainerConfig
+
+_CHECKPOINT: Final = "checkpoint.pt"
 
 _Phase = Literal["assessor", "student", "protector", "validation"]
 
@@ -147,24 +149,53 @@ class Trainer:
                 Also if another run is writing to ``out``; then nothing was touched.
         """
         folder = Path(out)
-        with (
-            _exclusive(folder),
-            cpu_precision(self._config.precision),
-            _Run(
-                self._model,
-                self._dataset,
-                self._config,
-                self._supplied,
-                folder,
-                ledger=folder / "ledger.sqlite" if ledger is None else Path(ledger),
-                report=on_progress or (lambda _: None),
-            ) as run,
-        ):
-            self.counts = run.oracle.counts
-            run.start(resume=resume)
-            run.learn()
-            run.finish()
+        path = folder / "ledger.sqlite" if ledger is None else Path(ledger)
+        with _exclusive(folder), cpu_precision(self._config.precision):
+            if (folder / _CHECKPOINT).exists() and not resume:
+                raise TrainingError(
+                    f"{folder} holds a run already; nothing was done. Resume it or choose another folder."
+                )
+            identity = self._identity()
+            with _open_ledger(path, identity) as opened:
+                oracle = self._connect(opened)
+                self.counts = oracle.counts
+                run = _Run(
+                    self._dataset,
+                    self._supplied,
+                    identity,
+                    folder=folder,
+                    ledger=opened,
+                    oracle=oracle,
+                    report=on_progress,
+                )
+                run.complete()
         return folder
+
+    def _identity(self) -> RunIdentity:
+        model, supplied = self._model, self._supplied
+        return RunIdentity(
+            self._config,
+            self._dataset.digest,
+            model.identity if isinstance(model, SubprocessOracle) else model_identity(model),
+            "" if supplied.estimator is None else type(supplied.estimator).__qualname__,
+            supplied.assessor is not None,
+            weights_digest(supplied.protector),
+        )
+
+    def _connect(self, ledger: Ledger) -> Oracle | SubprocessOracle:
+        """Have the chat model answer through a ledger."""
+        model, config = self._model, self._config
+        connect: Callable[..., Oracle | SubprocessOracle] = (
+            model.open if isinstance(model, SubprocessOracle) else partial(Oracle, model)
+        )
+        return connect(
+            ledger,
+            Budget(config.max_queries, config.max_cost),
+            access=config.access,
+            questions_per_call=config.questions_per_call,
+            requests_per_second=config.requests_per_second,
+            max_concurrency=config.max_concurrency,
+        )
 
 
 def _shape(config: ProtectorConfig) -> ProtectorConfig:
@@ -200,95 +231,65 @@ def _exclusive(folder: Path) -> Iterator[None]:
 
 
 class _Run:
-    """One call of :meth:`Trainer.fit`: the loop, and the parts that it goes through."""
+    """The loop of one call of :meth:`Trainer.fit`, and the parts that it goes through."""
 
     def __init__(
         self,
-        model: BaseChatModel | SubprocessOracle,
         dataset: Dataset,
-        config: TrainerConfig,
         supplied: SuppliedParts,
-        folder: Path,
+        identity: RunIdentity,
         *,
-        ledger: Path,
-        report: Callable[[Progress], None],
+        folder: Path,
+        ledger: Ledger,
+        oracle: Oracle | SubprocessOracle,
+        report: Callable[[Progress], None] | None,
     ) -> None:
-        self._dataset, self._config, self._supplied, self._folder = dataset, config, supplied, folder
-        self._report = report
-        self._space = answer_space(dataset)
-        self._plan = BudgetPlan.of(config)
+        config = identity.config
+        self._config, self._dataset, self._identity, self._folder = config, dataset, identity, folder
+        self._ledger, self._report = ledger, report
         self._step = 0
-        self._identity = RunIdentity(
-            config,
-            dataset.digest,
-            model.identity if isinstance(model, SubprocessOracle) else model_identity(model),
-            "" if supplied.estimator is None else type(supplied.estimator).__qualname__,
-            supplied.assessor is not None,
-            weights_digest(supplied.protector),
-        )
-        self._ledger = _open_ledger(ledger, self._identity)
-        self._opened = ExitStack()
-        self._opened.callback(self._ledger.close)
-        connect: Callable[..., Oracle | SubprocessOracle] = (
-            model.open if isinstance(model, SubprocessOracle) else partial(Oracle, model)
-        )
-        self.oracle = connect(
-            self._ledger,
-            Budget(config.max_queries, config.max_cost),
-            access=config.access,
-            questions_per_call=config.questions_per_call,
-            requests_per_second=config.requests_per_second,
-            max_concurrency=config.max_concurrency,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._opened.close()
-
-    def start(self, *, resume: bool) -> None:
-        """Build the parts; go on from the checkpoint, or let the networks learn what needs no query."""
-        checkpoint = self._folder / "checkpoint.pt"
-        if checkpoint.exists() and not resume:
-            raise TrainingError(
-                f"{self._folder} holds a run already; nothing was done. Resume it or choose another folder."
-            )
-        config = self._config
-        split = TrainingSplit.load(self._dataset, self._space, config.protector.working_resolution)
-        self._pictures = self._dataset.picture_digests("train")
+        """Protector steps that are finished."""
+        self._plan = BudgetPlan.of(config)
+        self._space = answer_space(dataset)
+        self._split = TrainingSplit.load(dataset, self._space, config.protector.working_resolution)
+        self._pictures = dataset.picture_digests("train")
         self._learners = Learners.build(
-            config, self._supplied, self._space, self._dataset.private_attributes, split
+            config, supplied, self._space, dataset.private_attributes, self._split
         )
         self._check_budget()
-        self._probing = UtilityProbing(
-            self._plan, self._space, self._learners.estimator, self.oracle, self._ledger
-        )
+        self._probing = UtilityProbing(self._plan, self._space, self._learners.estimator, oracle, ledger)
         self._stepping = TrainingStep(
-            config, split, self._learners, self._probing, start=self._supplied.protector
+            config, self._split, self._learners, self._probing, start=supplied.protector
         )
         self._fronts = Fronts(
             config,
             self._plan,
-            self._dataset,
+            dataset,
             self._learners,
-            self.oracle,
+            oracle,
             progress=lambda count: self._tell("validation", count, len(FRONT_LEVELS)),
         )
+
+    def complete(self) -> None:
+        """Go on from the checkpoint, if there is one, to the artifact."""
+        checkpoint = self._folder / _CHECKPOINT
         resumed = checkpoint.exists()
         if resumed:
             self._load(load_checkpoint(checkpoint, self._identity, ledger=self._ledger.path))
-        self._metrics = self._opened.enter_context(
-            MetricsLog(self._folder, step=self._step, tensorboard=config.tensorboard)
-        )
-        if not resumed:
-            self._learners.pretrain(
-                config, split, lambda phase, step: self._tell(phase, step, config.pretraining_steps)
-            )
-            self._save()
+        with MetricsLog(self._folder, step=self._step, tensorboard=self._config.tensorboard) as metrics:
+            if not resumed:
+                self._pretrain()
+                self._save()
+            self._learn(metrics)
+        self._finish()
 
-    def learn(self) -> None:
-        """Take the steps that are left, with fronts and checkpoints on the way."""
+    def _pretrain(self) -> None:
+        """Let the networks learn what costs no query."""
+        steps = self._config.pretraining_steps
+        self._learners.pretrain(self._config, self._split, lambda phase, step: self._tell(phase, step, steps))
+
+    def _learn(self, metrics: MetricsLog) -> None:
+        """Take the steps that are left, with fronts and checkpoints in between."""
         steps = self._config.steps
         while self._step < steps and not self._fronts.is_stale:
             row = self._stepping.take(
@@ -296,15 +297,15 @@ class _Run:
             )
             self._step += 1
             if self._step % 10 == 0:
-                self._metrics.write(self._step, row)
+                metrics.write(self._step, row)
             validating = self._step in self._plan.validation_steps
             if validating:
-                self._metrics.write(self._step, {"hypervolume": self._fronts.update(self._step)})
+                metrics.write(self._step, {"hypervolume": self._fronts.update(self._step)})
             if validating or self._step % self._config.checkpoint_every == 0 or self._step == steps:
                 self._save()
             self._tell("protector", self._step, steps)
 
-    def finish(self) -> None:
+    def _finish(self) -> None:
         """Save the artifact: the present weights, or earlier ones with a better front."""
         config = self._config
         chosen = self._fronts.choose(self._step)
@@ -355,10 +356,9 @@ class _Run:
 
     def _save(self) -> None:
         state = {"step": self._step, "leak": self._stepping.leak}
-        parts = (self._probing, self._learners, self._fronts)
-        for part in parts:
+        for part in (self._probing, self._learners, self._fronts):
             state |= part.state_dict()
-        save_checkpoint(self._folder / "checkpoint.pt", self._identity, state)
+        save_checkpoint(self._folder / _CHECKPOINT, self._identity, state)
 
     def _load(self, state: dict[str, Any]) -> None:
         self._step, self._stepping.leak = state["step"], state["leak"]
@@ -369,6 +369,8 @@ class _Run:
         self._fronts.load_state_dict(state)
 
     def _tell(self, phase: _Phase, step: int, steps: int) -> None:
+        if self._report is None:
+            return
         queries, cost = self._ledger.spent()
         self._report(
             Progress(

@@ -21,6 +21,7 @@ from PIL import Image
 from langchain_vpp.testing import assert_no_leak
 from langchain_vpp.tracing import REMOVED_MEDIA, RedactingCallbackHandler, media_anonymizer
 from tests.integration.recording import noise_png, recording_server
+from tests.unit.langchain_vpp.runnables.models import Everything
 
 PICTURE = noise_png(41)
 ENCODED = base64.b64encode(PICTURE).decode()
@@ -112,18 +113,8 @@ def test_the_anonymizer_does_not_change_its_input() -> None:
     assert data["messages"][0]["content"][0]["base64"] == ENCODED
 
 
-class Listener(BaseCallbackHandler):
-    """Keeps the arguments of every event."""
-
+class Listener(Everything):
     raise_error = True
-
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-
-    def __getattribute__(self, name: str) -> Any:
-        if not name.startswith("on_"):
-            return super().__getattribute__(name)
-        return lambda *args, **kwargs: self.events.append((name, args, kwargs))
 
 
 class AsyncListener(AsyncCallbackHandler):

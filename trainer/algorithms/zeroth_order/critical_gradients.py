@@ -1,4 +1,4 @@
-"""The few past gradients of the largest norm."""
+"""Critical gradients: a memory of the few past gradients of the largest norm."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from torch import Tensor
 
 
 class CriticalGradients:
-    r"""The few past gradients of the largest norm (McRae et al., ICLR 2022).
+    r"""Memory of the few past gradients of the largest norm (McRae et al., ICLR 2022).
 
-    A gradient enters with its norm as priority if there is room or if it beats the smallest; all priorities fade by the
-    same factor with each new gradient, so that old ones give way. Defaults are those of the authors' code
-    (``chandar-lab/CGOptimizer``: ``topC=5``, ``decay=0.7``). They add the memory's mean or sum to every step; here it
-    only says where to look, see :class:`SharedRGF`.
+    A gradient enters with its norm as priority if there is room or if it beats the smallest. All priorities fade by the
+    same factor with each new gradient, so that old gradients give way. The defaults are those of the authors' code
+    (``chandar-lab/CGOptimizer``: ``topC=5``, ``decay=0.7``).
+
+    Our deviation: the authors add the memory's mean or sum to every step; here the memory only tells
+    :class:`~trainer.algorithms.zeroth_order.SharedRGF` which directions to probe.
 
     Args:
         capacity: Most gradients kept.
         decay: Factor of the priorities, in (0, 1].
+
+    Raises:
+        ValueError: If an argument is outside its range.
     """
 
     def __init__(self, capacity: int = 5, *, decay: float = 0.7) -> None:
@@ -38,9 +43,15 @@ class CriticalGradients:
         self._priorities, self._gradients = priorities[kept], gradients[kept]
 
     def directions(self, count: int) -> Tensor:
-        """Orthonormal directions of the gradients by falling priority, at most ``count``, shape ``[m, d]``.
+        """Orthonormalise the gradients in the order of falling priority.
 
-        A gradient that depends on those before it, up to a thousandth of its norm, gives none.
+        A gradient that depends on those before it, up to a thousandth of its norm, gives no direction.
+
+        Args:
+            count: Most directions.
+
+        Returns:
+            Orthonormal rows, shape ``[m, d]`` with ``m`` at most ``count``.
         """
         found: list[Tensor] = []
         for gradient in self._gradients:
@@ -53,9 +64,9 @@ class CriticalGradients:
         return torch.stack(found) if found else self._gradients[:0]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Gradients and priorities."""
+        """Return the gradients and their priorities."""
         return {"gradients": self._gradients, "priorities": self._priorities}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore."""
+        """Restore the gradients and their priorities."""
         self._gradients, self._priorities = state["gradients"], state["priorities"]

@@ -1,73 +1,80 @@
-"""Random gradient-free estimates."""
+"""RGF: random gradient-free estimates that probe the critical directions of the past first."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor
 
-from trainer.algorithms.interface import AnswerSpace, Records
 from trainer.algorithms.zeroth_order.critical_gradients import CriticalGradients
-from trainer.algorithms.zeroth_order.shared import _SharedCode
+from trainer.algorithms.zeroth_order.shared import SharedCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from torch import Tensor
+
+    from trainer.algorithms.interface import AnswerSpace, Records
     from trainer.algorithms.zeroth_order.codes import Code
 
 
-class SharedRGF(_SharedCode):
-    r"""Random gradient-free estimate that probes the critical directions of the past first.
+class RGFSettings(NamedTuple):
+    """Settings of :class:`SharedRGF`."""
+
+    batch: int
+    """Images of a batch."""
+    radius: float = 0.08
+    """Root mean square change of a pixel by a probe, in units of the pixel range."""
+    directions: int = 8
+    """:math:`q`, at least 2."""
+    images: int | None = 2
+    """Images over which a slope is averaged; ``None`` for the whole batch."""
+    memory: int = 5
+    """Past estimates kept."""
+    memory_decay: float = 0.7
+    """Factor by which their priority fades with each new estimate, in (0, 1]."""
+
+
+class SharedRGF(SharedCode):
+    r"""Random gradient-free estimate with the critical directions of the past as priors.
 
     .. math:: \hat g = \sum_{i=1}^{m} D_{p_i} p_i + \frac{d - m}{q - m} \sum_{j=1}^{q - m} D_{u_j} u_j
 
-    for orthonormal priors :math:`p_i` from :class:`CriticalGradients`, at most half of the directions, and random
-    orthonormal :math:`u_j` orthogonal to them. Along the priors the gradient is exact, elsewhere unbiased; with
-    :math:`q = d` all of it is exact.
+    for orthonormal priors :math:`p_i` from :class:`~trainer.algorithms.zeroth_order.CriticalGradients`, at most half of
+    the directions, and random orthonormal :math:`u_j` orthogonal to them. Along the priors the gradient is exact,
+    elsewhere unbiased; with :math:`q = d` all of it is exact.
 
-    Cheng et al. (2019, P-RGF) draw their directions around one prior, the gradient of a surrogate model, with a share
-    :math:`\lambda` that they optimise; in their later paper (2021) one estimate is measured along the prior and along
-    random directions orthogonal to it, and the history variant takes the last estimate as prior. We follow the later
-    form with several priors, the critical ones of McRae et al., in place of the last. They normalise the estimate,
-    which makes the factor :math:`(d - m) / (q - m)` vanish; we keep it, because the estimate is weighed against the
-    privacy gradient. Both papers are cited from memory: no constant of theirs is used. One caveat: where slopes are
-    noisy, a large estimate is often a noisy one, and the memory then holds noise.
+    Sources: Cheng et al. (2019, P-RGF) draw their directions around one prior, the gradient of a surrogate model, with
+    a share :math:`\lambda` that they optimise. In their later paper (2021) one estimate is measured along the prior and
+    along random directions orthogonal to it, and the history variant takes the last estimate as prior.
+
+    Our deviations: we follow the later form with several priors, the critical gradients of McRae et al. (2022), in
+    place of the last estimate. Cheng et al. normalise the estimate, which makes the factor :math:`(d - m) / (q - m)`
+    vanish; we keep the factor, because the estimate is weighed against the privacy gradient. Both papers are cited from
+    memory, and no constant of theirs is used. Where slopes are noisy, a large estimate is often a noisy one, and the
+    memory then holds noise.
 
     Args:
         space: Questions and answers.
         code: Directions in which images are moved.
-        batch: Images of a batch.
-        radius: Root mean square change of a pixel by a probe, in units of the pixel range.
-        directions: :math:`q`, at least 2.
-        images: Images over which a slope is averaged; ``None`` for the whole batch.
-        memory: Past estimates kept.
-        memory_decay: Factor by which their priority fades with each new estimate.
+        settings: Sizes and radius.
+
+    Raises:
+        ValueError: If a setting is outside its range.
     """
 
-    def __init__(
-        self,
-        space: AnswerSpace,
-        code: Code,
-        *,
-        batch: int,
-        radius: float = 0.08,
-        directions: int = 8,
-        images: int | None = 2,
-        memory: int = 5,
-        memory_decay: float = 0.7,
-    ) -> None:
-        super().__init__(space, code, batch=batch, radius=radius, directions=directions, images=images)
-        self._memory = CriticalGradients(memory, decay=memory_decay)
+    def __init__(self, space: AnswerSpace, code: Code, settings: RGFSettings) -> None:
+        super().__init__(space, code, settings)
+        self._memory = CriticalGradients(settings.memory, decay=settings.memory_decay)
         self._priors = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """That of the base, and the memory."""
+        """Return the state of the base and the memory."""
         return super().state_dict() | {"memory": self._memory.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any], recall: Callable[[], Records | None]) -> None:
-        """See :meth:`UtilityEstimator.load_state_dict`."""
+        """Restore the state of the base and the memory."""
         super().load_state_dict(state, recall)
         self._memory.load_state_dict(state["memory"])
 

@@ -1,14 +1,14 @@
-"""A code shared by the batch."""
+"""Estimates on one displacement that the whole batch shares: the part that SPSA and RGF have in common."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
 from trainer.algorithms.interface import AnswerSpace, Probes, Records, no_probes
-from trainer.algorithms.zeroth_order.differences import _Differences, _linear, draw_pairs
+from trainer.algorithms.zeroth_order.differences import Asked, Differences, Measured, draw_pairs, linear_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,32 +16,44 @@ if TYPE_CHECKING:
     from trainer.algorithms.zeroth_order.codes import Code
 
 
-class _SharedCode(_Differences):
-    """Estimates the gradient of the batch's mean loss on one displacement of all its images.
+class SharedSettings(Protocol):
+    """Settings that every estimator on a shared code has."""
+
+    @property
+    def batch(self) -> int:
+        """Images of a batch."""
+
+    @property
+    def radius(self) -> float:
+        """Root mean square change of a pixel by a probe along a direction of coordinates +-1, in units of the range."""
+
+    @property
+    def directions(self) -> int:
+        """Directions per estimate."""
+
+    @property
+    def images(self) -> int | None:
+        """Images over which the slope along a direction is averaged; ``None`` for the whole batch."""
+
+
+class SharedCode(Differences):
+    """Base of the estimators of the batch's mean loss as a function of one displacement of all its images.
 
     Args:
         space: Questions and answers.
         code: Directions in which images are moved.
-        batch: Images of a batch.
-        radius: See :class:`_Differences`.
-        directions: Directions per estimate.
-        images: Images over which the slope along a direction is averaged; ``None`` for the whole batch.
+        settings: Sizes and radius.
+
+    Raises:
+        ValueError: If ``radius``, ``directions`` or ``images`` is not positive.
     """
 
-    def __init__(
-        self,
-        space: AnswerSpace,
-        code: Code,
-        *,
-        batch: int,
-        radius: float,
-        directions: int,
-        images: int | None,
-    ) -> None:
-        super().__init__(space, code, radius=radius)
-        if directions < 1 or (images is not None and images < 1):
+    def __init__(self, space: AnswerSpace, code: Code, settings: SharedSettings) -> None:
+        super().__init__(space, code, radius=settings.radius)
+        batch, images = settings.batch, settings.images
+        if settings.directions < 1 or (images is not None and images < 1):
             raise ValueError("directions and images must be positive")
-        self._directions = directions
+        self._directions = settings.directions
         self._images = batch if images is None else min(images, batch)
         self._held: Tensor | None = None
         self._estimates = 0
@@ -67,41 +79,35 @@ class _SharedCode(_Differences):
         pairs = pairs.repeat(len(directions), 1)
         return self._ask(images, references, pairs, directions, which, radius=self._current_radius())
 
-    def observe(self, records: Records, probes: Probes) -> None:
-        """See :meth:`UtilityEstimator.observe`."""
-        asked = self._asked
-        if asked is None:
-            raise ValueError("nothing was proposed")
-        measured = self._measure(asked, records, probes)
-        if not len(measured.pairs):
-            return
+    def loss(self, images: Tensor, references: Tensor, *, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        """Return the linear loss with the held gradient, shape ``[B]``; its value is the running mean."""
+        value = torch.full((len(images),), self._typical)
+        if self._held is None:
+            return value
+        still = images.detach()
+        return linear_loss(images, self._code.displacement(still, self._held.expand(len(images), -1)), value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the held estimate, the number of estimates, and the running mean of the measured loss."""
+        return {"typical": self._typical, "held": self._held, "estimates": self._estimates}
+
+    def load_state_dict(self, state: dict[str, Any], recall: Callable[[], Records | None]) -> None:  # noqa: ARG002
+        """Restore the held estimate, the number of estimates, and the running mean."""
+        self._typical, self._held, self._estimates = state["typical"], state["held"], state["estimates"]
+
+    def _estimate(self, asked: Asked, measured: Measured) -> None:
+        """Estimate the gradient on the code, and hold it until the next estimate."""
         which = asked.which[measured.pairs]
         times = torch.bincount(which, minlength=len(asked.directions))
         sums = torch.zeros(len(asked.directions)).index_add_(0, which, measured.slopes)
         self._estimates += 1
         self._held = self._combine(asked.directions, sums / times.clamp(min=1), times > 0)
 
-    def loss(self, images: Tensor, references: Tensor, *, generator: torch.Generator) -> Tensor:  # noqa: ARG002
-        """See :meth:`UtilityEstimator.loss`; its value is the typical measured loss."""
-        value = torch.full((len(images),), self._typical)
-        if self._held is None:
-            return value
-        still = images.detach()
-        return _linear(images, self._code.displacement(still, self._held.expand(len(images), -1)), value)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The last estimate, how many there were, and the running mean of the measured loss."""
-        return {"typical": self._typical, "held": self._held, "estimates": self._estimates}
-
-    def load_state_dict(self, state: dict[str, Any], recall: Callable[[], Records | None]) -> None:  # noqa: ARG002
-        """See :meth:`UtilityEstimator.load_state_dict`."""
-        self._typical, self._held, self._estimates = state["typical"], state["held"], state["estimates"]
-
     def _current_radius(self) -> float:
         return self._radius
 
     def _draw(self, size: int, generator: torch.Generator) -> Tensor:
-        """Directions of the next estimate, shape ``[q, d]``, with a mean square of 1 over the coordinates."""
+        """Draw the directions of the next estimate, shape ``[q, d]``, with a mean square of 1 over the coordinates."""
         raise NotImplementedError
 
     def _combine(self, directions: Tensor, slopes: Tensor, known: Tensor) -> Tensor:
@@ -109,7 +115,7 @@ class _SharedCode(_Differences):
 
         Args:
             directions: As drawn, shape ``[q, d]``.
-            slopes: Mean slope along each, shape ``[q]``.
+            slopes: Mean slope along each direction, shape ``[q]``.
             known: Whether a slope was measured, boolean, shape ``[q]``; at least one was.
 
         Returns:

@@ -1,1 +1,1 @@
-"""Trains the artifact that comes with the package: ``python -m trainer.recipes.staff_cards --faces DIR --out DIR``."""
+"""Recipe of the artifact for staff cards: ``python -m trainer.recipes.staff_cards --faces DIR --out DIR``."""

@@ -1,32 +1,25 @@
-"""A last lesson from drawings: cards on which the protector shows a private line, or hides a field.
+"""Hard-example mining: training of the protector on drawn cards on which it shows a private line or hides a field.
 
-Training through the chat model leaves a number that is taken for an expiry date, and shown whole, on one card of fifty.
-More drawings do not help, because there is nothing to be learned from the other 49. So many cards are drawn and
-protected, those on which it errs are found, and it learns from these, again and again with other light, sizes and
-places. What is closed on all others has to stay closed, with a margin: rounding to int8 opens masks that only just are.
-No query, and no private label: whoever draws cards knows where everything stands.
+Training through the chat model leaves rare mistakes, such as a number that is taken for an expiry date and shown whole.
+More drawings do not help, because almost all of them hold nothing to learn. So many cards are drawn and protected, and
+the protector learns from those on which it errs, again and again with other light, sizes and places. Whatever is closed
+on all other cards has to stay closed, with a margin: rounding to int8 opens masks that are barely closed. It takes no
+query and no private label, because drawings come with the place of every part.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from langchain_vpp.network.protector import smooth_mask
-from trainer.recipes.staff_cards.pretraining import (
-    BATCH,
-    FIELD,
-    GREY_FROM,
-    LINES,
-    ONE_GREY,
-    PRIVATE,
-    SIZES,
-    draw_cards,
-)
+from trainer.recipes.staff_cards.drawn_cards import FIELD, LINES, PRIVATE, draw_cards
+from trainer.recipes.staff_cards.pretraining import BATCH, GREY_FROM, ONE_GREY, draw_size, resize
+from trainer.runtime.optim import OneCycle, average_weights, fit
 from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
 from trainer.sandbox.drawing.cards import TEXTS
@@ -35,36 +28,41 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_vpp.network.protector import Protector
-    from trainer.recipes.staff_cards.pretraining import Drawn
+    from trainer.recipes.staff_cards.drawn_cards import DrawnCards
 
 _STREAM: Final = 108
 """Second word of a drawing's seed; see :mod:`trainer.recipes.staff_cards.pretraining`."""
 _LOOKED_AT: Final = 0.7
-"""Network level at which mistakes are looked for: about that of ``balanced``."""
+"""Network level at which mistakes are looked for, about that of the preset ``balanced``."""
 _SHOWS, _HIDES = 5 / 255, 24 / 255
-"""Further from grey, a pixel shows something; further from the original, it does not show that."""
+"""Distance from grey above which a pixel shows something, and distance from the original above which it hides it."""
 _SHOWN, _KEPT = 0.15, 0.6
-"""A private line is a mistake from the first share of its pixels on, a field below the second."""
+"""Share of its pixels from which on a private line is a mistake, and share below which a field is one."""
 _PRIVATE_ROWS, _FIELD_ROWS = 3, 2
-"""Of a batch: cards that showed too much, and too little. The others are any."""
+"""Cards of a batch that showed a private line, and that hid a field. The others are any."""
 _PEAK_RATE: Final = 1e-3
+_AVERAGING: Final = 0.99
+"""Decay of the average over steps that becomes the protector."""
 _SHIFT: Final = 6
+"""Furthest that cards are shifted, pixels."""
 _MARGIN: Final = 0.12
-"""How far below 0 the openness of a closed mask has to be, so that rounding to int8 does not open it."""
+"""Distance below 0 that the openness of a closed mask must keep, so that rounding to int8 does not open it."""
 _CLOSED: Final = -0.02
-"""What counts as closed before the lesson, likewise."""
+"""Openness below which a mask counts as closed before the training."""
 _PRIVATE_WEIGHT: Final = 3.0
+"""Weight of errors in private regions."""
+_TELL_EVERY: Final = 50
 _logger = logging.getLogger(__name__)
 
 
 class HardExamples(NamedTuple):
-    """Cards, and rows of those on which a protector errs."""
+    """Drawn cards, and the rows of those on which a protector errs."""
 
-    drawn: Drawn
+    drawn: DrawnCards
     showing: Tensor
-    """Those that show a private line."""
+    """Rows of cards that show a private line."""
     hiding: Tensor
-    """Those that hide a field."""
+    """Rows of cards that hide a field."""
 
 
 @torch.no_grad()
@@ -74,11 +72,11 @@ def find_hard_examples(
     """Draw cards, and find those on which a protector errs.
 
     Args:
-        protector: One whose closed mask shows one grey; see
+        protector: A protector whose closed mask shows one grey; see
             :func:`~trainer.recipes.staff_cards.pretraining.paint_one_grey`.
-        faces: See :mod:`trainer.sandbox.drawing.portraits`; only those for training are used.
-        cards: How many are drawn.
-        seed: Of the drawings.
+        faces: Portraits; see :mod:`trainer.sandbox.drawing.portraits`. Only those for training are used.
+        cards: Number of cards to draw.
+        seed: Seed of the drawings.
         workers: Processes that draw.
 
     Raises:
@@ -114,50 +112,50 @@ def find_hard_examples(
 def train_on_hard_examples(
     protector: Protector, mistakes: HardExamples, *, steps: int, seed: int
 ) -> Protector:
-    """Go on with a protector so that it does not err any more.
+    """Train a copy of a protector on its mistakes.
 
     Args:
-        protector: Is left as it is.
-        mistakes: Its own.
+        protector: Is not changed.
+        mistakes: The protector's own; see :func:`find_hard_examples`.
         steps: Optimizer steps of 8 cards.
-        seed: Of what is drawn for each step.
+        seed: Seed of the batches.
 
     Returns:
-        The mean of its weights over the last steps, weighted exponentially.
+        The exponential moving average of the copy's weights over the steps.
     """
     before = protector.eval()
     learning = copy.deepcopy(protector).train()
-    mean = copy.deepcopy(protector).eval()
-    optimizer = torch.optim.AdamW(learning.parameters(), lr=_PEAK_RATE, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK_RATE, total_steps=steps, pct_start=0.1)
+    mean = average_weights(learning, _AVERAGING)
+    descent = OneCycle(
+        learning.parameters(), steps=steps, learning_rate=_PEAK_RATE, weight_decay=0.0, warm_up=0.1, clip=1.0
+    )
+
+    def loss(step: int) -> Tensor:
+        images, kinds, level = _draw_batch(mistakes, keyed_generator(seed, "mistakes", step))
+        with torch.no_grad():
+            openness_before = before.openness(images, level)
+        return mask_error(learning.openness(images, level), openness_before, images, kinds, level)
+
+    def after_step(step: int, error: Tensor) -> None:
+        mean.update_parameters(learning)
+        if step % _TELL_EVERY == 0 or step == steps:
+            _logger.info("hard examples: %d of %d, error %.3f", step, steps, error.item())
+
     with cpu_precision():
-        for step in range(steps):
-            images, kinds, level = _lesson(mistakes, keyed_generator(seed, "mistakes", step))
-            with torch.no_grad():
-                openness_before = before.openness(images, level)
-            error = lesson_error(learning.openness(images, level), openness_before, images, kinds, level)
-            optimizer.zero_grad(set_to_none=True)
-            error.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(learning.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            kept = min(0.99, (step + 1) / (step + 10))
-            with torch.no_grad():
-                for average, value in zip(mean.parameters(), learning.parameters(), strict=True):
-                    average.lerp_(value, 1 - kept)
-            if (step + 1) % 50 == 0 or step + 1 == steps:
-                _logger.info("mistakes: %d of %d, error %.3f", step + 1, steps, error.item())
-    return mean
+        fit(descent, loss, range(steps), on_step=after_step)
+    return cast("Protector", mean.module.eval())
 
 
-def lesson_error(openness: Tensor, before: Tensor, images: Tensor, kinds: Tensor, level: Tensor) -> Tensor:
-    """What a mask is to pay: for fields that it hides, private parts that it shows, and whatever else it changes.
+def mask_error(openness: Tensor, before: Tensor, images: Tensor, kinds: Tensor, level: Tensor) -> Tensor:
+    """Compute the error of a mask that hides fields, shows private parts, or changes anything else.
 
     Args:
-        openness: Of the mask, ``[B, 1, H, W]``; see :meth:`~langchain_vpp.network.protector.Protector.openness`.
-        before: Of the protector before the lesson, same shape.
+        openness: Openness of the mask, ``[B, 1, H, W]``; see
+            :meth:`~langchain_vpp.network.protector.Protector.openness`.
+        before: Openness before the training, same shape.
         images: In [0, 1], ``[B, 3, H, W]``.
-        kinds: The kind of each pixel, ``[B, 1, H, W]``; see :func:`~trainer.recipes.staff_cards.pretraining.draw_regions`.
+        kinds: Kind of each pixel, ``[B, 1, H, W]``; see
+            :func:`~trainer.recipes.staff_cards.drawn_cards.draw_regions`.
         level: Network levels, ``[B]``.
     """
     mask, mask_before = smooth_mask(openness), smooth_mask(before)
@@ -174,46 +172,41 @@ def lesson_error(openness: Tensor, before: Tensor, images: Tensor, kinds: Tensor
     )
 
 
-def _lesson(mistakes: HardExamples, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Images of a batch, the kind of each of their pixels, and levels."""
+def _draw_batch(mistakes: HardExamples, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw the images of a batch, the kind of each of their pixels, and their levels."""
     drawn = mistakes.drawn
+    anything = torch.arange(len(drawn.images))
 
-    def some(of: Tensor, count: int) -> Tensor:
-        """Rows of one kind; of any, if there is none of it."""
-        chosen = of if len(of) else torch.arange(len(drawn.images))
+    def draw(rows: Tensor, count: int) -> Tensor:
+        """Draw some of the rows; any rows, if there are none."""
+        chosen = rows if len(rows) else anything
         return chosen[torch.randint(len(chosen), (count,), generator=generator)]
 
-    anything = torch.arange(len(drawn.images))
     rows = torch.cat(
         [
-            some(mistakes.showing, _PRIVATE_ROWS),
-            some(mistakes.hiding, _FIELD_ROWS),
-            some(anything, BATCH - _PRIVATE_ROWS - _FIELD_ROWS),
+            draw(mistakes.showing, _PRIVATE_ROWS),
+            draw(mistakes.hiding, _FIELD_ROWS),
+            draw(anything, BATCH - _PRIVATE_ROWS - _FIELD_ROWS),
         ]
     )
-    width, height = SIZES[int(torch.randint(len(SIZES), (), generator=generator))]
+    size = draw_size(generator)
     shift = torch.randint(-_SHIFT, _SHIFT + 1, (2,), generator=generator).tolist()
     light = 0.85 + 0.3 * torch.rand((BATCH, 1, 1, 1), generator=generator)
     tint = 0.94 + 0.12 * torch.rand((BATCH, 3, 1, 1), generator=generator)
     images = (torch.roll(drawn.images[rows].float() / 255, shift, (2, 3)) * light * tint).clamp(0, 1)
-    images = nn.functional.interpolate(images, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
     kinds = torch.roll(drawn.regions[rows][:, None], shift, (2, 3))
     # Half of the levels over all of the front, half where ``balanced`` and ``high`` are.
     even = torch.rand((BATCH,), generator=generator)
     level = torch.where(torch.arange(BATCH) % 2 == 0, GREY_FROM + (1 - GREY_FROM) * even, even)
     level = level[torch.randperm(BATCH, generator=generator)]
-    return (
-        images.contiguous(memory_format=torch.channels_last),
-        nn.functional.interpolate(kinds, (height, width), mode="nearest"),
-        level,
-    )
+    return resize(images, size), nn.functional.interpolate(kinds, size, mode="nearest"), level
 
 
 def _share(of: Tensor, inside: Tensor) -> Tensor:
-    """Share of each image's pixels inside, ``[B]``."""
+    """Return the share of each image's pixels inside a region that are set, ``[B]``."""
     return (of & inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1)
 
 
 def _mean(error: Tensor, inside: Tensor) -> Tensor:
-    """Mean over each image's pixels inside, and over images: a small portrait counts as much as a large one."""
+    """Average over each image's pixels inside a region, then over images, so that small portraits count like large."""
     return ((error * inside).sum(dim=(1, 2, 3)) / inside.sum(dim=(1, 2, 3)).clamp(min=1)).mean()

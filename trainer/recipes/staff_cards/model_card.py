@@ -1,4 +1,4 @@
-"""The default artifact's card: what it was trained on, what it reached, and where it was not measured."""
+"""Model card of the staff cards' artifact: its training, its figures, and the pictures it was not measured on."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _GALLERIES: Final = {"originals": "originals", "protected": "pictures protected 
 
 
 def describe(manifest: Manifest, report: Report | None = None, others: Sequence[Seen] = ()) -> str:
-    """Fill the card in.
+    """Fill in the card.
 
     Args:
-        manifest: Of the artifact.
-        report: Its audit; without one the card says that there was none.
-        others: What it does to pictures of other kinds.
+        manifest: Manifest of the artifact.
+        report: Audit of the artifact; without one the card says that there was none.
+        others: Measurements on pictures of other kinds.
     """
     presets = [f"{name} = level {level:.2f}" for name, level in manifest.presets.items()]
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
@@ -46,6 +46,11 @@ def describe(manifest: Manifest, report: Report | None = None, others: Sequence[
         audit="\n".join(_audit(manifest, report)) if report else "It has not been audited.",
         others="\n".join(_others(others)) if others else "Nobody has looked.",
     )
+
+
+def write_card(artifact: Path, text: str) -> None:
+    """Write a card into an artifact's folder."""
+    (artifact / "README.md").write_text(text, encoding="utf-8")
 
 
 def _audit(manifest: Manifest, report: Report) -> Iterator[str]:
@@ -71,7 +76,7 @@ def _audit(manifest: Manifest, report: Report) -> Iterator[str]:
 
 
 def _figures(point: OperatingPoint) -> dict[tuple[str, str], tuple[str, str]]:
-    """What was read and by whom -> how often, and how often by chance."""
+    """Map each subject and its reader to the share that was read and the share expected by chance."""
     readings = [
         *point.tasks,
         *(each for each in point.attributes if each.reader == STRONGEST),

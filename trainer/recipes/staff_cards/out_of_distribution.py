@@ -1,4 +1,4 @@
-"""What the default protector does to pictures that are not like those it has learned from."""
+"""Out of distribution: the staff cards' protector on pictures unlike those that it has learned from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from trainer.sandbox.drawing.cards import CARD_VIEW, TASKS, TEXTS, draw_card
+from trainer.sandbox.drawing.cards import CARD_TASKS, CARD_VIEW, TEXTS, draw_card
 from trainer.sandbox.drawing.portraits import read_portraits
 from trainer.sandbox.drawing.scenes import draw_scene
 from trainer.sandbox.vision.card_model import CARDS
@@ -28,31 +28,31 @@ _STREAM: Final = 105
 """Second word of a drawing's seed."""
 _GREY: Final = 128
 _STANDS_OUT: Final = 30
-"""Grey levels from mid-grey, which stands for nothing."""
+"""Distance from mid-grey, in grey levels, above which a pixel shows something."""
 _MOST: Final = 0.2
-"""Share of a part's box that may stand out before it counts as shown."""
+"""Share of a part's pixels that may show something before the part counts as shown."""
 _FRAME: Final = (640, 448)
-"""Of a picture that a card fills in part."""
+"""Width and height of a picture that a card fills in part."""
 _PAGE: Final = (800, 1040)
 
 
 class Seen(NamedTuple):
-    """What is to be seen of one kind of picture."""
+    """Measurements of one kind of picture."""
 
     kind: str
     pictures: int
     stands_out: float
-    """Share of the pixels that are not the grey that stands for nothing, mean over the pictures."""
+    """Share of the pixels that differ from the grey of closed masks, mean over the pictures."""
     fields: float | None = None
-    """Share of the four fields that the local vision model reads, the picture turned back and cut to the card; ``None``
-    for what is no card."""
+    """Share of the four fields that the local vision model reads after the picture was turned back and cropped to the
+    card; ``None`` for pictures of other things."""
     private: float | None = None
-    """Share of the cards on which more than a fifth of a name, a number, a birth date or a portrait is not grey."""
+    """Share of the cards on which more than a fifth of a name, a number, a birth date or a portrait is shown."""
 
 
 @dataclass(frozen=True)
 class _Change:
-    """How a picture of a card is changed before it is protected, and back afterwards."""
+    """A change of a card's picture before protection, and its inverse."""
 
     kind: str
     there: Callable[[Image.Image], Image.Image]
@@ -106,14 +106,14 @@ _CHANGES: Final = (
 def out_of_distribution(
     faces: Path, protector: ImageProtector, vision: LocalVisionModel, *, count: int, seed: int
 ) -> tuple[Seen, ...]:
-    """Protect cards that are larger, smaller or turned, and pictures of other things, and look at what is left.
+    """Protect cards that are larger, smaller or turned, and pictures of other things, and measure what is shown.
 
     Args:
-        faces: See :mod:`trainer.sandbox.drawing.portraits`; only those for tests are used.
-        protector: The default, at the level that is looked at.
-        vision: Reads the fields of cards.
+        faces: Portraits; see :mod:`trainer.sandbox.drawing.portraits`. Only those for testing are used.
+        protector: The protector, at the level to measure.
+        vision: Local vision model that reads the fields of cards.
         count: Pictures of each kind.
-        seed: Of the drawings.
+        seed: Seed of the drawings.
 
     Raises:
         DataError: If the portraits can't be used.
@@ -156,7 +156,7 @@ def _cards(
     believed = vision.log_probabilities(torch.stack([to_tensor(image, CARDS.size) for image in shown]))
     right = [
         CARDS.choices[name][index] == card.labels[name]
-        for name in TASKS
+        for name in CARD_TASKS
         for index, card in zip(believed[name].argmax(1).tolist(), cards, strict=True)
     ]
     given_away = [
@@ -170,10 +170,10 @@ def _cards(
 
 
 def part_shown(card: Card, image: Image.Image, name: str) -> float:
-    """Share of the pixels of a part of a card that are told from the grey that stands for nothing.
+    """Return the share of the pixels of a card's part that differ from the grey of closed masks.
 
     Args:
-        card: As it was drawn.
+        card: The card as it was drawn.
         image: Its picture, protected.
         name: One of the card's boxes.
     """
@@ -188,7 +188,7 @@ def _stands_out(image: Image.Image) -> npt.NDArray[np.bool_]:
 
 
 def _page(card: Card) -> Image.Image:
-    """Lines of what stands on a card, as in a letter or on a screen."""
+    """Print the texts of a card in lines, as in a letter or on a screen."""
     page = Image.new("RGB", _PAGE, "white")
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(22)
     lines = [f"{name.capitalize()}: {text}" for name, text in {**card.texts, **card.labels}.items()]

@@ -1,8 +1,8 @@
-"""Who is on a card: portraits cut out of protected cards are looked at, searched for, and restored.
+"""Attacks on portraits: portraits cut out of protected cards are re-identified and restored.
 
 The data set shows everybody once. Here everybody has two more cards, with other layouts, lights and places, and the
-attacker gets the portraits alone, cut out along corners that nobody knows who has only what a provider gets. Both cards
-show the same photograph, because FairFace has one of each person: that is easier than to know somebody by another one.
+attacker gets the portraits alone, cut out along corners that a provider does not know. Both cards show the same
+photograph, because FairFace has one of each person; that is easier than to recognise somebody by another photograph.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ if TYPE_CHECKING:
     from trainer.sandbox.drawing.portraits import Portrait
 
 PEOPLE: Final[Mapping[Split, int]] = {"train": 600, "val": 100, "test": 490}
-"""How many people the attackers learn from, tune on and are judged by."""
+"""Number of people that the attackers learn from, tune on and are judged by."""
 _SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
 _STREAM: Final = 106
 """Second word of a drawing's seed."""
 _CARDS_EACH: Final = 2
 _LOOKED_AT: Final = 100
-"""People whose portraits say from which level on nothing is shown."""
+"""Number of people whose portraits decide the level from which nothing is shown."""
 _LEVEL_STEPS: Final = 20
 _SIDE: Final = 64
 _WARM_EPOCHS: Final = 20
-"""Of the classifier that looks at what was restored."""
+"""Epochs of the classifier that reads restored portraits."""
 
 
 class _Drawn(NamedTuple):
-    """A card as it is stored, and where its portrait is."""
+    """A card as it is stored, and the place of its portrait."""
 
     file: bytes
     outline: tuple[tuple[float, float], ...]
-    """As of :meth:`~trainer.sandbox.drawing.cards.Card.outline`."""
+    """Corners of the portrait; see :meth:`~trainer.sandbox.drawing.cards.Card.outline`."""
 
 
 def attack_portraits(
@@ -64,14 +64,14 @@ def attack_portraits(
     *,
     people: Mapping[Split, int] = PEOPLE,
 ) -> Report:
-    """Add to an audit who is found, and what is restored of faces, at each of its levels.
+    """Add re-identification and restoration of portraits to an audit, at each of its levels.
 
     Args:
         report: The audit so far.
-        engine: The one that it is about.
-        faces: See :mod:`trainer.sandbox.drawing.portraits`.
+        engine: The engine that was audited.
+        faces: Portraits; see :mod:`trainer.sandbox.drawing.portraits`.
         attributes: Private attribute of the portraits -> its values.
-        people: How many of each split; as many as there are, if there are fewer.
+        people: Number of people of each split; all people, if there are fewer.
 
     Returns:
         The report with :attr:`~trainer.evaluation.results.OperatingPoint.identity` and
@@ -133,13 +133,13 @@ def attack_portraits(
 
 
 def closing_level(engine: Engine, faces: Path, *, seed: int, people: int = _LOOKED_AT) -> float:
-    """The weakest level, in twentieths, from which on no portrait shows anything but one and the same colour.
+    """Find the weakest level, in twentieths, from which every portrait is a single colour.
 
     Args:
-        engine: See :func:`attack_portraits`.
-        faces: Likewise; of these, portraits for validation are looked at.
-        seed: Of the drawings.
-        people: How many of them.
+        engine: The engine to look at.
+        faces: Portraits; see :mod:`trainer.sandbox.drawing.portraits`. Those for validation are used.
+        seed: Seed of the drawings.
+        people: Number of people.
 
     Returns:
         The level; 1 if portraits show something at every level.
@@ -155,7 +155,7 @@ def closing_level(engine: Engine, faces: Path, *, seed: int, people: int = _LOOK
 
 
 def _shows_something(card: _Drawn, change: Callable[[Image.Image], Image.Image]) -> bool:
-    """Whether the pixels of the portrait differ at all."""
+    """Return whether the pixels of the portrait differ at all."""
     image = change(Image.open(io.BytesIO(card.file)).convert("RGB"))
     inside = Image.new("1", image.size)
     ImageDraw.Draw(inside).polygon(card.outline, fill=1)
@@ -177,7 +177,7 @@ def _draw(portraits: Sequence[Portrait], seed: int, split: Split) -> list[_Drawn
 
 
 def _labels(portraits: Sequence[Portrait], attributes: Mapping[str, tuple[str, ...]]) -> Tensor:
-    """Class of every attribute, a row for each card."""
+    """Return the class of every attribute, with a row for each card."""
     rows = [
         [values.index(each.attributes[name]) for name, values in attributes.items()] for each in portraits
     ]
@@ -185,7 +185,7 @@ def _labels(portraits: Sequence[Portrait], attributes: Mapping[str, tuple[str, .
 
 
 def _cut_out(drawn: Sequence[_Drawn], change: Callable[[Image.Image], Image.Image]) -> Tensor:
-    """Portraits straightened and brought to one size, ``uint8 [N, 3, 64, 64]``."""
+    """Straighten portraits and scale them to one size, ``uint8 [N, 3, 64, 64]``."""
     result = torch.empty((len(drawn), 3, _SIDE, _SIDE), dtype=torch.uint8)
     for row, card in enumerate(drawn):
         image = change(Image.open(io.BytesIO(card.file)).convert("RGB"))

@@ -1,1 +1,1 @@
-"""Drawn data sets without real people."""
+"""Drawn data sets: scenes and staff cards."""

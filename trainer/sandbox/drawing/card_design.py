@@ -1,4 +1,4 @@
-"""The face of a staff card, before it is photographed: frame, portrait and fields in one of four layouts."""
+"""Design of a flat staff card, before it is photographed: frame, portrait and fields in one of four layouts."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Box: TypeAlias = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
 CARD_SIZE: Final = (300.0, 206.0)
-"""Width and height of a flat card in its own units, which are about pixels of the smallest picture."""
+"""Width and height of a flat card in card units, about the pixels of the smallest picture."""
 
 _SMALLEST_VALUE: Final = 10.5
-"""Size of the smallest value's font, card units: what a text recogniser still reads in the smallest picture."""
+"""Smallest font of a value, card units; a text recogniser still reads it in the smallest picture."""
 
 _STRIPE: Final[Mapping[str, Colour]] = {
     "red": (204, 28, 44),
@@ -35,7 +35,7 @@ _STRIPE: Final[Mapping[str, Colour]] = {
     "blue": (30, 92, 212),
     "purple": (132, 48, 172),
 }
-# Header colours are almost grey, so that there is one stripe only.
+# Header colours are almost grey, so that the stripe is the only colour.
 _HEADERS: Final[Sequence[Colour]] = (
     (34, 40, 54),
     (62, 66, 74),
@@ -93,19 +93,32 @@ def _font(file: str, size: float) -> ImageFont.FreeTypeFont:
 
 
 class DoesNotFitError(ValueError):
-    """A value can't be set large enough to be read where the layout wants it."""
+    """Raised for a value that can't be set large enough to be read in its place in the layout."""
 
 
 class _Style(NamedTuple):
     size: float
-    """Of values; captions have 0.6 of it."""
+    """Font size of values, card units; captions have 0.6 of it."""
     bold: bool
+    """Whether values are bold."""
     beside: bool
-    """Captions stand beside their values, not above."""
+    """Whether captions stand beside their values, not above."""
 
 
 class FlatCard:
-    """The card before it is photographed; places and sizes are in card units."""
+    """A card that is being drawn flat; places and sizes are in card units.
+
+    Args:
+        generator: Source of randomness.
+        scale: Pixels per card unit.
+        stripe: Name of the stripe's colour.
+
+    Attributes:
+        boxes: Place of each part.
+        printed: Each field's text as printed.
+        paper: Colour of the card.
+        image: The picture.
+    """
 
     def __init__(self, generator: np.random.Generator, scale: float, stripe: str) -> None:
         self._generator = generator
@@ -125,17 +138,21 @@ class FlatCard:
         self._stripe = shade(_STRIPE[stripe], generator.uniform(0.92, 1.06))
 
     def shape(self) -> Image.Image:
-        """The card's outline with round corners, as a mask."""
+        """Return the card's outline with round corners, as a mask."""
         mask = Image.new("L", self.image.size, 0)
         box = (0, 0, mask.width - 1, mask.height - 1)
         ImageDraw.Draw(mask).rounded_rectangle(box, radius=8 * self._scale, fill=255)
         return mask
 
     def draw(self, face: Image.Image, values: Mapping[str, str]) -> None:
-        """Draw everything, each thing in a place of its own.
+        """Draw pattern, frame, portrait and fields.
+
+        Args:
+            face: The portrait.
+            values: Text of each field.
 
         Raises:
-            DoesNotFitError: If a value can't be set large enough; about one card in ten thousand.
+            DoesNotFitError: If a value can't be set large enough, on about one card in ten thousand.
         """
         self._draw_pattern()
         room = self._draw_frame()
@@ -144,7 +161,7 @@ class FlatCard:
         self._draw_fields(values, slots)
 
     def _draw_pattern(self) -> None:
-        """Faint lines, as printers put on cards."""
+        """Draw the faint lines that printers put on cards."""
         kind = int(self._generator.integers(4))
         colour = shade(self.paper, 1.25 if self._is_dark else 0.955)
         width, height = CARD_SIZE
@@ -212,7 +229,7 @@ class FlatCard:
     def _draw_portrait(self, face: Image.Image, box: Box) -> None:
         left, top, right, bottom = self._scaled(box)
         size = round(right - left), round(bottom - top)
-        # The middle of the face in the frame's shape, a little closer or further.
+        # The middle of the face, cut to the frame's shape, a little closer or further.
         zoom = float(self._generator.uniform(0.86, 1.0))
         reach = min(face.width / size[0], face.height / size[1]) * zoom
         across, down = size[0] * reach, size[1] * reach
@@ -258,7 +275,7 @@ class FlatCard:
     def _draw_field(self, name: str, caption: str, text: str, slot: Box, style: _Style) -> None:
         left, top, right, bottom = slot
         start = left + 68 if style.beside else left
-        # Fonts grow until the slot's height is full: line by line, and the caption's line unless it stands beside.
+        # The slot's height holds the value's lines and, unless it stands beside, the caption's line.
         head = 0.0 if style.beside else 0.75
         lines = [text]
         font = self._fitting(lines, right - start, (bottom - top) / (head + 1.1), style)
@@ -281,7 +298,7 @@ class FlatCard:
     def _fitting(
         self, lines: Sequence[str], width: float, height: float, style: _Style
     ) -> ImageFont.FreeTypeFont | None:
-        """The largest font, up to the style's size and ``height``, that keeps every line within ``width``; or none."""
+        """Return the largest font, up to the style's size and ``height``, that keeps every line within ``width``."""
         largest = min(style.size, height)
         if largest < _SMALLEST_VALUE:
             return None
@@ -323,18 +340,18 @@ class FlatCard:
         return left, top, right, bottom
 
 
-# Each layout divides the room between the portrait and six slots for fields, largest first where they differ.
+# Each layout divides the room between the portrait and six slots for fields, largest slots first where they differ.
 
 
 def _column(generator: np.random.Generator, room: Box) -> tuple[Box, list[Box]]:
-    """Portrait at one side, all fields in a column at the other."""
+    """Place the portrait at one side and all fields in a column at the other."""
     portrait, (left, top, right, bottom) = _side_portrait(generator, room)
     edges = np.linspace(top, bottom, 7).tolist()
     return portrait, [(left, edges[row], right, edges[row + 1]) for row in range(6)]
 
 
 def _grid(generator: np.random.Generator, room: Box) -> tuple[Box, list[Box]]:
-    """Portrait at one side; at the other a wide field, two rows of two, and another wide one."""
+    """Place the portrait at one side; at the other a wide field, two rows of two, and another wide field."""
     portrait, (left, top, right, bottom) = _side_portrait(generator, room)
     edges = np.linspace(top, bottom, 5).tolist()
     middle = (left + right) / 2
@@ -348,7 +365,7 @@ def _grid(generator: np.random.Generator, room: Box) -> tuple[Box, list[Box]]:
 
 
 def _below(generator: np.random.Generator, room: Box) -> tuple[Box, list[Box]]:
-    """A smaller portrait with three fields beside it and three in a row below."""
+    """Place a smaller portrait with three fields beside it and three in a row below."""
     left, top, right, bottom = room
     side = float(generator.uniform(82, 90))
     split = bottom - 36
@@ -364,7 +381,7 @@ def _below(generator: np.random.Generator, room: Box) -> tuple[Box, list[Box]]:
 
 
 def _centred(generator: np.random.Generator, room: Box) -> tuple[Box, list[Box]]:
-    """Portrait in the middle, three fields at each side."""
+    """Place the portrait in the middle and three fields at each side."""
     left, top, right, bottom = room
     side = float(generator.uniform(82, 88))
     height = min(side * float(generator.uniform(1.05, 1.3)), bottom - top)
@@ -390,5 +407,5 @@ LAYOUTS: Final = (_column, _grid, _below, _centred)
 
 
 def _weighted(generator: np.random.Generator, weights: Sequence[float]) -> int:
-    """An index, in proportion to the weights."""
+    """Draw an index in proportion to the weights."""
     return int(generator.choice(len(weights), p=np.array(weights) / sum(weights)))

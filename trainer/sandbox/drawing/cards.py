@@ -1,10 +1,10 @@
 """Staff cards with portraits of the user's own collection: drawn badges, photographed on a desk.
 
 Department, gate, expiry and the colour of the stripe are task facts. The name, the id number and the birth date are
-private texts; the portrait's gender, age group and race are private attributes, and who it is is private too. Task and
-private texts share fonts, sizes and digits, and stand in any order in any of four layouts, so that no fixed mask tells
-them apart. The facts are drawn uniformly and independently of each other and of the portrait; only the birth date fits
-the portrait's age group, as on a real card.
+private texts; the portrait's gender, age group and race are private attributes, and the identity is private too. Task
+and private texts share fonts, sizes and digits, and stand in any order in any of four layouts, so that no fixed mask
+tells them apart. The facts are drawn uniformly and independently of each other and of the portrait; only the birth date
+fits the portrait's age group, as on a real card.
 
 Names and companies are invented.
 """
@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from langchain_vpp.errors import DataError
 from trainer.sandbox.drawing.card_design import CARD_SIZE, DoesNotFitError, FlatCard
 from trainer.sandbox.drawing.drawn_data import Entry, write_data
-from trainer.sandbox.drawing.portraits import PRIVATE_ATTRIBUTES, read_portraits
+from trainer.sandbox.drawing.portraits import PORTRAIT_ATTRIBUTES, read_portraits
 from trainer.sandbox.drawing.scenes import Question, pick, shade
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from trainer.sandbox.drawing.card_design import Box
 
 CARD_VIEW: Final = (320, 224)
-"""Width and height of the smallest picture of a card, pixels; larger ones have the same shape."""
+"""Width and height of the smallest picture of a card, pixels; larger pictures have the same shape."""
 
-TASKS: Final[Mapping[str, Question]] = MappingProxyType(
+CARD_TASKS: Final[Mapping[str, Question]] = MappingProxyType(
     {
         "department": Question(
             "Which department is on the card?",
@@ -55,17 +55,17 @@ TASKS: Final[Mapping[str, Question]] = MappingProxyType(
 )
 """Task fact -> its canonical question and choices."""
 
-PRIVATE_QUESTIONS: Final[Mapping[str, str]] = MappingProxyType(
+PORTRAIT_QUESTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "gender": "What is the gender of the person on the card?",
         "age_group": "Which age group does the person on the card belong to?",
         "race": "What is the race of the person on the card?",
     }
 )
-"""Private attribute -> its canonical question."""
+"""Private attribute of the portrait -> its canonical question."""
 
 TEXTS: Final = ("name", "id number", "birth date")
-"""Private texts, as they are called in ``data.jsonl``."""
+"""Names of the private texts in ``data.jsonl``."""
 
 _THIS_YEAR: Final = 2026
 
@@ -90,16 +90,17 @@ def make_cards(
 ) -> None:
     """Write a data set of cards: ``data.jsonl`` and ``images/*.jpg``.
 
-    A line's ``group`` is the portrait, which stays in one split; with more cards than portraits, one has several.
+    A line's ``group`` is the portrait, which stays in one split. With more cards than portraits, a portrait has several
+    cards.
 
     Args:
         out: A folder that is missing or empty.
-        faces: See :mod:`trainer.sandbox.drawing.portraits`.
+        faces: Portraits; see :mod:`trainer.sandbox.drawing.portraits`.
         train: Cards in the train split, at least 0.
         val: Cards in the validation split, at least 0.
         test: Cards in the test split, at least 0.
         seed: At least 0.
-        largest: Width of the largest picture, at least that of :data:`CARD_VIEW`; half of them are the smallest.
+        largest: Width of the largest picture, at least that of :data:`CARD_VIEW`; half of the pictures are smallest.
         progress: Called with (cards written, cards in all) after each card.
 
     Raises:
@@ -119,9 +120,9 @@ def make_cards(
         card = draw_card(generator, portrait.open(), portrait.attributes, width=_width(generator, largest))
         tasks = [
             {"question": task.text, "answer": card.labels[name], "choices": task.choices}
-            for name, task in TASKS.items()
+            for name, task in CARD_TASKS.items()
         ]
-        private = {name: card.labels[name] for name in PRIVATE_ATTRIBUTES}
+        private = {name: card.labels[name] for name in PORTRAIT_ATTRIBUTES}
         fields = {"group": portrait.name, "tasks": tasks, "private": private, "texts": dict(card.texts)}
         return Entry(card.image, fields)
 
@@ -143,21 +144,21 @@ def _width(generator: np.random.Generator, largest: int) -> int:
 
 
 class Card(NamedTuple):
-    """A picture of a card, and what is where on it."""
+    """A picture of a card, with its labels and the places of its parts."""
 
     image: Image.Image
     labels: Mapping[str, str]
-    """A choice for each key of :data:`TASKS` and :data:`PRIVATE_ATTRIBUTES`."""
+    """A choice for each key of :data:`CARD_TASKS` and :data:`PORTRAIT_ATTRIBUTES`."""
     texts: Mapping[str, str]
-    """The words and numbers of :data:`TEXTS`, as they are printed."""
+    """The words and numbers of :data:`TEXTS` as printed."""
     boxes: Mapping[str, Box]
-    """What stands where on the flat card, in its own units (:data:`CARD_SIZE`): the portrait, the stripe, the header,
+    """Places of the parts on the flat card, in its own units (:data:`CARD_SIZE`): the portrait, the stripe, the header,
     and the value and the caption (``"gate caption"``) of each field."""
     corners: tuple[tuple[float, float], ...]
-    """Where the card's corners are in the picture, pixels: top left, top right, bottom right, bottom left."""
+    """The card's corners in the picture, pixels: top left, top right, bottom right, bottom left."""
 
     def outline(self, name: str) -> tuple[tuple[float, float], ...]:
-        """Corners of one of :attr:`boxes` in the picture, pixels: top left, top right, bottom right, bottom left."""
+        """Return the corners of one of :attr:`boxes` in the picture, pixels, clockwise from the top left."""
         left, top, right, bottom = self.boxes[name]
         forward = _homography(_corners(0, 0, *CARD_SIZE), np.array(self.corners))
         points = np.c_[_corners(left, top, right, bottom), np.ones(4)] @ forward.T
@@ -165,7 +166,7 @@ class Card(NamedTuple):
         return tuple((x, y) for x, y in places.tolist())
 
     def bounds(self, name: str) -> Box:
-        """The smallest upright box, in the picture's pixels, around one of :attr:`boxes`."""
+        """Return the smallest upright box, in the picture's pixels, around one of :attr:`boxes`."""
         across, down = zip(*self.outline(name), strict=True)
         return min(across), min(down), max(across), max(down)
 
@@ -198,13 +199,13 @@ def draw_card(
     Args:
         generator: Source of all other randomness; the same state gives the same pixels.
         face: The portrait, RGB, about square.
-        attributes: A value for each of :data:`PRIVATE_ATTRIBUTES`: what is true of the portrait.
-        width: Of the picture, pixels; a multiple of 40, at least 320.
+        attributes: The portrait's value for each of :data:`PORTRAIT_ATTRIBUTES`.
+        width: Width of the picture, pixels; a multiple of 40, at least 320.
 
     Raises:
         MissingExtraError: If matplotlib (extra ``demo``) is missing, whose fonts are used.
     """
-    labels = {name: pick(generator, task.choices) for name, task in TASKS.items()} | dict(attributes)
+    labels = {name: pick(generator, task.choices) for name, task in CARD_TASKS.items()} | dict(attributes)
     values = {
         "department": labels["department"],
         "gate": labels["gate"],
@@ -225,7 +226,7 @@ def draw_card(
 def _flat_card(
     generator: np.random.Generator, face: Image.Image, values: Mapping[str, str], scale: float, stripe: str
 ) -> FlatCard:
-    while True:  # a card that can't be read must not be counted
+    while True:  # a card whose fields do not fit is drawn again
         flat = FlatCard(generator, scale, stripe)
         with contextlib.suppress(DoesNotFitError):
             flat.draw(face, values)
@@ -236,7 +237,7 @@ def _flat_card(
 
 
 def _lay_down(generator: np.random.Generator, size: tuple[int, int]) -> _Array:
-    """Where the card's corners come to lie in a picture of ``size``, shape ``[4, 2]``: all inside it."""
+    """Draw the card's corners, shape ``[4, 2]``, all inside a picture of ``size``."""
     width, height = CARD_SIZE
     corners = _corners(-width / 2, -height / 2, width / 2, height / 2)
     angle = math.radians(float(np.clip(generator.normal(0, 2.2), -6, 6)))
@@ -277,7 +278,7 @@ def _photograph(
 
 
 def _desk(generator: np.random.Generator, size: tuple[int, int]) -> Image.Image:
-    """What the card lies on: a gradient with papers, cables and cups, in any colours."""
+    """Draw the desk under the card: a gradient with papers, cables and cups, in any colours."""
     base = generator.uniform(40, 225, (1, 1, 3)) * 0.7 + generator.uniform(40, 225, (2, 2, 3)) * 0.3
     image = Image.fromarray(base.astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
     pen = ImageDraw.Draw(image)
@@ -324,12 +325,12 @@ def _light(generator: np.random.Generator, image: Image.Image) -> Image.Image:
 
 
 def _corners(left: float, top: float, right: float, bottom: float) -> _Array:
-    """Corners of a box, clockwise from the top left, shape ``[4, 2]``."""
+    """Return the corners of a box, clockwise from the top left, shape ``[4, 2]``."""
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], dtype=np.float64)
 
 
 def _homography(source: _Array, target: _Array) -> _Array:
-    """The projective map, shape ``[3, 3]``, that takes four points to four others, shape ``[4, 2]`` each."""
+    """Return the projective map, shape ``[3, 3]``, that takes four points to four others, shape ``[4, 2]`` each."""
     rows = []
     for (x, y), (u, v) in zip(source.tolist(), target.tolist(), strict=True):
         rows.append([x, y, 1, 0, 0, 0, -u * x, -u * y])
@@ -342,7 +343,7 @@ def _homography(source: _Array, target: _Array) -> _Array:
 
 
 def _month(generator: np.random.Generator, expiry: str) -> str:
-    """``06/2027`` in one of two ways to write it."""
+    """Write an expiry such as ``06/2027`` in one of two ways."""
     month, year = expiry.split("/")
     return expiry if generator.random() < 0.5 else f"{_MONTHS[int(month) - 1]} {year}"
 

@@ -1,4 +1,4 @@
-"""Writes a drawn data set in the project's format: whole, or not at all."""
+"""Drawn data sets in the project's format, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from trainer.data.format import Split
 
+
 _OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {".png": {"compress_level": 1}, ".jpg": {"quality": 92}}
 
 
@@ -42,20 +43,20 @@ def write_data(
 ) -> None:
     """Write ``data.jsonl`` and ``images/``.
 
-    An image depends on ``seed``, its split and its index in the split alone, so a larger data set begins with
-    the images of a smaller one, and no split shares a random stream with another.
+    An image depends only on ``seed``, its split and its index in the split. A larger data set therefore begins with the
+    images of a smaller one, and no split shares a random stream with another.
 
     Args:
         out: A folder that is missing or empty.
-        draw: Called with the image's own source of randomness, its split and its index.
+        draw: Draws an image from its own source of randomness, its split and its index.
         sizes: Images in each split, at least 0.
         seed: At least 0.
-        suffix: How images are stored.
+        suffix: File format of the images.
         progress: Called with (images written, images in all) after each image.
 
     Raises:
-        DataError: If a size or the seed is negative, or the folder is not empty or can't be written; also what
-            ``draw`` raises. Nothing is left behind then.
+        DataError: If a size or the seed is negative, or the folder is not empty or can't be written. Errors of ``draw``
+            pass through. Nothing is left behind.
     """
     total = sum(sizes.values())
     if seed < 0 or min(sizes.values()) < 0 or total == 0:
@@ -77,7 +78,7 @@ def write_data(
                 if progress is not None:
                     progress(done, total)
             (unfinished / "data.jsonl").write_text("".join(lines), encoding="utf-8")
-            # The index last, so that a folder with one is whole.
+            # data.jsonl last, so that a folder that has it is whole.
             (unfinished / "images").replace(out / "images")
             (unfinished / "data.jsonl").replace(out / "data.jsonl")
     except OSError as error:

@@ -1,8 +1,8 @@
-"""A collection of portraits with their labels, such as FairFace's, divided for training, validation and testing.
+"""Collections of labelled portraits, such as FairFace's, divided for training, validation and testing.
 
 The folder is like the published FairFace subset: ``labels.csv`` with the columns ``file``, ``age_group``, ``gender``
 and ``race``, and the pictures below ``train/`` and ``val/``. Children are left out. Portraits of ``val/`` are for
-testing; those of ``train/`` are divided between training and validation by a digest of the file name.
+testing; a digest of the file name divides those of ``train/`` between training and validation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from trainer.data.format import Split
 
-PRIVATE_ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+PORTRAIT_ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "gender": ("female", "male"),
         "age_group": ("20-29", "30-39", "40-49", "50-59", "60-69", "more than 70"),
@@ -42,17 +42,18 @@ PRIVATE_ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 """Attribute of a portrait -> its values, as in FairFace's annotation with blanks for underscores."""
 
 _MINORS: Final = frozenset({"0-2", "3-9", "10-19"})
-_VALIDATION_SHARE: Final = 10  # one portrait of so many of `train/` is kept for validation
+_VALIDATION_SHARE: Final = 10
+"""One in this many portraits of ``train/`` is kept for validation."""
 
 
 class Portrait(NamedTuple):
-    """One picture of a face, and what its annotators said of it."""
+    """One picture of a face with its annotation."""
 
     path: Path
     name: str
-    """Path relative to its collection: who it shows, as far as anyone knows."""
+    """Path relative to its collection, which stands for the person: nobody is known to have two portraits."""
     attributes: Mapping[str, str]
-    """A value for each of :data:`PRIVATE_ATTRIBUTES`."""
+    """A value for each of :data:`PORTRAIT_ATTRIBUTES`."""
 
     def open(self) -> Image.Image:
         """Decode the picture.
@@ -68,7 +69,7 @@ class Portrait(NamedTuple):
 
 
 def read_portraits(folder: Path) -> dict[Split, tuple[Portrait, ...]]:
-    """Read a collection of portraits and divide it; see the module's description.
+    """Read a collection of portraits and divide it into splits; see the module's description.
 
     Raises:
         DataError: If the labels can't be read, name an unknown value or a file that is missing or outside the folder,
@@ -112,7 +113,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     try:
         reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), restval="", strict=True)
         rows = list(reader)
-        missing = sorted({"file", *PRIVATE_ATTRIBUTES} - set(reader.fieldnames or ()))
+        missing = sorted({"file", *PORTRAIT_ATTRIBUTES} - set(reader.fieldnames or ()))
         if missing:
             reason = f"it has no column {', '.join(missing)}"
     except OSError as error:
@@ -125,8 +126,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def _portrait(folder: Path, row: Mapping[str, str], where: str) -> Portrait:
-    values = {name: row[name].replace("_", " ") for name in PRIVATE_ATTRIBUTES}
-    unknown = [name for name, value in values.items() if value not in PRIVATE_ATTRIBUTES[name]]
+    values = {name: row[name].replace("_", " ") for name in PORTRAIT_ATTRIBUTES}
+    unknown = [name for name, value in values.items() if value not in PORTRAIT_ATTRIBUTES[name]]
     if unknown:
         raise DataError(f"{where}: {unknown[0]} has a value that is none of FairFace's. Nothing was made.")
     name = row["file"]

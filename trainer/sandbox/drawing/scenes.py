@@ -1,11 +1,10 @@
 """Drawn scenes without real people: the sandbox's data set.
 
-A scene is 64 x 64 RGB: a person with five private attributes, who holds a sign, and a few balloons.
-Everything about the sign, the person's arms and the number of balloons is a task fact. Private and task
-signals share place and colour on purpose, so that neither a fixed mask nor a grey filter separates
-them: shirt and sign draw from one palette, their digits from one set of glyphs at one size, balloons
-have the colours of hair and skin, the sign colours have about the same luminance, and the skin tones do
-not.
+A scene is 64 x 64 RGB: a person with five private attributes, who holds a sign, and a few balloons. The sign, the
+person's arms and the number of balloons are task facts. Private and task signals share place and colour on purpose, so
+that neither a fixed mask nor a grey filter separates them: shirt and sign have one palette, their digits one set of
+glyphs at one size, balloons have the colours of hair and skin, and the colours of signs, unlike skin tones, have about
+the same luminance.
 
 Every attribute is drawn uniformly and independently of all others.
 """
@@ -92,7 +91,7 @@ _SKIN: Final[Mapping[str, Colour]] = {
     "brown": (164, 106, 68),
     "dark": (92, 58, 42),
 }
-# About equal luminance: only chroma tells one sign from another.
+# About equal luminance, so that only chroma tells signs apart.
 _SIGN: Final[Mapping[str, Colour]] = {
     "red": (206, 40, 50),
     "orange": (208, 108, 8),
@@ -103,7 +102,7 @@ _SIGN: Final[Mapping[str, Colour]] = {
 
 
 class _Polygon(NamedTuple):
-    """A sign's outline: unit corners, the length of the unit, the rim's share of it, the digit's place."""
+    """A sign's outline: corners in units, pixels per unit, width of the rim, and how far the digit is lowered."""
 
     corners: tuple[_Point, ...]
     radius: float
@@ -240,7 +239,7 @@ def draw_scene(generator: np.random.Generator) -> tuple[Image.Image, dict[str, s
         generator: Source of all randomness; the same state gives the same pixels.
 
     Returns:
-        The picture, RGB, :data:`SCENE_SIZE` square, and its labels: one of the choices for each key of
+        The picture, RGB, :data:`SCENE_SIZE` square, and its labels: a choice for each key of
         :data:`PRIVATE_ATTRIBUTES` and :data:`TASKS`.
     """
     labels = {name: pick(generator, choices) for name, choices in PRIVATE_ATTRIBUTES.items()}
@@ -266,7 +265,16 @@ def make_data(
 ) -> None:
     """Write a drawn data set: ``data.jsonl`` and ``images/*.png``.
 
-    Arguments and errors are those of :func:`~trainer.sandbox.drawing.drawn_data.write_data`.
+    Args:
+        out: A folder that is missing or empty.
+        train: Scenes in the train split, at least 0.
+        val: Scenes in the validation split, at least 0.
+        test: Scenes in the test split, at least 0.
+        seed: At least 0.
+        progress: Called with (scenes written, scenes in all) after each scene.
+
+    Raises:
+        DataError: See :func:`~trainer.sandbox.drawing.drawn_data.write_data`.
     """
     write_data(
         out,
@@ -286,12 +294,12 @@ def _entry(image: Image.Image, labels: Mapping[str, str]) -> Entry:
 
 
 def pick(generator: np.random.Generator, choices: Sequence[str]) -> str:
-    """Draw one of the choices, each as likely."""
+    """Draw one of the choices, all equally likely."""
     return choices[int(generator.integers(len(choices)))]
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """Make a colour lighter or darker."""
+    """Multiply a colour by a factor, within the range of a byte."""
     red, green, blue = (min(255, max(0, round(channel * factor))) for channel in colour)
     return red, green, blue
 
@@ -324,7 +332,7 @@ def _background(generator: np.random.Generator) -> Image.Image:
 
 
 class _Body:
-    """Where the person's parts are, in scene pixels."""
+    """Places of the person's parts, in scene pixels."""
 
     def __init__(self, generator: np.random.Generator, labels: Mapping[str, str]) -> None:
         self.labels = labels
@@ -344,12 +352,12 @@ class _Body:
             self.hands.append((x + side * out + jitter[0], y + rise * scale + jitter[1]))
 
     def arm(self, side: int) -> tuple[_Point, _Point]:
-        """Shoulder and hand; ``side`` is 0 for the picture's left, 1 for its right."""
+        """Return shoulder and hand of one side, 0 for the picture's left and 1 for its right."""
         sign = 2 * side - 1
         return (self.head[0] + sign * (self.half_width - 1.2), self.shoulders + 2.6), self.hands[side]
 
     def obstacles(self) -> list[tuple[float, float, float]]:
-        """Circles (x, y, radius) that a balloon must not touch, else an attribute could be hidden."""
+        """Return circles (x, y, radius) that balloons must not touch, so that no attribute is hidden."""
         (x, y), scale = self.head, self.scale
         circles = [(x, y - 1, 10.5 * scale)]
         for part in np.linspace(self.shoulders + 3, self.hips - 3, 4).tolist():
@@ -405,7 +413,7 @@ class _Body:
 
 
 def _place_sign(generator: np.random.Generator, body: _Body) -> _Point:
-    """Held in a hand at the left or right, or in front of the belly: always partly over the body."""
+    """Draw the sign's place: in the left or right hand, or before the belly, always partly over the body."""
     place = int(generator.integers(3))
     dx, dy = generator.uniform(-2, 2), generator.uniform(-2, 2)
     if place == 2:
@@ -449,7 +457,7 @@ def _draw_balloons(
     for _ in range(count):
         radius = float(generator.uniform(3.4, 4.2))
         enough = clearance > radius + 1
-        # The first that is free; in a crowded scene the one with the most room.
+        # The first free place; in a crowded scene the place with the most room.
         best = int(enough.argmax()) if enough.any() else int(clearance.argmax())
         x, y = points[best].tolist()
         colour = shade(palette[int(generator.integers(len(palette)))], float(generator.uniform(0.9, 1.1)))
@@ -460,7 +468,7 @@ def _draw_balloons(
 
 
 def _distance(points: npt.NDArray[np.float64], x: float, y: float, radius: float) -> npt.NDArray[np.float64]:
-    """Distance of points, shape ``[n, 2]``, from the rim of a circle; negative inside it."""
+    """Return the distance of points, shape ``[n, 2]``, from the rim of a circle; negative inside it."""
     return np.asarray(np.hypot(points[:, 0] - x, points[:, 1] - y) - radius, dtype=np.float64)
 
 

@@ -1,1 +1,1 @@
-"""Small local vision models that stand in for a chat model."""
+"""Local vision models: networks, questions, training and weights."""

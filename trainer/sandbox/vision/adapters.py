@@ -1,4 +1,4 @@
-"""A local vision model's network as a student's, and as an attacker's."""
+"""Adapters that let a local vision model's network serve as a student, a white box or an attacker."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class VocabularyNetwork(nn.Module):
-    """A local vision model's network that answers a data set's questions in the data set's vocabulary.
+    """Answers a data set's questions in the data set's vocabulary with a local vision model's network.
 
     Args:
-        space: Questions and answers; all must be of the model's subject.
-        vision: Whose network it is. Pictures must come in its size.
+        space: Questions and answers, all of the model's subject.
+        vision: The model; images must have its subject's size.
 
     Raises:
         DataError: If the model does not understand a question.
@@ -39,7 +39,7 @@ class VocabularyNetwork(nn.Module):
         }
 
     def forward(self, images: Tensor) -> Tensor:
-        """From images in [0, 1], ``[B, 3, H, W]``, to logits ``[B, Q, V]``, ``-inf`` for what a question excludes."""
+        """Map images in [0, 1], ``[B, 3, H, W]``, to logits ``[B, Q, V]``, ``-inf`` for answers not offered."""
         believed = self.network(images, self._attributes)
         result = images.new_full(
             (len(images), len(self._attributes), self._size), -torch.inf, dtype=torch.float32
@@ -50,11 +50,11 @@ class VocabularyNetwork(nn.Module):
 
 
 class AttributeReader(nn.Module):
-    """A local vision model's network as an attacker's: what the provider itself could start from.
+    """Reads private attributes with a local vision model's network, as the provider itself could.
 
     Args:
         attributes: Private attributes and their classes, all of the model's subject.
-        vision: Whose network it is.
+        vision: The model; images must have its subject's size.
     """
 
     def __init__(self, attributes: Mapping[str, tuple[str, ...]], vision: LocalVisionModel) -> None:
@@ -66,7 +66,7 @@ class AttributeReader(nn.Module):
         }
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """From images in [0, 1], ``[B, 3, H, W]``, to logits of each attribute, ``[B, K_a]``."""
+        """Map images in [0, 1], ``[B, 3, H, W]``, to logits of each attribute, ``[B, K_a]``."""
         believed = self.network(images, tuple(self._columns))
         return tuple(believed[name][:, columns].float() for name, columns in self._columns.items())
 

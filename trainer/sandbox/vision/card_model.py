@@ -1,4 +1,4 @@
-"""The local vision model's other subject: staff cards."""
+"""Local vision model for staff cards."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor, nn
 
-from trainer.sandbox.drawing.cards import CARD_VIEW, TASKS
-from trainer.sandbox.drawing.portraits import PRIVATE_ATTRIBUTES
+from trainer.sandbox.drawing.cards import CARD_TASKS, CARD_VIEW
+from trainer.sandbox.drawing.portraits import PORTRAIT_ATTRIBUTES
 from trainer.sandbox.vision import questions
 from trainer.sandbox.vision.local_model import AttributeNetwork, Block, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-CHOICES: Final[Mapping[str, tuple[str, ...]]] = {name: task.choices for name, task in TASKS.items()} | dict(
-    PRIVATE_ATTRIBUTES
-)
-"""Attribute of the cards, task or private -> the words that the model can say about it."""
+CARD_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    name: task.choices for name, task in CARD_TASKS.items()
+} | dict(PORTRAIT_ATTRIBUTES)
+"""Attribute of the cards, task or private -> the words that may answer a question about it."""
 
 _MAPS: Final = 4
-"""Maps of attention for each attribute: a date has several digits, a face several parts."""
+"""Attention maps for each attribute: a date has several digits, a face several parts."""
 
 
 class CardNetwork(AttributeNetwork):
-    """Reads the fields at an eighth of the resolution and the portrait at a sixteenth.
+    """Network for cards: reads the fields at an eighth of the resolution and the portrait at a sixteenth.
 
-    Each attribute has maps of attention of its own, since where it stands differs from card to card. The cells at an
-    eighth are told by those at a sixteenth what stands around them, so that a date next to "Born" is no expiry.
-    About 0.8 thousand million multiplications a picture; a colour, a word or a face needs no more.
+    Each attribute has attention maps of its own, since its place differs from card to card. The cells at a sixteenth
+    pass on what surrounds each cell at an eighth, so that a date next to "Born" is no expiry. A picture takes about 0.8
+    billion multiplications.
     """
 
     def __init__(self) -> None:
@@ -50,27 +50,27 @@ class CardNetwork(AttributeNetwork):
         )
         self.context = nn.Conv2d(160, 96, kernel_size=1)
         self.merge = Block(96, 96, 1)
-        self.fields = _Readers(96, {name: CHOICES[name] for name in TASKS}, dropout=0.0)
-        # There are a few thousand faces only, and each is seen many times.
-        self.portrait = _Readers(160, {name: CHOICES[name] for name in PRIVATE_ATTRIBUTES}, dropout=0.3)
+        self.fields = _Readers(96, {name: CARD_CHOICES[name] for name in CARD_TASKS}, dropout=0.0)
+        # There are only a few thousand faces, and each is seen many times.
+        self.portrait = _Readers(160, {name: CARD_CHOICES[name] for name in PORTRAIT_ATTRIBUTES}, dropout=0.3)
 
     def attend(
         self, images: Tensor, attributes: Sequence[str]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """See the base class; every attribute has maps of its own."""
+        """Return the logits of attributes and their attention maps; every attribute has maps of its own."""
         fine = self.fine(images - 0.5)
         coarse = self.coarse(fine)
         around = nn.functional.interpolate(self.context(coarse), scale_factor=2.0, mode="nearest")
         merged = self.merge(torch.relu(fine + around))
         logits, maps = {}, {}
         for name in attributes:
-            readers, cells = (self.fields, merged) if name in TASKS else (self.portrait, coarse)
+            readers, cells = (self.fields, merged) if name in CARD_TASKS else (self.portrait, coarse)
             logits[name], maps[name] = readers(cells, name)
         return logits, maps
 
 
 class _Readers(nn.Module):
-    """For each attribute: maps of attention over the cells, and a linear layer on what they gather."""
+    """Attention maps over the cells for each attribute, and a linear layer on the cells that they gather."""
 
     def __init__(self, channels: int, choices: Mapping[str, Sequence[str]], dropout: float) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class _Readers(nn.Module):
         )
 
     def forward(self, cells: Tensor, name: str) -> tuple[Tensor, Tensor]:
-        """Return logits ``[B, choices]`` and maps ``[B, maps, h, w]`` from cells ``[B, C, h, w]``."""
+        """Map cells ``[B, C, h, w]`` to logits ``[B, choices]`` and attention maps ``[B, maps, h, w]``."""
         look = self.look[name](cells)
         maps = look.flatten(2).float().softmax(2)
         gathered = torch.bmm(maps, cells.flatten(2).transpose(1, 2).float())  # [B, maps, C]
@@ -91,6 +91,11 @@ class _Readers(nn.Module):
 
 
 CARDS: Final = Subject(
-    "cards", CHOICES, questions.CARDS, CARD_VIEW, CardNetwork, Path(__file__).with_name("card_weights")
+    "cards",
+    CARD_CHOICES,
+    questions.CARD_PATTERNS,
+    CARD_VIEW,
+    CardNetwork,
+    Path(__file__).with_name("card_weights"),
 )
 """The staff cards of :mod:`trainer.sandbox.drawing.cards`."""

@@ -1,4 +1,4 @@
-"""What a local vision model learns."""
+"""Courses: the pictures that each local vision model learns from, and the settings of its training."""
 
 from __future__ import annotations
 
@@ -26,28 +26,32 @@ _Box = tuple[float, float, float, float]
 
 
 class Picture(NamedTuple):
-    """What is learned from."""
+    """A drawn picture to learn from."""
 
     image: Image.Image
     labels: Mapping[str, str]
     """A choice for each of the subject's attributes."""
     places: Mapping[str, _Box]
-    """Where attributes are to be seen, pixels: left, top, right, bottom."""
+    """Place of each attribute in the picture, pixels: left, top, right, bottom; unknown places are missing."""
 
 
 @dataclass(frozen=True)
 class Course:
-    """What a local vision model learns, and how long."""
+    """Pictures that a local vision model learns from, and settings of its training."""
 
     subject: Subject
     draw: Callable[[np.random.Generator, Split], Picture]
+    """Draws a picture of a split."""
     about: Mapping[str, str]
-    """What the weights' card says of them: what they are, their licence, whom the pictures are by."""
+    """Entries for the card of the weights: their purpose, script, licence and attribution."""
     steps: int
+    """Optimizer steps."""
     batch: int
+    """Pictures per step."""
     peak_rate: float
+    """Peak learning rate."""
     different: int | None = None
-    """How many pictures are drawn, each to be seen several times; by default one for each time."""
+    """Number of pictures that are drawn, each to be seen several times; ``None`` draws a new picture each time."""
 
 
 SCENE_COURSE: Final = Course(
@@ -62,7 +66,7 @@ SCENE_COURSE: Final = Course(
     batch=96,
     peak_rate=2.5e-3,
 )
-"""The drawn scenes."""
+"""Course of the drawn scenes."""
 SECOND_SCENE_COURSE: Final = replace(
     SCENE_COURSE,
     subject=SCENES_B,
@@ -76,13 +80,16 @@ SECOND_SCENE_COURSE: Final = replace(
     peak_rate=1.5e-3,
     different=20_000,
 )
-"""The drawn scenes, for the network of :mod:`trainer.sandbox.vision.patch_model`."""
+"""Course of the drawn scenes for the network of :mod:`trainer.sandbox.vision.patch_model`."""
 
 
 def card_course(faces: Path) -> Course:
-    """Staff cards with portraits of a collection; see :mod:`trainer.sandbox.drawing.portraits`.
+    """Return the course of staff cards with the portraits of a collection.
 
-    Training sees portraits for training only, mirrored half of the time; half of the cards are the smallest.
+    Training sees only portraits for training, mirrored half of the time; half of the cards have the smallest size.
+
+    Args:
+        faces: The collection; see :mod:`trainer.sandbox.drawing.portraits`.
 
     Raises:
         DataError: If the collection can't be used.

@@ -1,8 +1,8 @@
-"""A small local vision model that answers questions about drawn pictures of one subject.
+"""Local vision models: small networks that answer questions about drawn pictures of one subject.
 
-It stands in for a provider's model in the sandbox: a convolutional network with one head for each attribute,
-behind :func:`trainer.sandbox.vision.questions.route`. It is no language model and knows nothing outside its subject: the
-scenes, here, or the staff cards of :mod:`trainer.sandbox.vision.card_model`.
+A local vision model stands in for a provider's model in the sandbox: a convolutional network with one head per
+attribute, behind :func:`trainer.sandbox.vision.questions.route`. It is no language model and knows nothing outside its
+subject. This module has the subject of the drawn scenes; :mod:`trainer.sandbox.vision.card_model` that of staff cards.
 """
 
 from __future__ import annotations
@@ -34,31 +34,28 @@ if TYPE_CHECKING:
 WEIGHTS: Final = Path(__file__).with_name("scene_weights")
 """Holds ``model.safetensors`` and its card ``model.json``."""
 
-CHOICES: Final[Mapping[str, tuple[str, ...]]] = dict(PRIVATE_ATTRIBUTES) | {
+SCENE_CHOICES: Final[Mapping[str, tuple[str, ...]]] = dict(PRIVATE_ATTRIBUTES) | {
     name: task.choices for name, task in TASKS.items()
 }
-"""Attribute of the scenes, private or task -> the words that the model can say about it."""
+"""Attribute of the scenes, private or task -> the words that may answer a question about it."""
 
 UNKNOWN: Final = "I don't know."
-"""What the model says to a question that is not about an attribute of its subject."""
+"""Answer to a question that is not about an attribute of the subject."""
 
 
 class Reply(NamedTuple):
-    """What the model says.
-
-    Attributes:
-        text: One of the attribute's choices, or :data:`UNKNOWN`.
-        attribute: What the question was understood to ask; None if it was not understood, or to several.
-        log_probabilities: Choice -> natural logarithm of its probability; empty without an attribute.
-    """
+    """An answer of a local vision model."""
 
     text: str
+    """One of the attribute's choices, :data:`UNKNOWN`, or a line for each question of a numbered list."""
     attribute: str | None
+    """Attribute that the question asks about; ``None`` if it was not understood, or asks about several."""
     log_probabilities: Mapping[str, float]
+    """Choice -> natural logarithm of its probability; empty without an attribute."""
 
 
 class Block(nn.Module):
-    """A 3 x 3 convolution, batch norm and rectifier."""
+    """A 3 x 3 convolution with batch normalisation and rectifier."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -66,7 +63,7 @@ class Block(nn.Module):
         self.norm: nn.BatchNorm2d | nn.Identity = nn.BatchNorm2d(outputs)
 
     def forward(self, cells: Tensor) -> Tensor:
-        """Map ``[B, C, H, W]`` to as many cells, or a quarter as many with stride 2."""
+        """Map cells ``[B, C, H, W]`` to as many cells, or a quarter as many with stride 2."""
         return torch.relu(self.norm(self.convolution(cells)))
 
     def fold(self) -> None:
@@ -77,25 +74,25 @@ class Block(nn.Module):
 
 
 class AttributeNetwork(nn.Module):
-    """What any local vision model has behind its questions: a picture in, logits for each attribute out."""
+    """Base of the networks behind local vision models: maps a picture to logits for each attribute."""
 
     def attend(
         self, images: Tensor, attributes: Sequence[str]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the logits of the attributes asked for, and where the network looked for them.
+        """Return the logits of attributes, and the attention maps that they were read with.
 
         Args:
             images: ``[B, 3, H, W]`` in [0, 1], of the subject's size.
             attributes: Keys of the subject's choices.
 
         Returns:
-            Attribute -> logits, ``[B, number of choices]``; and attribute -> maps of attention, ``[B, maps, h, w]``,
-            each of sum 1, for those attributes that have maps of their own.
+            Attribute -> logits, ``[B, number of choices]``; and attribute -> attention maps, ``[B, maps, h, w]``, each
+            of sum 1, for those attributes that have maps of their own.
         """
         raise NotImplementedError
 
     def forward(self, images: Tensor, attributes: Sequence[str]) -> dict[str, Tensor]:
-        """Return the logits alone; see :meth:`attend`."""
+        """Return the logits of attributes; see :meth:`attend`."""
         return self.attend(images, attributes)[0]
 
     def fold(self) -> None:
@@ -106,13 +103,12 @@ class AttributeNetwork(nn.Module):
 
 
 class SceneReader(AttributeNetwork):
-    """What a network for scenes ends with: four attention maps over its cells, and a linear head for each attribute.
+    """Base of the networks for scenes: ends with four attention maps over cells, and a linear head per attribute.
 
-    The attention maps are shared because colours are learned first: they then show the digits' heads where to
-    look. A hidden layer in the heads kept the digits from being learned at all.
+    The attention maps are shared because colours are learned first; the maps then show the digits' heads where to look.
 
     Args:
-        channels: Of the cells.
+        channels: Channels of the cells.
     """
 
     def __init__(self, channels: int) -> None:
@@ -120,11 +116,11 @@ class SceneReader(AttributeNetwork):
         self.look = nn.Conv2d(channels, 4, kernel_size=1)
         self.norm = nn.LayerNorm(channels * 6)
         self.heads = nn.ModuleDict(
-            {name: nn.Linear(channels * 6, len(choices)) for name, choices in CHOICES.items()}
+            {name: nn.Linear(channels * 6, len(choices)) for name, choices in SCENE_CHOICES.items()}
         )
 
     def read(self, cells: Tensor, attributes: Sequence[str]) -> dict[str, Tensor]:
-        """Return logits from cells, ``[B, C, h, w]``."""
+        """Map cells, ``[B, C, h, w]``, to logits of attributes."""
         flat = cells.flatten(2)  # [B, C, cells]
         look = self.look(cells).flatten(2).softmax(2)  # [B, 4, cells]
         seen = torch.bmm(look, flat.transpose(1, 2)).flatten(1)  # [B, 4 * C]
@@ -133,7 +129,7 @@ class SceneReader(AttributeNetwork):
 
 
 class SceneNetwork(SceneReader):
-    """Convolutions down to 8 x 8 cells."""
+    """Network for scenes: convolutions down to 8 x 8 cells."""
 
     def __init__(self) -> None:
         super().__init__(128)
@@ -143,7 +139,7 @@ class SceneNetwork(SceneReader):
     def attend(
         self, images: Tensor, attributes: Sequence[str]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """See the base class; no attribute has maps of its own."""
+        """Return the logits of attributes; no attribute has maps of its own."""
         cells = images - 0.5
         for block in self.blocks:
             cells = block(cells)
@@ -152,23 +148,25 @@ class SceneNetwork(SceneReader):
 
 @dataclass(frozen=True)
 class Subject:
-    """What a local vision model knows about."""
+    """A kind of pictures, and the local vision model that answers questions about them."""
 
     name: str
-    """Under which the server offers it."""
+    """Name of the model on the server."""
     choices: Mapping[str, tuple[str, ...]]
-    """Attribute -> the words that the model can say about it."""
+    """Attribute -> the words that may answer a question about it."""
     patterns: Patterns
-    """Which questions ask for which attribute."""
+    """Words by which questions about each attribute are recognised."""
     size: tuple[int, int]
-    """Width and height at which pictures are seen."""
+    """Width and height to which pictures are scaled, pixels."""
     network: Callable[[], AttributeNetwork]
     """Builds an untrained network."""
     weights: Path
     """Holds ``model.safetensors`` and its card ``model.json``."""
 
 
-SCENES: Final = Subject("sandbox", CHOICES, questions.SCENES, (SCENE_SIZE, SCENE_SIZE), SceneNetwork, WEIGHTS)
+SCENES: Final = Subject(
+    "sandbox", SCENE_CHOICES, questions.SCENE_PATTERNS, (SCENE_SIZE, SCENE_SIZE), SceneNetwork, WEIGHTS
+)
 """The drawn scenes of :mod:`trainer.sandbox.drawing.scenes`."""
 
 
@@ -176,12 +174,12 @@ class LocalVisionModel:
     """Answers free-text questions about a picture.
 
     Args:
-        network: In evaluation mode.
-        subject: What it was trained on.
+        network: Trained network in evaluation mode.
+        subject: Subject that it was trained on.
 
     Attributes:
-        network: The same; gradients pass through it, as they do not through :meth:`log_probabilities`.
-        subject: The same.
+        network: The network; gradients pass through it, though not through :meth:`log_probabilities`.
+        subject: The subject.
     """
 
     def __init__(self, network: AttributeNetwork, subject: Subject = SCENES) -> None:
@@ -193,11 +191,11 @@ class LocalVisionModel:
         """Load trained weights.
 
         Args:
-            folder: Holds ``model.safetensors`` and ``model.json``; by default those that come with the package.
-            subject: What they were trained on.
+            folder: Holds ``model.safetensors`` and ``model.json``; by default the weights that come with the package.
+            subject: Subject that the weights were trained on.
 
         Raises:
-            ArtifactError: If a file is missing or does not have the content that its card declares.
+            ArtifactError: If a file is missing or its content differs from what its card declares.
         """
         folder = subject.weights if folder is None else folder
         network = subject.network()
@@ -216,16 +214,15 @@ class LocalVisionModel:
             raise ArtifactError(problem)
         network.eval()
         network.fold()
-        return cls(
-            network.to(memory_format=torch.channels_last), subject
-        )  # the layout of `to_tensor`; a fifth faster
+        # The layout of `to_tensor`, a fifth faster.
+        return cls(network.to(memory_format=torch.channels_last), subject)
 
     def log_probabilities(self, images: Tensor, attributes: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """Return what the model believes.
+        """Return the model's log-probabilities.
 
         Args:
             images: ``[B, 3, H, W]`` in [0, 1], of the subject's size; see :func:`to_tensor`.
-            attributes: Keys of the subject's choices; by default all.
+            attributes: Keys of the subject's choices; all if not given.
 
         Returns:
             Attribute -> natural log-probabilities in the order of its choices, ``[B, number of choices]``.
@@ -235,14 +232,14 @@ class LocalVisionModel:
             return {name: values.log_softmax(1) for name, values in logits.items()}
 
     def route(self, question: str) -> str | None:
-        """Return the attribute that a question asks about; None if it is not understood."""
+        """Return the attribute that a question asks about; ``None`` if it is not understood."""
         return questions.route(question, self.subject.patterns)
 
     def answer(self, image: Image.Image, question: str) -> Reply:
         """Answer one question about one picture.
 
         Args:
-            image: Any mode and size; it is seen as RGB at the subject's size.
+            image: Picture of any mode and size; it is converted to RGB and scaled to the subject's size.
             question: English, about one attribute; or a numbered list of such questions, which gets a line for each.
         """
         if listed := numbered(question):
@@ -260,7 +257,7 @@ class LocalVisionModel:
 
 
 def to_tensor(image: Image.Image, size: tuple[int, int] = SCENES.size) -> Tensor:
-    """Return a picture as a network sees it, ``[3, H, W]`` in [0, 1], for a size of ``(W, H)``."""
+    """Convert a picture for a network: RGB scaled to ``size`` (width, height), as ``[3, H, W]`` in [0, 1]."""
     if image.mode != "RGB":
         image = image.convert("RGB")
     if image.size != size:

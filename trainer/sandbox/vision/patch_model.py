@@ -1,9 +1,9 @@
-"""A second local vision model for the drawn scenes: another provider's model, so to say.
+"""Second local vision model for the drawn scenes, in the place of another provider's model.
 
-It answers the same questions about the same pictures as the one of :mod:`trainer.sandbox.vision.local_model`, about as well
-except that it counts less well (its card has the figures). But it sees them otherwise: patches mixed by depthwise
-kernels and by self-attention, where the first has plain convolutions, and other weights. A protector that was trained
-against the one meets the other as it would meet the model that its provider changes to; see :mod:`trainer.evaluation.transfer`.
+It answers the same questions about the same pictures as the model of :mod:`trainer.sandbox.vision.local_model`, about
+as well except that it counts less well (its card has the figures). Its weights and its architecture differ: patches
+mixed by depthwise kernels and by self-attention instead of plain convolutions. A protector trained against the first
+model meets the second as it would meet a new model of its provider; see :mod:`trainer.evaluation.transfer`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PATCH: Final = 4
-"""Side of a patch in pixels, without what it shares with its neighbours."""
+"""Side of a patch in pixels, without the overlap with its neighbours."""
 _FINE: Final = 64
 """Channels of the patches."""
 _COARSE: Final = 128
@@ -30,7 +30,7 @@ _HEADS: Final = 4
 
 
 class _Mixing(nn.Module):
-    """Each channel mixed over a neighbourhood, then the channels of each cell (Liu et al., ConvNeXt, 2022)."""
+    """Mixes each channel over a neighbourhood, then the channels of each cell (Liu et al., ConvNeXt, 2022)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class _Mixing(nn.Module):
 
 
 class _Attending(nn.Module):
-    """Self-attention among all cells, then a layer for each (Vaswani et al., 2017; norms first)."""
+    """Self-attention among all cells, then a layer on each cell (Vaswani et al., 2017; norms first)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -67,11 +67,11 @@ class _Attending(nn.Module):
 
 
 class PatchNetwork(SceneReader):
-    """16 x 16 patches, mixed with their neighbours; then 8 x 8 cells, each of which attends to all."""
+    """Network for scenes: 16 x 16 patches mixed with their neighbours, then 8 x 8 cells that attend to each other."""
 
     def __init__(self) -> None:
         super().__init__(_COARSE)
-        # Patches that overlap are learned several times faster than a grid of them (Xiao et al., 2021).
+        # Overlapping patches are learned several times faster than a grid (Xiao et al., 2021).
         self.patches = nn.Sequential(Block(3, _FINE // 2, 2), Block(_FINE // 2, _FINE, 2), _Mixing(_FINE))
         self.merge = nn.Sequential(nn.BatchNorm2d(_FINE), nn.Conv2d(_FINE, _COARSE, kernel_size=2, stride=2))
         side = SCENE_SIZE // (2 * _PATCH)
@@ -82,7 +82,7 @@ class PatchNetwork(SceneReader):
     def attend(
         self, images: Tensor, attributes: Sequence[str]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """See the base class; no attribute has maps of its own."""
+        """Return the logits of attributes; no attribute has maps of its own."""
         coarse = self.merge(self.patches(images - 0.5))
         cells = coarse.flatten(2).transpose(1, 2) + self.place  # [B, cells, C]
         for layer in self.layers:
@@ -98,4 +98,4 @@ SCENES_B: Final = Subject(
     PatchNetwork,
     Path(__file__).with_name("patch_weights"),
 )
-"""The drawn scenes again, read by another network."""
+"""The drawn scenes, read by :class:`PatchNetwork`."""

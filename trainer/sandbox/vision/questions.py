@@ -1,4 +1,4 @@
-"""Which attribute of a picture does a free-text question ask about?"""
+"""Routing of free-text questions to the attribute of a picture that they ask about."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Words = frozenset[str]
 
 Patterns: TypeAlias = "Mapping[str, Sequence[Sequence[frozenset[str]]]]"
 """Attribute -> patterns, each of groups of words. A question asks for an attribute if it has a word of each group of
-one pattern."""
+one of the attribute's patterns."""
 
 # Words are compared without a plural s; American spellings are made British first.
 _COLOUR: Final[_Words] = frozenset({"colour", "coloured", "hue", "shade", "tint"})
@@ -50,7 +50,7 @@ _GLASSES: Final[_Words] = frozenset(
 _BUILD: Final[_Words] = frozenset({"build", "built", "physique", "bodytype", "stature"})
 _BALLOON: Final[_Words] = frozenset({"balloon"})
 
-SCENES: Final[Patterns] = {
+SCENE_PATTERNS: Final[Patterns] = {
     "hair": ((_HAIR,), (_HAIR, _COLOUR)),
     "skin": ((_SKIN,), (_SKIN, _COLOUR)),
     "glasses": ((_GLASSES,),),
@@ -62,12 +62,12 @@ SCENES: Final[Patterns] = {
     "sign_digit": ((_SIGN, _NUMBER),),
     "count": ((_BALLOON,), (_BALLOON, frozenset({"many", "number", "count", "total"}))),
 }
-"""About the drawn scenes: the keys of ``PRIVATE_ATTRIBUTES`` and ``TASKS`` of :mod:`trainer.sandbox.drawing.scenes`."""
+"""Questions about the drawn scenes of :mod:`trainer.sandbox.drawing.scenes`."""
 
 _STRIPE: Final[_Words] = frozenset({"stripe", "strip", "band"})
 
-# Whom a question is about often stands in it too ("the man's department"): so gender comes last.
-CARDS: Final[Patterns] = {
+# A question often says whom it is about ("the man's department"), so gender comes last.
+CARD_PATTERNS: Final[Patterns] = {
     "department": ((frozenset({"department", "dept", "division", "team"}),),),
     "gate": ((frozenset({"gate", "entrance", "door"}),),),
     "expiry": ((frozenset({"expire", "expired", "expiry", "expiration", "valid", "validity"}),),),
@@ -76,7 +76,7 @@ CARDS: Final[Patterns] = {
     "race": ((frozenset({"race", "racial", "ethnicity", "ethnic"}),),),
     "gender": ((frozenset({"gender", "sex", "male", "female", "man", "woman"}),),),
 }
-"""About the staff cards: the keys of ``TASKS`` and ``PRIVATE_ATTRIBUTES`` of :mod:`trainer.sandbox.drawing.cards`."""
+"""Questions about the staff cards of :mod:`trainer.sandbox.drawing.cards`."""
 
 
 # "The person holding the sign" says who is meant, not what is asked.
@@ -85,19 +85,19 @@ _BEARER: Final = re.compile(
 )
 
 
-def route(text: str, patterns: Patterns = SCENES) -> str | None:
+def route(text: str, patterns: Patterns = SCENE_PATTERNS) -> str | None:
     """Return the attribute that a question asks about.
 
-    Of the sentences that end in a question mark the last that is understood counts, since a prompt often ends
-    with its question; without a question mark the whole text counts. Where several attributes are mentioned,
-    the pattern with the most groups wins, and among equals the one whose words are closest together.
+    Among the sentences that end in a question mark, the last one that is understood counts, since a prompt often ends
+    with its question. Without a question mark the whole text counts. Where several attributes are mentioned, the
+    pattern with the most groups wins, and among equals the one whose words are closest together.
 
     Args:
-        text: English.
-        patterns: What may be asked about.
+        text: English text.
+        patterns: Attributes that may be asked about.
 
     Returns:
-        A key of ``patterns``; None if not understood.
+        A key of ``patterns``; ``None`` if the question is not understood.
     """
     questions = re.findall(r"[^?.!\n]+\?", text) or [text]
     for question in reversed(questions):
@@ -108,10 +108,10 @@ def route(text: str, patterns: Patterns = SCENES) -> str | None:
 
 
 def numbered(text: str) -> list[str]:
-    """Return the questions of a numbered list: the lines that begin with 1, 2, ... and a full stop.
+    """Return the questions of a numbered list, whose lines begin with 1, 2, ... and a full stop.
 
     Returns:
-        Two or more; none if the text holds no such list.
+        Two or more questions; empty if the text holds no such list.
     """
     found: list[str] = []
     for number, question in re.findall(r"^ *(\d+)\. +(.+)$", text, flags=re.MULTILINE):

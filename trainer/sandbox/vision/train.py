@@ -1,17 +1,15 @@
 """Train the weights of a local vision model: ``python -m trainer.sandbox.vision.train SUBJECT``.
 
-The subjects are ``scenes``, ``scenes-b`` (the same for the second model) and ``cards``. Other processes draw what this
-one learns from. A scene is drawn for one step and never seen again; that takes about ten minutes on two cores. Where
-drawing takes as long as learning, a number of pictures are drawn first and seen several times. A run that was stopped
-goes on from its checkpoint when the same command is given.
+The subjects are ``scenes``, ``scenes-b`` (the same scenes for the second model) and ``cards``. Other processes draw the
+pictures that this process learns from. A scene is drawn for one step and never seen again; that takes about ten minutes
+on two cores. Where drawing takes as long as learning, a number of pictures are drawn first and seen several times. The
+same command resumes an interrupted run from its checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import hashlib
-import json
 import logging
 import sys
 import time
@@ -19,42 +17,41 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import torch
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from langchain_vpp.errors import TrainingError, VPPError
 from trainer.runtime.checkpoint import save_checkpoint
+from trainer.runtime.optim import OneCycle, fit
 from trainer.runtime.precision import cpu_precision
 from trainer.sandbox.vision.course import SCENE_COURSE, SECOND_SCENE_COURSE, Course, card_course
-from trainer.sandbox.vision.lessons import STREAMS, _draw_all, _Drawings, _keep, _Lesson, _Lessons, disturb
 from trainer.sandbox.vision.local_model import AttributeNetwork, LocalVisionModel
+from trainer.sandbox.vision.samples import DrawnPictures, Sample, TrainingOrder, disturb, draw_all
+from trainer.sandbox.vision.weights import accuracies, in_words, save_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from trainer.data.format import Split
     from trainer.runtime.precision import Precision
 
-TEST_PICTURES: Final = 1000
-TEST_QUALITY: Final = 85
 _ATTENTION: Final = 0.3
-"""Weight of the share of attention that misses the place of an attribute, where that is known."""
+"""Weight of the share of attention that misses the place of an attribute, where that place is known."""
 _CHECK_PICTURES: Final = 200
+"""Pictures for validation at each checkpoint."""
+_TELL_EVERY: Final = 50
 _logger = logging.getLogger(__name__)
 
 
 def missed_attention(maps: Tensor, places: Tensor) -> Tensor:
-    r"""How much attention falls outside the place where there is something to see.
+    r"""Penalise attention outside the place of an attribute.
 
     .. math:: -\log \sum_{c \in \text{place}} a_c
 
     Args:
         maps: :math:`a`, ``[B, maps, h, w]``, each of sum 1.
-        places: Shares of the picture, ``[B, 4]``: left, top, right, bottom.
+        places: Left, top, right and bottom as shares of the picture, ``[B, 4]``.
 
     Returns:
         Mean over pictures and maps.
@@ -70,35 +67,34 @@ def missed_attention(maps: Tensor, places: Tensor) -> Tensor:
     return -inside.sum(dim=(2, 3)).clamp(min=1e-6).log().mean()
 
 
-def _arithmetic(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    if device.type == "cpu":
-        return cpu_precision(precision)
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision != "float32")
-
-
 class _Run:
-    """A network in training, and everything that decides how it goes on."""
+    """A network in training, with the state that a checkpoint holds."""
 
-    def __init__(self, course: Course, *, steps: int, seed: int, device: str) -> None:
-        self.course, self.steps, self.seed = course, steps, seed
+    def __init__(self, course: Course, *, seed: int, device: str, precision: Precision) -> None:
+        self.course, self.seed, self.precision = course, seed, precision
         self.device = torch.device(device)
         torch.manual_seed(seed)  # a script: the initial weights and the dropout have no other source
         self.network: AttributeNetwork = (
             course.subject.network().to(self.device).to(memory_format=torch.channels_last)
         )
         self.generator = torch.Generator().manual_seed(seed)
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=course.peak_rate, weight_decay=1e-3)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, course.peak_rate, total_steps=steps, pct_start=0.15
+        self.descent = OneCycle(
+            self.network.parameters(),
+            steps=course.steps,
+            learning_rate=course.peak_rate,
+            weight_decay=1e-3,
+            warm_up=0.15,
+            clip=5.0,
         )
-        self.step = 0
+        self.losses: dict[str, Tensor] = {}
+        """Cross-entropy of each attribute in the last step."""
 
-    def learn(self, lesson: _Lesson, precision: Precision) -> dict[str, float]:
-        """Take one step, and return each attribute's cross-entropy."""
+    def loss(self, sample: Sample) -> Tensor:
+        """Return the loss of a batch: cross-entropy of all attributes, and attention that misses their places."""
         names = tuple(self.course.subject.choices)
-        images = disturb(lesson.image.to(self.device), self.generator)
-        labels, places = lesson.labels.to(self.device), lesson.places.to(self.device)
-        with _arithmetic(self.device, precision):
+        images = disturb(sample.image.to(self.device), self.generator)
+        labels, places = sample.labels.to(self.device), sample.places.to(self.device)
+        with self._autocast():
             logits, maps = self.network.attend(images.to(memory_format=torch.channels_last), names)
         losses = [
             nn.functional.cross_entropy(logits[name].float(), labels[:, column], label_smoothing=0.02)
@@ -109,43 +105,44 @@ class _Run:
             for column, name in enumerate(names)
             if name in maps
         ]
-        self.optimizer.zero_grad()
-        torch.stack([*losses, *missed]).sum().backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        self.optimizer.step()
-        self.schedule.step()
-        self.step += 1
-        return {name: loss.item() for name, loss in zip(names, losses, strict=True)}
+        self.losses = {name: loss.detach() for name, loss in zip(names, losses, strict=True)}
+        return torch.stack([*losses, *missed]).sum()
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint; see :func:`save_checkpoint`."""
+        """Write a checkpoint."""
         state = {
-            "run": self._name(),
-            "step": self.step,
+            "run": self._fingerprint(),
+            "step": self.descent.done,
             "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
             "generator": self.generator.get_state(),
             "dropout": torch.get_rng_state(),
         }
-        save_checkpoint(state, path)
+        save_checkpoint(state | self.descent.state_dict(), path)
 
     def restore(self, path: Path) -> None:
-        """Go on from a checkpoint."""
+        """Resume from a checkpoint.
+
+        Raises:
+            TrainingError: If the checkpoint belongs to another run.
+        """
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if state["run"] != self._name():
+        if state["run"] != self._fingerprint():
             raise TrainingError(
                 f"nothing was trained: {path} belongs to a run with other settings. Remove it, or give those."
             )
         self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        self.descent.load_state_dict(state)
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["dropout"])
-        self.step = state["step"]
 
-    def _name(self) -> list[Any]:
-        return [self.course.subject.name, self.steps, self.course.batch, self.seed, self.device.type]
+    def _fingerprint(self) -> list[Any]:
+        course = self.course
+        return [course.subject.name, course.steps, course.batch, self.seed, self.device.type]
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.device.type == "cpu":
+            return cpu_precision(self.precision)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision != "float32")
 
 
 def train(
@@ -159,114 +156,68 @@ def train(
     checkpoint_every: int = 200,
     stop_after: int | None = None,
 ) -> AttributeNetwork:
-    """Train a network, or go on with one.
+    """Train a network, or resume its training.
 
     Args:
-        course: What to learn.
-        seed: Of the initial weights, the pictures and their disturbances.
-        device: Where to compute.
-        precision: Of the convolutions; ``auto`` takes bfloat16 where the device computes in it.
-        workers: Processes that draw and decode; 0 draws in this one.
-        checkpoint: File to go on from if it exists, and to save to. On a processor, a run that was stopped and goes
-            on ends with the weights of one that was not; on a GPU the dropout differs.
-        checkpoint_every: Steps between two checkpoints, each with the accuracy on pictures for validation.
-        stop_after: End before this step with what has been learned; for trying out how long all of them take.
+        course: Pictures to learn from and settings.
+        seed: Seed of the initial weights, the pictures and their disturbances.
+        device: Device to compute on.
+        precision: Precision of the convolutions; ``auto`` takes bfloat16 where the device computes in it.
+        workers: Processes that draw and decode; 0 draws in this process.
+        checkpoint: File to resume from if it exists, and to save to. On a CPU, a resumed run ends with the weights of
+            an uninterrupted one; on a GPU the dropout differs.
+        checkpoint_every: Steps between two checkpoints. At each one the accuracy on pictures for validation is logged.
+        stop_after: Step after which to stop early, to see how long all steps would take.
 
     Raises:
         TrainingError: If the checkpoint belongs to another run.
     """
-    run = _Run(course, steps=course.steps, seed=seed, device=device)
+    run = _Run(course, seed=seed, device=device, precision=precision)
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
     end = course.steps if stop_after is None else min(stop_after, course.steps)
-    drawings = _Drawings(course, seed)
-    kept = drawings if course.different is None else _draw_all(drawings, workers)
-    lessons = _Lessons(kept, course, run.step * course.batch, seed, end * course.batch)
-    loader = DataLoader(
-        lessons,
-        batch_size=course.batch,
+    first, begun = run.descent.done, time.monotonic()
+
+    def after_step(step: int, _: Tensor) -> None:
+        if step % _TELL_EVERY == 0 or step == end:
+            shown = " ".join(f"{name} {loss:.2f}" for name, loss in run.losses.items())
+            each = (time.monotonic() - begun) / (step - first)
+            _logger.info("step %d of %d, %.2f s each: %s", step, course.steps, each, shown)
+        if checkpoint is not None and (step % checkpoint_every == 0 or step == end):
+            run.save(checkpoint)
+            if step < course.steps:
+                model = LocalVisionModel(copy.deepcopy(run.network).cpu().eval(), course.subject)
+                reached = accuracies(model, course, seed=seed, pictures=_CHECK_PICTURES, split="val")
+                _logger.info("validation: %s", in_words(reached))
+
+    run.network.train()
+    loader = _loader(course, seed=seed, first=first, end=end, workers=workers)
+    fit(run.descent, lambda batch: run.loss(Sample(*batch)), loader, on_step=after_step)
+    return run.network
+
+
+def _loader(course: Course, *, seed: int, first: int, end: int, workers: int) -> DataLoader[Sample]:
+    """Return the batches of the steps from ``first`` up to ``end``."""
+    drawn = DrawnPictures(course, seed)
+    pictures = drawn if course.different is None else draw_all(drawn, workers)
+    batch = course.batch
+    return DataLoader(
+        TrainingOrder(pictures, course, seed=seed, first=first * batch, end=end * batch),
+        batch_size=batch,
         num_workers=workers,
         prefetch_factor=8 if workers else None,
         generator=torch.Generator(),  # else it takes from the numbers of the dropout
     )
-    start, first = time.monotonic(), run.step
-    run.network.train()
-    for lesson in loader:
-        losses = run.learn(_Lesson(*lesson), precision)
-        if run.step % 50 == 0 or run.step == end:
-            shown = " ".join(f"{name} {loss:.2f}" for name, loss in losses.items())
-            each = (time.monotonic() - start) / (run.step - first)
-            _logger.info("step %d of %d, %.2f s each: %s", run.step, course.steps, each, shown)
-        if checkpoint is not None and (run.step % checkpoint_every == 0 or run.step == end):
-            run.save(checkpoint)
-            if run.step < course.steps:
-                model = LocalVisionModel(copy.deepcopy(run.network).cpu().eval(), course.subject)
-                reached = accuracies(model, course, seed=seed, pictures=_CHECK_PICTURES, split="val")
-                _logger.info("validation: %s", _in_words(reached))
-    return run.network
-
-
-def accuracies(
-    model: LocalVisionModel, course: Course, *, seed: int, pictures: int, split: Split = "test"
-) -> dict[str, float]:
-    """Return the accuracy of each attribute on fresh pictures after a JPEG round trip."""
-    right = dict.fromkeys(course.subject.choices, 0)
-    for start in range(0, pictures, 50):
-        lessons = []
-        for index in range(start, min(start + 50, pictures)):
-            picture = course.draw(np.random.default_rng((seed, STREAMS[split], index)), split)
-            lessons.append(_keep(picture, course.subject, TEST_QUALITY).lesson(course.subject))
-        believed = model.log_probabilities(torch.stack([lesson.image for lesson in lessons]))
-        for column, name in enumerate(right):
-            truth = torch.stack([lesson.labels[column] for lesson in lessons])
-            right[name] += int((believed[name].argmax(1) == truth).sum())
-    return {name: count / pictures for name, count in right.items()}
-
-
-def save(network: AttributeNetwork, folder: Path, course: Course, *, seed: int) -> dict[str, float]:
-    """Write half-precision weights and their card, and return the accuracies of what was written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
-        for name, tensor in network.state_dict().items()
-    }
-    weights = save_tensors(tensors)
-    card: dict[str, Any] = {
-        **course.about,
-        "seed": seed,
-        "steps": course.steps,
-        "batch": course.batch,
-        "different": course.different or course.steps * course.batch,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "sha256": hashlib.sha256(weights).hexdigest(),
-    }
-    (folder / "model.safetensors").write_bytes(weights)
-    _write_card(folder, card)
-    reached = accuracies(
-        LocalVisionModel.load(folder, subject=course.subject), course, seed=seed, pictures=TEST_PICTURES
-    )
-    card["test"] = f"{TEST_PICTURES} fresh pictures, JPEG quality {TEST_QUALITY}"
-    card["accuracy"] = reached
-    _write_card(folder, card)
-    return reached
-
-
-def _write_card(folder: Path, card: Mapping[str, Any]) -> None:
-    (folder / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-
-
-def _in_words(reached: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.3f}" for name, value in reached.items())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train, save and report.
+    """Train, save and report from the command line.
 
     Args:
-        arguments: Of the command line; by default the process's own.
+        arguments: Arguments of the command line; the process's own if not given.
 
     Returns:
-        The exit code: 0 when done, 2 if something that was given can't be used.
+        The exit code: 0 when done, 2 for bad input.
     """
     parser = argparse.ArgumentParser(description="Train a local vision model of the sandbox.")
     parser.add_argument("subject", nargs="?", choices=("scenes", "scenes-b", "cards"), default="scenes")
@@ -286,33 +237,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1 if given.device == "cpu" else torch.get_num_threads())  # the other core draws
     try:
-        drawn = {"scenes": SCENE_COURSE, "scenes-b": SECOND_SCENE_COURSE}
-        course = drawn[given.subject] if given.subject in drawn else card_course(given.faces)
-        overrides = {
-            name: getattr(given, name) for name in ("steps", "batch") if getattr(given, name) is not None
-        }
-        course = replace(course, **overrides)
-        folder = given.out or course.subject.weights
-        checkpoint = given.checkpoint or folder / "checkpoint.pt"
-        network = train(
-            course,
-            seed=given.seed,
-            device=given.device,
-            precision=given.precision,
-            workers=given.workers,
-            checkpoint=checkpoint,
-            stop_after=given.stop_after,
-        )
-        if given.stop_after is not None and given.stop_after < course.steps:
-            _logger.info("stopped; the same command without --stop-after goes on")
-            return 0
-        reached = save(network, folder, course, seed=given.seed)
+        _train_and_save(given)
     except VPPError as error:
         _logger.error("%s", error)  # noqa: TRY400  one line, as on the command line
         return 2
-    checkpoint.unlink(missing_ok=True)
-    _logger.info("accuracy: %s", _in_words(reached))
     return 0
+
+
+def _train_and_save(given: argparse.Namespace) -> None:
+    drawn = {"scenes": SCENE_COURSE, "scenes-b": SECOND_SCENE_COURSE}
+    course = drawn[given.subject] if given.subject in drawn else card_course(given.faces)
+    overrides = {
+        name: getattr(given, name) for name in ("steps", "batch") if getattr(given, name) is not None
+    }
+    course = replace(course, **overrides)
+    folder = given.out or course.subject.weights
+    checkpoint = given.checkpoint or folder / "checkpoint.pt"
+    network = train(
+        course,
+        seed=given.seed,
+        device=given.device,
+        precision=given.precision,
+        workers=given.workers,
+        checkpoint=checkpoint,
+        stop_after=given.stop_after,
+    )
+    if given.stop_after is not None and given.stop_after < course.steps:
+        _logger.info("stopped; the same command without --stop-after goes on")
+        return
+    reached = save_weights(network, folder, course, seed=given.seed)
+    checkpoint.unlink(missing_ok=True)
+    _logger.info("accuracy: %s", in_words(reached))
 
 
 if __name__ == "__main__":

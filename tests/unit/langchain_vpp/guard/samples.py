@@ -14,8 +14,6 @@ from langchain_vpp.engines import Pixelate
 from tests.integration.recording import noise_png
 
 PICTURE = noise_png(21)
-
-
 OTHER = noise_png(22)
 
 

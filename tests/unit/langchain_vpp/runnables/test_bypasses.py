@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from langchain_core.callbacks import BaseCallbackHandler, CallbackManager
+from langchain_core.callbacks import CallbackManager
 from langchain_core.chat_history import InMemoryChatMessageHistory
 from langchain_core.messages import (
     AIMessage,
@@ -55,7 +55,7 @@ from langchain_vpp.messages.walk import plan_messages
 from langchain_vpp.testing import assert_no_leak
 from langchain_vpp.tracing import RedactingCallbackHandler, media_anonymizer
 from tests.integration.recording import noise_png
-from tests.unit.langchain_vpp.runnables.models import Echo, Streaming
+from tests.unit.langchain_vpp.runnables.models import Echo, Everything, Streaming
 
 PICTURE = noise_png(61)
 ENCODED = base64.b64encode(PICTURE).decode()
@@ -66,16 +66,6 @@ URL_BLOCK = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{
 @pytest.fixture
 def model(protector: ImageProtector) -> Echo:
     return protect(Streaming(seen=[]), protector)
-
-
-class Everything(BaseCallbackHandler):
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-
-    def __getattribute__(self, name: str) -> Any:
-        if not name.startswith("on_"):
-            return super().__getattribute__(name)
-        return lambda *args, **kwargs: self.events.append((name, args, kwargs))
 
 
 def _refusal(error: BaseException) -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from trainer.algorithms.admission import choose_queries, query_criticality, query_disagreement
+from trainer.algorithms.admission import choose_queries, query_criticality
 
 
 def generator(seed=0):
@@ -12,13 +12,6 @@ def test_the_answer_that_is_about_to_flip_is_the_critical_one():
     sure, torn = query_criticality(torch.tensor([[0.98, 0.01, 0.01], [0.5, 0.49, 0.01]]))
     assert float(sure) == pytest.approx(0.03)
     assert float(torn) == pytest.approx(0.99)
-
-
-def test_views_that_contradict_each_other_disagree_and_views_that_share_a_doubt_do_not():
-    contradicting = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
-    doubting = torch.full((2, 1, 2), 0.5)
-    assert query_disagreement(contradicting).tolist() == pytest.approx([1.0])
-    assert query_disagreement(doubting).tolist() == pytest.approx([0.0])
 
 
 def test_critical_pairs_are_asked_more_often_but_not_alone():

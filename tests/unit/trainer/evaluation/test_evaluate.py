@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from langchain_vpp import engines
-from langchain_vpp.engines import Pixelate
+from langchain_vpp.engines import Pixelate, faces
 from langchain_vpp.errors import BudgetExhaustedError, DataError, TrainingError
 from tests.chat_models import LookingModel
 from tests.unit.trainer.evaluation.squares import COLOURS, SHIRT, SIDE, Eyes, Grey, quick_settings
@@ -136,7 +135,7 @@ def test_blurred_faces_are_measured_or_the_report_says_why_not(dataset, tmp_path
     asked = quick_settings(baselines={"face-blur": (0.5,)})
     with monkeypatch.context() as patched:
         # As in drawn pictures: nobody is there, so all of it leaks.
-        patched.setattr(engines, "FaceFinder", lambda: lambda image, threshold: [])
+        patched.setattr(faces, "FaceFinder", lambda: lambda image, threshold: [])
         report = evaluate(Pixelate(), dataset, None, asked)
     (point,) = report.of("face-blur")
     assert point.leak.value > 0.95

@@ -29,7 +29,7 @@ from trainer.recipes.demo import DEMO
 from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.scenes import TASKS, make_data
 from trainer.sandbox.server import create_app
-from trainer.sandbox.vision.local_model import CHOICES, LocalVisionModel
+from trainer.sandbox.vision.local_model import SCENE_CHOICES, LocalVisionModel
 from trainer.sandbox.vision.questions import route
 
 SIZES = Sizes(train=400, val=40, test=60, attacker_images=200)
@@ -146,8 +146,8 @@ def test_the_white_box_loss_is_the_chat_models_own(bound):
             if answer < 0:
                 continue
             attribute = route(space.questions[question])
-            column = CHOICES[attribute].index(space.answers[answer])
-            terms.append(-float(believed[attribute][row, column]) / math.log(len(CHOICES[attribute])))
+            column = SCENE_CHOICES[attribute].index(space.answers[answer])
+            terms.append(-float(believed[attribute][row, column]) / math.log(len(SCENE_CHOICES[attribute])))
         assert found == pytest.approx(sum(terms) / len(terms), abs=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""The served graph equals the trained network: pixels against torch, the loaded engine, and the front measured again."""
+"""The served graph equals the trained network: pixels against torch, the loaded engine, the front measured again."""
 
 from __future__ import annotations
 

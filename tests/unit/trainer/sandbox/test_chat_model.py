@@ -10,7 +10,7 @@ from langchain_core.messages import HumanMessage
 from langchain_vpp.images.codec import encode_image
 from tests.unit.trainer.sandbox.vision.drawn_course import QUESTIONS, draw
 from trainer.sandbox.chat_model import SandboxChatModel
-from trainer.sandbox.vision.card_model import CHOICES
+from trainer.sandbox.vision.card_model import CARD_CHOICES
 
 
 def test_the_chat_model_in_this_process_speaks_about_cards(model):
@@ -22,5 +22,6 @@ def test_the_chat_model_in_this_process_speaks_about_cards(model):
     }
     chat = SandboxChatModel(model_name="cards", vision=model)
     assert (
-        chat.invoke([HumanMessage([{"type": "text", "text": question}, block])]).content in CHOICES["expiry"]
+        chat.invoke([HumanMessage([{"type": "text", "text": question}, block])]).content
+        in CARD_CHOICES["expiry"]
     )

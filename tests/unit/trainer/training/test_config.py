@@ -12,6 +12,12 @@ from trainer.training.config import TrainerConfig
         ({"estimator": "spsa", "zeroth_order": {"momentum": 0.5, "cell": 8}}, "'spsa' has no momentum"),
         ({"estimator": "rgf", "zeroth_order": {"gain": 2}}, "'rgf' has no gain"),
         ({"estimator": "guess"}, "Input should be 'student'"),
+        ({"query_choice": "disagreement"}, "Input should be 'critical' or 'uniform'"),
+        (
+            {"criticality": "uncertainty"},
+            "criticality was removed: records are always scored by the student's loss",
+        ),
+        ({"criticality_half_life": 50}, "does not fade with age; leave it out"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(settings, reason):
@@ -26,6 +32,7 @@ def test_settings_that_do_not_fit_together_are_refused(settings, reason):
         {"estimator": "zo-image", "zeroth_order": {"radius": 0.1, "cell": 4}},
         {"estimator": "spsa-gc", "zeroth_order": {"momentum": 0.5, "directions": 1, "images": 4}},
         {"estimator": "rgf", "zeroth_order": {"memory": 0}},
+        {"criticality": "loss", "criticality_half_life": None},
     ],
 )
 def test_settings_that_fit_survive_a_file(settings):

@@ -21,18 +21,20 @@ from trainer.algorithms.zeroth_order import (
     CriticalGradients,
     OperatorCode,
     PerImageDifferences,
+    RGFSettings,
     SharedRGF,
     SharedSPSA,
-    draw_pairs,
+    SPSASettings,
 )
+from trainer.algorithms.zeroth_order.differences import draw_pairs
 
 
 @pytest.mark.parametrize(
     "build",
     [
         lambda: PerImageDifferences(SPACE, BlockCode(8)),
-        lambda: SharedSPSA(SPACE, OperatorCode(8), batch=BATCH, directions=2),
-        lambda: SharedRGF(SPACE, OperatorCode(8), batch=BATCH, directions=2),
+        lambda: SharedSPSA(SPACE, OperatorCode(8), SPSASettings(batch=BATCH, directions=2)),
+        lambda: SharedRGF(SPACE, OperatorCode(8), RGFSettings(batch=BATCH, directions=2)),
     ],
 )
 def test_half_a_pair_says_nothing_and_a_whole_one_beside_it_counts(build):
@@ -58,8 +60,8 @@ def test_half_a_pair_says_nothing_and_a_whole_one_beside_it_counts(build):
     "build",
     [
         lambda: PerImageDifferences(SPACE, BlockCode(8)),
-        lambda: SharedSPSA(SPACE, OperatorCode(8), batch=BATCH),
-        lambda: SharedRGF(SPACE, OperatorCode(8), batch=BATCH),
+        lambda: SharedSPSA(SPACE, OperatorCode(8), SPSASettings(batch=BATCH)),
+        lambda: SharedRGF(SPACE, OperatorCode(8), RGFSettings(batch=BATCH)),
     ],
 )
 def test_a_restored_estimator_goes_on_like_the_one_saved(build, tmp_path):
@@ -90,9 +92,9 @@ def test_pairs_take_every_image_once_before_any_twice_and_only_what_is_asked():
     "build",
     [
         lambda: PerImageDifferences(SPACE, BlockCode(), radius=0),
-        lambda: SharedSPSA(SPACE, BlockCode(), batch=2, momentum=1),
-        lambda: SharedSPSA(SPACE, BlockCode(), batch=2, gain=0),
-        lambda: SharedRGF(SPACE, BlockCode(), batch=2, directions=0),
+        lambda: SharedSPSA(SPACE, BlockCode(), SPSASettings(batch=2, momentum=1)),
+        lambda: SharedSPSA(SPACE, BlockCode(), SPSASettings(batch=2, gain=0)),
+        lambda: SharedRGF(SPACE, BlockCode(), RGFSettings(batch=2, directions=0)),
         lambda: CriticalGradients(decay=0),
     ],
 )
@@ -104,6 +106,9 @@ def test_settings_that_make_no_sense_are_refused(build):
 def test_answers_without_a_proposal_are_refused():
     empty = torch.zeros(0, dtype=torch.long)
     probes = Probes(torch.zeros(0, 3, 16, 16), empty, empty, empty)
-    for estimator in (PerImageDifferences(SPACE, BlockCode()), SharedRGF(SPACE, BlockCode(), batch=2)):
+    for estimator in (
+        PerImageDifferences(SPACE, BlockCode()),
+        SharedRGF(SPACE, BlockCode(), RGFSettings(batch=2)),
+    ):
         with pytest.raises(ValueError, match="nothing was proposed"):
             estimator.observe(Records(probes.images, empty, torch.zeros(0, 3)), probes)

@@ -19,10 +19,7 @@ from tests.unit.trainer.algorithms.zeroth_order.linear_model import (
     shared_truth,
     slopes,
 )
-from trainer.algorithms.zeroth_order import (
-    OperatorCode,
-    SharedSPSA,
-)
+from trainer.algorithms.zeroth_order import OperatorCode, SharedSPSA, SPSASettings
 
 
 @pytest.mark.parametrize("perturbation", ["rademacher", "segmented"])
@@ -31,7 +28,9 @@ def test_spsa_recovers_a_linear_gradient_in_expectation(perturbation):
     draws = []
     for seed in range(800):
         estimator = SharedSPSA(
-            SPACE, code, batch=BATCH, momentum=0.0, radius=0.02, directions=2, perturbation=perturbation
+            SPACE,
+            code,
+            SPSASettings(batch=BATCH, momentum=0.0, radius=0.02, directions=2, perturbation=perturbation),
         )
         draws.append(estimate(estimator, 12, seed=seed, gradients=gradients, images=images))
     assert_unbiased(draws, shared_truth(code, images, gradients))
@@ -40,8 +39,8 @@ def test_spsa_recovers_a_linear_gradient_in_expectation(perturbation):
 def test_the_gradient_correction_is_the_published_recursion():
     code, images, gradients = OperatorCode(8), pictures(8), slopes(8)
     options = {"batch": BATCH, "directions": 1, "radius": 0.02, "radius_decay": 0.0, "gain_decay": 0.4}
-    plain = SharedSPSA(SPACE, code, momentum=0.0, **options | {"gain_decay": 0.0})
-    corrected = SharedSPSA(SPACE, code, momentum=0.9, **options)
+    plain = SharedSPSA(SPACE, code, SPSASettings(momentum=0.0, **options | {"gain_decay": 0.0}))
+    corrected = SharedSPSA(SPACE, code, SPSASettings(momentum=0.9, **options))
     average = 0
     for turn in range(3):
         own = estimate(plain, 6, seed=turn, gradients=gradients, images=images)
@@ -53,7 +52,7 @@ def test_the_gradient_correction_is_the_published_recursion():
 
 def test_spsa_has_the_published_settings_and_shrinks_its_radius():
     images = pictures()
-    estimator = SharedSPSA(SPACE, OperatorCode(8), batch=BATCH)
+    estimator = SharedSPSA(SPACE, OperatorCode(8), SPSASettings(batch=BATCH))
     assert estimator.min_queries == 2 * 5 * BATCH
     radii = []
     for turn in range(2):

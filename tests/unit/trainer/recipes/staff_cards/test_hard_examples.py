@@ -9,17 +9,10 @@ import torch
 
 from langchain_vpp.network.protector import Protector, ProtectorConfig
 from tests.portraits import save_portraits
-from trainer.recipes.staff_cards.hard_examples import find_hard_examples, lesson_error, train_on_hard_examples
-from trainer.recipes.staff_cards.pretraining import (
-    FIELD,
-    LINES,
-    ONE_GREY,
-    OTHER,
-    PRIVATE,
-    draw_cards,
-    paint_one_grey,
-)
-from trainer.sandbox.drawing.cards import TASKS, TEXTS
+from trainer.recipes.staff_cards.drawn_cards import FIELD, LINES, OTHER, PRIVATE, draw_cards
+from trainer.recipes.staff_cards.hard_examples import find_hard_examples, mask_error, train_on_hard_examples
+from trainer.recipes.staff_cards.pretraining import ONE_GREY, paint_one_grey
+from trainer.sandbox.drawing.cards import CARD_TASKS, TEXTS
 
 _SMALL = ProtectorConfig(width=8, blocks=(1, 1, 1))
 _OPEN, _CLOSED = 1.0, -0.2
@@ -62,7 +55,7 @@ def test_a_mistake_is_a_private_line_that_is_shown_or_a_field_that_is_not(faces,
     assert torch.equal(found.drawn.images, drawn.images)
     private = any(name in TEXTS for name in shown)
     assert len(found.showing) == (12 if private else 0)
-    complete = set(shown) >= set(TASKS) - {"stripe"}
+    complete = set(shown) >= set(CARD_TASKS) - {"stripe"}
     assert len(found.hiding) == (0 if complete else 12)
 
 
@@ -70,7 +63,7 @@ def _error(mask, before, kind, level):
     images = torch.zeros(1, 3, 16, 16)
     kinds = torch.full((1, 1, 16, 16), kind, dtype=torch.uint8)
     openness = [torch.full((1, 1, 16, 16), each) for each in (mask, before)]
-    return float(lesson_error(*openness, images, kinds, torch.tensor([level])))
+    return float(mask_error(*openness, images, kinds, torch.tensor([level])))
 
 
 def test_a_field_is_to_be_shown_whatever_was_before():
@@ -111,7 +104,7 @@ def test_it_learns_the_same_again_and_leaves_the_protector_as_it_was(faces):
     with torch.no_grad():
         first = protector.openness(images, level)
         errors = [
-            float(lesson_error(each.openness(images, level), first, images, kinds, level))
+            float(mask_error(each.openness(images, level), first, images, kinds, level))
             for each in (protector, learned[0])
         ]
     assert errors[1] < 0.9 * errors[0]

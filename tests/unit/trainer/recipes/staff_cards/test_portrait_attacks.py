@@ -12,7 +12,7 @@ from trainer.evaluation.results import OURS
 from trainer.recipes.staff_cards.model_card import describe
 from trainer.recipes.staff_cards.portrait_attacks import attack_portraits, closing_level
 from trainer.reporting.summary import percent_interval
-from trainer.sandbox.drawing.portraits import PRIVATE_ATTRIBUTES
+from trainer.sandbox.drawing.portraits import PORTRAIT_ATTRIBUTES
 
 _PEOPLE = {"train": 20, "val": 3, "test": 21}
 
@@ -56,7 +56,7 @@ def before():
 
 @pytest.fixture(scope="module")
 def closing(faces, before):
-    return attack_portraits(before, Closing(), faces, PRIVATE_ATTRIBUTES, people=_PEOPLE)
+    return attack_portraits(before, Closing(), faces, PORTRAIT_ATTRIBUTES, people=_PEOPLE)
 
 
 @pytest.mark.trains
@@ -81,13 +81,13 @@ def test_what_is_restored_is_the_original_or_a_guess(closing):
     assert opened.psnr.value > closed.psnr.value + 10
     assert opened.ssim.value > 0.9
     assert closed.psnr.value < closed.psnr_floor + 1.5
-    assert {each.subject for each in closed.attributes} == {*PRIVATE_ATTRIBUTES}
+    assert {each.subject for each in closed.attributes} == {*PORTRAIT_ATTRIBUTES}
     assert closed.attributes != opened.attributes
 
 
 @pytest.mark.trains
 def test_a_protector_that_hides_too_little_is_told_from_one_that_hides(faces, before, closing):
-    weak = attack_portraits(before, Blurring(), faces, PRIVATE_ATTRIBUTES, people=_PEOPLE).of(OURS)[1]
+    weak = attack_portraits(before, Blurring(), faces, PORTRAIT_ATTRIBUTES, people=_PEOPLE).of(OURS)[1]
     assert weak.identity[0].top1.low > closing.of(OURS)[1].identity[0].top1.high
 
 
@@ -127,4 +127,4 @@ def test_the_card_shows_who_was_found(closing):
 
 @pytest.mark.trains
 def test_it_is_reproducible(faces, before, closing):
-    assert attack_portraits(before, Closing(), faces, PRIVATE_ATTRIBUTES, people=_PEOPLE) == closing
+    assert attack_portraits(before, Closing(), faces, PORTRAIT_ATTRIBUTES, people=_PEOPLE) == closing

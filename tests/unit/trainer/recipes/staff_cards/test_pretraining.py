@@ -11,19 +11,16 @@ from PIL import Image
 
 from langchain_vpp.network.protector import Protector, ProtectorConfig
 from tests.portraits import save_portraits
+from trainer.recipes.staff_cards.drawn_cards import FIELD, OTHER, PRIVATE, draw_regions
 from trainer.recipes.staff_cards.pretraining import (
-    FIELD,
     ONE_GREY,
-    OTHER,
-    PRIVATE,
-    draw_regions,
     paint_one_grey,
+    pretrain_protector,
     private_weight,
     regional_error,
-    start_protector,
     wanted_images,
 )
-from trainer.sandbox.drawing.cards import TASKS, TEXTS, draw_card
+from trainer.sandbox.drawing.cards import CARD_TASKS, TEXTS, draw_card
 
 _SMALL = ProtectorConfig(width=8, blocks=(1, 1, 1))
 
@@ -40,7 +37,7 @@ def test_a_region_is_where_the_card_says_that_something_stands():
         card = draw_card(np.random.default_rng((3, number)), face, labels)
         regions = draw_regions(card)
         assert regions.shape == (224, 320)
-        for name, kind in (*((task, FIELD) for task in TASKS), *((text, PRIVATE) for text in TEXTS)):
+        for name, kind in (*((task, FIELD) for task in CARD_TASKS), *((text, PRIVATE) for text in TEXTS)):
             x, y = np.mean(card.outline(name), axis=0).round().astype(int)
             assert regions[y, x] == kind, name
         pixels = torch.from_numpy(np.array(card.image)).int()
@@ -94,17 +91,17 @@ def test_what_is_not_kept_becomes_one_grey_and_what_is_kept_stays():
 
 @pytest.mark.trains
 def test_it_learns_and_goes_on_where_it_was_stopped(faces, tmp_path, monkeypatch):
-    whole = start_protector(
+    whole = pretrain_protector(
         faces, _SMALL, cards=8, steps=4, seed=0, checkpoint=tmp_path / "a" / "checkpoint.pt", workers=0
     )
     monkeypatch.setattr("trainer.recipes.staff_cards.pretraining._CHECKPOINT_EVERY", 2)
     path = tmp_path / "b" / "checkpoint.pt"
     monkeypatch.setattr("trainer.recipes.staff_cards.pretraining.sample_levels", _interrupted_after(2))
     with pytest.raises(KeyboardInterrupt):
-        start_protector(faces, _SMALL, cards=8, steps=4, seed=0, checkpoint=path, workers=0)
+        pretrain_protector(faces, _SMALL, cards=8, steps=4, seed=0, checkpoint=path, workers=0)
     assert torch.load(path, weights_only=True)["step"] == 2
     monkeypatch.setattr("trainer.recipes.staff_cards.pretraining.sample_levels", _interrupted_after(99))
-    resumed = start_protector(faces, _SMALL, cards=8, steps=4, seed=0, checkpoint=path, workers=0)
+    resumed = pretrain_protector(faces, _SMALL, cards=8, steps=4, seed=0, checkpoint=path, workers=0)
     for name, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
     assert not resumed.training

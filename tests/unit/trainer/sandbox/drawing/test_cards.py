@@ -15,8 +15,8 @@ from langchain_vpp.cli.app import app
 from langchain_vpp.errors import DataError, MissingExtraError
 from trainer.data.dataset import load_dataset
 from trainer.sandbox.drawing import card_design, cards
-from trainer.sandbox.drawing.cards import CARD_VIEW, TASKS, TEXTS, draw_card, make_cards
-from trainer.sandbox.drawing.portraits import PRIVATE_ATTRIBUTES, Portrait, read_portraits
+from trainer.sandbox.drawing.cards import CARD_TASKS, CARD_VIEW, TEXTS, draw_card, make_cards
+from trainer.sandbox.drawing.portraits import PORTRAIT_ATTRIBUTES, Portrait, read_portraits
 
 ATTRIBUTES = {"gender": "female", "age_group": "30-39", "race": "White"}
 FACE = Image.new("RGB", (128, 128), (226, 24, 250))
@@ -36,8 +36,8 @@ def drawn():
 def faces(tmp_path_factory):
     """A collection of 60 portraits of all labels, of which some are children's."""
     folder = tmp_path_factory.mktemp("faces")
-    ages = itertools.cycle([*PRIVATE_ATTRIBUTES["age_group"], "0-2", "10-19"])
-    races = itertools.cycle(PRIVATE_ATTRIBUTES["race"])
+    ages = itertools.cycle([*PORTRAIT_ATTRIBUTES["age_group"], "0-2", "10-19"])
+    races = itertools.cycle(PORTRAIT_ATTRIBUTES["race"])
     lines = []
     for number in range(60):
         name = f"{'val' if number % 4 == 0 else 'train'}/{number}.jpg"
@@ -65,7 +65,7 @@ def test_a_card_comes_in_the_size_asked_for(width, size):
 
 
 def test_every_fact_occurs_and_the_portraits_labels_are_kept(drawn):
-    for name, task in TASKS.items():
+    for name, task in CARD_TASKS.items():
         assert {each.labels[name] for each in drawn} == set(task.choices)
     assert all({key: each.labels[key] for key in ATTRIBUTES} == ATTRIBUTES for each in drawn)
 
@@ -149,7 +149,7 @@ def test_the_longest_value_fits_the_narrowest_place_in_every_font(fonts):
     narrowest = widest / 2 - 3
     font = fonts.font(round(card_design._SMALLEST_VALUE * 20))
     values = [
-        *TASKS["department"].choices,
+        *CARD_TASKS["department"].choices,
         *cards._FIRST_NAMES,
         *cards._LAST_NAMES,
         "28 Mar 1988",
@@ -201,8 +201,8 @@ def test_a_data_set_is_read_back_as_it_was_drawn(faces, tmp_path):
     make_cards(tmp_path / "d", faces, train=30, val=4, test=6, seed=0, largest=320)
     dataset = load_dataset(tmp_path / "d")
     assert Counter(example.split for example in dataset.examples) == {"train": 30, "val": 4, "test": 6}
-    assert set(dataset.private_attributes) == set(PRIVATE_ATTRIBUTES)
-    assert dataset.questions == tuple(task.text for task in TASKS.values())
+    assert set(dataset.private_attributes) == set(PORTRAIT_ATTRIBUTES)
+    assert dataset.questions == tuple(task.text for task in CARD_TASKS.values())
     assert all(set(example.texts) == set(TEXTS) for example in dataset.examples)
     labels = {
         line.split(",")[0]: line.split(",")[1:] for line in (faces / "labels.csv").read_text().splitlines()
@@ -232,7 +232,7 @@ def test_portraits_are_kept_apart_and_those_for_testing_stay_out_of_training(fac
 def test_children_get_no_card(faces):
     portraits = [portrait for found in read_portraits(faces).values() for portrait in found]
     assert {portrait.attributes["age_group"] for portrait in portraits} == set(
-        PRIVATE_ATTRIBUTES["age_group"]
+        PORTRAIT_ATTRIBUTES["age_group"]
     )
     assert len(portraits) == 46
 

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from langchain_vpp.images.codec import encode_image
 from tests.unit.trainer.sandbox.vision.drawn_course import QUESTIONS, draw
 from trainer.sandbox.server import create_app
-from trainer.sandbox.vision.card_model import CARDS, CHOICES, CardNetwork
+from trainer.sandbox.vision.card_model import CARD_CHOICES, CARDS, CardNetwork
 from trainer.sandbox.vision.local_model import UNKNOWN, LocalVisionModel
 from trainer.sandbox.vision.questions import route
 
@@ -48,15 +48,16 @@ def test_a_question_about_cards_reaches_its_attribute(name, question):
 )
 def test_a_canonical_question_is_understood_in_any_prompt(form, name):
     assert (
-        route(form.format(question=QUESTIONS[name], choices=", ".join(CHOICES[name])), CARDS.patterns) == name
+        route(form.format(question=QUESTIONS[name], choices=", ".join(CARD_CHOICES[name])), CARDS.patterns)
+        == name
     )
 
 
 def test_the_network_answers_and_says_where_it_looked(model):
     images = torch.rand(2, 3, 224, 320, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    logits, maps = model.network.attend(images, tuple(CHOICES))
+    logits, maps = model.network.attend(images, tuple(CARD_CHOICES))
     assert {name: values.shape for name, values in logits.items()} == {
-        name: (2, len(choices)) for name, choices in CHOICES.items()
+        name: (2, len(choices)) for name, choices in CARD_CHOICES.items()
     }
     for values in maps.values():
         assert torch.allclose(values.sum(dim=(2, 3)), torch.ones(2, 4), atol=1e-5)
@@ -73,10 +74,10 @@ def test_folding_the_norms_changes_no_answer():
     network(images, ("gate",))  # norms that are not the identity
     network.eval()
     with torch.no_grad():
-        before = network(images, tuple(CHOICES))
+        before = network(images, tuple(CARD_CHOICES))
         network.fold()
-        after = network(images, tuple(CHOICES))
-    assert all(torch.allclose(before[name], after[name], atol=1e-3) for name in CHOICES)
+        after = network(images, tuple(CARD_CHOICES))
+    assert all(torch.allclose(before[name], after[name], atol=1e-3) for name in CARD_CHOICES)
 
 
 @pytest.mark.parametrize("size", [(320, 224), (480, 336), (384, 272), (64, 64)])
@@ -85,7 +86,7 @@ def test_cards_of_any_size_are_answered_with_choices_and_probabilities(model, si
     for name, question in QUESTIONS.items():
         reply = model.answer(image, question)
         assert reply.attribute == name
-        assert tuple(reply.log_probabilities) == CHOICES[name]
+        assert tuple(reply.log_probabilities) == CARD_CHOICES[name]
         assert sum(map(math.exp, reply.log_probabilities.values())) == pytest.approx(1, abs=1e-4)
     assert model.answer(image, "What is the name on the card?").text == UNKNOWN
 
@@ -114,7 +115,7 @@ def test_the_server_offers_both_models_each_with_its_own_answers(model):
         assert [each["id"] for each in client.get("/v1/models").json()["data"]] == ["sandbox", "cards"]
         reply = ask(client, "cards", image, question).json()
         assert reply["model"] == "cards"
-        assert reply["choices"][0]["message"]["content"] in CHOICES["gate"]
+        assert reply["choices"][0]["message"]["content"] in CARD_CHOICES["gate"]
         other = ask(client, "sandbox", image, question).json()
         assert other["choices"][0]["message"]["content"] == UNKNOWN
         missing = ask(client, "gpt-4o", image, question)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.sandbox.vision.card_model import CHOICES
+from trainer.sandbox.vision.card_model import CARD_CHOICES
 from trainer.sandbox.vision.course import card_course
 
 
@@ -35,7 +35,7 @@ def test_the_course_shows_each_split_its_own_portraits_where_it_says(faces, monk
         opened.clear()
         for seed in range(3):
             picture = course.draw(np.random.default_rng(seed), split)
-            assert set(picture.places) == set(CHOICES)
+            assert set(picture.places) == set(CARD_CHOICES)
             for left, top, right, bottom in picture.places.values():
                 assert 0 <= left < right <= picture.image.width
                 assert 0 <= top < bottom <= picture.image.height

@@ -14,8 +14,8 @@ from PIL import Image
 from langchain_vpp.errors import ArtifactError
 from trainer.sandbox.drawing.scenes import PRIVATE_QUESTIONS, SCENE_SIZE, TASKS, draw_scene
 from trainer.sandbox.vision.course import SCENE_COURSE
-from trainer.sandbox.vision.local_model import CHOICES, UNKNOWN, WEIGHTS, LocalVisionModel, to_tensor
-from trainer.sandbox.vision.train import accuracies
+from trainer.sandbox.vision.local_model import SCENE_CHOICES, UNKNOWN, WEIGHTS, LocalVisionModel, to_tensor
+from trainer.sandbox.vision.weights import accuracies
 
 QUESTIONS = dict(PRIVATE_QUESTIONS) | {name: task.text for name, task in TASKS.items()}
 
@@ -28,7 +28,7 @@ def model() -> LocalVisionModel:
 def test_every_attribute_is_legible_on_fresh_compressed_scenes(model):
     # No seed of the training script, and another than that of its own test.
     reached = accuracies(model, SCENE_COURSE, seed=4711, pictures=300)
-    assert set(reached) == set(CHOICES)
+    assert set(reached) == set(SCENE_CHOICES)
     assert min(reached.values()) > 0.95, reached
 
 
@@ -38,7 +38,7 @@ def test_grey_scenes_keep_the_skin_tone_but_lose_the_sign_colour(model):
         image, labels = draw_scene(np.random.default_rng((12, index)))
         grey = to_tensor(image.convert("L").convert("RGB"))[None]
         for name, believed in model.log_probabilities(grey, tuple(right)).items():
-            right[name] += CHOICES[name][int(believed.argmax())] == labels[name]
+            right[name] += SCENE_CHOICES[name][int(believed.argmax())] == labels[name]
     assert right["sign_colour"] < 60
     assert right["skin"] > right["sign_colour"]
 
@@ -48,7 +48,7 @@ def test_answer_is_the_likeliest_choice_and_probabilities_sum_to_one(model, name
     image, _ = draw_scene(np.random.default_rng(3))
     reply = model.answer(image, QUESTIONS[name])
     assert reply.attribute == name
-    assert tuple(reply.log_probabilities) == CHOICES[name]
+    assert tuple(reply.log_probabilities) == SCENE_CHOICES[name]
     assert reply.text == max(reply.log_probabilities, key=reply.log_probabilities.get)
     assert sum(map(math.exp, reply.log_probabilities.values())) == pytest.approx(1, abs=1e-5)
 

@@ -15,7 +15,7 @@ from trainer.sandbox.server import create_app
 from trainer.sandbox.vision.course import SECOND_SCENE_COURSE
 from trainer.sandbox.vision.local_model import SCENES, LocalVisionModel, to_tensor
 from trainer.sandbox.vision.patch_model import SCENES_B, PatchNetwork
-from trainer.sandbox.vision.train import accuracies
+from trainer.sandbox.vision.weights import accuracies
 
 
 @pytest.fixture(scope="module")

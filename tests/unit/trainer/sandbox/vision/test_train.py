@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 
 import numpy as np
@@ -11,13 +10,11 @@ import pytest
 import torch
 
 from langchain_vpp.errors import TrainingError
-from tests.unit.trainer.sandbox.vision.drawn_course import COURSE, QUESTIONS, draw
-from trainer.sandbox.vision import lessons as lessons_module
+from tests.unit.trainer.sandbox.vision.drawn_course import COURSE
 from trainer.sandbox.vision import train as train_local_model
-from trainer.sandbox.vision.card_model import CARDS, CardNetwork
 from trainer.sandbox.vision.course import SCENE_COURSE, Course
-from trainer.sandbox.vision.local_model import LocalVisionModel
-from trainer.sandbox.vision.train import accuracies, main, missed_attention, save, train
+from trainer.sandbox.vision.samples import DrawnPictures, Sample, TrainingOrder
+from trainer.sandbox.vision.train import main, missed_attention, train
 
 
 def test_attention_is_only_wrong_where_there_is_nothing_to_see():
@@ -37,10 +34,13 @@ def test_attention_is_only_wrong_where_there_is_nothing_to_see():
 @pytest.mark.trains
 def test_the_loss_falls_on_cards_that_are_seen_again():
     course = dataclasses.replace(COURSE, steps=30, peak_rate=4e-3)
-    run = train_local_model._Run(course, steps=30, seed=0, device="cpu")
-    lessons = lessons_module._Lessons(lessons_module._Drawings(course, 0), course, 0, seed=0, end=2)
-    batch = lessons_module._Lesson(*map(torch.stack, zip(lessons[0], lessons[1], strict=True)))
-    losses = [sum(run.learn(batch, "auto").values()) for _ in range(10)]
+    run = train_local_model._Run(course, seed=0, device="cpu", precision="auto")
+    samples = TrainingOrder(DrawnPictures(course, 0), course, seed=0, first=0, end=2)
+    batch = Sample(*map(torch.stack, zip(samples[0], samples[1], strict=True)))
+    losses = []
+    for _ in range(10):
+        run.descent.step(run.loss(batch))
+        losses.append(float(sum(run.losses.values())))
     assert np.mean(losses[-2:]) < 0.8 * losses[0]
 
 
@@ -79,21 +79,6 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
     train(quick_scenes(), seed=3, workers=0, checkpoint=path, stop_after=1)
     with pytest.raises(TrainingError, match="other settings"):
         train(quick_scenes(), seed=4, workers=0, checkpoint=path)
-
-
-def test_saved_weights_answer_as_the_network_did(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_local_model, "TEST_PICTURES", 3)
-    torch.manual_seed(2)
-    network = CardNetwork().eval()
-    reached = save(network, tmp_path, COURSE, seed=1)
-    loaded = LocalVisionModel.load(tmp_path, subject=CARDS)
-    assert reached == accuracies(loaded, COURSE, seed=1, pictures=3)
-    image = draw(np.random.default_rng(1)).image
-    again = LocalVisionModel(network, CARDS).answer(image, QUESTIONS["stripe"]).log_probabilities
-    for choice, value in loaded.answer(image, QUESTIONS["stripe"]).log_probabilities.items():
-        assert value == pytest.approx(again[choice], abs=0.02)
-    assert json.loads((tmp_path / "model.json").read_text())["what"] == "a test"
-    assert (tmp_path / "model.safetensors").stat().st_size < 4 * 2**20
 
 
 def test_bad_portraits_end_the_script_in_one_line(tmp_path, caplog):

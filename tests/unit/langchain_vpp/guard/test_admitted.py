@@ -17,7 +17,8 @@ from langchain_core.runnables import RunnableLambda
 
 from langchain_vpp import ImageProtector, ProtectionError, protect
 from langchain_vpp.engines import Pixelate
-from langchain_vpp.guard.memo import message_key
+from langchain_vpp.guard import admitted
+from langchain_vpp.guard.admitted import message_state
 from langchain_vpp.messages import walk
 from langchain_vpp.testing import assert_no_leak
 from tests.integration.recording import noise_png
@@ -207,13 +208,37 @@ def test_another_protector_knows_nothing_of_it(protector: ImageProtector, walked
     ],
 )
 def test_objects_and_subclasses_have_no_key(message: BaseMessage) -> None:
-    assert message_key(message) is None
+    assert message_state(message) is None
 
 
 def test_values_that_are_equal_but_not_alike_have_other_keys() -> None:
-    keys = {message_key(HumanMessage("Hi.", value=value)) for value in (1, True, 1.0, "1", b"1", (1,), [1])}
+    keys = {message_state(HumanMessage("Hi.", value=value)) for value in (1, True, 1.0, "1", b"1", (1,), [1])}
     assert len(keys) == 7
     assert None not in keys
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch, walked: list[str]) -> None:
+    monkeypatch.setattr(admitted, "_REMEMBERED_MESSAGES", 5)
+    monkeypatch.setattr(admitted, "_REMEMBERED_LISTS", 2)
+    protector = ImageProtector(Pixelate())
+    for number in range(20):
+        protector.protect_messages([HumanMessage(f"{number}"), AIMessage(f"{number}!")])
+    assert len(protector._admitted._messages) == 5
+    assert len(protector._admitted._lists) == 2
+    walked.clear()
+    for number in (19, 0):
+        protector.protect_messages([HumanMessage(f"{number}"), AIMessage(f"{number}!")])
+    assert len(walked) == 2
+
+
+def test_a_stronger_level_walks_pictures_again_and_text_not(
+    protector: ImageProtector, walked: list[str]
+) -> None:
+    once = protector.protect_messages(_messages())
+    walked.clear()
+    again = protector.protect_messages(once, level=0.95)
+    assert len(walked) == 2
+    assert [new is old for new, old in zip(again, once, strict=True)] == [True, False, True, False]
 
 
 # Mutations between the gate and the provider.
@@ -300,10 +325,11 @@ def test_a_message_that_changes_while_it_is_protected_leaves_as_it_was_and_is_no
             return Pixelate().protect(image, level)
 
     protector = ImageProtector(Changing())
-    (admitted,) = protector.protect_messages([message])
-    assert admitted.content[0] == {"type": "text", "text": "Hi."}
-    assert_no_leak(PICTURE, admitted)
-    assert not protector._admitted._entries
+    (protected,) = protector.protect_messages([message])
+    assert protected.content[0] == {"type": "text", "text": "Hi."}
+    assert_no_leak(PICTURE, protected)
+    assert not protector._admitted._messages
+    assert not protector._admitted._lists
 
 
 def test_a_message_that_changes_after_its_digest_is_not_remembered(

@@ -1,0 +1,136 @@
+"""The gate's memory of messages: it knows those that it has put out, and does not walk them again.
+
+A call passes the gate several times: where messages enter a chain, where they enter the model, and right before they
+are sent. In between, functions and callbacks may change them. So a message is known by a digest of all that it holds,
+never by its identity or by a mark: one that anybody changed has another digest, and is walked.
+
+This is sound because a walk judges nothing but the content of a message: equal content is judged equally.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import marshal
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from langchain_core.messages import BaseMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_vpp.guard.memo import OutputKey
+
+# One that is pushed out costs a second walk, never a leak.
+_REMEMBERED_MESSAGES: Final = 16_384
+_REMEMBERED_LISTS: Final = 1_024
+
+State = tuple[type, bytes]
+"""The class of a message, and all that it holds."""
+
+Pictures = tuple["OutputKey", ...]
+"""Keys of the protected pictures in a message, in their order."""
+
+_Key = tuple[tuple[type, ...], bytes]
+_V = TypeVar("_V")
+
+
+def message_state(message: BaseMessage) -> State | None:
+    """Return the state of a message; ``None`` if it holds anything but values of built-in classes.
+
+    :mod:`marshal` writes exact built-in types by their own content and refuses all others, so no method of a subclass
+    is asked, and different contents never give the same bytes. (Buffers, such as a ``bytearray``, count as bytes.)
+    """
+    if not isinstance(message, BaseMessage):
+        return None
+    held = (message.__dict__, message.__pydantic_extra__, message.__pydantic_private__)
+    try:
+        # Version 2, because later versions also write who else refers to a value.
+        return type(message), marshal.dumps(held, 2)
+    except ValueError:
+        return None
+
+
+class Transit(NamedTuple):
+    """Messages on their way through the gate.
+
+    Attributes:
+        given: The messages that came in.
+        states: Their states at that time.
+        walked: Places of those that had to be walked.
+    """
+
+    given: Sequence[BaseMessage]
+    states: Sequence[State | None]
+    walked: Sequence[int]
+
+
+class AdmittedMessages:
+    """Messages, and whole lists of them, that the gate has put out. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._messages: OrderedDict[_Key, Pictures] = OrderedDict()
+        self._lists: OrderedDict[_Key, tuple[Pictures, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def recall(self, states: Sequence[State | None]) -> Sequence[Pictures | None]:
+        """Return, for each message, the pictures in it if the gate has put it out; else ``None``."""
+        whole = _key(states)
+        with self._lock:
+            if whole is not None and whole in self._lists:
+                self._lists.move_to_end(whole)
+                return self._lists[whole]
+        keys = [_key([state]) for state in states]
+        with self._lock:
+            for key in keys:
+                if key is not None and key in self._messages:
+                    self._messages.move_to_end(key)
+            return [None if key is None else self._messages.get(key) for key in keys]
+
+    def add(self, transit: Transit, admitted: Sequence[BaseMessage], pictures: Sequence[Pictures]) -> None:
+        """Remember messages that are put out now, except those that were changed while they were walked.
+
+        Args:
+            transit: The given messages, with their states before they were walked.
+            admitted: The messages that are put out for them.
+            pictures: The pictures in each of these.
+        """
+        states = [*transit.states]
+        for place in transit.walked:
+            states[place] = _state_if_unchanged(transit, place, admitted[place])
+        whole = _key(states)
+        walked = [(_key([states[place]]), pictures[place]) for place in transit.walked]
+        with self._lock:
+            for key, each in walked:
+                _remember(self._messages, key, each, _REMEMBERED_MESSAGES)
+            _remember(self._lists, whole, tuple(pictures), _REMEMBERED_LISTS)
+
+
+def _state_if_unchanged(transit: Transit, place: int, admitted: BaseMessage) -> State | None:
+    """Return the state of an admitted message; ``None`` if the given one is not what it was before the walk."""
+    given = transit.given[place]
+    state = message_state(admitted)
+    # Taken after that of a new message, which shares parts with the given one.
+    again = state if admitted is given else message_state(given)
+    return state if again is not None and again == transit.states[place] else None
+
+
+def _key(states: Sequence[State | None]) -> _Key | None:
+    digest = hashlib.sha256()
+    classes = []
+    for state in states:
+        if state is None:
+            return None
+        classes.append(state[0])
+        digest.update(state[1])  # which says by itself where it ends
+    return tuple(classes), digest.digest()
+
+
+def _remember(entries: OrderedDict[_Key, _V], key: _Key | None, value: _V, most: int) -> None:
+    if key is None:
+        return
+    entries[key] = value
+    entries.move_to_end(key)
+    if len(entries) > most:
+        entries.popitem(last=False)

@@ -1,0 +1,278 @@
+"""Public entry points of a protected chat model: each protects before a run is opened."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import Runnable
+from langchain_core.runnables.config import ensure_config
+
+from langchain_vpp.guard.level import LEVEL_KEY, requested_level
+from langchain_vpp.runnables.calls import call_level, check_call, check_callbacks, refuse_media
+from langchain_vpp.runnables.classes import move_to_class
+from langchain_vpp.runnables.runnable import ConfigurableIngress
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from langchain_core.callbacks import Callbacks
+    from langchain_core.language_models import LanguageModelInput
+    from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+    from langchain_core.outputs import LLMResult
+    from langchain_core.prompt_values import PromptValue
+    from langchain_core.runnables import RunnableConfig
+
+    from langchain_vpp.guard.gate import Gate
+
+    # Type of super() in the mixins. At run time they stand in front of the concrete class.
+    _Model = BaseChatModel
+else:
+    _Model = object
+
+
+class Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
+    """The public entry points of a chat model."""
+
+    vpp_protector: ClassVar[Gate]
+
+    # The versions of Runnable call invoke, stream and their async twins. A provider's own might not.
+    batch = Runnable.batch
+    abatch = Runnable.abatch
+    batch_as_completed = Runnable.batch_as_completed
+    abatch_as_completed = Runnable.abatch_as_completed
+    transform = Runnable.transform
+    atransform = Runnable.atransform
+
+    def invoke(
+        self,
+        input: LanguageModelInput,  # noqa: A002
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        """See :meth:`BaseChatModel.invoke`."""
+        messages, kwargs = self._enter(input, config, stop, kwargs)
+        return super().invoke(messages, config, stop=stop, **kwargs)
+
+    async def ainvoke(
+        self,
+        input: LanguageModelInput,  # noqa: A002
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        """See :meth:`BaseChatModel.ainvoke`."""
+        messages, kwargs = await self._aenter(input, config, stop, kwargs)
+        return await super().ainvoke(messages, config, stop=stop, **kwargs)
+
+    def stream(
+        self,
+        input: LanguageModelInput,  # noqa: A002
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[AIMessageChunk]:
+        """See :meth:`BaseChatModel.stream`."""
+        messages, kwargs = self._enter(input, config, stop, kwargs)
+        yield from super().stream(messages, config, stop=stop, **kwargs)
+
+    async def astream(
+        self,
+        input: LanguageModelInput,  # noqa: A002
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        """See :meth:`BaseChatModel.astream`."""
+        messages, kwargs = await self._aenter(input, config, stop, kwargs)
+        async with aclosing(super().astream(messages, config, stop=stop, **kwargs)) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                yield chunk
+
+    def stream_events(
+        self,
+        input: LanguageModelInput,  # noqa: A002
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """See :meth:`BaseChatModel.stream_events`."""
+        messages, kwargs = self._enter(input, config, stop, kwargs)
+        return super().stream_events(messages, config, stop=stop, **kwargs)
+
+    def astream_events(
+        self,
+        input: LanguageModelInput,  # noqa: A002
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """See :meth:`BaseChatModel.astream_events`."""
+        if kwargs.get("version") == "v3":
+            return self._astream_events_v3(input, config, stop, kwargs)
+        return self._astream_events(input, config, stop, kwargs)
+
+    async def _astream_events_v3(
+        self,
+        model_input: LanguageModelInput,
+        config: RunnableConfig | None,
+        stop: list[str] | None,
+        kwargs: dict[str, Any],
+    ) -> Any:
+        messages, kwargs = await self._aenter(model_input, config, stop, kwargs)
+        return await super().astream_events(messages, config, stop=stop, **kwargs)
+
+    async def _astream_events(
+        self,
+        model_input: LanguageModelInput,
+        config: RunnableConfig | None,
+        stop: list[str] | None,
+        kwargs: dict[str, Any],
+    ) -> AsyncIterator[Any]:
+        messages, kwargs = await self._aenter(model_input, config, stop, kwargs)
+        async with aclosing(super().astream_events(messages, config, stop=stop, **kwargs)) as events:
+            async for event in events:
+                yield event
+
+    async def astream_log(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
+        """See :meth:`Runnable.astream_log`."""
+        messages, kwargs = await self._aenter(input, config, None, kwargs)
+        async with aclosing(super().astream_log(messages, config, **kwargs)) as patches:  # type: ignore[type-var]
+            async for patch in patches:
+                yield patch
+
+    def generate(
+        self,
+        messages: list[list[BaseMessage]],
+        stop: list[str] | None = None,
+        callbacks: Callbacks = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        """See :meth:`BaseChatModel.generate`."""
+        refuse_media([stop, kwargs], unknown="pass")
+        check_callbacks(callbacks)
+        level = call_level(kwargs)
+        admitted = [
+            self.vpp_protector.admit(prompt, level=level, callbacks=callbacks).messages for prompt in messages
+        ]
+        return super().generate(admitted, stop, callbacks, **kwargs)
+
+    async def agenerate(
+        self,
+        messages: list[list[BaseMessage]],
+        stop: list[str] | None = None,
+        callbacks: Callbacks = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        """See :meth:`BaseChatModel.agenerate`."""
+        refuse_media([stop, kwargs], unknown="pass")
+        check_callbacks(callbacks)
+        level = call_level(kwargs)
+        admitted = [
+            (await self.vpp_protector.aadmit(prompt, level=level, callbacks=callbacks)).messages
+            for prompt in messages
+        ]
+        return await super().agenerate(admitted, stop, callbacks, **kwargs)
+
+    def generate_prompt(
+        self,
+        prompts: list[PromptValue],
+        stop: list[str] | None = None,
+        callbacks: Callbacks = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        """See :meth:`BaseChatModel.generate_prompt`."""
+        return self.generate([prompt.to_messages() for prompt in prompts], stop, callbacks, **kwargs)
+
+    async def agenerate_prompt(
+        self,
+        prompts: list[PromptValue],
+        stop: list[str] | None = None,
+        callbacks: Callbacks = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        """See :meth:`BaseChatModel.agenerate_prompt`."""
+        return await self.agenerate([prompt.to_messages() for prompt in prompts], stop, callbacks, **kwargs)
+
+    def get_num_tokens_from_messages(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> int:
+        """Count the tokens of protected messages: some providers count over the network."""
+        refuse_media([args, kwargs], unknown="pass")
+        admitted = self.vpp_protector.protect_messages(messages)
+        return super().get_num_tokens_from_messages(admitted, *args, **kwargs)
+
+    def get_num_tokens(self, text: str) -> int:
+        """Count the tokens of text without pictures: some providers count over the network."""
+        refuse_media(text)
+        return super().get_num_tokens(text)
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Tokenize text without pictures: some providers tokenize over the network."""
+        refuse_media(text)
+        return super().get_token_ids(text)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        msg = "A protected chat model can't be pickled; call protect() in each process"
+        raise TypeError(msg)
+
+    def _enter(
+        self,
+        model_input: LanguageModelInput,
+        config: RunnableConfig | None,
+        stop: list[str] | None,
+        kwargs: dict[str, Any],
+    ) -> tuple[list[BaseMessage], dict[str, Any]]:
+        kwargs, level, callbacks = _call_arguments(config, stop, kwargs)
+        return self.vpp_protector.admit(model_input, level=level, callbacks=callbacks).messages, kwargs
+
+    async def _aenter(
+        self,
+        model_input: LanguageModelInput,
+        config: RunnableConfig | None,
+        stop: list[str] | None,
+        kwargs: dict[str, Any],
+    ) -> tuple[list[BaseMessage], dict[str, Any]]:
+        kwargs, level, callbacks = _call_arguments(config, stop, kwargs)
+        admission = await self.vpp_protector.aadmit(model_input, level=level, callbacks=callbacks)
+        return admission.messages, kwargs
+
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+        kwargs.pop(LEVEL_KEY, None)
+        return super()._get_invocation_params(stop=stop, **kwargs)
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
+        kwargs.pop(LEVEL_KEY, None)
+        return super()._get_ls_params(stop=stop, **kwargs)
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        # The key of the bare model, which sends the same for the same messages. A model that isn't serializable,
+        # such as this one, would get a key without its address.
+        kwargs.pop(LEVEL_KEY, None)
+        bare = move_to_class(self, _bare_class(type(self)))
+        return bare._get_llm_string(stop=stop, **kwargs)  # noqa: SLF001
+
+
+def _bare_class(cls: type[BaseChatModel]) -> type[BaseChatModel]:
+    return next(
+        base for base in cls.__mro__ if issubclass(base, BaseChatModel) and not issubclass(base, Entries)
+    )
+
+
+def _call_arguments(
+    config: RunnableConfig | None, stop: list[str] | None, kwargs: dict[str, Any]
+) -> tuple[dict[str, Any], float | None, Callbacks]:
+    """Check the settings of a call, and put the level of its config into ``kwargs``, down to the receipt."""
+    check_call(config, {"stop": stop, **kwargs})
+    level = call_level(kwargs)
+    if level is None:
+        level = requested_level(config)
+    if level is not None:
+        kwargs = {**kwargs, LEVEL_KEY: level}
+    return kwargs, level, ensure_config(config).get("callbacks")
