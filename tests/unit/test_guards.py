@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow(seconds=5)
+
 ROOT = Path(__file__).parents[2]
 TESTS = """
 import socket

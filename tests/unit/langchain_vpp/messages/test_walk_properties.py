@@ -24,6 +24,7 @@ from tests.unit.canary import find_canary
 
 # 3 x 800 cases; with the raise and the drop policy walked in each, 4,800 walks.
 CASES = 800
+slow = pytest.mark.slow(seconds=8)
 many = settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
 JPEG = b"\xff\xd8\xff\xe0protected"
 
@@ -170,6 +171,7 @@ def check(picture: bytes, messages: list[BaseMessage]) -> None:
             assert find_canary(picture, [str(refusal), repr(refusal.args)]) is None
 
 
+@slow
 @many
 @given(
     structures(),
@@ -193,6 +195,7 @@ def test_random_structures_anywhere_leak_nothing(case: tuple[bytes, Any], where:
     check(picture, [place(where, tree)])
 
 
+@slow
 @many
 @given(structures())
 def test_random_blocks_leak_nothing(case: tuple[bytes, Any]) -> None:
@@ -200,6 +203,7 @@ def test_random_blocks_leak_nothing(case: tuple[bytes, Any]) -> None:
     check(picture, [place("content", tree if isinstance(tree, list) else [tree])])
 
 
+@slow
 @many
 @given(mixtures())
 def test_mixed_carriers_leak_nothing(case: tuple[bytes, list[BaseMessage]]) -> None:

@@ -37,6 +37,7 @@ def cards() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("protect", [identity, jpeg_noise])
+@pytest.mark.slow(seconds=3)
 def test_text_that_stays_is_read(reader, cards, protect) -> None:
     found = read_words(protect(cards), list(zip(_NAMES, _NUMBERS, strict=True)), reader)
     assert found.exact.mean() > 0.6
@@ -45,6 +46,7 @@ def test_text_that_stays_is_read(reader, cards, protect) -> None:
     assert found.distance_floor.mean() > 0.5
 
 
+@pytest.mark.slow(seconds=3)
 def test_constant_grey_shows_no_text(reader, cards) -> None:
     found = read_words(grey(cards), list(zip(_NAMES, _NUMBERS, strict=True)), reader)
     assert found.exact.sum() == 0

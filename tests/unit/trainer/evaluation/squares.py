@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import nn
 
 from tests.chat_models import LookingModel
+from trainer.attackers.classifier import AttackData, Scores
 from trainer.data.dataset import Dataset
 from trainer.data.format import Example, Task
 from trainer.evaluation import EvaluationSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SIDE = 32
@@ -66,6 +70,32 @@ class Eyes(LookingModel):
         mean = pixels[4:12, 8:24].mean(axis=(0, 1))
         distance = {name: np.abs(mean - colour).sum() for name, colour in COLOURS.items()}
         return min(distance, key=distance.__getitem__)
+
+
+class ScriptedAttacker:
+    """An attacker that guesses, and does at each step what a test wants."""
+
+    description = "guesses"
+
+    def __init__(
+        self, name: str = "knows", attributes: int = 2, act: Callable[[str, int], None] = lambda *_: None
+    ) -> None:
+        self.name, self._act, self._width, self._attacks = name, act, attributes, 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ScriptedAttacker:
+        return ScriptedAttacker(self.name, self._width, self._act)
+
+    def prepare(self, originals: AttackData, *, generator: torch.Generator) -> Scores:
+        # It knows what it was shown: a report needs somebody who reads originals.
+        return Scores(*(nn.functional.one_hot(each.labels, 2).float() for each in originals[1:]))
+
+    def attack(self, protected: AttackData, *, generator: torch.Generator) -> Scores:
+        self._attacks += 1
+        self._act(self.name, self._attacks)
+        return self.prepare(protected, generator=generator)
+
+    def read(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(images), self._width, 2)
 
 
 class Grey:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -62,14 +63,24 @@ def _point(protect, dataset: Dataset, **changes) -> OperatingPoint:
     return report.of(OURS)[0]
 
 
-@pytest.mark.trains
-def test_an_identity_protector_leaks(dataset) -> None:
-    assert _point(identity, dataset).leak.low > 0.9
+_FEW = {"original_images": 192, "train_images": 128}
+_ATTACKS = {identity: ("identity",), jpeg_noise: ("inversion",), grey: ("identity", "inversion")}
+
+
+@pytest.fixture(scope="module")
+def point(dataset):
+    """Evaluates a protector once, by all the attacks that any test wants to know about."""
+    return functools.cache(lambda protect: _point(protect, dataset, attacks=_ATTACKS[protect], **_FEW))
 
 
 @pytest.mark.trains
-def test_a_protector_of_jpeg_noise_leaks(dataset) -> None:
-    assert _point(jpeg_noise, dataset).leak.low > 0.8
+def test_an_identity_protector_leaks(point) -> None:
+    assert point(identity).leak.low > 0.9
+
+
+@pytest.mark.trains
+def test_a_protector_of_jpeg_noise_leaks(point) -> None:
+    assert point(jpeg_noise).leak.low > 0.8
 
 
 @pytest.mark.trains
@@ -81,8 +92,8 @@ def test_a_protector_that_fools_only_the_training_assessor_leaks(dataset, people
 
 
 @pytest.mark.trains
-def test_a_constant_grey_image_is_private(dataset) -> None:
-    assert _point(grey, dataset).leak.value < 0.1
+def test_a_constant_grey_image_is_private(point) -> None:
+    assert point(grey).leak.value < 0.1
 
 
 @pytest.mark.trains
@@ -112,8 +123,8 @@ def test_two_attackers_of_one_name_are_refused(dataset) -> None:
 
 
 @pytest.mark.trains
-def test_precisions_stand_next_to_the_floor_of_chance(dataset) -> None:
-    known, hidden = (_point(protect, dataset).attributes for protect in (identity, grey))
+def test_precisions_stand_next_to_the_floor_of_chance(point) -> None:
+    known, hidden = (point(protect).attributes for protect in (identity, grey))
     for each in known:
         assert each.class_mean_precision.value > 0.95
         assert set(each.class_precisions) == set(ATTRIBUTES[each.subject])
@@ -136,11 +147,8 @@ def test_what_the_tasks_alone_tell_is_a_floor_of_its_own(dataset) -> None:
 
 
 @pytest.mark.trains
-def test_people_are_found_in_originals_and_not_in_grey(dataset) -> None:
-    shown, hidden = (
-        {each.gallery: each for each in _point(protect, dataset, attacks=("identity",)).identity}
-        for protect in (identity, grey)
-    )
+def test_people_are_found_in_originals_and_not_in_grey(point) -> None:
+    shown, hidden = ({each.gallery: each for each in point(protect).identity} for protect in (identity, grey))
     assert set(shown) == set(hidden) == {"originals", "protected"}
     for gallery in shown:
         assert shown[gallery].top1.low > 0.5
@@ -149,10 +157,8 @@ def test_people_are_found_in_originals_and_not_in_grey(dataset) -> None:
 
 
 @pytest.mark.trains
-def test_a_reconstruction_of_noise_gives_the_attributes_away_and_one_of_grey_does_not(dataset) -> None:
-    leaky, safe = (
-        _point(protect, dataset, attacks=("inversion",)).restored for protect in (jpeg_noise, grey)
-    )
+def test_a_reconstruction_of_noise_gives_the_attributes_away_and_one_of_grey_does_not(point) -> None:
+    leaky, safe = (point(protect).restored for protect in (jpeg_noise, grey))
     assert leaky.ssim.low > safe.ssim.value
     assert leaky.psnr.low > safe.psnr.value
     assert min(each.accuracy.value for each in leaky.attributes) > 0.8
@@ -196,6 +202,7 @@ def _card(word: str) -> torch.Tensor:
     return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
 
 
+@pytest.mark.slow(seconds=6)
 def test_words_are_read_by_the_installed_engine_and_not_from_grey() -> None:
     pytest.importorskip("rapidocr")
     words = ["Ferrano", "Kelvani"]

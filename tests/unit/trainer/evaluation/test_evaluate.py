@@ -12,7 +12,15 @@ from PIL import Image
 from langchain_vpp.engines import Pixelate, faces
 from langchain_vpp.errors import BudgetExhaustedError, DataError, TrainingError
 from tests.chat_models import LookingModel
-from tests.unit.trainer.evaluation.squares import COLOURS, SHIRT, SIDE, Eyes, Grey, quick_settings
+from tests.unit.trainer.evaluation.squares import (
+    COLOURS,
+    SHIRT,
+    SIDE,
+    Eyes,
+    Grey,
+    ScriptedAttacker,
+    quick_settings,
+)
 from tests.untrained import save_untrained
 from trainer.data.dataset import Dataset
 from trainer.evaluation import evaluate, settings
@@ -55,6 +63,13 @@ def _evaluate(engine, dataset, tmp_path, model=None, **changes: Any) -> Report:
     return evaluate(engine, dataset, model or Eyes(), quick_settings(**changes), ledger=tmp_path / "l.sqlite")
 
 
+def _ask(engine, dataset, tmp_path, model, **changes: Any) -> Report:
+    """Evaluate with an attacker that learns nothing: what the chat model answers does not depend on it."""
+    settings = quick_settings(**changes)
+    attackers = [ScriptedAttacker()]
+    return evaluate(engine, dataset, model, settings, attackers=attackers, ledger=tmp_path / "l.sqlite")
+
+
 def _scaled(report: Report) -> dict[str, float]:
     return {reading.subject: reading.scaled for reading in report.of(OURS)[0].attributes}
 
@@ -93,7 +108,6 @@ def test_an_attacker_adapts_to_a_protection_that_fools_one_trained_on_originals(
     assert _scaled(_evaluate(_Inverts(), dataset, tmp_path))["tone"] > 0.9
 
 
-@pytest.mark.trains
 def test_a_judge_decides_whether_answers_to_open_questions_mean_the_same(dataset, tmp_path) -> None:
     examples = tuple(
         example.model_copy(
@@ -110,6 +124,7 @@ def test_a_judge_decides_whether_answers_to_open_questions_mean_the_same(dataset
             _Wordy(),
             quick_settings(),
             answer_judge=each,
+            attackers=[ScriptedAttacker()],
             ledger=tmp_path / "l.sqlite",
         )
         for each in (None, judge)
@@ -124,7 +139,8 @@ def test_a_judge_decides_whether_answers_to_open_questions_mean_the_same(dataset
 
 @pytest.mark.trains
 def test_same_seed_gives_the_same_report(dataset, tmp_path) -> None:
-    settings = quick_settings(levels=(0.5, 0.9), baselines={"blur": (0.5,)})
+    few = {"original_images": 128, "train_images": 64}
+    settings = quick_settings(levels=(0.5, 0.9), baselines={"blur": (0.5,)}, **few)
     first = evaluate(Pixelate(), dataset, None, settings)
     second = evaluate(Pixelate(), dataset, None, settings)
     assert first == second
@@ -143,52 +159,57 @@ def test_blurred_faces_are_measured_or_the_report_says_why_not(dataset, tmp_path
 
     for installed, why in ((True, "it was not asked for"), (False, "the extra faces is not installed")):
         monkeypatch.setattr(settings, "is_installed", lambda installed=installed: installed)
-        assert f"face-blur: {why}" in evaluate(Pixelate(), dataset, None, quick_settings()).not_tested
+        report = evaluate(Pixelate(), dataset, None, quick_settings(), attackers=[ScriptedAttacker()])
+        assert f"face-blur: {why}" in report.not_tested
 
 
-@pytest.mark.trains
 def test_originals_are_shown_to_the_chat_model_only_on_request(dataset, tmp_path) -> None:
     hidden, shown = Eyes(calls=[]), Eyes(calls=[])
-    report = _evaluate(Grey(), dataset, tmp_path / "a", hidden)
+    report = _ask(Grey(), dataset, tmp_path / "a", hidden)
     assert report.queries.originals == 0
     assert report.originals.tasks == ()
     assert len(hidden.calls) <= 60
-    report = _evaluate(Grey(), dataset, tmp_path / "b", shown, query_originals=True)
+    report = _ask(Grey(), dataset, tmp_path / "b", shown, query_originals=True)
     assert report.queries.originals == 60
     assert report.originals.utility.value == pytest.approx(1.0)
     assert len(shown.calls) > 60
 
 
-@pytest.mark.trains
 def test_private_questions_are_asked_of_our_pictures_and_refusals_counted_apart(dataset, tmp_path) -> None:
     questions = {"place": SHIRT}
     told = (
-        _evaluate(_Identity(), dataset, tmp_path / "a", private_questions=questions)
+        _ask(_Identity(), dataset, tmp_path / "a", Eyes(), private_questions=questions)
         .points[0]
         .private_answers[0]
     )
     assert told.accuracy.value == 1.0
     refused = (
-        _evaluate(_Identity(), dataset, tmp_path / "b", Eyes(refuses=True), private_questions=questions)
+        _ask(_Identity(), dataset, tmp_path / "b", Eyes(refuses=True), private_questions=questions)
         .points[0]
         .private_answers[0]
     )
     assert (refused.unusable, refused.count, refused.accuracy) == (60, 0, None)
 
 
-@pytest.mark.trains
 def test_nothing_is_paid_twice(dataset, tmp_path) -> None:
-    first = _evaluate(_Identity(), dataset, tmp_path)
-    again = _evaluate(_Identity(), dataset, tmp_path)
+    first = _ask(_Identity(), dataset, tmp_path, Eyes())
+    again = _ask(_Identity(), dataset, tmp_path, Eyes())
     assert (first.queries.paid, again.queries.paid) == (60, 0)
     assert first.points == again.points
 
 
-@pytest.mark.trains
 def test_a_budget_below_what_is_needed_sends_nothing(dataset, tmp_path) -> None:
     model = Eyes(calls=[])
     with pytest.raises(BudgetExhaustedError):
-        evaluate(_Identity(), dataset, model, quick_settings(), ledger=tmp_path / "l", budget=Budget(59))
+        evaluate(
+            _Identity(),
+            dataset,
+            model,
+            quick_settings(),
+            attackers=[ScriptedAttacker()],
+            ledger=tmp_path / "l",
+            budget=Budget(59),
+        )
     assert model.calls == []
 
 

@@ -151,7 +151,7 @@ def painting_one_grey(grey: int, kept: float | None = None) -> Protector:
 @pytest.mark.parametrize("grey", [100, 128])
 def test_graphs_that_paint_one_grey_equal_torch_too(folder, dataset, grey):
     save_artifact(folder, painting_one_grey(grey), MANIFEST)
-    done = export(folder, dataset)
+    done = export(folder, dataset, images=16)
     assert done.largest_difference <= 1
     assert done.psnr > 35
     reference, served = TorchEngine(load_protector(folder)[0], digest=""), load_engine(folder)
@@ -175,7 +175,7 @@ def test_a_mask_that_int8_opens_a_little_is_closed_and_one_that_is_open_is_not(f
             # Of colours that are not all the same, the graph computes every one.
             protector.head.bias[0] += 0.0 if painted else 1e-6
         save_artifact(folder, protector, MANIFEST)
-        assert export(folder, dataset, least_psnr=0.0).quantised
+        assert export(folder, dataset, images=8, least_psnr=0.0).quantised
         differences = np.asarray(load_engine(folder).protect(scene(2), 0.5), dtype=int) - 128
         assert (np.abs(differences).max() > 10) == shown
         assert shown or np.ptp(differences) == 0
@@ -184,7 +184,7 @@ def test_a_mask_that_int8_opens_a_little_is_closed_and_one_that_is_open_is_not(f
 @pytest.mark.parametrize("grey", [100, 128])
 def test_a_mask_that_is_open_gives_the_picture_itself(folder, dataset, grey):
     save_artifact(folder, painting_one_grey(grey, 1.15), MANIFEST)
-    assert export(folder, dataset).quantised
+    assert export(folder, dataset, images=16).quantised
     served = load_engine(folder)
     for seed, size in enumerate([(64, 48), (48, 64), (8, 8)]):
         assert served.protect(scene(seed, *size), 0.5).tobytes() == scene(seed, *size).tobytes()
@@ -212,7 +212,7 @@ def test_exporting_again_gives_the_same_bytes(exported_once, exported, dataset):
 
 
 def test_a_quantised_graph_that_differs_too_much_is_not_served(folder, dataset):
-    done = export(folder, dataset, least_psnr=99)
+    done = export(folder, dataset, images=8, least_psnr=99)
     assert not done.quantised
     assert set(read_manifest(folder)[0].files) == {"model.safetensors", EXACT_GRAPH}
     image = scene(1)

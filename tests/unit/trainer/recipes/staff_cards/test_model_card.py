@@ -30,7 +30,7 @@ def seen(engine, faces) -> dict[str, Seen]:
     vision = LocalVisionModel.load(subject=CARDS)
     return {
         each.kind: each
-        for each in out_of_distribution(faces, ImageProtector(engine), vision, count=12, seed=0)
+        for each in out_of_distribution(faces, ImageProtector(engine), vision, count=5, seed=0)
     }
 
 
