@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 
 from langchain_vpp.errors import TrainingError
-from trainer.training.config import RENAMED
+from trainer.training.config import REMOVED, RENAMED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,15 +51,22 @@ class RunIdentity(NamedTuple):
         """sha256, in hex.
 
         Args:
-            version_0_1: Whether settings have the names that they had in version 0.1.
+            version_0_1: Whether to spell the settings as version 0.1 did.
         """
         settings = self.config.model_dump_json(exclude=set(_FREE_SETTINGS))
         if version_0_1:
-            for old, new in RENAMED.items():
-                settings = settings.replace(f'"{new}":', f'"{old}":')
+            settings = _as_version_0_1(settings)
         assessor = "a given assessor" if self.has_assessor else ""
         text = settings + self.data_digest + self.model + self.estimator + assessor + self.started_from
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _as_version_0_1(settings: str) -> str:
+    """Rewrite settings in JSON: with old names, and with the settings that were removed since, in their old place."""
+    for old, new in RENAMED.items():
+        settings = settings.replace(f'"{new}":', f'"{old}":')
+    removed = "".join(f'"{name}":{json.dumps(value)},' for name, (value, _) in REMOVED.items())
+    return settings.replace('"pretraining_steps":', f'{removed}"pretraining_steps":')
 
 
 def save_checkpoint(path: Path, identity: RunIdentity, state: Mapping[str, Any]) -> None:

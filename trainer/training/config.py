@@ -17,7 +17,7 @@ RENAMED: Final = {
     "quiet": "query_warmup",
 }
 """Names of settings in version 0.1 and their names since; version 0.3 drops the old names."""
-_REMOVED: Final = {
+REMOVED: Final = {
     "criticality": ("loss", "records are always scored by the student's loss"),
     "criticality_half_life": (None, "criticality does not fade with age"),
 }
@@ -156,10 +156,10 @@ class TrainerConfig(BaseModel):
     def _accept_old_names(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        for name, (only, reason) in _REMOVED.items():
+        for name, (only, reason) in REMOVED.items():
             if name in values and values[name] != only:
                 raise ValueError(f"{name} was removed: {reason}; leave it out")
-        values = {name: value for name, value in values.items() if name not in _REMOVED}
+        values = {name: value for name, value in values.items() if name not in REMOVED}
         renamed = {old: new for old, new in RENAMED.items() if old in values}
         for old, new in renamed.items():
             if new in values:
