@@ -17,7 +17,7 @@ from trainer.experiments.table import as_markdown
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from trainer.experiments.grid import Cell
+    from trainer.experiments.grid import GridCell
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--table", action="store_true", help="run nothing, only render what is finished")
     options = parser.parse_args(arguments)
-    failures: list[tuple[Cell, str]] = []
+    failures: list[tuple[GridCell, str]] = []
     problem = ""
     try:
         if not options.table:

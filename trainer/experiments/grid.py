@@ -170,7 +170,7 @@ ESTIMATORS: Final = Grid(
 GRIDS: Final[Mapping[str, Grid]] = {"quick": QUICK, "paper": PAPER, "estimators": ESTIMATORS}
 
 
-class Cell(Frozen):
+class GridCell(Frozen):
     """One training with one seed, or one classical engine, with the sizes of its measurement."""
 
     method: str
@@ -209,23 +209,23 @@ class Cell(Frozen):
         return self.model_copy(update={"seed": 0, "config": config}).digest()
 
 
-def cells(grid: Grid, seeds: Sequence[int]) -> list[Cell]:
+def cells(grid: Grid, seeds: Sequence[int]) -> list[GridCell]:
     """Spell out a grid, cheap cells first.
 
     Raises:
         DataError: If a method has settings that a trainer does not accept.
     """
-    found: list[Cell] = []
+    found: list[GridCell] = []
     for seed in seeds:
         found += [
-            Cell(method=name, seed=seed, sizes=grid.sizes, levels=levels, engine=name)
+            GridCell(method=name, seed=seed, sizes=grid.sizes, levels=levels, engine=name)
             for name, levels in grid.baselines.items()
         ]
         for method in grid.methods:
             for budget, access in product(*method.spread(grid)):
                 keyed = {"seed": seed, "max_queries": budget, "access": access}
                 found.append(
-                    Cell(
+                    GridCell(
                         method=method.name,
                         seed=seed,
                         sizes=grid.sizes,

@@ -76,6 +76,6 @@ def measure(
     return tuple(points)
 
 
-def hypervolume(points: Iterable[Point]) -> float:
-    """Area that points dominate; see :func:`~trainer.evaluation.results.front_hypervolume`."""
+def points_hypervolume(points: Iterable[Point]) -> float:
+    """Compute the area that points dominate; see :func:`~trainer.evaluation.results.front_hypervolume`."""
     return front_hypervolume((point.leak, point.utility) for point in points)

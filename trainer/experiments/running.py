@@ -21,8 +21,8 @@ from langchain_vpp.engines import CLASSICAL_ENGINES
 from langchain_vpp.errors import DataError, VPPError
 from trainer.data.answers import answer_space
 from trainer.data.dataset import load_dataset
-from trainer.experiments.grid import Cell, Frozen, cells
-from trainer.experiments.points import Point, hypervolume, measure
+from trainer.experiments.grid import Frozen, GridCell, cells
+from trainer.experiments.points import Point, measure, points_hypervolume
 from trainer.experiments.white_box import WhiteBox
 from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.scenes import make_data
@@ -44,7 +44,7 @@ _T = TypeVar("_T")
 class Result(Frozen):
     """A finished cell: one line of ``results.jsonl``."""
 
-    cell: Cell
+    cell: GridCell
     digest: str
     recipe: str
     points: tuple[Point, ...]
@@ -57,7 +57,7 @@ class Result(Frozen):
     """Digest of the source code that ran."""
 
 
-def run_cell(cell: Cell, data: Path, out: Path) -> Result:
+def run_cell(cell: GridCell, data: Path, out: Path) -> Result:
     """Train and measure one cell; its artifact is kept under ``out/runs``."""
     code, queries, cpu_s, dataset = _code(), 0, 0.0, load_dataset(data)
     with tempfile.TemporaryDirectory(dir=out, prefix="unfinished-") as place:
@@ -86,7 +86,7 @@ def run_cell(cell: Cell, data: Path, out: Path) -> Result:
         digest=cell.digest(),
         recipe=cell.recipe(),
         points=points,
-        hypervolume=hypervolume(points),
+        hypervolume=points_hypervolume(points),
         queries=queries,
         cpu_s=round(cpu_s, 1),
         code=code,
@@ -95,7 +95,7 @@ def run_cell(cell: Cell, data: Path, out: Path) -> Result:
 
 def run(
     grid: Grid, out: Path, seeds: Sequence[int], *, jobs: int, tell: Callable[[str], None]
-) -> list[tuple[Cell, str]]:
+) -> list[tuple[GridCell, str]]:
     """Run the cells of a grid that are missing.
 
     Args:
@@ -118,7 +118,7 @@ def run(
     if not missing:
         return []
     data = _data(out, grid.sizes)
-    failures: list[tuple[Cell, str]] = []
+    failures: list[tuple[GridCell, str]] = []
     pool = ThreadPoolExecutor(jobs)
     try:
         running = {pool.submit(_in_own_process, run_cell, cell, data, out): cell for cell in missing}
@@ -176,7 +176,7 @@ def _in_own_process(
         return process.submit(function, *args, **kwargs).result()
 
 
-def _trainer(cell: Cell, config: TrainerConfig, dataset: Dataset) -> Trainer:
+def _trainer(cell: GridCell, config: TrainerConfig, dataset: Dataset) -> Trainer:
     model = SandboxChatModel()
     if cell.white_box:
         return Trainer(model, dataset, config, estimator=WhiteBox(answer_space(dataset), model.vision))

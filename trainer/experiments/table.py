@@ -6,7 +6,7 @@ from collections import defaultdict
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from trainer.experiments.points import hypervolume
+from trainer.experiments.points import points_hypervolume
 from trainer.reporting.markdown import for_markdown
 from trainer.reporting.rows import Cell, Column, Row, Section, Table
 
@@ -119,7 +119,7 @@ def _together(engines: Sequence[Sequence[Result]]) -> list[float]:
         for result in group:
             by_seed[result.cell.seed].append(result)
     return [
-        hypervolume(point for result in same for point in result.points)
+        points_hypervolume(point for result in same for point in result.points)
         for same in by_seed.values()
         if len(same) == len(engines)
     ]

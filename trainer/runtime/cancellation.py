@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-P = ParamSpec("P")
-T = TypeVar("T")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _given_up: Final = contextvars.ContextVar[threading.Event | None]("given_up", default=None)
 
@@ -47,7 +47,7 @@ def thread_pools(*sizes: int) -> Iterator[tuple[Executor, ...]]:
             _given_up.reset(token)
 
 
-def while_wanted(items: Iterable[T]) -> Iterator[T]:
+def while_wanted(items: Iterable[_T]) -> Iterator[_T]:
     """Iterate until the caller of the work gives up.
 
     Raises:
@@ -63,5 +63,5 @@ def while_wanted(items: Iterable[T]) -> Iterator[T]:
 class _Pool(ThreadPoolExecutor):
     """Thread pool whose work runs in the context of the thread that submits it."""
 
-    def submit(self, work: Callable[P, T], /, *given: P.args, **named: P.kwargs) -> Future[T]:
+    def submit(self, work: Callable[_P, _T], /, *given: _P.args, **named: _P.kwargs) -> Future[_T]:
         return super().submit(contextvars.copy_context().run, partial(work, *given, **named))

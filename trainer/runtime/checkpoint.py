@@ -1,4 +1,4 @@
-"""Checkpoints that a crash can't damage."""
+"""State on disk that a crash can't damage."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def save_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint; a crash leaves either the old file or the new one, whole.
+def save_state(state: dict[str, Any], path: Path) -> None:
+    """Write a state; a crash leaves either the old file or the new one, whole.
 
     Args:
         state: Tensors, numbers, strings and containers of them.
         path: File to write; missing folders are made.
+
+    Raises:
+        OSError: If the file can't be written.
+        RuntimeError: If torch can't write it, on a full disk for example.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_suffix(".tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(state, temporary)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
     temporary.replace(path)

@@ -18,7 +18,7 @@ from trainer.runtime.cancellation import while_wanted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-Batch = TypeVar("Batch")
+_Batch = TypeVar("_Batch")
 
 SHORTEST_CYCLE: Final = 10
 """Steps of a cycle below which its rate falls before anything is learned; a shorter pretraining ends within one."""
@@ -28,8 +28,8 @@ _STATISTICS_IMAGES: Final = 1024
 
 def fit(
     descent: OneCycle,
-    loss: Callable[[Batch], Tensor],
-    batches: Iterable[Batch],
+    loss: Callable[[_Batch], Tensor],
+    batches: Iterable[_Batch],
     *,
     on_step: Callable[[int, Tensor], None] | None = None,
 ) -> None:
@@ -172,7 +172,8 @@ def average_weights(network: nn.Module, decay: float) -> swa_utils.AveragedModel
         decay: :math:`d` in [0, 1].
 
     Returns:
-        torch's averaged model. Call ``update_parameters(network)`` after each step; ``module`` is the averaged network.
+        torch's averaged model, without gradients. Call ``update_parameters(network)`` after each step; ``module`` is
+        the averaged network.
     """
 
     def average(averaged: Any, current: Any, count: Tensor | int) -> None:
@@ -181,6 +182,7 @@ def average_weights(network: nn.Module, decay: float) -> swa_utils.AveragedModel
         update(averaged, current, count)
 
     mean = swa_utils.AveragedModel(network, multi_avg_fn=average)
+    mean.requires_grad_(requires_grad=False)
     mean.update_parameters(network)
     return mean
 

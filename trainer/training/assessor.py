@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainer.algorithms.vqa_network import VQANetwork, question_vectors
 from trainer.data.wire import encode
+from trainer.runtime.optim import descend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,10 +85,7 @@ class Assessor(nn.Module):
         """Take one training step on labelled images, and return the loss; see :meth:`loss`."""
         self.train()
         loss = self.loss(images, level, labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.parameters(), 1.0)
-        optimizer.step()
+        descend(optimizer, loss, clip=1.0)
         return loss.detach()
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 
 from langchain_vpp.errors import TrainingError
+from trainer.runtime.checkpoint import save_state
 from trainer.training.config import REMOVED, RENAMED
 
 if TYPE_CHECKING:
@@ -80,13 +80,9 @@ def save_checkpoint(path: Path, identity: RunIdentity, state: Mapping[str, Any])
     Raises:
         TrainingError: If the file can't be written; an earlier checkpoint is left as it is.
     """
-    temporary = path.with_suffix(".tmp")
     failure = ""
     try:
-        torch.save({"format": _FORMAT, "fingerprint": identity.fingerprint(), **state}, temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        save_state({"format": _FORMAT, "fingerprint": identity.fingerprint(), **state}, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         failure = getattr(error, "strerror", None) or type(error).__name__
     if failure:

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, cast
 import torch
 from safetensors.torch import save as save_tensors
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from langchain_vpp.network.protector import Protector
 from trainer.algorithms.augmentation import augment
 from trainer.algorithms.interface import LabelledImages
-from trainer.runtime.optim import SHORTEST_CYCLE, OneCycle, fit
+from trainer.runtime.optim import SHORTEST_CYCLE, OneCycle, average_weights, fit
 from trainer.runtime.rng import keyed_generator
 from trainer.training.assessor import Assessor
 from trainer.training.estimators import named_estimator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from torch import nn
+    from torch.optim.swa_utils import AveragedModel
 
     from trainer.algorithms.interface import AnswerSpace, Records, UtilityEstimator
     from trainer.training.batches import TrainingSplit
@@ -157,28 +157,6 @@ class Learners(NamedTuple):
             if name != "estimator":
                 part.load_state_dict(state[name])
         self.estimator.load_state_dict(state["estimator"], recall)
-
-
-def average_weights(network: nn.Module, decay: float) -> AveragedModel:
-    r"""Start an exponential moving average of a network's weights.
-
-    The :math:`n`-th update has the decay :math:`\min(\beta, n / (n + 9))`: a short average early on, so that the first
-    steps are soon forgotten.
-
-    Args:
-        network: Network whose weights of now begin the average.
-        decay: :math:`\beta` in [0, 1).
-    """
-
-    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
-        weight = 1 - min(decay, int(count) / (int(count) + 9))
-        for average, value in zip(averaged, current, strict=True):
-            average.lerp_(value, weight)
-
-    averaged = AveragedModel(network, multi_avg_fn=update)
-    averaged.requires_grad_(requires_grad=False)
-    averaged.update_parameters(network)  # torch's first update copies the weights
-    return averaged
 
 
 def weights_digest(network: nn.Module | None) -> str:

@@ -14,7 +14,7 @@ from trainer.attackers.classifier import OVERVIEW_SIDE, FixedClassifier, FreshCl
 from trainer.data.dataset import load_dataset
 from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.export import recheck
-from trainer.recipes.staff_cards.model_card import describe, write_card
+from trainer.recipes.staff_cards.model_card import render_card, write_card
 from trainer.recipes.staff_cards.out_of_distribution import out_of_distribution
 from trainer.recipes.staff_cards.portrait_attacks import attack_portraits
 from trainer.recipes.staff_cards.progress import log_evaluation
@@ -76,7 +76,7 @@ def audit_artifact(job: StaffCardsJob) -> None:
     pictures = picture_rows(dataset, engine, shown, {}, originals=False)
     balanced = ImageProtector(engine, level=presets["balanced"])
     others = out_of_distribution(job.faces, balanced, model.vision, count=_OTHERS, seed=report.seed)
-    write_card(job.artifact, describe(manifest, report, others))
+    write_card(job.artifact, render_card(manifest, report, others))
     save_html(report, job.out / "report.html", presets=presets, pictures=pictures)
 
 

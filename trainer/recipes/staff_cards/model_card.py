@@ -20,7 +20,7 @@ _TEMPLATE: Final = Path(__file__).parent / "card.md"
 _GALLERIES: Final = {"originals": "originals", "protected": "pictures protected alike"}
 
 
-def describe(manifest: Manifest, report: Report | None = None, others: Sequence[Seen] = ()) -> str:
+def render_card(manifest: Manifest, report: Report | None = None, others: Sequence[Seen] = ()) -> str:
     """Fill in the card.
 
     Args:

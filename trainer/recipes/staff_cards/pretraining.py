@@ -20,7 +20,7 @@ from langchain_vpp.network.config import STRIDE
 from langchain_vpp.network.protector import Protector, ProtectorConfig
 from trainer.algorithms.pareto import sample_levels
 from trainer.recipes.staff_cards.drawn_cards import FIELD, OTHER, PRIVATE, draw_cards
-from trainer.runtime.checkpoint import save_checkpoint
+from trainer.runtime.checkpoint import save_state
 from trainer.runtime.optim import OneCycle, fit
 from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
@@ -155,7 +155,7 @@ def pretrain_protector(
             _logger.info("pretraining: %d of %d, error %.3f", step, steps, error.item())
         if step % _CHECKPOINT_EVERY == 0 or step == steps:
             state = {"protector": protector.state_dict(), "step": step} | descent.state_dict()
-            save_checkpoint(state, checkpoint)
+            save_state(state, checkpoint)
 
     with cpu_precision():
         fit(descent, loss, range(descent.done, steps), on_step=after_step)

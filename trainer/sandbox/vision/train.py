@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from langchain_vpp.errors import TrainingError, VPPError
-from trainer.runtime.checkpoint import save_checkpoint
+from trainer.runtime.checkpoint import save_state
 from trainer.runtime.optim import OneCycle, fit
 from trainer.runtime.precision import cpu_precision
 from trainer.sandbox.vision.course import SCENE_COURSE, SECOND_SCENE_COURSE, Course, card_course
@@ -117,7 +117,7 @@ class _Run:
             "generator": self.generator.get_state(),
             "dropout": torch.get_rng_state(),
         }
-        save_checkpoint(state | self.descent.state_dict(), path)
+        save_state(state | self.descent.state_dict(), path)
 
     def restore(self, path: Path) -> None:
         """Resume from a checkpoint.

@@ -18,7 +18,7 @@ from trainer.data.wire import as_image
 from trainer.experiments import running
 from trainer.experiments.__main__ import main
 from trainer.experiments.grid import PAPER, QUICK, Grid, Method, Sizes, cells
-from trainer.experiments.points import Point, hypervolume, measure
+from trainer.experiments.points import Point, measure, points_hypervolume
 from trainer.experiments.running import Result, load_results, run
 from trainer.experiments.table import as_markdown
 from trainer.experiments.white_box import WhiteBox
@@ -181,11 +181,11 @@ def test_originals_leak_all_and_keep_all_and_grey_pictures_nothing(folder, tmp_p
     assert kept.utility == pytest.approx(1)
     assert grey.leak < 0.15  # a wrong guess of the commonest class is below 0
     assert grey.utility < 0.1
-    assert hypervolume([kept, grey]) < 0.2
+    assert points_hypervolume([kept, grey]) < 0.2
 
 
 def test_noise_beyond_the_ends_of_the_scale_counts_as_the_ends():
-    assert hypervolume([Point(0, -0.05, 0.5), Point(1, 0.5, 1.1)]) == pytest.approx(0.75)
+    assert points_hypervolume([Point(0, -0.05, 0.5), Point(1, 0.5, 1.1)]) == pytest.approx(0.75)
 
 
 # -- running ---------------------------------------------------------------------------------------------------------
@@ -392,7 +392,7 @@ def test_classical_engines_count_each_and_together_for_seeds_that_all_have():
     results = []
     for cell, (leak, utility) in zip(found, [(0.2, 0.4), (0.5, 0.9), (0.3, 0.4), (0.5, 0.5)], strict=True):
         point = Point(0.5, leak, utility)
-        results.append(finished(cell, hypervolume([point])).model_copy(update={"points": (point,)}))
+        results.append(finished(cell, points_hypervolume([point])).model_copy(update={"points": (point,)}))
     rendered = as_markdown(results)
     # seed 0: 0.3 x 0.4 + 0.5 x 0.9; seed 1: 0.2 x 0.4 + 0.5 x 0.5
     assert (

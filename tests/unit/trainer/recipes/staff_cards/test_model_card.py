@@ -9,7 +9,7 @@ from langchain_vpp import ImageProtector
 from tests.made_reports import MANIFEST, full_report
 from tests.portraits import save_portraits
 from trainer.evaluation.results import OURS
-from trainer.recipes.staff_cards.model_card import describe
+from trainer.recipes.staff_cards.model_card import render_card
 from trainer.recipes.staff_cards.out_of_distribution import Seen, out_of_distribution
 from trainer.reporting.summary import percent_interval
 from trainer.sandbox.vision.card_model import CARDS
@@ -60,7 +60,7 @@ def test_the_card_holds_the_figures_of_the_audit():
     report = full_report()
     level = report.of(OURS)[0].level
     manifest = MANIFEST.model_copy(update={"presets": {"balanced": level}})
-    card = describe(manifest, report, [Seen("page of words", 7, 0.0123), Seen("card", 5, 0.5, 0.75, 0.2)])
+    card = render_card(manifest, report, [Seen("page of words", 7, 0.0123), Seen("card", 5, 0.5, 0.75, 0.2)])
     assert "$" not in card
     for task in report.originals.tasks:
         shown = percent_interval(task.accuracy)
@@ -74,7 +74,7 @@ def test_the_card_holds_the_figures_of_the_audit():
 
 
 def test_a_card_without_an_audit_says_so_and_claims_nothing():
-    card = describe(MANIFEST)
+    card = render_card(MANIFEST)
     assert "It has not been audited." in card
     assert "Nobody has looked." in card
     assert "0.9" not in card

@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 from tests.made_reports import MANIFEST, report
 from tests.portraits import save_portraits
 from trainer.evaluation.results import OURS
-from trainer.recipes.staff_cards.model_card import describe
+from trainer.recipes.staff_cards.model_card import render_card
 from trainer.recipes.staff_cards.portrait_attacks import attack_portraits, closing_level
 from trainer.reporting.summary import percent_interval
 from trainer.sandbox.drawing.portraits import PORTRAIT_ATTRIBUTES
@@ -118,7 +118,7 @@ def test_the_report_says_what_was_tested_and_leaves_the_rest_as_it_was(before, c
 
 @pytest.mark.trains
 def test_the_card_shows_who_was_found(closing):
-    card = describe(MANIFEST, closing)
+    card = render_card(MANIFEST, closing)
     first = closing.of(OURS)[0].identity
     for search, gallery in zip(first, ("originals", "pictures protected alike"), strict=True):
         (line,) = (line for line in card.splitlines() if f"among 21 {gallery} |" in line)
