@@ -117,6 +117,7 @@ def test_a_fixed_network_reads_as_it_stands_and_never_adapts(people, prepared) -
     assert fixed.name in fixed.description
 
 
+@pytest.mark.trains
 def test_a_network_that_learned_before_is_copied_and_adapts_without_originals(people, prepared) -> None:
     network = copy.deepcopy(prepared)._network
     before = {name: value.clone() for name, value in network.state_dict().items()}

@@ -12,6 +12,8 @@ from torch import nn
 from trainer.runtime.cancellation import GivenUpError, thread_pools
 from trainer.runtime.optim import OneCycle, ShuffledBatches, average_weights, descend, fit, update_batch_norm
 
+pytestmark = pytest.mark.trains
+
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)

@@ -10,6 +10,8 @@ from trainer.oracle.oracle import Oracle
 from trainer.training.budget import BudgetPlan, batch_generator
 from trainer.training.cost import estimate
 
+pytestmark = pytest.mark.trains
+
 
 def planned(dataset, changes, folder, monkeypatch) -> int:
     """Queries that a run hands to its oracle, whether they are new or not."""

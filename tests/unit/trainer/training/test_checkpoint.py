@@ -12,6 +12,8 @@ from tests.unit.trainer.training.small_run import small_config, small_trainer
 from trainer.training.checkpoint import RunIdentity, load_checkpoint, save_checkpoint
 from trainer.training.config import TrainerConfig
 
+pytestmark = pytest.mark.trains
+
 
 class InterruptedByTestError(Exception):
     pass
