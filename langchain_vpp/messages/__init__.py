@@ -1,1 +1,1 @@
-"""Where pixels travel: block formats of the providers, the walk over messages, spelled-out pictures."""
+"""Pixels in messages: block formats of the providers, the walk over messages, spelled-out pictures."""

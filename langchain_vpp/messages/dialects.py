@@ -128,7 +128,7 @@ OPAQUE: Final[dict[str, _Opaque]] = {
     "encrypted_code_execution_result": {"encrypted_stdout": True},
     "advisor_redacted_result": _SIGNED,
 }
-"""Where providers put long opaque tokens, by the ``type`` of the dict that holds them.
+"""Places of long opaque tokens that providers put into messages, by the ``type`` of the dict that holds them.
 
 ``True`` marks a value that may be long base64, or bytes. The header of a file is refused even there.
 """
@@ -138,12 +138,12 @@ OPAQUE_TYPELESS: Final[_Opaque] = {
     "thought_signature": True,
     "thoughtSignature": True,
 }
-"""Where blocks without a ``type`` hold opaque tokens; see :data:`OPAQUE`."""
+"""Places of opaque tokens in blocks without a ``type``; see :data:`OPAQUE`."""
 
 OPAQUE_FIELDS: Final[_Opaque] = {
     "additional_kwargs": {"__gemini_function_call_thought_signatures__": {"*": True}},
 }
-"""Where fields of a message hold opaque tokens; see :data:`OPAQUE`. An asterisk stands for all other keys."""
+"""Places of opaque tokens in the fields of a message; see :data:`OPAQUE`. An asterisk stands for all other keys."""
 
 IDENTIFIERS: Final = frozenset({"id", "name", "type", "role", "tool_call_id", "status"})
 """Fields of a message that a note can't replace, because other messages or the provider refer to them."""

@@ -9,7 +9,6 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.stores import InMemoryByteStore
 from langchain_core.tools import BaseTool, tool
@@ -31,6 +30,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
 
 from langchain_vpp.middleware import VisualPrivacyMiddleware
+from tests.callbacks import Everything
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,16 +60,6 @@ def protector() -> ImageProtector:
 @pytest.fixture
 def lenient() -> ImageProtector:
     return ImageProtector(Pixelate(), level=0.7, on_upstream_trace="ignore")
-
-
-class Everything(BaseCallbackHandler):
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-
-    def __getattribute__(self, name: str) -> Any:
-        if not name.startswith("on_"):
-            return super().__getattribute__(name)
-        return lambda *args, **kwargs: self.events.append((name, args, kwargs))
 
 
 def _block(picture: bytes) -> dict[str, str]:

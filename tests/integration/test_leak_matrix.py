@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 from langchain_core.caches import InMemoryCache
-from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.chat_history import InMemoryChatMessageHistory
 from langchain_core.globals import set_debug, set_llm_cache
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -41,6 +40,7 @@ from pydantic import BaseModel
 from langchain_vpp import ImageProtector, protect
 from langchain_vpp.engines import Pixelate
 from langchain_vpp.testing import assert_no_leak
+from tests.callbacks import Everything
 
 from .recording import Recorder, noise_png, recording_server
 
@@ -367,18 +367,6 @@ MODEL_ENTRIES = (
     call_private_stream,
     call_private_astream,
 )
-
-
-class Everything(BaseCallbackHandler):
-    """Keeps every argument of every event."""
-
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-
-    def __getattribute__(self, name: str) -> Any:
-        if not name.startswith("on_"):
-            return super().__getattribute__(name)
-        return lambda *args, **kwargs: self.events.append((name, args, kwargs))
 
 
 class KeepingCache(InMemoryCache):

@@ -50,7 +50,7 @@ class Learners(NamedTuple):
     assessor: Assessor
     estimator: UtilityEstimator
     optimizer: torch.optim.Optimizer
-    """Of the protector."""
+    """Optimizer of the protector."""
     assessor_optimizer: torch.optim.Optimizer
 
     @classmethod

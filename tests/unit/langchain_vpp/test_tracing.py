@@ -20,8 +20,8 @@ from PIL import Image
 
 from langchain_vpp.testing import assert_no_leak
 from langchain_vpp.tracing import REMOVED_MEDIA, RedactingCallbackHandler, media_anonymizer
+from tests.callbacks import Everything
 from tests.integration.recording import noise_png, recording_server
-from tests.unit.langchain_vpp.runnables.models import Everything
 
 PICTURE = noise_png(41)
 ENCODED = base64.b64encode(PICTURE).decode()

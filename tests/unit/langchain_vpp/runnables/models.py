@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
@@ -62,15 +61,3 @@ class Native(Streaming):
         yield {"event": "content-block-delta", "index": 0, "delta": {"type": "text-delta", "text": "ok"}}
         yield {"event": "content-block-finish", "index": 0, "content": {"type": "text", "text": "ok"}}
         yield {"event": "message-finish", "reason": "stop"}
-
-
-class Everything(BaseCallbackHandler):
-    """Keeps every argument of every event."""
-
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-
-    def __getattribute__(self, name: str) -> Any:
-        if not name.startswith("on_"):
-            return super().__getattribute__(name)
-        return lambda *args, **kwargs: self.events.append((name, args, kwargs))

@@ -54,8 +54,9 @@ from langchain_vpp.messages.plan import ContentPolicy
 from langchain_vpp.messages.walk import plan_messages
 from langchain_vpp.testing import assert_no_leak
 from langchain_vpp.tracing import RedactingCallbackHandler, media_anonymizer
+from tests.callbacks import Everything
 from tests.integration.recording import noise_png
-from tests.unit.langchain_vpp.runnables.models import Echo, Everything, Streaming
+from tests.unit.langchain_vpp.runnables.models import Echo, Streaming
 
 PICTURE = noise_png(61)
 ENCODED = base64.b64encode(PICTURE).decode()
