@@ -60,7 +60,7 @@ def demo(
     shown.print(_conversation(outcome))
     _print_summary(shown, outcome)
     shown.print(
-        f"Everything is in {out}: artifact, report.html, report.json, front.png, contact_sheet.png.",
+        f"Everything is in {out}: artifact, report.html, report.json, front.svg, contact_sheet.png.",
         highlight=False,
     )
 
