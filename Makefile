@@ -45,7 +45,7 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 quick: $(VENV)/.dev
-	$(PYTEST) $(FAST) $(UNIT) $(ARGS)
+	$(PYTEST) -n 2 $(FAST) $(UNIT) $(ARGS)
 
 $(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

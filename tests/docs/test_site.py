@@ -11,6 +11,7 @@ import pytest
 from sphinx.util.inventory import InventoryFile
 
 from tests.docs.pages import DOCS, ROOT
+from tests.made_once import made_once
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,12 +35,13 @@ def _build(source: Path, out: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("site") / "html"
-    done = _build(DOCS, out)
-    assert done.returncode == 0, done.stderr
-    return out
+    def build(folder: Path) -> None:
+        done = _build(DOCS, folder / "html")
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "site", build) / "html"
 
 
 def _entries(site: Path) -> set[str]:

@@ -22,6 +22,7 @@ def faces(tmp_path):
     return save_portraits(tmp_path / "faces")
 
 
+@pytest.mark.trains
 @pytest.mark.slow(seconds=30)
 def test_the_command_makes_an_artifact_with_its_card_and_goes_on(faces, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(weights, "TEST_PICTURES", 4)

@@ -36,9 +36,9 @@ def test_the_graph_is_written_and_serves(vpp, data, artifact, tmp_path):
 
 
 def test_the_front_is_measured_again_with_a_chat_model(vpp, artifact, server, tmp_path):
-    make_data(tmp_path / "data", train=300, val=40, test=40, seed=1)
+    make_data(tmp_path / "data", train=300, val=100, test=240, seed=1)
     settings = {
-        "levels": [0.0, 1.0], "classifiers": ["small"], "cold": [], "original_images": 300, "train_images": 64,
+        "levels": [0.0, 1.0], "classifiers": ["small"], "cold": [], "original_images": 300, "train_images": 300,
         "queries_per_point": 10,
     }  # fmt: skip
     (tmp_path / "settings.json").write_text(json.dumps(settings))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,7 @@ def is_within(module: str, package: str) -> bool:
     return module == package or module.startswith(package + ".")
 
 
+@cache
 def modules() -> dict[str, str]:
     """Source of every module of ours."""
     found = {}
@@ -76,6 +78,12 @@ def modules() -> dict[str, str]:
     return found
 
 
+@cache
+def parsed(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
+@cache
 def imports(source: str) -> set[str]:
     """Dotted names that a module imports, inside functions too; those only for type checkers are left out."""
     found: set[str] = set()
@@ -93,7 +101,7 @@ def imports(source: str) -> set[str]:
         for child in ast.iter_child_nodes(node):
             visit(child)
 
-    visit(ast.parse(source))
+    visit(parsed(source))
     return found
 
 
@@ -231,7 +239,7 @@ def test_files_are_short_or_say_why_not():
 
 def classes_and_functions():
     for name, source in modules().items():
-        for node in ast.walk(ast.parse(source)):
+        for node in ast.walk(parsed(source)):
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 yield name, source, node
 
@@ -272,7 +280,7 @@ def test_only_command_lines_print():
         for name, source in modules().items()
         if any(
             isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
-            for node in ast.walk(ast.parse(source))
+            for node in ast.walk(parsed(source))
         )
     }
     assert {name for name in printing if room(name) not in PRINTERS} <= COMMAND_MODULES
@@ -289,6 +297,7 @@ def loaded_by(statement: str, names: tuple[str, ...] = HEAVY) -> list[str]:
     return run.stdout.split()
 
 
+@pytest.mark.slow(seconds=3)
 @pytest.mark.parametrize(
     "statement",
     [
@@ -302,10 +311,12 @@ def test_importing_the_library_loads_neither_torch_nor_the_trainer(statement):
     assert loaded_by(statement) == []
 
 
+@pytest.mark.slow(seconds=2)
 @pytest.mark.parametrize("module", ["trainer", "trainer.oracle.subprocess", "trainer.cli.train"])
 def test_importing_these_loads_no_torch(module):
     assert "torch" not in loaded_by(f"import {module}")
 
 
+@pytest.mark.slow(seconds=5)
 def test_the_check_of_loaded_modules_can_fail():
     assert "torch" in loaded_by("import langchain_vpp.network.protector")

@@ -96,6 +96,7 @@ def test_a_name_that_is_gone_and_a_module_that_never_was_are_refused():
         importlib.import_module("trainer.never_was")
 
 
+@pytest.mark.slow(seconds=3)
 def test_the_warning_points_at_the_line_that_imports(tmp_path):
     script = tmp_path / "mine.py"
     script.write_text("x = 1\nfrom trainer.run import Trainer\n")

@@ -77,6 +77,7 @@ def test_every_dependency_is_imported_by_the_runtime(requirement):
     assert uses(module_of(requirement), "langchain_vpp")
 
 
+@pytest.mark.slow(seconds=4)
 @pytest.mark.parametrize("extra", sorted(set(EXTRAS) - TOOLS - {"all"}))
 def test_every_extra_is_imported_by_some_line(extra):
     assert own(extra)

@@ -85,6 +85,7 @@ def test_another_package_adds_commands(install):
     assert run("protect", "--help").exit_code == 0
 
 
+@pytest.mark.slow(seconds=5)
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
@@ -136,6 +137,7 @@ def test_a_misspelt_command_is_answered_with_those_that_are_near():
     assert "protect" in done.stderr
 
 
+@pytest.mark.slow(seconds=2)
 def test_completion_names_commands_and_their_options():
     def complete(words, number):
         environment = {"_VPP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(number)}
@@ -157,6 +159,7 @@ def test_completion_names_commands_and_their_options():
 HEAVY = ("torch", "onnxruntime", "matplotlib", "langchain_openai", "PIL", "langchain_core.messages")
 
 
+@pytest.mark.slow(seconds=3)
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
 def test_help_and_version_load_nothing_heavy(arguments):
     code = f"""

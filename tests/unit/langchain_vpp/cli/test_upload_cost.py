@@ -67,6 +67,7 @@ def test_an_artifact_is_judged_by_pictures_of_the_usual_sizes(artifact):
     ]
 
 
+@pytest.mark.slow(seconds=4)
 @pytest.mark.parametrize("what", ["picture", "artifact"])
 def test_the_command_prints_the_same_as_json(what, request):
     path = request.getfixturevalue(what)

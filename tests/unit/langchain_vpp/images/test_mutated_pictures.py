@@ -41,6 +41,7 @@ def check(summary: mutated_pictures.Summary, count: int) -> None:
     assert summary.peak_megabytes < 1_500
 
 
+@pytest.mark.slow(seconds=3)
 def test_a_thousand_mutated_files_are_protected_or_refused() -> None:
     check(run_apart(0, 1_000), 1_000)
 

@@ -171,6 +171,7 @@ def check(picture: bytes, messages: list[BaseMessage]) -> None:
             assert find_canary(picture, [str(refusal), repr(refusal.args)]) is None
 
 
+@pytest.mark.slow(seconds=23)
 @slow
 @many
 @given(
@@ -195,6 +196,7 @@ def test_random_structures_anywhere_leak_nothing(case: tuple[bytes, Any], where:
     check(picture, [place(where, tree)])
 
 
+@pytest.mark.slow(seconds=13)
 @slow
 @many
 @given(structures())
@@ -203,6 +205,7 @@ def test_random_blocks_leak_nothing(case: tuple[bytes, Any]) -> None:
     check(picture, [place("content", tree if isinstance(tree, list) else [tree])])
 
 
+@pytest.mark.slow(seconds=7)
 @slow
 @many
 @given(mixtures())
@@ -210,6 +213,7 @@ def test_mixed_carriers_leak_nothing(case: tuple[bytes, list[BaseMessage]]) -> N
     check(*case)
 
 
+@pytest.mark.slow(seconds=8)
 @settings(max_examples=200, deadline=None)
 @given(structures())
 def test_any_input_becomes_messages_or_a_refusal(case: tuple[bytes, Any]) -> None:

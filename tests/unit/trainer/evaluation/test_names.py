@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow(seconds=7)
 def test_evaluate_is_the_function_also_where_its_module_was_imported_first() -> None:
     code = (
         "import trainer.evaluation.evaluate\nimport trainer\n"

@@ -99,6 +99,7 @@ def test_named_grids_can_be_trained(grid):
 # -- the chat model --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow(seconds=4)
 @pytest.mark.parametrize("access", ["labels", "logprobs"])
 def test_the_chat_model_in_this_process_answers_as_the_server_does(access, folder, tmp_path):
     dataset = load_dataset(folder)
@@ -272,6 +273,7 @@ def test_a_cell_runs_in_a_process_and_a_thread_of_its_own(folder, tmp_path):
     )  # attackers compute with one thread, so that no figure depends on the process
 
 
+@pytest.mark.slow(seconds=3)
 def test_a_cell_whose_process_dies_does_not_hang():
     with pytest.raises(BrokenProcessPool):
         running._in_own_process(os._exit, 3)

@@ -167,6 +167,7 @@ def test_graphs_that_paint_one_grey_equal_torch_too(folder, dataset, grey):
     assert (64, 16, 3, 3) not in shapes
 
 
+@pytest.mark.slow(seconds=2)
 @pytest.mark.parametrize("painted", [True, False], ids=["one grey", "colours"])
 def test_a_mask_that_int8_opens_a_little_is_closed_and_one_that_is_open_is_not(folder, dataset, painted):
     for kept, shown in ((0.0, False), (0.03, False), (0.2, True)):
@@ -294,6 +295,7 @@ print([name for name in ("torch", "torchvision", "trainer", "onnx", "safetensors
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow(seconds=5)
 def test_the_check_for_torch_can_fail(folder):
     code = f"""
 import sys
@@ -305,6 +307,7 @@ print("torch" in sys.modules)
     assert done.stdout.strip() == "True"
 
 
+@pytest.mark.slow(seconds=2)
 def test_the_same_picture_gives_the_same_bytes_in_every_thread_and_process(exported):
     protector = ImageProtector.from_pretrained(exported, level=0.6, memo_bytes=0)
     pictures = [scene(seed, 300 + seed, 200) for seed in range(4)]

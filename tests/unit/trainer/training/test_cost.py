@@ -122,6 +122,7 @@ def test_pictures_of_any_size_are_counted_by_the_providers_table(model):
         assert f"{tokens} tokens for a picture of {size[0]} x {size[1]} px" in foreseen.basis
 
 
+@pytest.mark.slow(seconds=11)
 @pytest.mark.parametrize("size", TRAINING_SIZES)
 def test_the_command_counts_what_the_providers_table_says(size, tmp_path):
     data, config = make_dataset(tmp_path / "data", size), tmp_path / "config.json"

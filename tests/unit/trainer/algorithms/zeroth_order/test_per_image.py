@@ -37,6 +37,7 @@ def test_a_probe_changes_a_pixel_by_the_radius_and_stays_in_range():
     assert float(probes.images.max()) == 1
 
 
+@pytest.mark.slow(seconds=8)
 @pytest.mark.parametrize(
     ("code", "quota", "count"), [(BlockCode(8), 2, 1800), (OperatorCode(8), 6, 800), (BlockCode(8), 10, 800)]
 )

@@ -21,6 +21,7 @@ from trainer.algorithms.zeroth_order import OperatorCode, RGFSettings, SharedRGF
 from trainer.runtime.precision import cpu_precision
 
 
+@pytest.mark.slow(seconds=5)
 def test_rgf_recovers_a_linear_gradient_in_expectation_whatever_its_memory():
     images, gradients, code = pictures(), slopes(), OperatorCode(8)
     draws = []

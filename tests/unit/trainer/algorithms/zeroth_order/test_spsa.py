@@ -22,6 +22,7 @@ from tests.unit.trainer.algorithms.zeroth_order.linear_model import (
 from trainer.algorithms.zeroth_order import OperatorCode, SharedSPSA, SPSASettings
 
 
+@pytest.mark.slow(seconds=4)
 @pytest.mark.parametrize("perturbation", ["rademacher", "segmented"])
 def test_spsa_recovers_a_linear_gradient_in_expectation(perturbation):
     images, gradients, code = pictures(), slopes(), OperatorCode(8)

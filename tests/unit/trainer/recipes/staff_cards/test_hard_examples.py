@@ -47,6 +47,7 @@ class _Drawing(Protector):
         return torch.where(opened, images, ONE_GREY / 255)
 
 
+@pytest.mark.slow(seconds=5)
 @pytest.mark.parametrize("shown", [(), ("id number",), ("expiry", "gate"), tuple(LINES[len(TEXTS) :])])
 def test_a_mistake_is_a_private_line_that_is_shown_or_a_field_that_is_not(faces, shown):
     drawn = draw_cards(faces, 12, (5, 108), 0)

@@ -39,6 +39,7 @@ def faces(tmp_path_factory):
     return save_portraits(tmp_path_factory.mktemp("faces"))
 
 
+@pytest.mark.slow(seconds=7)
 def test_through_the_identity_everything_is_seen_and_of_grey_nothing(faces):
     opened, closed = seen(Identity(), faces), seen(Grey(), faces)
     assert list(opened) == list(closed)

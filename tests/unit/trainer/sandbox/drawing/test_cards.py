@@ -18,6 +18,8 @@ from trainer.sandbox.drawing import card_design, cards
 from trainer.sandbox.drawing.cards import CARD_TASKS, CARD_VIEW, TEXTS, draw_card, make_cards
 from trainer.sandbox.drawing.portraits import PORTRAIT_ATTRIBUTES, Portrait, read_portraits
 
+pytestmark = pytest.mark.slow(seconds=2)  # each draws cards
+
 ATTRIBUTES = {"gender": "female", "age_group": "30-39", "race": "White"}
 FACE = Image.new("RGB", (128, 128), (226, 24, 250))
 HEAD = "file,age_group,gender,race\n"

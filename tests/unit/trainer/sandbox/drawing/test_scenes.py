@@ -57,6 +57,7 @@ def test_same_generator_state_draws_the_same_pixels():
     assert first.mode == "RGB"
 
 
+@pytest.mark.slow(seconds=3)
 def test_every_value_of_every_attribute_occurs_about_equally_often(labels):
     for name, choices in CHOICES.items():
         counts = Counter(label[name] for label in labels)
