@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import torch
 
@@ -26,11 +26,9 @@ if TYPE_CHECKING:
     from trainer.attackers.identity import Embedder, Reidentification
     from trainer.attackers.ocr import TextReader
     from trainer.data.format import Example
-    from trainer.evaluation.settings import EvaluationSettings
+    from trainer.evaluation.settings import Attack, EvaluationSettings
     from trainer.evaluation.splits import Splits
 
-Attack = Literal["identity", "inversion", "text"]
-ATTACKS: Final[tuple[Attack, ...]] = get_args(Attack)
 _OCR_SIDE: Final = 640
 """Longest side in pixels to which pictures are enlarged for an OCR engine."""
 

@@ -10,7 +10,9 @@ from langchain_vpp.engines import CLASSICAL_ENGINES, FaceBlur
 from langchain_vpp.engines.faces import is_installed
 from trainer.attackers.classifier import Architecture  # noqa: TC001  pydantic reads it
 from trainer.attackers.prompted import Style  # noqa: TC001
-from trainer.evaluation.attack_suite import Attack  # noqa: TC001
+
+Attack = Literal["identity", "inversion", "text"]
+"""Attacks besides classifiers."""
 
 UNTESTED: Final[dict[str, str]] = {
     "identity": "re-identification of the people in the pictures",
