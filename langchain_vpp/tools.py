@@ -13,7 +13,7 @@ from PIL import Image
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.level import requested_level
-from langchain_vpp.guard.pictures import image_bytes
+from langchain_vpp.images.given import image_bytes
 from langchain_vpp.messages.base64 import encode_base64
 from langchain_vpp.messages.spelled import find_file_header
 from langchain_vpp.messages.tree import error_holds_media
