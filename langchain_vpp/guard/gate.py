@@ -26,6 +26,7 @@ from langchain_vpp.messages.walk import coerce_messages, plan_messages
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+    from typing import Self
 
     from langchain_core.callbacks import Callbacks
     from langchain_core.language_models import LanguageModelInput
@@ -139,6 +140,13 @@ class Gate:
         return (
             f"{name}(engine={self._pipeline.engine_name!r}, level={self._level}, min_level={self._min_level})"
         )
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Frameworks copy configurations. A copy would not know the pictures that this one has put out.
+        return self
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         msg = "A protector can't be pickled; build one in each process"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_vpp.errors import ProtectionError
@@ -52,6 +53,7 @@ def checked_level(level: Any) -> float:
 
 
 def _is_level(level: Any) -> bool:
-    if isinstance(level, bool) or not isinstance(level, (int, float)):
+    # Every real number, such as a float32 of numpy.
+    if isinstance(level, bool) or not isinstance(level, numbers.Real):
         return False
     return math.isfinite(level) and 0 <= level <= 1

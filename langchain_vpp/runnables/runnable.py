@@ -7,6 +7,7 @@ comes back inside one.
 
 from __future__ import annotations
 
+import copy
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
@@ -198,6 +199,12 @@ class ProtectedRunnable(Ingress, Runnable[Any, Any]):
 
     def __repr__(self) -> str:
         return f"ProtectedRunnable({type(self._inner).__name__})"
+
+    def __copy__(self) -> Runnable[Any, Any]:
+        return type(self)(copy.copy(self._inner), self._protector)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Runnable[Any, Any]:
+        return type(self)(copy.deepcopy(self._inner, memo), self._protector)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         msg = "A protected Runnable can't be pickled; build it in each process"
