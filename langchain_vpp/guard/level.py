@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,4 +55,7 @@ def _is_level(level: Any) -> bool:
     # Every real number, such as a float32 of numpy.
     if isinstance(level, bool) or not isinstance(level, numbers.Real):
         return False
-    return math.isfinite(level) and 0 <= level <= 1
+    try:
+        return 0 <= float(level) <= 1
+    except OverflowError:  # of an integer beyond all floats
+        return False

@@ -14,6 +14,7 @@ from langchain_vpp.messages.dialects import MESSAGE_ROLES
 from langchain_vpp.messages.plan import NOTE
 from langchain_vpp.messages.tree import Finding, TreeWalk
 from langchain_vpp.messages.walk import coerce_messages
+from langchain_vpp.runnables.decisions import aprotect_request, is_decision_request, protect_request
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import Callbacks
@@ -36,6 +37,8 @@ def protect_value(protector: Gate, value: Any, *, level: float | None, callbacks
     Raises:
         ProtectionError: If anything can't be protected.
     """
+    if is_decision_request(value):
+        return protect_request(protector, value, level=level, callbacks=callbacks)
     collection = _Collection(protector)
     copied = collection.value(value)
     admission = protector.admit(collection.messages, level=level, callbacks=callbacks)
@@ -46,6 +49,8 @@ async def aprotect_value(
     protector: Gate, value: Any, *, level: float | None, callbacks: Callbacks = None
 ) -> Any:
     """Run :func:`protect_value` with the work in threads."""
+    if is_decision_request(value):
+        return await aprotect_request(protector, value, level=level, callbacks=callbacks)
     collection = _Collection(protector)
     copied = await run_in_executor(None, collection.value, value)
     admission = await protector.aadmit(collection.messages, level=level, callbacks=callbacks)

@@ -52,7 +52,7 @@ def test_a_request_cannot_go_below_min_level() -> None:
     assert engine.calls == [0.5]
 
 
-@pytest.mark.parametrize("level", [-0.1, 1.1, float("nan"), float("inf"), "0.5", True, [0.5]])
+@pytest.mark.parametrize("level", [-0.1, 1.1, float("nan"), float("inf"), 10**400, "0.5", True, [0.5]])
 def test_a_level_outside_0_to_1_is_refused(level: Any) -> None:
     protector = ImageProtector(Counting())
     with pytest.raises(ProtectionError, match="from 0 to 1"):
