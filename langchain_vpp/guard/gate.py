@@ -267,6 +267,22 @@ class Gate:
             check_upstream(callbacks, self._on_upstream_trace)
         return admission
 
+    def has_put_out(self, messages: LanguageModelInput) -> bool:
+        """Say whether every picture in messages is a protected one of this protector, or a sealed handle.
+
+        Raises:
+            ProtectionError: If anything in the messages could not be protected.
+        """
+        sources = plan_messages(coerce_messages(messages), self._policy).sources
+        return all(
+            source.kind == "sealed"
+            or (
+                source.data is not None
+                and self._produced.find(source.data, self._level, at_least=self._min_level) is not None
+            )
+            for source in sources
+        )
+
     def _admit(self, messages: LanguageModelInput, level: float | None) -> tuple[Admission, bool]:
         """Return the admission, and whether the input held an original that an enclosing run may have seen."""
         effective = self._effective(level)

@@ -83,7 +83,8 @@ class InPlaceProtection(TreeWalk):
     def value(self, value: Any, opaque: Any = None, depth: int = 0) -> Any:
         """See :meth:`TreeWalk.value`. Messages pass the gate."""
         if isinstance(value, BaseMessage):
-            return self.admitted(value)
+            admitted = self.admitted(value)
+            return value if admitted == value and not self.copies else admitted
         return super().value(value, opaque, depth)
 
     def keyed(self, value: Any, parts: dict[Any, Any], shape: Shape, opaque: Any, depth: int) -> Any:
@@ -98,7 +99,8 @@ class InPlaceProtection(TreeWalk):
         if finding.kind == "unknown":
             return value
         if (protected := self._same_form(value)) is not None:
-            return protected
+            # What this protector has put out stays the same object.
+            return value if type(protected) in (str, bytes) and protected == value else protected
         if finding.kind != "deep" and self._protector.content_policy.on_unsupported == "drop":
             return NOTE
         raise ProtectionError(
