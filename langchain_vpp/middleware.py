@@ -131,10 +131,10 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> Any:
         """Protect the messages of a model call, and the model."""
-        protected, changed = self._protected_request(request)
+        protected, updates = self._protected_request(request)
         with self._checked_calls():
             response = handler(protected)
-        return self._with_changes(response, changed)
+        return self._with_updates(response, updates)
 
     async def awrap_model_call(
         self,
@@ -142,10 +142,10 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> Any:
         """Protect the messages of an async model call, and the model."""
-        protected, changed = await run_in_executor(None, self._protected_request, request)
+        protected, updates = await run_in_executor(None, self._protected_request, request)
         with self._checked_calls():
             response = await handler(protected)
-        return self._with_changes(response, changed)
+        return self._with_updates(response, updates)
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
@@ -221,24 +221,28 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
             "Put pictures into messages, or protect the agent: protect(create_agent(...), protector)."
         )
 
-    def _protected_request(self, request: ModelRequest[Any]) -> tuple[ModelRequest[Any], list[BaseMessage]]:
-        """Return the request that may go on, and the messages in it that differ from those of the state."""
+    def _protected_request(self, request: ModelRequest[Any]) -> tuple[ModelRequest[Any], dict[str, Any]]:
+        """Return the request that may go on, and the update that cleans the state behind it."""
         system = request.system_message
         prompt = [*request.messages] if system is None else [system, *request.messages]
-        messages: list[Any] = self._protector.admit(prompt, **request_options(None)).messages
-        changes: dict[str, Any] = {}
+        changes: dict[str, Any] = {
+            "messages": self._protector.admit(prompt, **request_options(None)).messages
+        }
         if system is not None:
-            changes["system_message"], *messages = messages
-        changed = [new for old, new in zip(request.messages, messages, strict=True) if new != old]
-        return self._request_class(**{**_fields_of(request), **changes, "messages": messages}), changed
+            changes["system_message"], *changes["messages"] = changes["messages"]
+        updates = self._cleaned(request.state) or {}
+        # The model writes these keys in the same step. Messages are replaced by their ids.
+        updates = {
+            key: update
+            for key, update in updates.items()
+            if key != "structured_response" and (key != "messages" or isinstance(update, list))
+        }
+        return self._request_class(**{**_fields_of(request), **changes}), updates
 
-    def _with_changes(self, response: ModelResponse[Any], changed: list[BaseMessage]) -> Any:
-        """Add the changed messages to a response, so that the state no longer holds the originals."""
-        update = [message for message in changed if message.id is not None]
-        by_id = self._channels.get("messages", {"messages"}) == {"messages"}
-        if not update or not by_id or _ExtendedResponse is None:
+    def _with_updates(self, response: ModelResponse[Any], updates: dict[str, Any]) -> Any:
+        if not updates or _ExtendedResponse is None:
             return response
-        return _ExtendedResponse(response, Command(update={"messages": update}))
+        return _ExtendedResponse(response, Command(update=updates))
 
     def _protected_call(self, request: ToolCallRequest) -> ToolCallRequest:
         return self._call_class(**_fields_of(request))

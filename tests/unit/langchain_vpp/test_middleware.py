@@ -362,10 +362,13 @@ async def test_a_picture_that_a_hook_puts_into_the_state_is_cleaned_and_protecte
         return add(self, state, runtime)
 
     adding = type("Adding", (AgentMiddleware,), {hook: add, f"a{hook}": aadd})()
-    model, watching = Echo(seen=[]), Watching()
+    model, watching = Calling(seen=[]), Watching()
+    # Later hooks run in the opposite order: what stands further out sees what was added.
+    inner = [adding, watching] if hook.startswith("after") else [watching, adding]
     agent = create_agent(
         model,
-        middleware=[VisualPrivacyMiddleware(protector), watching, adding],
+        [look],
+        middleware=[VisualPrivacyMiddleware(protector), *inner],
         state_schema=State,
         checkpointer=InMemorySaver(),
     )
@@ -373,8 +376,13 @@ async def test_a_picture_that_a_hook_puts_into_the_state_is_cleaned_and_protecte
     result = await _run(agent, _state(), config, is_async=is_async)
     result = await _run(agent, _state(), config, is_async=is_async)
     assert_no_leak(PICTURE, model.seen, result, agent.get_state(config).values)
-    # Between the hook and ours, only what stands further in can see the picture.
     assert_no_leak(PICTURE, watching.calls)
+
+
+@tool("camera")
+def look(place: str) -> str:
+    """Look."""
+    return "Nothing there."
 
 
 class Watching(AgentMiddleware[Any, Any, Any]):
@@ -390,12 +398,23 @@ class Watching(AgentMiddleware[Any, Any, Any]):
     def before_model(self, state: Any, runtime: Any) -> None:
         self.calls.append(dict(state))
 
+    def after_model(self, state: Any, runtime: Any) -> None:
+        self.calls.append(dict(state))
+
     def wrap_model_call(self, request: Any, handler: Any) -> Any:
         self.calls.append(request.messages)
         return handler(request)
 
     async def awrap_model_call(self, request: Any, handler: Any) -> Any:
         self.calls.append(request.messages)
+        return await handler(request)
+
+    def wrap_tool_call(self, request: Any, handler: Any) -> Any:
+        self.calls.append(request.state)
+        return handler(request)
+
+    async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
+        self.calls.append(request.state)
         return await handler(request)
 
 
