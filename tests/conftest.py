@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.order import longest_first
+
 if TYPE_CHECKING:
     import pytest
 
 pytest_plugins = ["tests.guards"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest tests first: several processes share them, and all would wait for a long one that began last."""
-
-    def seconds(item: pytest.Item) -> int:
-        marker = item.get_closest_marker("slow")
-        return 0 if marker is None else int(marker.kwargs.get("seconds", 10))
-
-    items.sort(key=seconds, reverse=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    items[:] = longest_first(items, workers)

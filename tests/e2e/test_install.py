@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 MOST_MB = 350
 NOT_IN_THE_BASE = ("torch", "torchvision", "openai", "langchain-openai", "safetensors", "jinja2", "onnx")
 
-pytestmark = [pytest.mark.network, pytest.mark.slow(seconds=120)]
+pytestmark = [pytest.mark.network, pytest.mark.slow(seconds=60)]
 
 
 class Environment(NamedTuple):
