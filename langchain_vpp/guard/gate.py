@@ -7,7 +7,7 @@ messages. Nothing acts on messages that were walked only in part.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.admitted import AdmittedMessages, Transit, message_state
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from langchain_vpp.engines import Engine
 
 _T = TypeVar("_T")
+
+_UNCHANGEABLE: Final = "A protector can't be changed; build another one"
+_UNPICKLABLE: Final = "A protector can't be pickled; build one in each process"
 
 
 class Admission(NamedTuple):
@@ -128,29 +131,23 @@ class Gate:
             object.__setattr__(self, slot, value)
 
     def __setattr__(self, name: str, value: object) -> None:
-        msg = "A protector can't be changed; build another one"
-        raise AttributeError(msg)
+        raise AttributeError(_UNCHANGEABLE)
 
     def __delattr__(self, name: str) -> None:
-        msg = "A protector can't be changed; build another one"
-        raise AttributeError(msg)
+        raise AttributeError(_UNCHANGEABLE)
 
     def __repr__(self) -> str:
-        name = type(self).__name__
-        return (
-            f"{name}(engine={self._pipeline.engine_name!r}, level={self._level}, min_level={self._min_level})"
-        )
+        name, engine = type(self).__name__, self._pipeline.engine_name
+        return f"{name}(engine={engine!r}, level={self._level}, min_level={self._min_level})"
 
     def __copy__(self) -> Self:
-        return self
+        return self  # a copy would not know the pictures that this one has put out
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        # Frameworks copy configurations. A copy would not know the pictures that this one has put out.
         return self
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        msg = "A protector can't be pickled; build one in each process"
-        raise TypeError(msg)
+        raise TypeError(_UNPICKLABLE)
 
     @property
     def content_policy(self) -> ContentPolicy:
@@ -186,7 +183,7 @@ class Gate:
         """Protect one picture.
 
         Args:
-            image: A picture, the bytes of an encoded one, or a file.
+            image: A picture in any mode, the bytes of an encoded one, or a file.
             level: In [0, 1]; ``min_level`` is the floor. Default: the protector's level.
 
         Returns:
@@ -231,8 +228,7 @@ class Gate:
         Raises:
             ProtectionError: If there is no store, it fails, or the picture can't be decoded.
         """
-        data = image_bytes(image)
-        decode_image(data)
+        decode_image(data := image_bytes(image))
         return {"type": "image", "url": self._sealing.seal(data)}
 
     async def aseal(self, image: Image.Image | bytes | str | Path) -> dict[str, str]:
@@ -268,20 +264,9 @@ class Gate:
         return admission
 
     def has_put_out(self, messages: LanguageModelInput) -> bool:
-        """Say whether every picture in messages is a protected one of this protector, or a sealed handle.
-
-        Raises:
-            ProtectionError: If anything in the messages could not be protected.
-        """
-        sources = plan_messages(coerce_messages(messages), self._policy).sources
-        return all(
-            source.kind == "sealed"
-            or (
-                source.data is not None
-                and self._produced.find(source.data, self._level, at_least=self._min_level) is not None
-            )
-            for source in sources
-        )
+        """Say whether every picture in messages is a protected one of this protector, or a sealed handle."""
+        plan = plan_messages(coerce_messages(messages), self._policy)
+        return self._produced.hold(plan.sources, at_least=self._min_level)
 
     def _admit(self, messages: LanguageModelInput, level: float | None) -> tuple[Admission, bool]:
         """Return the admission, and whether the input held an original that an enclosing run may have seen."""

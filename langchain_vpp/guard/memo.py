@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from langchain_vpp.images.fast import fast_module
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from langchain_vpp.guard.receipt import SentImage
+    from langchain_vpp.messages.plan import PixelSource
 
 # One that is pushed out costs a second protection, never a leak.
 _REMEMBERED_OUTPUTS: Final = 16_384
@@ -131,6 +134,14 @@ class ProducedPictures:
         key = OutputKey(len(data), hashlib.sha256(data).hexdigest())
         record = self.recall(key, level, at_least=at_least)
         return None if record is None else record.sent
+
+    def hold(self, sources: Iterable[PixelSource], *, at_least: float) -> bool:
+        """Say whether all pictures of messages are among these, or sealed."""
+        return all(
+            source.kind == "sealed"
+            or (source.data is not None and self.find(source.data, at_least, at_least=at_least) is not None)
+            for source in sources
+        )
 
     def recall(self, key: OutputKey, level: float, *, at_least: float) -> Record | None:
         """Return the record of a picture by its key; see :meth:`find`."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.stores import InMemoryByteStore
 
 from langchain_vpp import ImageProtector, ProtectionError
 from langchain_vpp.engines import Blur, Downscale, Pixelate
@@ -133,3 +134,17 @@ async def test_the_event_loop_goes_on_while_pictures_are_protected() -> None:
     assert not protected.done()
     released.set()
     assert len(sent_pictures(await protected)) == 1
+
+
+def test_the_gate_knows_what_it_has_put_out() -> None:
+    protector = ImageProtector(Pixelate(), store=InMemoryByteStore())
+    protected = protector.protect_messages(human(PICTURE))
+    assert protector.has_put_out(protected)
+    assert protector.has_put_out([HumanMessage("text"), HumanMessage([protector.seal(PICTURE)])])
+    assert not protector.has_put_out([*protected, *human(OTHER)])
+    assert not ImageProtector(Pixelate()).has_put_out(protected)
+    assert not ImageProtector(Pixelate(), on_remote_url="fetch").has_put_out(
+        [HumanMessage([{"type": "image", "url": "https://example.com/a.png"}])]
+    )
+    with pytest.raises(ProtectionError):
+        protector.has_put_out([HumanMessage([{"type": "video", "base64": "AAAA"}])])
