@@ -38,6 +38,7 @@ _WITHHELD: Final = (
 _STORES: Final = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL"})
 _MODULE_NAMES: Final = ("__builtins__", "__name__", "__package__", "__spec__", "__loader__", "__file__")
 _DEEPEST: Final = 4
+_INJECTED: Final = frozenset({"config", "run_manager"})
 
 
 class Stand(NamedTuple):
@@ -110,12 +111,18 @@ class Guard:
         setattr(guarded, _MARK, self._protector)
         return guarded
 
-    def _plain(self, function: Any) -> Any:
+    def method(self, method: Any) -> Any:
+        """Return a method around the one of a class whose runs record what it gets and returns, such as a tool's."""
+        guard = self._coroutine if is_async_callable(method) else self._plain
+        return self._marked(method, guard(method, is_method=True))
+
+    def _plain(self, function: Any, *, is_method: bool = False) -> Any:
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            (args, reading), withheld = unseal_value(self._protector, args), False
+            call, reading = self._call(function, args, kwargs, is_method=is_method)
+            withheld = False
             try:
                 with vouching(self._protector):
-                    output = rebound(function, self._stand)(*args, **kwargs)
+                    output = call()
             except Exception as error:
                 withheld = error_holds_media(error)
                 if not withheld:
@@ -126,12 +133,13 @@ class Guard:
 
         return guarded
 
-    def _coroutine(self, function: Any) -> Any:
+    def _coroutine(self, function: Any, *, is_method: bool = False) -> Any:
         async def guarded(*args: Any, **kwargs: Any) -> Any:
-            (args, reading), withheld = unseal_value(self._protector, args), False
+            call, reading = self._call(function, args, kwargs, is_method=is_method)
+            withheld = False
             try:
                 with vouching(self._protector):
-                    output = await rebound(function, self._stand)(*args, **kwargs)
+                    output = await call()
             except Exception as error:
                 withheld = error_holds_media(error)
                 if not withheld:
@@ -141,6 +149,17 @@ class Guard:
             return await self._aleft(output, reading)
 
         return guarded
+
+    def _call(
+        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_method: bool
+    ) -> tuple[Callable[[], Any], Reading]:
+        """Return the call of a function with originals in its arguments, and the reading of what it returns."""
+        if not is_method:
+            unsealed, reading = unseal_value(self._protector, args)
+            return functools.partial(rebound(function, self._stand), *unsealed, **kwargs), reading
+        given = {name: value for name, value in kwargs.items() if name not in _INJECTED}
+        (unsealed, named), reading = unseal_value(self._protector, (args[1:], given))
+        return functools.partial(function, args[0], *unsealed, **{**kwargs, **named}), reading
 
     def _generator(self, function: Any) -> Any:
         def guarded(*args: Any, **kwargs: Any) -> Iterator[Any]:

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from langchain_core.messages import BaseMessage
 from langchain_core.prompts.base import BasePromptTemplate
+from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda, RunnablePassthrough
 from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.runnables.configurable import RunnableConfigurableAlternatives
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
+from langchain_vpp.runnables.classes import move_to_class, subclass_of
 from langchain_vpp.runnables.functions import Guard, Stand
-from langchain_vpp.runnables.values import Reading, protect_value
+from langchain_vpp.runnables.values import Reading, aprotect_value, protect_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from langchain_core.runnables import RunnableConfig
+
     from langchain_vpp.guard.gate import Gate
 
+    # Type of super() in the mixin. At run time it stands in front of the concrete class.
+    _AnyPrompt = BasePromptTemplate[Any]
+else:
+    _AnyPrompt = object
+
 _DEEPEST: Final = 64
+_METHODS: Final = ("_run", "_arun", "_get_relevant_documents", "_aget_relevant_documents")
 _FUNCTIONS: Final = ("func", "afunc")
 _CORE: Final = "langchain_core."
 
@@ -68,9 +78,10 @@ class PartsWalk:
             return self._generator(part)
         if isinstance(part, BasePromptTemplate):
             return self._prompt(part)
-        # The nodes of a graph hold their own models; a tool is protected by protect_tool().
-        if isinstance(part, BaseTool | BaseMessage) or is_graph(part):
-            return part
+        if isinstance(part, BaseTool | BaseRetriever):
+            return self._with_methods(self._object(part, depth))
+        if isinstance(part, BaseMessage) or is_graph(part):
+            return part  # the nodes of a graph hold their own models
         if isinstance(part, RunnableConfigurableAlternatives):
             return self._object(part, depth, alternatives=self._alternatives(part, depth))
         if isinstance(part, Runnable | BaseModel):
@@ -102,11 +113,29 @@ class PartsWalk:
     def _factory(self, make: Callable[[], Any]) -> Callable[[], Any]:
         return lambda: self._stand.alone(make())
 
+    def _with_methods(self, part: Any) -> Any:
+        """Return a tool or a retriever whose output is sealed or protected before its run records it."""
+        cls = type(part)
+        if hasattr(cls, "vpp_protector"):
+            return part
+        names = [name for name in _METHODS if hasattr(cls, name)]
+        methods = {name: self._guard.method(getattr(cls, name)) for name in names}
+        return move_to_class(part, subclass_of(cls, vpp_protector=self._protector, **methods))
+
     def _generator(self, part: RunnableGenerator[Any, Any]) -> Any:
         held = vars(part)
         changes = {"_transform": self._guard.transform, "_atransform": self._guard.atransform}
         return _with_attributes(
             part, {name: guard(held[name]) for name, guard in changes.items() if name in held}
+        )
+
+    def alone(self, part: Runnable[Any, Any]) -> Runnable[Any, Any]:
+        """Return what stands for a part that keeps its class, where a function calls it by itself."""
+        converted = self.part(part)
+        if not isinstance(converted, BasePromptTemplate) or hasattr(type(converted), "vpp_protector"):
+            return converted
+        return move_to_class(
+            converted, subclass_of(type(converted), _SealingEntries, vpp_protector=self._protector)
         )
 
     def _prompt(self, part: BasePromptTemplate[Any]) -> Any:
@@ -117,6 +146,20 @@ class PartsWalk:
             for name, value in template.partial_variables.items()
         }
         return _with_attributes(template, {"partial_variables": partial})
+
+
+class _SealingEntries(_AnyPrompt):
+    """Mixin of a prompt that seals pictures in its variables before its run records them."""
+
+    vpp_protector: ClassVar[Gate]
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
+        value = protect_value(self.vpp_protector, input, level=None, reading=Reading("hold"))
+        return super().invoke(value, config, **kwargs)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
+        value = await aprotect_value(self.vpp_protector, input, level=None, reading=Reading("hold"))
+        return await super().ainvoke(value, config, **kwargs)
 
 
 def settings_of(part: Any) -> list[Any]:
