@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _HIDES_TOO_LITTLE: Final = 0.25
 """Leak at the most private level above which a trained protector is doubted: sound runs of the demo end below 0.15."""
+_ANSWERS_TOO_LITTLE: Final = 0.05
+"""Best utility up to which the chat model's answers are doubted: 0 is guessing."""
 
 
 def inspect(
@@ -98,6 +100,11 @@ def _show_front(manifest: Manifest) -> None:
             f"warning: even at level {most_private.level:g} {most_private.leak:.0%} of what originals give away is "
             "still read, so this protector hides too little. Train for more steps or with another --seed, and "
             "measure with `vpp evaluate` before you rely on it."
+        )
+    if max(point.utility for point in manifest.front) <= _ANSWERS_TOO_LITTLE:
+        say(
+            "warning: at no level are the chat model's answers better than guessing, so training learned nothing of "
+            "what it needs to see. See whether it refuses: ask it about a few pictures, or choose another model."
         )
 
 
