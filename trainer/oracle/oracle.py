@@ -18,6 +18,7 @@ from langchain_core.runnables.config import ContextThreadPoolExecutor
 
 from langchain_vpp.errors import OracleError
 from trainer.oracle.batching import BatchedModel
+from trainer.oracle.connection import own_retries
 from trainer.oracle.gate import Gate
 from trainer.oracle.query import REJECTED, Answer
 from trainer.oracle.retry import (
@@ -114,7 +115,8 @@ class Oracle:
         requests_per_second: Upper limit where the model has no ``rate_limiter``.
         max_concurrency: Requests in flight at once.
         attempts: How often requests are sent in a row without any answer while the provider is overloaded or can't be
-            reached. ``Retry-After`` is honoured. The chat model's own ``max_retries`` comes first.
+            reached. ``Retry-After`` is honoured. The chat model's own ``max_retries`` comes first: what such requests
+            cost is in no budget, so it should be 0.
 
     Attributes:
         counts: Answers and failures so far.
@@ -144,6 +146,12 @@ class Oracle:
         self._is_proven = False
         """Whether the provider has answered, so that a rejection is about what a request holds."""
         self.counts = Counts()
+        if own_retries(model) > 0:
+            logger.warning(
+                "the chat model sends a failed request up to %d more times by itself, and no budget counts them: "
+                "build it with max_retries=0",
+                own_retries(model),
+            )
 
     def ask(
         self, queries: Sequence[Query], *, purpose: Purpose, on_answer: Callable[[], None] | None = None
