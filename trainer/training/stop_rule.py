@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from trainer.oracle.query import Answer, Query
 
 FEWEST: Final = 24
-"""Answers that are paid before the first look; at least one in so many must be usable."""
+"""Answers before the first look; at least one in so many must be usable."""
+_PAID: Final = 12
+"""Answers that this process must have paid before it stops."""
 _LATEST: Final = 2 * FEWEST
 """Answers over which the share of usable ones is taken."""
 _KINDS: Final = {"refused": "refused", "empty": "empty", "unfit": "name none of the choices"}
@@ -23,12 +25,12 @@ _KINDS: Final = {"refused": "refused", "empty": "empty", "unfit": "name none of 
 class StopRule:
     """Stops asking when (nearly) none of the latest answers can be used.
 
-    Only answers that were paid since the start of this process count, so that a resumed run asks anew: the cause may
-    have been put right meanwhile.
+    A resumed run asks a few questions anew before it stops: the cause may have been put right meanwhile.
     """
 
     def __init__(self) -> None:
         self._latest: deque[str] = deque(maxlen=_LATEST)
+        self._paid = 0
         self._has_usable = False
 
     def parts(self, queries: Sequence[Query]) -> Iterator[Sequence[Query]]:
@@ -57,10 +59,10 @@ class StopRule:
                 continue
             found = kind(answer.text, query.choices)
             self._has_usable = self._has_usable or found == "usable"
-            if before is None:
-                self._latest.append(found)
+            self._paid += before is None
+            self._latest.append(found)
         usable = self._latest.count("usable")
-        if len(self._latest) >= FEWEST and usable * FEWEST < len(self._latest):
+        if self._paid >= _PAID and FEWEST <= len(self._latest) > usable * FEWEST:
             raise OracleError(self._reason(usable))
 
     def _reason(self, usable: int) -> str:
