@@ -109,8 +109,10 @@ def _show_front(manifest: Manifest) -> None:
 
 
 def _show_cost(path: Path, *, as_json: bool) -> None:
+    from langchain_vpp.cli.formats import open_heic  # noqa: PLC0415
     from langchain_vpp.cli.upload_cost import of_artifact, of_picture  # noqa: PLC0415
 
+    open_heic()
     costs = of_artifact(path) if path.is_dir() else [of_picture(path)]
     if as_json:
         print_json([each.as_json() for each in costs])
