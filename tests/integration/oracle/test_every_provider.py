@@ -18,11 +18,12 @@ from langchain_openai import ChatOpenAI
 from pydantic import ConfigDict, Field, model_validator
 
 from langchain_vpp.errors import TrainingError
-from tests.integration.oracle.scripted_provider import Provider
+from tests.integration.oracle.scripted_provider import Provider, completion, queries
 from trainer.oracle.connection import normal_address, own_retries
-from trainer.oracle.ledger import Budget
+from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.model_spec import ModelSpec, model_identity
 from trainer.oracle.oracle import Oracle
+from trainer.oracle.query import Answer
 from trainer.oracle.retry import is_rejection, is_retryable, may_be_charged
 
 CLAUDE = "anthropic.claude-3-5-sonnet-20240620-v1:0"
@@ -146,6 +147,33 @@ def test_the_sandbox_is_one_model_at_every_port():
     }
     assert identities == {"ChatOpenAI:sandbox"}
     assert model_identity(ModelSpec.parse("sandbox", "http://gpu.example/v1").build()) not in identities
+
+
+def test_answers_of_one_server_are_not_taken_for_those_of_another(tmp_path):
+    servers = [Provider(lambda *_, text=text: (200, completion(text))) for text in ("red", "blue")]
+    texts = []
+    with servers[0], servers[1]:
+        for server in (*servers, *servers):
+            model = ModelSpec.parse("openai:default", server.base_url).build()
+            with Ledger(tmp_path / "shared.sqlite", model=model_identity(model)) as ledger:
+                (answer,) = Oracle(model, ledger, Budget(9)).ask(queries(1), purpose="evaluate")
+                texts.append(answer.text)
+    assert texts == ["red", "blue"] * 2
+    assert [len(server.bodies) for server in servers] == [1, 1]
+
+
+def test_answers_of_an_earlier_version_are_known_again_for_the_usual_server_alone(tmp_path):
+    path = tmp_path / "old.sqlite"
+    with Ledger(path, model="ChatOpenAI:m") as old:
+        old.reserve(queries(1), purpose="train", budget=Budget(9))
+        old.record(queries(1)[0], Answer("red"))
+    known = []
+    for base_url in (None, "http://127.0.0.1:9/v1"):
+        model = ModelSpec.parse("openai:m", base_url).build()
+        with Ledger(path, model=model_identity(model)) as ledger:
+            known += ledger.known(queries(1))
+            assert ledger.spent()[0] == 1
+    assert known == [Answer("red"), None]
 
 
 def test_an_address_is_compared_in_normal_form():
