@@ -16,7 +16,6 @@ require("langchain", "langgraph", extra="agents")
 import langgraph.types
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, types
-from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables.config import (
     ensure_config,
@@ -30,9 +29,10 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.runnables.calls import refuse_media, request_options
+from langchain_vpp.runnables.calls import request_options
 from langchain_vpp.runnables.chat_model import protect
 from langchain_vpp.runnables.in_place import InPlaceProtection, protect_in_place
+from langchain_vpp.runnables.sentinel import Sentinel
 from langchain_vpp.tools import protect_output, protect_tool
 
 if TYPE_CHECKING:
@@ -57,10 +57,6 @@ _BUILDER: Final = inspect.unwrap(create_agent).__code__
 # Channels that keep what was written last, and channels that take a value past their reducer.
 _REPLACED: Final = (LastValue, AnyValue, EphemeralValue, UntrackedValue)
 _OVERWRITTEN: Final = ("BinaryOperatorAggregate", "DeltaChannel")
-_ADDED_LATER: Final = (
-    "Nothing was sent: a middleware put a picture into a model call after VisualPrivacyMiddleware had protected "
-    "it. Put it into the messages of the request, or protect the model that the middleware calls."
-)
 # Not in every version that the extra allows.
 _TracePolicy: Final = getattr(langgraph.types, "TracePolicy", None)
 _Overwrite: Final = getattr(langgraph.types, "Overwrite", None)
@@ -280,37 +276,13 @@ class _GuardedCall(ToolCallRequest):
         super().__setattr__(name, protect_tool(value, self.vpp_protector) if is_tool else value)
 
 
-class _LastCheck(BaseCallbackHandler):
-    """Refuses a call of a bare model that would send an original.
+class _LastCheck(Sentinel):
+    """Refuses originals in what bare models are asked inside of a model call.
 
     An inner middleware may call a model of its own, or build a request around a bare one.
     """
 
-    raise_error = True
-    redacts_media: Final = True  # it records nothing
-
-    def __init__(self, protector: Gate) -> None:
-        self._protector = protector
-
-    def on_chat_model_start(
-        self,
-        serialized: dict[str, Any],  # noqa: ARG002
-        messages: list[list[BaseMessage]],
-        **_: Any,
-    ) -> None:
-        """Check the messages of a chat model."""
-        for prompt in messages:
-            if not self._protector.has_put_out(prompt):
-                raise ProtectionError(_ADDED_LATER)
-
-    def on_llm_start(
-        self,
-        serialized: dict[str, Any],  # noqa: ARG002
-        prompts: list[str],
-        **_: Any,
-    ) -> None:
-        """Check the text of a language model that takes no messages."""
-        refuse_media(prompts)
+    ignore_chain = False
 
     def on_chain_start(
         self,
@@ -318,18 +290,16 @@ class _LastCheck(BaseCallbackHandler):
         inputs: Any,
         **kwargs: Any,
     ) -> None:
-        """Check the request of a decision model."""
-        if kwargs.get("run_type") != "llm":
-            return
-        _OnlyKnown(self._protector, "a model call", None, None).value(inputs)
+        """Look at the request of a decision model."""
+        if kwargs.get("run_type") == "llm":
+            _OnlyKnown(self.protector, "a model call", None, None).value(inputs)
 
 
 class _OnlyKnown(InPlaceProtection):
     """Refuses pictures that the protector has not put out."""
 
     def admitted(self, message: BaseMessage) -> BaseMessage:
-        if not self._protector.has_put_out([message]):
-            raise ProtectionError(_ADDED_LATER)
+        self._protector.refuse_originals([message])
         return message
 
 

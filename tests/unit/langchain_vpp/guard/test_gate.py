@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
-from langchain_core.stores import InMemoryByteStore
 
 from langchain_vpp import ImageProtector, ProtectionError
 from langchain_vpp.engines import Blur, Downscale, Pixelate
@@ -53,6 +52,20 @@ def test_a_request_cannot_go_below_min_level() -> None:
     assert engine.calls == [0.5]
 
 
+def test_without_a_min_level_a_request_can_only_ask_for_more() -> None:
+    engine = Counting()
+    protector = ImageProtector(engine, level=0.8, presets={"low": 0.1, "high": 0.9})
+    for asked in (0.0, "low", 0.9, "high"):
+        protector.protect_messages(human(PICTURE), level=asked)
+    assert engine.calls == [0.8, 0.9]
+
+
+def test_a_protector_is_its_own_copy() -> None:
+    protector = ImageProtector(Pixelate())
+    assert copy.copy(protector) is protector
+    assert copy.deepcopy({"protector": protector})["protector"] is protector
+
+
 @pytest.mark.parametrize("level", [-0.1, 1.1, float("nan"), float("inf"), 10**400, "0.5", True, [0.5]])
 def test_a_level_outside_0_to_1_is_refused(level: Any) -> None:
     protector = ImageProtector(Counting())
@@ -71,6 +84,7 @@ def test_a_level_outside_0_to_1_is_refused(level: Any) -> None:
         {"on_document": "pass"},
         {"on_upstream_trace": "pass"},
         {"memo_bytes": -1},
+        {"presets": {"high": 2.0}},
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
@@ -134,17 +148,3 @@ async def test_the_event_loop_goes_on_while_pictures_are_protected() -> None:
     assert not protected.done()
     released.set()
     assert len(sent_pictures(await protected)) == 1
-
-
-def test_the_gate_knows_what_it_has_put_out() -> None:
-    protector = ImageProtector(Pixelate(), store=InMemoryByteStore())
-    protected = protector.protect_messages(human(PICTURE))
-    assert protector.has_put_out(protected)
-    assert protector.has_put_out([HumanMessage("text"), HumanMessage([protector.seal(PICTURE)])])
-    assert not protector.has_put_out([*protected, *human(OTHER)])
-    assert not ImageProtector(Pixelate()).has_put_out(protected)
-    assert not ImageProtector(Pixelate(), on_remote_url="fetch").has_put_out(
-        [HumanMessage([{"type": "image", "url": "https://example.com/a.png"}])]
-    )
-    with pytest.raises(ProtectionError):
-        protector.has_put_out([HumanMessage([{"type": "video", "base64": "AAAA"}])])
