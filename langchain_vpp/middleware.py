@@ -31,7 +31,7 @@ from langgraph.types import Command
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.runnables.calls import request_options
 from langchain_vpp.runnables.chat_model import protect
-from langchain_vpp.runnables.in_place import InPlaceProtection, protect_in_place
+from langchain_vpp.runnables.in_place import protect_in_place
 from langchain_vpp.runnables.sentinel import Sentinel
 from langchain_vpp.tools import protect_output, protect_tool
 
@@ -89,7 +89,7 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
         guard = {"vpp_protector": protector}
         self._request_class: type[_GuardedRequest] = type("ModelRequest", (_GuardedRequest,), guard)
         self._call_class: type[_GuardedCall] = type("ToolCallRequest", (_GuardedCall,), guard)
-        self._last_check = _LastCheck(protector)
+        self._sentinel = Sentinel(protector)
 
     @property
     def tools(self) -> Sequence[BaseTool]:  # type: ignore[override]
@@ -246,7 +246,7 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
     @contextmanager
     def _checked_calls(self) -> Iterator[None]:
         """Check every model call inside, whoever makes it."""
-        config = merge_configs(ensure_config(), {"callbacks": [self._last_check]})
+        config = merge_configs(ensure_config(), {"callbacks": [self._sentinel]})
         token = var_child_runnable_config.set(config)
         try:
             yield
@@ -274,33 +274,6 @@ class _GuardedCall(ToolCallRequest):
     def __setattr__(self, name: str, value: Any) -> None:
         is_tool = name == "tool" and value is not None
         super().__setattr__(name, protect_tool(value, self.vpp_protector) if is_tool else value)
-
-
-class _LastCheck(Sentinel):
-    """Refuses originals in what bare models are asked inside of a model call.
-
-    An inner middleware may call a model of its own, or build a request around a bare one.
-    """
-
-    ignore_chain = False
-
-    def on_chain_start(
-        self,
-        serialized: dict[str, Any],  # noqa: ARG002
-        inputs: Any,
-        **kwargs: Any,
-    ) -> None:
-        """Look at the request of a decision model."""
-        if kwargs.get("run_type") == "llm":
-            _OnlyKnown(self.protector, "a model call", None, None).value(inputs)
-
-
-class _OnlyKnown(InPlaceProtection):
-    """Refuses pictures that the protector has not put out."""
-
-    def admitted(self, message: BaseMessage) -> BaseMessage:
-        self._protector.refuse_originals([message])
-        return message
 
 
 def _fields_of(request: Any) -> dict[str, Any]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
     from langchain_vpp.guard.gate import Gate
+    from langchain_vpp.guard.level import RequestLevel
 
 _T = TypeVar("_T", bound=BaseTool)
 _OTHER_ENTRIES: Final = (
@@ -222,7 +223,7 @@ def _protect_arguments(
     return _protect_recorded(tool, tool_input, requested_level(config))
 
 
-def _protect_recorded(tool: Any, tool_input: Any, level: float | None) -> Any:
+def _protect_recorded(tool: Any, tool_input: Any, level: RequestLevel | None) -> Any:
     recorded = tool_input
     if isinstance(tool_input, dict):
         arguments = tool_input.get("args")

@@ -6,6 +6,7 @@ from there, so it is protected there.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,9 +22,19 @@ if TYPE_CHECKING:
     from langchain_core.callbacks import Callbacks
 
     from langchain_vpp.guard.gate import Gate
+    from langchain_vpp.guard.level import RequestLevel
 
 _SUBJECTS: Final = ("state", "input")
 _CARRIERS: Final = ("picture", "file", "document")
+
+
+def is_decision_model(part: Any) -> bool:
+    """Say whether a Runnable by itself, not a composition, takes typed questions."""
+    if not isinstance(part, BaseModel) or type(part).__module__.startswith("langchain_core.runnables."):
+        return False
+    with contextlib.suppress(Exception):  # a class from elsewhere says what it takes
+        return "questions" in getattr(getattr(part, "InputType", None), "__annotations__", {})
+    return False
 
 
 def is_decision_request(value: Any) -> bool:
@@ -39,7 +50,7 @@ def is_decision_request(value: Any) -> bool:
 
 
 def protect_request(
-    protector: Gate, request: Any, *, level: float | None, callbacks: Callbacks = None
+    protector: Gate, request: Any, *, level: RequestLevel | None, callbacks: Callbacks = None
 ) -> Any:
     """Protect the pictures of a decision request where they stand.
 
@@ -59,7 +70,7 @@ def protect_request(
 
 
 async def aprotect_request(
-    protector: Gate, request: Any, *, level: float | None, callbacks: Callbacks = None
+    protector: Gate, request: Any, *, level: RequestLevel | None, callbacks: Callbacks = None
 ) -> Any:
     """Run :func:`protect_request` in a thread."""
     return await run_in_executor(

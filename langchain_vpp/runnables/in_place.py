@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from langchain_core.callbacks import Callbacks
 
     from langchain_vpp.guard.gate import Gate
+    from langchain_vpp.guard.level import RequestLevel
 
 _MIME_KEYS: Final = frozenset({"mime_type", "media_type", "mimeType", "mediaType"})
 
 
 def protect_in_place(
-    protector: Gate, value: Any, *, place: str, level: float | None, callbacks: Callbacks = None
+    protector: Gate, value: Any, *, place: str, level: RequestLevel | None, callbacks: Callbacks = None
 ) -> Any:
     """Protect the messages and the pictures anywhere in a value.
 
@@ -55,7 +56,7 @@ def protect_in_place(
 
 
 async def aprotect_in_place(
-    protector: Gate, value: Any, *, place: str, level: float | None, callbacks: Callbacks = None
+    protector: Gate, value: Any, *, place: str, level: RequestLevel | None, callbacks: Callbacks = None
 ) -> Any:
     """Run :func:`protect_in_place` in a thread."""
     return await run_in_executor(
@@ -73,7 +74,7 @@ class InPlaceProtection(TreeWalk):
         callbacks: The callbacks of the request.
     """
 
-    def __init__(self, protector: Gate, place: str, level: float | None, callbacks: Callbacks) -> None:
+    def __init__(self, protector: Gate, place: str, level: RequestLevel | None, callbacks: Callbacks) -> None:
         super().__init__()
         self._protector = protector
         self._place = place

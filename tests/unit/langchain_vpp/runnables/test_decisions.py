@@ -133,6 +133,32 @@ def test_a_chain_that_begins_with_a_decision_model(protector: ImageProtector) ->
     assert_no_leak(PICTURE, judge.sent)
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_decision_model_inside_of_a_chain_is_protected(
+    protector: ImageProtector, *, is_async: bool
+) -> None:
+    judge, handler = Judge(model="m", sent=[]), Everything()
+    chain = protect(RunnableLambda(lambda _: _request(BLOCK)) | judge, protector)
+    config: Any = {"callbacks": [handler]}
+    answer = await chain.ainvoke("go", config) if is_async else chain.invoke("go", config)
+    assert answer.nouls["q"].noul == 0.5
+    assert "/9j/" in str(judge.sent)
+    assert_no_leak(PICTURE, judge.sent, handler.events)
+
+
+def test_a_decision_model_that_nobody_finds_is_refused_an_original(protector: ImageProtector) -> None:
+    class Holder:
+        judge = Judge(model="m", sent=[])
+
+        def ask(self, _: Any) -> Any:
+            return self.judge.invoke(_request(BLOCK))
+
+    holder = Holder()
+    with pytest.raises(ProtectionError):
+        protect(RunnableLambda(holder.ask) | RunnableLambda(str), protector).invoke("go")
+    assert not holder.judge.sent
+
+
 @pytest.mark.parametrize(
     "state", [MESSAGE, CONVERSATION, [HumanMessage([OPENAI_BLOCK])], {"messages": CONVERSATION}]
 )
