@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TextIO, TypeVar
 
 import typer
 from rich.console import Console
@@ -108,11 +108,18 @@ def say_warnings() -> None:
     """Print every :class:`FutureWarning`, which is meant for whoever runs a command, as one line on stderr."""
     shown = warnings.showwarning
 
-    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         if issubclass(category, FutureWarning):
             say(f"warning: {message}")
         else:
-            shown(message, category, *where)
+            shown(message, category, filename, lineno, file, line)
 
     warnings.showwarning = show
 
