@@ -108,7 +108,7 @@ def say_warnings() -> None:
     """Print every :class:`FutureWarning`, which is meant for whoever runs a command, as one line on stderr."""
     shown = warnings.showwarning
 
-    def show(
+    def show(  # noqa: PLR0917  called with the positions of `warnings.showwarning`
         message: Warning | str,
         category: type[Warning],
         filename: str,

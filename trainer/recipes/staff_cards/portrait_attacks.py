@@ -97,7 +97,10 @@ class _PortraitAttack:
     def __init__(self, cards: _PortraitCards, attributes: Mapping[str, tuple[str, ...]], seed: int) -> None:
         self._cards, self._attributes, self._seed = cards, tuple(attributes), seed
         self._suite = AttackSuite(
-            ("identity", "inversion"), People(**cards.who), Words((), ()), cards.who["test"]
+            ("identity", "inversion"),
+            People(*(cards.who[split] for split in _SPLITS)),
+            Words((), ()),
+            cards.who["test"],
         )
         originals = cards.cut_out(lambda image: image)
         prepared = self._suite.prepare(originals, generator=keyed_generator(seed, "portraits"))
