@@ -137,7 +137,10 @@ class _Design(NamedTuple):
 
 def _letter(generator: np.random.Generator) -> _Design:
     sender, receiver = people = invent_people(generator, 2)
-    facts = ("id number", pick(generator, ("birth date", "nationality")))
+    form, short = generator.random() < 0.5, generator.random() < 0.5
+    facts: tuple[str, ...] = ("id number", "birth date", "nationality")
+    if not form:
+        facts = ("id number", pick(generator, facts[1:]))
     width = int(generator.choice((480, 600, 720, 794, 1000)))
     items = {
         "name": (sender.name, receiver.name),
@@ -147,10 +150,14 @@ def _letter(generator: np.random.Generator) -> _Design:
     }
     values = {
         "facts": facts,
+        "form": form,
+        "short": short,
         "opening": pick(generator, _OPENINGS),
         "closing": pick(generator, _CLOSINGS),
     }
-    return _Design((width, round(1.414 * width)), generator.uniform(30, 56), people, items, values)
+    # A short one in large type, as on a telephone, or a whole page.
+    letters = generator.uniform(22, 34) if short else generator.uniform(36, 56)
+    return _Design((width, round(1.414 * width)), letters, people, items, values)
 
 
 def _chat(generator: np.random.Generator) -> _Design:
