@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from langchain_vpp.artifact import artifact_folder, read_manifest
+from langchain_vpp.errors import DataError
 from langchain_vpp.images.codec import decode_image
 from trainer.evaluation.results import OURS, Report
 from trainer.recipes import staff_cards
 from trainer.recipes.documents.pages import KINDS
+from trainer.recipes.staff_cards.audit import audit_artifact
 from trainer.recipes.staff_cards.model_card import render_card
 from trainer.recipes.staff_cards.out_of_distribution import Seen, load_seen, save_seen
+from trainer.recipes.staff_cards.plan import SMOKE_PLAN, StaffCardsJob, read_config
 from trainer.reporting.html import render_html
 from trainer.reporting.pictures import PictureRow
 
@@ -68,6 +72,13 @@ def test_documents_were_read_at_every_preset_and_as_originals_and_grey(report):
     for kind in KINDS:
         assert shown[kind, "none", 0.0].shown >= 0.9 * shown[kind, "none", 0.0].pictures
         assert shown[kind, "grey", 1.0].shown == 0
+
+
+def test_an_audit_without_a_browser_ends_before_it_begins(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    job = StaffCardsJob(tmp_path / "faces", tmp_path / "out", SMOKE_PLAN, read_config(smoke=True))
+    with pytest.raises(DataError, match="Chromium is not installed"):
+        audit_artifact(job)
 
 
 def test_what_was_seen_of_other_pictures_reads_back_equal(tmp_path):
