@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from langchain_core.runnables.config import ensure_config
 
+from langchain_vpp.errors import ProtectionError
 from langchain_vpp.runnables.calls import refuse_media
 
 if TYPE_CHECKING:
@@ -54,8 +55,11 @@ class Sentinel(BaseCallbackHandler):
         """Look at the messages of a chat model. A protected one looks itself."""
         if (serialized or {}).get("id", [""])[0] == _OURS:
             return
-        for each in messages:
-            self.protector.refuse_originals(each)
+        if not all(self.protector.has_put_out(each) for each in messages):
+            raise ProtectionError(
+                "Nothing was sent: a chat model inside of the protected runnable, which is not protected itself, was "
+                "about to send an original. Protect it too (protect(model, protector))."
+            )
 
     def on_llm_start(self, serialized: Any, prompts: list[str], **_: Any) -> None:  # noqa: ARG002  as in the base class
         """Look at the prompts of a text model."""
