@@ -7,13 +7,13 @@ messages. Nothing acts on messages that were walked only in part.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.admitted import AdmittedMessages, Transit, message_state
 from langchain_vpp.guard.foreign import call_foreign
 from langchain_vpp.guard.level import Levels
-from langchain_vpp.guard.memo import Output, OutputKey, ProducedPictures, Recipe, Record, content_digest
+from langchain_vpp.guard.memo import Output, ProducedPictures, Recipe, content_digest
 from langchain_vpp.guard.pictures import OutputSize, PicturePipeline
 from langchain_vpp.guard.receipt import Receipt
 from langchain_vpp.guard.sealing import Sealing
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+_UNCHANGEABLE: Final = "A protector can't be changed; build another one"
+_UNPICKLABLE: Final = "A protector can't be pickled; build one in each process"
+
 
 class Admission(NamedTuple):
     """Messages that may leave, and the receipt for their pictures."""
@@ -59,8 +62,8 @@ class Gate:
         "_fetch",
         "_levels",
         "_pipeline",
-        "_policy",
         "_produced",
+        "content_policy",
         "sealing",
         "upstream",
     )
@@ -69,8 +72,9 @@ class Gate:
     _fetch: Callable[[str], bytes] | None
     _levels: Levels
     _pipeline: PicturePipeline
-    _policy: ContentPolicy
     _produced: ProducedPictures
+    content_policy: ContentPolicy
+    """Reactions to content that is not simply a picture."""
     sealing: Sealing
     """Sealed originals, and values that are kept out of runs while a chain works on them."""
     upstream: Upstream
@@ -113,7 +117,7 @@ class Gate:
             "_pipeline": pipeline,
             "_levels": Levels.checked(level, min_level, presets),
             "_fetch": fetch,
-            "_policy": ContentPolicy(
+            "content_policy": ContentPolicy(
                 on_unsupported=on_unsupported, on_remote_url=on_remote_url, on_document=on_document
             ),
             "sealing": Sealing(store),
@@ -125,12 +129,10 @@ class Gate:
             object.__setattr__(self, slot, value)
 
     def __setattr__(self, name: str, value: object) -> None:
-        msg = "A protector can't be changed; build another one"
-        raise AttributeError(msg)
+        raise AttributeError(_UNCHANGEABLE)
 
     def __delattr__(self, name: str) -> None:
-        msg = "A protector can't be changed; build another one"
-        raise AttributeError(msg)
+        raise AttributeError(_UNCHANGEABLE)
 
     def __repr__(self) -> str:
         engine, levels = self._pipeline.engine_name, self._levels
@@ -143,13 +145,7 @@ class Gate:
         return self
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        msg = "A protector can't be pickled; build one in each process"
-        raise TypeError(msg)
-
-    @property
-    def content_policy(self) -> ContentPolicy:
-        """Reactions to content that is not simply a picture."""
-        return self._policy
+        raise TypeError(_UNPICKLABLE)
 
     def protect_messages(
         self, messages: LanguageModelInput, *, level: RequestLevel | None = None
@@ -253,7 +249,7 @@ class Gate:
             ProtectionError: If anything can't be protected, or an enclosing run with handlers has recorded an
                 original, or content that was dropped, and ``on_upstream_trace="raise"``.
         """
-        return self._told(self._tried(messages, level), callbacks, exposed=exposed)
+        return self.upstream.concluded(self._tried(messages, level), callbacks, exposed=exposed)
 
     async def aadmit(
         self,
@@ -264,32 +260,17 @@ class Gate:
         exposed: bool = False,
     ) -> Admission:
         """Run :meth:`admit` with the work in a thread."""
-        return self._told(await _in_thread(self._tried, messages, level), callbacks, exposed=exposed)
+        outcome = await _in_thread(self._tried, messages, level)
+        return self.upstream.concluded(outcome, callbacks, exposed=exposed)
 
-    def refuse_originals(self, messages: Sequence[BaseMessage]) -> None:
-        """Refuse messages with a picture that this gate has not put out, or with anything that it would not admit.
+    def has_put_out(self, messages: LanguageModelInput) -> bool:
+        """Say whether every picture in messages is a protected one of this protector, or a sealed handle.
 
         Raises:
-            ProtectionError: If there is one.
+            ProtectionError: If the messages hold anything else that can't be protected.
         """
-        for source in plan_messages(messages, ContentPolicy()).sources:
-            floor = self._levels.floor
-            if source.data is None or self._produced.find(source.data, floor) is None:
-                raise ProtectionError(
-                    "Nothing was sent: a chat model inside of the protected runnable, which is not protected itself, "
-                    "was about to send an original. Protect it too (protect(model, protector))."
-                )
-
-    def _told(
-        self, outcome: tuple[Admission | ProtectionError, bool], callbacks: Callbacks, *, exposed: bool
-    ) -> Admission:
-        """Return an admission or raise a refusal, after enclosing runs were looked for."""
-        admission, was_exposed = outcome
-        if isinstance(admission, ProtectionError):
-            self.upstream.refuse(admission, callbacks)
-        if exposed or was_exposed:
-            self.upstream.check(callbacks)
-        return admission
+        plan = plan_messages(coerce_messages(messages), ContentPolicy())
+        return self._produced.hold(plan.sources, self._levels.floor)
 
     def _tried(
         self, messages: LanguageModelInput, level: RequestLevel | None
@@ -305,12 +286,12 @@ class Gate:
         given = coerce_messages(messages)
         states = [message_state(message) for message in given]
         # The pictures in each message; None for a message that must be walked.
-        records = [self._known(keys, level) for keys in self._admitted.recall(states)]
+        records = [self._produced.recall_all(keys, level) for keys in self._admitted.recall(states)]
         walked = [place for place, each in enumerate(records) if each is None]
         exposed = False
         admitted = given
         if walked:
-            plan = plan_messages([given[place] for place in walked], self._policy, places=walked)
+            plan = plan_messages([given[place] for place in walked], self.content_policy, places=walked)
             self.sealing.refuse_in_text([given[place] for place in walked])
             outputs, exposed = self._protected(plan.sources, level)
             exposed = exposed or plan.dropped
@@ -324,14 +305,6 @@ class Gate:
         images = tuple(record.sent for each in records for record in each or ())
         receipt = Receipt(images, self._pipeline.engine_name, self._pipeline.artifact)
         return Admission(admitted, receipt), exposed
-
-    def _known(self, keys: Sequence[OutputKey] | None, level: float) -> Sequence[Record] | None:
-        """Return the records of the pictures in a known message; ``None`` if it is unknown, or not private enough."""
-        if not keys:
-            return None if keys is None else ()
-        records = [self._produced.recall(key, level) for key in keys]
-        found = [record for record in records if record is not None]
-        return found if len(found) == len(keys) else None
 
     def _protected(
         self, sources: Sequence[PixelSource], level: float
@@ -349,22 +322,13 @@ class Gate:
                 wanted.append(Output(data, own))
                 continue
             exposed = exposed or source.kind != "sealed"
-            recipe = Recipe(content_digest(data), level, self._is_document(source, data))
+            recipe = Recipe(content_digest(data), level, _is_document(source, data, self.content_policy))
             wanted.append(recipe)
             originals[recipe] = data
         made = self._pipeline.protect_files(originals)
         for outputs in made.values():
             self._produced.add(outputs)
         return [(each,) if isinstance(each, Output) else made[each] for each in wanted], exposed
-
-    def _is_document(self, source: PixelSource, data: bytes) -> bool:
-        if source.kind != "sealed" or not data.startswith(b"%PDF-"):
-            return source.kind == "document"
-        if self._policy.on_document != "rasterize":
-            raise ProtectionError(
-                'Nothing was sent: a sealed PDF can\'t be sent as it is; set on_document="rasterize" to send its pages.'
-            )
-        return True
 
     def _source_bytes(self, source: PixelSource) -> bytes:
         if source.data is not None:
@@ -385,6 +349,16 @@ class Gate:
         if not isinstance(data, bytes):
             raise ProtectionError("The fetch function did not return bytes, so nothing was sent.")
         return data
+
+
+def _is_document(source: PixelSource, data: bytes, policy: ContentPolicy) -> bool:
+    if source.kind != "sealed" or not data.startswith(b"%PDF-"):
+        return source.kind == "document"
+    if policy.on_document != "rasterize":
+        raise ProtectionError(
+            'Nothing was sent: a sealed PDF can\'t be sent as it is; set on_document="rasterize" to send its pages.'
+        )
+    return True
 
 
 async def _in_thread(function: Callable[..., _T], *arguments: Any) -> _T:

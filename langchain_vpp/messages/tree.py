@@ -109,10 +109,7 @@ class TreeWalk:
     """
 
     copies: ClassVar[bool] = False
-    """True to build all containers anew, from parts that were copied before they were walked.
-
-    Nobody who holds the original can then change the result, neither later nor during the walk.
-    """
+    """True to build all containers anew from copied parts: nobody who holds the original can change the result."""
 
     knows_tokens: ClassVar[bool] = True
     """True to let long base64 without a file header pass where providers put opaque tokens."""
@@ -318,14 +315,13 @@ class _Search(TreeWalk):
         self.value(described(value))
         return value
 
-    def _container(self, value: Any, shape: Shape, opaque: Any, depth: int) -> Any:
-        if isinstance(value, BaseModel) and self.passes_unknown:
-            self.value(described(type(value)))
-        return super()._container(value, shape, opaque, depth)
-
     def is_clean(self, value: Any, depth: int) -> bool:
         self.value(value, None, depth + 1)
         return True
+
+    def keyed(self, value: Any, parts: dict[Any, Any], shape: Shape, opaque: Any, depth: int) -> Any:
+        self.value(described(type(value)) if self.passes_unknown else None)
+        return super().keyed(value, parts, shape, opaque, depth)
 
 
 # Readers and builders. Built-in containers are read by their own methods, not by those of a subclass.
