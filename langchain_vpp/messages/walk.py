@@ -41,10 +41,10 @@ from langchain_vpp.messages.plan import (
     copied,
     note,
 )
+from langchain_vpp.messages.registry import ATOMS, plain
 from langchain_vpp.messages.spelled import SHORTEST_SPELLING, find_file_header, holds_pixels
-from langchain_vpp.messages.tree import MAX_DEPTH, Finding, TreeWalk, plain
+from langchain_vpp.messages.tree import MAX_DEPTH, Finding, TreeWalk
 
-_ATOMS: Final = frozenset({type(None), bool, int, float})
 _EMPTIABLE: Final = frozenset({str, list, dict})
 _MESSAGE_READERS: Final = frozenset(
     {
@@ -125,7 +125,7 @@ class _Walk(TreeWalk):
         changes: dict[str, Any] = {}
         for name, value in fields.items():
             kind = type(value)
-            if kind in _ATOMS or (kind in _EMPTIABLE and not value):
+            if kind in ATOMS or (kind in _EMPTIABLE and not value):
                 continue
             if name == "content":
                 walked = self._content(message, value)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from langchain_vpp.messages import tree
-from langchain_vpp.messages.tree import Finding, TreeWalk, find_media, plain
+from langchain_vpp.messages import registry, tree
+from langchain_vpp.messages.registry import plain
+from langchain_vpp.messages.tree import Finding, TreeWalk, find_media
 from tests.carriers import b64
 from tests.unit.langchain_vpp.messages.samples import PICTURE
 
@@ -112,7 +113,7 @@ def test_a_copy_holds_what_was_walked_whoever_changes_the_original() -> None:
             outer["late"] = outer["text"] = ENCODED
             return super().value(value, opaque, depth)
 
-    assert Meddling().keyed(outer, outer, tree.REGISTRY[dict], None, 0) == {"text": "x"}  # type: ignore[arg-type]
+    assert Meddling().keyed(outer, outer, registry.REGISTRY[dict], None, 0) == {"text": "x"}  # type: ignore[arg-type]
     rows: list[Any] = ["x"]
 
     class Appending(Copying):
@@ -120,7 +121,7 @@ def test_a_copy_holds_what_was_walked_whoever_changes_the_original() -> None:
             rows.append(ENCODED)
             return super().value(value, opaque, depth)
 
-    assert Appending().listed(rows, rows, tree.REGISTRY[list], None, 0) == ["x"]  # type: ignore[arg-type]
+    assert Appending().listed(rows, rows, registry.REGISTRY[list], None, 0) == ["x"]  # type: ignore[arg-type]
 
 
 class Raising(collections.UserDict[str, Any]):
