@@ -5,15 +5,17 @@ To support a type, add a row to ``REGISTRY``, or to ``NAMED`` if its package may
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import datetime as dt
+import decimal
 import enum
 import functools
 import numbers
 import uuid
 from collections import ChainMap, OrderedDict, defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import PurePath
 from types import MappingProxyType
@@ -75,16 +77,28 @@ def _build_plain(base: Callable[[Any], Any], _: Any, parts: Any) -> Any:
     return base(parts)
 
 
+_MODEL_STATE: Final = ("__dict__", "__pydantic_extra__", "__pydantic_private__")
+
+
 def _read_model(value: BaseModel) -> dict[str, Any]:
-    # With cached properties and private attributes, which tracers and checkpoints read too.
-    return {name: getattr(value, name) for name in ("__dict__", "__pydantic_extra__", "__pydantic_private__")}
+    # With cached properties, private attributes and computed fields, which tracers and checkpoints read too.
+    parts: dict[str, Any] = {name: getattr(value, name) for name in _MODEL_STATE}
+    return parts | computed_fields(value)
+
+
+def computed_fields(value: BaseModel) -> dict[str, Any]:
+    """Return the fields of a model that its serializers compute."""
+    return {name: getattr(value, name) for name in type(value).model_computed_fields}
 
 
 def _build_model(value: BaseModel, parts: dict[str, Any]) -> BaseModel:
     clone = value.model_copy()
-    for name, part in parts.items():
-        if part is not None:
-            object.__setattr__(clone, name, part)
+    for name in _MODEL_STATE:
+        if parts[name] is not None:
+            object.__setattr__(clone, name, parts[name])
+    # Of a computed field only its sources can be changed.
+    if any(getattr(clone, name) != parts[name] for name in type(value).model_computed_fields):
+        raise ValueError
     return clone
 
 
@@ -153,6 +167,8 @@ ABSTRACT: Final[dict[type, Row]] = {
 
 
 class Entry(NamedTuple):
+    """The row of a class, and whether its values may carry attributes beside what the row reads."""
+
     row: Row
     has_attributes: bool
 
@@ -179,6 +195,7 @@ def plain(value: Any) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def entry_of(cls: type) -> Entry:
+    """Look up the row of a class: by its bases, as a dataclass, or by its protocols."""
     for base in cls.__mro__:
         row = REGISTRY.get(base) or NAMED.get(f"{base.__module__}.{base.__qualname__}")
         if row is None:
@@ -211,8 +228,23 @@ def _reads_otherwise(cls: type, base: type) -> bool:
 
 
 def is_buffer(value: Any) -> bool:
+    """Say whether a value gives out its memory."""
     try:
         memoryview(value)
     except TypeError:
         return False
     return True
+
+
+def plain_numbers(values: Iterable[Any]) -> list[Any]:
+    """Return the numbers among values as numbers of built-in classes, a complex one as two."""
+    plain_ones: list[Any] = []
+    for value in values:
+        kind = type(value)
+        if kind is int or kind is float or kind is bool:
+            plain_ones.append(value)
+        elif kind is not str and isinstance(value, numbers.Complex | decimal.Decimal | np.number):
+            with contextlib.suppress(Exception):  # methods of the caller's classes run here
+                number = complex(value)
+                plain_ones += [number.real] if number.imag == 0 else [number.real, number.imag]
+    return plain_ones

@@ -16,16 +16,14 @@ in their place, or let an unknown object pass.
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 
-from langchain_vpp.messages.dialects import OPAQUE
-from langchain_vpp.messages.registry import ATOMS, DICT, LIST, Shape, entry_of, is_buffer
-from langchain_vpp.messages.spelled import (
-    SHORTEST_SPELLING,
-    find_file_header,
-    holds_pixels,
-    numbers_spell_file,
-)
+from langchain_vpp.messages.dialects import is_argument, is_reference, is_token_key, opaque_part
+from langchain_vpp.messages.file_headers import SHORTEST_SPELLING, find_file_header
+from langchain_vpp.messages.registry import ATOMS, DICT, LIST, Shape, entry_of, is_buffer, plain_numbers
+from langchain_vpp.messages.spelled import numbers_spell_file, spelled_volume
+from langchain_vpp.messages.volume import BUDGET, Tally
 
 MAX_DEPTH: Final = 64
 """Deepest nesting that is walked."""
@@ -33,21 +31,28 @@ MAX_DEPTH: Final = 64
 MAX_CONTAINERS: Final = 500_000
 """Most containers that are walked in one value, so that a hostile one ends within seconds."""
 
+_LARGE: Final = 2**64
+_MOST_COLUMNS: Final = 24
+_LONGEST_TOKEN: Final = 128
+_TOKEN_KEYS: Final = frozenset({"token", "token_id", "bytes", "logprob", "log_probability", "top_logprobs"})
+
 MAX_BYTES: Final = 256
 """Longest bytes that pass without a known file header: enough for a digest or a nonce."""
 
 
-Kind = Literal["text", "numbers", "bytes", "media", "key", "whole", "unknown", "deep"]
+Kind = Literal["text", "numbers", "bytes", "media", "key", "whole", "unknown", "deep", "reference", "volume"]
 
 _REASONS: Final[dict[Kind, str]] = {
     "text": "a text spells a picture (base64, a data URL or similar); send it as an image block",
-    "numbers": "a list of numbers spells a picture",
+    "numbers": "numbers spell a picture",
     "bytes": "bytes hold a picture, or are too long to tell",
     "media": "pixels, or something that can't be looked into ({}), stand outside of an image block",
     "key": "a key of a mapping spells a picture, or can't be checked",
     "whole": "a {} holds what can't be protected, and can't be rebuilt without it",
     "unknown": "there is a {}, an object that is not known to be free of pixels",
-    "deep": "something is nested too deeply or too large to be searched",
+    "deep": "something is nested too deeply, too large to be searched, or holds itself",
+    "reference": "a picture or file is named that is stored elsewhere (a URL, an id or a bucket); send its bytes",
+    "volume": "texts and numbers are as many as a picture takes, whatever they spell; send pictures as image blocks",
 }
 
 
@@ -68,10 +73,24 @@ class Finding(NamedTuple):
         return _REASONS[self.kind].format(self.type_name)
 
 
+class _Visit:
+    """A walk of one object: what stands for it, and how many containers it holds how deep."""
+
+    __slots__ = ("containers", "height", "is_done", "result", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value  # kept alive, so that no other object gets its id
+        self.result: Any = None
+        self.is_done = False
+        self.containers = 0
+        self.height = 0
+
+
 class TreeWalk:
     """Walks values by the registry. Subclasses say what becomes of findings.
 
-    Values in which nothing changes are returned as they are, unless ``copies`` is set.
+    Values in which nothing changes are returned as they are, unless ``copies`` is set. Each object is walked once,
+    however many others refer to it; one that holds itself is refused.
     """
 
     copies: ClassVar[bool] = False
@@ -83,8 +102,17 @@ class TreeWalk:
     knows_tokens: ClassVar[bool] = True
     """True to let long base64 without a file header pass where providers put opaque tokens."""
 
+    knows_token_keys = False
+    """True to know such places by the names of their keys, too."""
+
+    passes_references = True
+    """False to refuse mappings that name a picture or a file which is stored elsewhere."""
+
     def __init__(self, *, containers: int = 0) -> None:
         self.containers = containers
+        self.tally = Tally()
+        self._deepest = 0
+        self._visited: dict[tuple[int, Any, bool], _Visit] = {}
 
     def refuse(self, finding: Finding, value: Any) -> Any:
         """Return what stands for ``value``, in which a finding was made, or raise."""
@@ -103,50 +131,125 @@ class TreeWalk:
             ``value`` itself, or what stands for it.
         """
         kind = type(value)
-        if kind in ATOMS or (kind is str and len(value) < SHORTEST_SPELLING):
+        if kind is str and len(value) < SHORTEST_SPELLING:
+            self.tally.add_piece(value)
             return value
+        if kind is int:
+            return self._integer(value)
+        if kind in ATOMS:
+            return value
+        mark = (id(value), opaque if opaque is True else id(opaque), self.passes_references)
+        visit = self._visited.get(mark)
+        if visit is not None:
+            return self._again(value, visit, depth)
+        return self._first_time(value, opaque, depth, mark)
+
+    def counted(self, value: Any, walked: Any) -> Any:
+        """Return ``walked``, which stands for ``value``, or refuse all of it if its texts and numbers are too many."""
+        return self._found("volume", value) if self.tally.exceeds_budget(spelled_volume) else walked
+
+    def _first_time(self, value: Any, opaque: Any, depth: int, mark: tuple[int, Any, bool]) -> Any:
+        visit = self._visited[mark] = _Visit(value)
+        before, deepest = self.containers, self._deepest
+        self._deepest = depth
+        kind = type(value)
         if kind is str:
-            return self._text(value, opaque)
-        if kind is dict:
-            return self.keyed(value, value, DICT, opaque, depth)
-        if kind is list:
-            return self.listed(value, value, LIST, opaque, depth)
-        return self._other(value, opaque, depth)
+            visit.result = self._text(value, opaque)
+        elif kind is dict:
+            visit.result = self.keyed(value, value, DICT, opaque, depth)
+        elif kind is list:
+            visit.result = self.listed(value, value, LIST, opaque, depth)
+        else:
+            visit.result = self._other(value, opaque, depth)
+        visit.is_done = True
+        visit.containers, visit.height = self.containers - before, self._deepest - depth
+        self._deepest = max(self._deepest, deepest)
+        return visit.result
+
+    def _again(self, value: Any, visit: _Visit, depth: int) -> Any:
+        # What is shared counts as often as it is written out.
+        self.containers += visit.containers
+        if not visit.is_done or depth + visit.height > MAX_DEPTH or self.containers > MAX_CONTAINERS:
+            return self._found("deep", value)
+        self._deepest = max(self._deepest, depth + visit.height)
+        return visit.result
+
+    def _entered(self, depth: int) -> bool:
+        self.containers += 1
+        self._deepest = max(self._deepest, depth)
+        return depth <= MAX_DEPTH and self.containers <= MAX_CONTAINERS
 
     def keyed(self, value: Any, parts: dict[Any, Any], shape: Shape, opaque: Any, depth: int) -> Any:
         """Walk a mapping or an object by its parts."""
-        self.containers += 1
-        if depth > MAX_DEPTH or self.containers > MAX_CONTAINERS:
+        if not self._entered(depth):
             return self._found("deep", value)
         if self.copies:
             parts = {**parts}
-        kind = parts.get("type")
-        inside = OPAQUE.get(kind, opaque) if isinstance(kind, str) else opaque
-        expected = inside if isinstance(inside, dict) else None
+        if _is_token_probability(parts):
+            return self._token_probability(value, parts, shape, depth)
+        fault = self._fault_of(parts, depth)
+        if fault is not None:
+            return self._found(fault, value)
         changed: dict[Any, Any] = {}
         for key, item in parts.items():
-            if (type(key) is not str or len(key) >= SHORTEST_SPELLING) and not self.is_clean(key, depth):
-                return self._found("key", value)
             item_type = type(item)
-            if item_type in ATOMS or (item_type is str and len(item) < SHORTEST_SPELLING):
+            if item_type in ATOMS and (item_type is not int or -_LARGE < item < _LARGE):
                 continue
-            item_opaque = (expected.get(key) or expected.get("*")) if expected else None
-            walked = self.value(item, item_opaque, depth + 1)
+            walked = self._part(key, item, parts, opaque, depth)
             if walked is not item:
                 changed[key] = walked
         if not changed and shape.is_faithful and not self.copies:
             return value
         return self._rebuilt(value, {**parts, **changed}, shape, is_changed=bool(changed))
 
+    def _fault_of(self, parts: dict[Any, Any], depth: int) -> Kind | None:
+        """Return what a mapping is refused for as a whole."""
+        for key in parts:
+            if (type(key) is not str or len(key) >= SHORTEST_SPELLING) and not self.is_clean(key, depth):
+                return "key"
+        if not self.passes_references and is_reference(parts):
+            return "reference"
+        if numbers := [item for item in parts.values() if type(item) in ATOMS and item is not None]:
+            self.tally.add_numbers(numbers, are_row=len(parts) < _MOST_COLUMNS and all(map(_is_name, parts)))
+            if len(numbers) == len(parts) and numbers_spell_file(numbers):
+                return "numbers"
+        return None
+
+    def _part(self, key: Any, item: Any, parts: dict[Any, Any], opaque: Any, depth: int) -> Any:
+        opaque = opaque_part(key, parts, opaque) or (self.knows_token_keys and is_token_key(key, parts))
+        if self.passes_references or not is_argument(key, parts):
+            return self.value(item, opaque, depth + 1)
+        # Arguments of a call are a model's own words, which no provider follows.
+        self.passes_references = True
+        try:
+            return self.value(item, opaque, depth + 1)
+        finally:
+            self.passes_references = False
+
+    def _token_probability(self, value: Any, parts: dict[Any, Any], shape: Shape, depth: int) -> Any:
+        """Walk the logarithmic probability of a token: a short text, its bytes, a number, and its alternatives."""
+        self.tally.add_piece(parts["token"])
+        changed: dict[Any, Any] = {}
+        for key in ("top_logprobs", "bytes"):
+            item = parts.get(key)
+            if isinstance(item, list) and (key != "bytes" or self.copies):
+                walked = self.value(item, None, depth + 1) if key != "bytes" else [*item]
+                if walked is not item:
+                    changed[key] = walked
+        if not changed and not self.copies:
+            return value
+        return self._rebuilt(value, {**parts, **changed}, shape, is_changed=bool(changed))
+
     def listed(self, value: Any, parts: list[Any], shape: Shape, opaque: Any, depth: int) -> Any:
         """Walk a sequence or a set by its parts."""
-        self.containers += 1
-        if depth > MAX_DEPTH or self.containers > MAX_CONTAINERS:
+        if not self._entered(depth):
             return self._found("deep", value)
         if self.copies:
             parts = [*parts]
-        if numbers_spell_file(parts):
-            return self._found("numbers", value)
+        if numbers := plain_numbers(parts):
+            self.tally.add_numbers(numbers)
+            if len(numbers) == len(parts) and numbers_spell_file(numbers):
+                return self._found("numbers", value)
         expected = opaque if isinstance(opaque, dict) else None
         walked = [self.value(item, expected, depth + 1) for item in parts]
         is_changed = any(new is not old for new, old in zip(walked, parts, strict=True))
@@ -154,9 +257,22 @@ class TreeWalk:
             return value
         return self._rebuilt(value, walked, shape, is_changed=is_changed)
 
+    def _integer(self, value: int) -> Any:
+        if -_LARGE < value < _LARGE:
+            return value
+        self.tally.add_numbers([value])
+        return self._found("numbers", value) if numbers_spell_file([value] * 5) else value
+
     def _text(self, text: str, opaque: Any) -> Any:
+        # Methods of a subclass are not asked.
+        plain = text if type(text) is str else str.__str__(text)
         is_token = opaque is True and self.knows_tokens
-        return self._found("text", text) if holds_pixels(text, opaque=is_token) else text
+        volume = spelled_volume(plain, opaque=is_token)
+        if volume >= BUDGET:
+            return self._found("text", text)
+        if not is_token:
+            self.tally.add_text(plain, volume)
+        return text
 
     def _bytes(self, value: Any, opaque: Any) -> Any:
         try:
@@ -164,13 +280,16 @@ class TreeWalk:
         except ValueError:  # of a view that was released
             return self._found("media", value)
         is_token = opaque is True and self.knows_tokens
-        if (
-            (is_token or len(data) <= MAX_BYTES)
-            and find_file_header(data) is None
-            and not holds_pixels(data.decode("latin-1"), opaque=is_token)
-        ):
-            return value
-        return self._found("bytes", value)
+        text = data.decode("latin-1")
+        if not (is_token or len(data) <= MAX_BYTES) or find_file_header(data) is not None:
+            return self._found("bytes", value)
+        volume = spelled_volume(text)
+        if volume == math.inf:
+            return self._found("bytes", value)
+        if not is_token:
+            self.tally.add_text(text, volume)
+        # Others may still change these.
+        return type(value)(data) if self.copies and not isinstance(value, bytes) else value
 
     def _other(self, value: Any, opaque: Any, depth: int) -> Any:
         cls: Any = type(value)
@@ -229,16 +348,20 @@ class TreeWalk:
         return self.refuse(Finding(kind, type(value).__name__), value)
 
 
-def find_media(value: Any, *, unknown: Literal["refuse", "pass"] = "refuse") -> Finding | None:
+def find_media(
+    value: Any, *, unknown: Literal["refuse", "pass"] = "refuse", references: bool = False
+) -> Finding | None:
     """Search a value, and return the first thing in it that must not travel.
 
     Args:
         value: Anything.
         unknown: Whether objects of unknown classes are findings, or are passed over.
+        references: Whether mappings that name a picture or a file elsewhere are findings.
     """
     search = _Search(passes_unknown=unknown == "pass")
+    search.passes_references = not references
     try:
-        search.value(value)
+        search.counted(value, search.value(value))
     except _FoundError as found:
         return found.finding
     return None
@@ -284,3 +407,34 @@ class _Search(TreeWalk):
     def is_clean(self, value: Any, depth: int) -> bool:
         self.value(value, None, depth + 1)
         return True
+
+
+def _is_name(key: Any) -> bool:
+    return type(key) is str and not key[-1:].isdecimal()
+
+
+def _is_token_probability(parts: dict[Any, Any]) -> bool:
+    """Say whether a mapping has the shape of a token's logarithmic probability, in the form of OpenAI or of Google."""
+    return (
+        "token" in parts
+        and parts.keys() <= _TOKEN_KEYS
+        and type(parts["token"]) is str
+        and len(parts["token"]) <= _LONGEST_TOKEN
+        and all(
+            type(parts.get(key, 0.0)) is float or parts[key] in (0, None)
+            for key in ("logprob", "log_probability")
+        )
+        and isinstance(parts.get("top_logprobs", []), list | None)
+        and _spells_token(parts.get("bytes"), parts["token"])
+    )
+
+
+def _spells_token(spelled: Any, token: str) -> bool:
+    """Say whether a list of numbers is nothing but the token, or the part of a character that it stands for."""
+    if spelled is None:
+        return True
+    if type(spelled) is not list or len(spelled) > _LONGEST_TOKEN:
+        return False
+    return spelled == list(token.encode("utf-8", "surrogatepass")) or (
+        len(spelled) <= 4 and all(type(number) is int for number in spelled)
+    )

@@ -31,6 +31,7 @@ from langchain_vpp.messages.dialects import (
     declared_mime_type,
     role_of,
 )
+from langchain_vpp.messages.file_headers import SHORTEST_SPELLING, find_file_header
 from langchain_vpp.messages.plan import (
     NOTE,
     ContentPolicy,
@@ -42,7 +43,7 @@ from langchain_vpp.messages.plan import (
     note,
 )
 from langchain_vpp.messages.registry import ATOMS, plain
-from langchain_vpp.messages.spelled import SHORTEST_SPELLING, find_file_header, holds_pixels
+from langchain_vpp.messages.spelled import holds_pixels
 from langchain_vpp.messages.tree import MAX_DEPTH, Finding, TreeWalk
 
 _EMPTIABLE: Final = frozenset({str, list, dict})
