@@ -83,7 +83,7 @@ def test_a_pdf_and_videos_are_found_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "found"), [(2_000, False), (2_100, True)], ids=["below the budget", "above the budget"]
+    ("length", "found"), [(1_900, False), (2_100, True)], ids=["below the budget", "above the budget"]
 )
 @pytest.mark.parametrize("width", [5_000, 64, 20])
 def test_the_budget_for_data_without_a_known_header(width: int, length: int, found: bool) -> None:  # noqa: FBT001
