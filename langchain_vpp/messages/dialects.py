@@ -14,7 +14,7 @@ add its shapes, with the expected outcome, to ``tests/carriers.py``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, Literal
 
@@ -103,6 +103,14 @@ HOSTED_KEYS: Final = frozenset(
 )
 """Keys of payloads that are stored elsewhere, so that they can't be protected."""
 
+TEXT_FILE_KEYS: Final = frozenset(
+    {
+        "type", "text", "mime_type", "title", "context", "index", "extras", "metadata", "cache_control", "citations",
+        "filename", "source_type", "id",
+    }
+)  # fmt: skip
+"""Keys of a file that is nothing but its text."""
+
 ASIDE_KEYS: Final = frozenset({"extras", "metadata", "cache_control", "citations", "video_metadata"})
 """Keys that no provider reads as the picture. They are not searched for payloads, and dropped with the block."""
 
@@ -115,6 +123,17 @@ _NONE: Final[frozenset[str]] = frozenset()
 _TEXT_SOURCE: Final = {"text": frozenset({"data"})}
 _TOKEN_NAME: Final = re.compile(r"(?i)signature|encrypted|redacted|ciphertext")
 
+_DETAILS: Final = ("low", "high", "auto", "original")
+_CACHE_CONTROLS: Final = (
+    {"type": "ephemeral"},
+    {"type": "ephemeral", "ttl": "5m"},
+    {"type": "ephemeral", "ttl": "1h"},
+)
+_RESOLUTIONS: Final = tuple(
+    f"{prefix}{level}"
+    for prefix in ("MEDIA_RESOLUTION_", "media_resolution_")
+    for level in ("LOW", "MEDIUM", "HIGH", "ULTRA_HIGH", "UNSPECIFIED", "low", "medium", "high", "ultra_high")
+)
 _MIME_KEYS: Final = ("mime_type", "media_type", "mimeType", "mediaType", "format")
 
 _Opaque = dict[str, Any]
@@ -254,13 +273,37 @@ def _is_carrier(value: Any) -> bool:
     )
 
 
+def picture_settings(block: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the settings of a picture that hold no pixels, and that change its price or its treatment.
+
+    Only known values pass: OpenAI's ``detail``, Anthropic's ``cache_control`` and Google's ``media_resolution``.
+    """
+    inner = [block.get(key) for key in ("image_url", "imageUrl", "extras", "metadata")]
+    places = [block, *(each for each in inner if isinstance(each, Mapping))]
+    settings: dict[str, Any] = {}
+    for place in places:
+        detail, cache, resolution = (
+            place.get(key) for key in ("detail", "cache_control", "media_resolution")
+        )
+        if isinstance(detail, str) and detail in _DETAILS:
+            settings.setdefault("detail", detail)
+        if isinstance(cache, Mapping) and dict(cache) in _CACHE_CONTROLS:
+            settings.setdefault("cache_control", dict(cache))
+        if isinstance(resolution, str) and resolution in _RESOLUTIONS:
+            settings.setdefault("media_resolution", resolution)
+    return settings
+
+
 def declared_mime_type(block: Mapping[Any, Any]) -> str:
     """Return the first MIME type or format named in a carrier, in lower case; empty if there is none."""
-    for key in _MIME_KEYS:
-        declared = block.get(key)
-        if isinstance(declared, str):
-            return declared.lower()
+    return next(_declared_mime_types(block, set()), "")
+
+
+def _declared_mime_types(block: Mapping[Any, Any], seen: set[int]) -> Iterator[str]:
+    if id(block) in seen:
+        return
+    seen.add(id(block))
+    yield from (block[key].lower() for key in _MIME_KEYS if isinstance(block.get(key), str))
     for value in block.values():
-        if isinstance(value, Mapping) and (declared := declared_mime_type(value)):
-            return declared
-    return ""
+        if isinstance(value, Mapping):
+            yield from _declared_mime_types(value, seen)

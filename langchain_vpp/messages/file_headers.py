@@ -98,9 +98,11 @@ def find_file_header(data: bytes) -> int | None:
 
 def spells_text_picture(text: str) -> bool:
     """Say whether a text holds a picture in a format that is text itself: PBM, PGM, PPM, XPM, XBM, EPS."""
-    return any(mark in text for mark in ("P1", "P2", "P3", "XPM", "_width", "%!PS")) and (
-        _TEXT_PICTURE.search(text) is not None
-    )
+    if not (
+        "P1" in text or "P2" in text or "P3" in text or "XPM" in text or "_width" in text or "%!PS" in text
+    ):
+        return False
+    return _TEXT_PICTURE.search(text) is not None
 
 
 def _last_control(data: bytes) -> int:

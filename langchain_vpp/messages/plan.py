@@ -1,7 +1,7 @@
 """The plan that a walk makes: messages, the pictures found in them, and how protected ones take their places.
 
 One shape of block comes out, ``{"type": "image", "base64": ..., "mime_type": "image/jpeg"}``: every provider package
-takes it.
+takes it. Only a picture with OpenAI's ``detail`` keeps OpenAI's shape.
 """
 
 from __future__ import annotations
@@ -54,9 +54,16 @@ class PixelSource:
 
 @dataclass(frozen=True)
 class Slot:
-    """The place in a planned content list where the protected pictures of one source will stand."""
+    """The place in a planned content list where the protected pictures of one source will stand.
+
+    Attributes:
+        index: Place of the source.
+        settings: Settings of the picture that its provider reads; see
+            :func:`langchain_vpp.messages.dialects.picture_settings`.
+    """
 
     index: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class PlannedMessage(NamedTuple):
@@ -156,11 +163,17 @@ def _filled(value: Any, images: Sequence[Sequence[bytes]]) -> Any:
         if not isinstance(item, Slot):
             filled.append(_filled(item, images))
         elif images[item.index]:
-            filled.extend(_image_block(image) for image in images[item.index])
+            filled.extend(_image_block(image, item.settings) for image in images[item.index])
         else:
             filled.append(note())
     return filled
 
 
-def _image_block(image: bytes) -> dict[str, str]:
-    return {"type": "image", "base64": encode_base64(image), "mime_type": ENCODED_MIME_TYPE}
+def _image_block(image: bytes, settings: Mapping[str, Any]) -> dict[str, Any]:
+    encoded = encode_base64(image)
+    others = {key: copied(setting) for key, setting in settings.items() if key != "detail"}
+    if "detail" not in settings:
+        return {"type": "image", "base64": encoded, "mime_type": ENCODED_MIME_TYPE, **others}
+    # No provider package looks for this setting in the other shape.
+    url = {"url": f"data:{ENCODED_MIME_TYPE};base64,{encoded}", "detail": settings["detail"]}
+    return {"type": "image_url", "image_url": url, **others}

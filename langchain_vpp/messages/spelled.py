@@ -20,7 +20,7 @@ import html
 import itertools
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 _STRIDE: Final = 32
 _MAX_LAYERS: Final = 4
 _FEW_TURNS: Final = 6
+# Fewer characters hold less than the budget: 6.6 bits each if they can be printed, 20 at most.
+_FEWEST_ASCII: Final = 1_800
+_FEWEST_OTHERS: Final = 600
 
 # Possessive, and only from the start of a run: a failing tail that is retried at every character is quadratic.
 _RUN: Final = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{54,}+")
@@ -47,7 +50,7 @@ _UNBROKEN: Final = re.compile(r"[!-~]{50,}+")
 _UU_LINE: Final = re.compile(r"(?m)^[!-M`]([ -`]{4,84}+)$")
 _HEX_RUN: Final = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{80,}+")
 _HEX_DUMP: Final = re.compile(
-    r"(?<![0-9A-Za-z])(?:(?:(?:[0xu\\]|U\+)[0x]{0,3})?[0-9A-Fa-f]{2}(?:[^0-9A-Za-z\\]{1,6}+|(?=[0-9A-Fa-f]{2}|\\)|\b)){40,}+"
+    r"(?<![0-9A-Za-z])(?:(?:0[xX]|\\\\?[xu]0{0,2}|U\+00)?[0-9A-Fa-f]{2}[^0-9A-Za-z\\]{0,6}+){40,}+"
 )
 _HEX_PREFIX: Final = re.compile(r"0[xX]|\\x|\\u00|U\+00|[^0-9A-Fa-f]")
 _BITS: Final = re.compile(r"(?<![0-9])(?:[01]{1,64}[\s,]{0,2}){320,}+|(?<![0-9])[01]{320,}+")
@@ -65,7 +68,7 @@ _CONTROL: Final = {"/": "/", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\
 _LABEL: Final = re.compile(
     r"""(?m)^[^\S\n]{0,9}+(?:[\w.\#-]{1,24}[^\S\n]?){0,3}[:=>|)]+[^\S\n]+"""
     r"""|^[^\S\n]{0,9}+[0-9A-Fa-f]{6,16}[^\S\n]+(?=[0-9A-Fa-f]{2,8}[^\S\n])"""
-    r"""|["']?(?<![\w.])[A-Za-z_.-]{0,24}\d{1,9}["'\]]?\s{0,4}(?:[:=]|=>)\s{0,4}(?=["'\w-])"""
+    r"""|(?<![\w.-])["']?[A-Za-z_.-]{0,24}+\d{1,9}+["'\]]?\s{0,4}(?:[:=]|=>)\s{0,4}(?=["'\w-])"""
     r"""|["'][\w .-]{1,40}+["']\s{0,4}:"""
 )
 _MARGIN: Final = re.compile(r"(?m)[^\S\n]{2,}+\|?[^\n]{1,32}$")
@@ -108,17 +111,34 @@ def holds_pixels(text: str, *, opaque: bool = False) -> bool:
 
 
 def spelled_volume(text: str, *, opaque: bool = False) -> float:
-    """Estimate the bytes of data in a text; infinity if it spells the header of a file.
+    """Estimate the bytes of data in a text; infinity if it spells the header of a file, 0 if it is short.
 
     Args:
         text: Any text.
         opaque: Whether long base64 without a known file header is expected. It counts nothing then.
     """
+    return examined(text, opaque=opaque).volume
+
+
+class Examined(NamedTuple):
+    """What a text spells.
+
+    Attributes:
+        volume: See :func:`spelled_volume`.
+        may_be_piece: Whether the text may be a piece of something larger: it doesn't look like prose.
+    """
+
+    volume: float
+    may_be_piece: bool
+
+
+def examined(text: str, *, opaque: bool = False) -> Examined:
+    """Search a text; see :func:`spelled_volume`."""
     # Methods of a subclass are not asked: serializers read the characters that it holds.
     plain = text if type(text) is str else str.__str__(text)
     if len(plain) < SHORTEST_SPELLING:
-        return 0.0
-    return _volume(plain, opaque=opaque, layers=_MAX_LAYERS)
+        return _NO_PROSE
+    return _examined(plain, opaque=opaque, layers=_MAX_LAYERS)
 
 
 def is_token(text: str) -> bool:
@@ -126,32 +146,32 @@ def is_token(text: str) -> bool:
     return _TOKEN.fullmatch(text) is not None
 
 
-def _volume(text: str, *, opaque: bool, layers: int) -> float:
-    if len(text) < SHORTEST_SPELLING:
-        return 0.0
-    if (not text.isascii() or "\0" in text) and _raw(text):
-        return math.inf
+def _examined(text: str, *, opaque: bool, layers: int) -> Examined:
+    is_suspect = _looks_spelled(text)
+    rest: str | None = text
     if spells_text_picture(text):
-        return math.inf
-    rest = text
-    if _looks_spelled(text):
+        return _FILE
+    if is_suspect:
         plain = _unescaped(text)
         views = {text, plain, _without_labels(plain), _QUOTED.sub(_unescape, text)}
         if any(_raw(view) or _DATA_URL.search(view) or _spells_header(view) for view in views):
-            return math.inf
-        decoded = _with_texts_decoded(plain, layers)
-        if decoded is None:
-            return math.inf
-        rest = decoded
-    return 0.0 if opaque and is_token(text) else text_volume(rest)
+            return _FILE
+        rest = _with_texts_decoded(plain, layers)
+        if rest is None:
+            return _FILE
+    if len(rest) < (_FEWEST_ASCII if rest.isascii() else _FEWEST_OTHERS) or (opaque and is_token(text)):
+        return _NO_PROSE if is_suspect else PROSE
+    return Examined(text_volume(rest), is_suspect)
 
 
 def _looks_spelled(text: str) -> bool:
     """Say whether a text is worth the search. Most prose costs one look per 32 characters and per word."""
+    if not text.isascii() or "\0" in text:
+        return True
     # Every run of 63 characters contains one of these stretches whole, and hardly any prose does.
     for start in range(0, len(text) - _STRIDE + 1, _STRIDE):
         stretch = text[start : start + _STRIDE]
-        if stretch[0] in _NUMERIC and not stretch.strip(_NUMERIC):
+        if stretch[0] in _NUMERIC and stretch[9] in _NUMERIC and not stretch.strip(_NUMERIC):
             return True
         if " " not in stretch and "\n" not in stretch and stretch.isascii():
             return True
@@ -173,6 +193,12 @@ def _without_labels(text: str) -> str:
     if _DUMP_LINE.search(text):
         text = _MARGIN.sub("", text)
     return _LABEL.sub(" ", text)
+
+
+_FILE: Final = Examined(math.inf, may_be_piece=True)
+_NO_PROSE: Final = Examined(0.0, may_be_piece=True)
+PROSE: Final = Examined(0.0, may_be_piece=False)
+"""The examination of text that is nothing but prose."""
 
 
 # Headers.
@@ -209,7 +235,8 @@ def _base64_alignments(run: str) -> Iterator[bytes]:
 
 def _base32_alignments(run: str) -> Iterator[bytes]:
     run = run.upper()
-    for phase in range(8 if len(run) > 64 else 0):
+    # Letters alone are words.
+    for phase in range(8 if len(run) > 64 and not run.isalpha() else 0):
         yield base64.b32decode(run[phase : len(run) - (len(run) - phase) % 8])
 
 
@@ -303,7 +330,7 @@ def _with_texts_decoded(text: str, layers: int) -> str | None:
         inner = _as_text(base64.b64decode(joined[: len(joined) - len(joined) % 4]))
         if inner is None:
             continue
-        if layers == 0 or _volume(inner, opaque=True, layers=layers - 1) == math.inf:
+        if layers == 0 or _examined(inner, opaque=True, layers=layers - 1) is _FILE:
             return None
         pieces += [text[end : run.start()], inner]
         end = run.end()
@@ -319,10 +346,9 @@ def _as_text(data: bytes) -> str | None:
         text = data.decode("utf-8", errors="ignore")
         if len(text.encode()) < len(data) - 3:
             text = data.decode("latin-1")
-            if sum(character > "\x7f" for character in text) > len(text) // 8:
+            if len(text.encode()) - len(text) > len(text) // 8:
                 return None
-    printable = sum(character.isprintable() or character.isspace() for character in text)
-    return text if printable == len(text) else None
+    return text if "".join(text.split()).isprintable() else None
 
 
 # Characters as bytes.

@@ -17,13 +17,17 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import Any, ClassVar, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple
 
 from langchain_vpp.messages.dialects import is_argument, is_reference, is_token_key, opaque_part
 from langchain_vpp.messages.file_headers import SHORTEST_SPELLING, find_file_header
 from langchain_vpp.messages.registry import ATOMS, DICT, LIST, Shape, entry_of, is_buffer, plain_numbers
-from langchain_vpp.messages.spelled import numbers_spell_file, spelled_volume
-from langchain_vpp.messages.volume import BUDGET, Tally
+from langchain_vpp.messages.shielded import shielded
+from langchain_vpp.messages.spelled import PROSE, examined, numbers_spell_file, spelled_volume
+from langchain_vpp.messages.volume import BUDGET, Tally, numbers_volume
+
+if TYPE_CHECKING:
+    from collections.abc import Sized
 
 MAX_DEPTH: Final = 64
 """Deepest nesting that is walked."""
@@ -32,7 +36,9 @@ MAX_CONTAINERS: Final = 500_000
 """Most containers that are walked in one value, so that a hostile one ends within seconds."""
 
 _LARGE: Final = 2**64
+_LONG_TEXT: Final = 1_024  # from which the search takes longer than to remember that it was made
 _MOST_COLUMNS: Final = 24
+_FEW_NUMBERS: Final = 5
 _LONGEST_TOKEN: Final = 128
 _TOKEN_KEYS: Final = frozenset({"token", "token_id", "bytes", "logprob", "log_probability", "top_logprobs"})
 
@@ -131,14 +137,17 @@ class TreeWalk:
             ``value`` itself, or what stands for it.
         """
         kind = type(value)
-        if kind is str and len(value) < SHORTEST_SPELLING:
-            self.tally.add_piece(value)
-            return value
+        if kind is str:
+            if len(value) < SHORTEST_SPELLING:
+                self.tally.add_piece(value)
+                return value
+            if len(value) < _LONG_TEXT:
+                return self._text(value, opaque)
         if kind is int:
             return self._integer(value)
         if kind in ATOMS:
             return value
-        mark = (id(value), opaque if opaque is True else id(opaque), self.passes_references)
+        mark = (id(value), id(opaque) if type(opaque) is dict else opaque, self.passes_references)
         visit = self._visited.get(mark)
         if visit is not None:
             return self._again(value, visit, depth)
@@ -163,7 +172,8 @@ class TreeWalk:
             visit.result = self._other(value, opaque, depth)
         visit.is_done = True
         visit.containers, visit.height = self.containers - before, self._deepest - depth
-        self._deepest = max(self._deepest, deepest)
+        if self._deepest < deepest:  # noqa: PLR1730  walks are full of this line, and a call takes longer
+            self._deepest = deepest
         return visit.result
 
     def _again(self, value: Any, visit: _Visit, depth: int) -> Any:
@@ -176,7 +186,8 @@ class TreeWalk:
 
     def _entered(self, depth: int) -> bool:
         self.containers += 1
-        self._deepest = max(self._deepest, depth)
+        if depth > self._deepest:  # noqa: PLR1730  as above
+            self._deepest = depth
         return depth <= MAX_DEPTH and self.containers <= MAX_CONTAINERS
 
     def keyed(self, value: Any, parts: dict[Any, Any], shape: Shape, opaque: Any, depth: int) -> Any:
@@ -185,7 +196,7 @@ class TreeWalk:
             return self._found("deep", value)
         if self.copies:
             parts = {**parts}
-        if _is_token_probability(parts):
+        if "token" in parts and _is_token_probability(parts):
             return self._token_probability(value, parts, shape, depth)
         fault = self._fault_of(parts, depth)
         if fault is not None:
@@ -194,6 +205,8 @@ class TreeWalk:
         for key, item in parts.items():
             item_type = type(item)
             if item_type in ATOMS and (item_type is not int or -_LARGE < item < _LARGE):
+                continue
+            if key == "type" and item_type is str and len(item) < SHORTEST_SPELLING:
                 continue
             walked = self._part(key, item, parts, opaque, depth)
             if walked is not item:
@@ -204,19 +217,23 @@ class TreeWalk:
 
     def _fault_of(self, parts: dict[Any, Any], depth: int) -> Kind | None:
         """Return what a mapping is refused for as a whole."""
+        key = None
         for key in parts:
             if (type(key) is not str or len(key) >= SHORTEST_SPELLING) and not self.is_clean(key, depth):
                 return "key"
         if not self.passes_references and is_reference(parts):
             return "reference"
         if numbers := [item for item in parts.values() if type(item) in ATOMS and item is not None]:
-            self.tally.add_numbers(numbers, are_row=len(parts) < _MOST_COLUMNS and all(map(_is_name, parts)))
-            if len(numbers) == len(parts) and numbers_spell_file(numbers):
+            if _spell_picture(numbers, parts):
                 return "numbers"
+            is_name = type(key) is str and not key[-1:].isdecimal()
+            self.tally.add_numbers(numbers, are_row=is_name and len(parts) < _MOST_COLUMNS)
         return None
 
     def _part(self, key: Any, item: Any, parts: dict[Any, Any], opaque: Any, depth: int) -> Any:
-        opaque = opaque_part(key, parts, opaque) or (self.knows_token_keys and is_token_key(key, parts))
+        opaque = opaque_part(key, parts, opaque)
+        if self.knows_token_keys and not opaque and type(item) is str and len(item) > _LONGEST_TOKEN:
+            opaque = is_token_key(key, parts)
         if self.passes_references or not is_argument(key, parts):
             return self.value(item, opaque, depth + 1)
         # Arguments of a call are a model's own words, which no provider follows.
@@ -247,9 +264,9 @@ class TreeWalk:
         if self.copies:
             parts = [*parts]
         if numbers := plain_numbers(parts):
-            self.tally.add_numbers(numbers)
-            if len(numbers) == len(parts) and numbers_spell_file(numbers):
+            if _spell_picture(numbers, parts):
                 return self._found("numbers", value)
+            self.tally.add_numbers(numbers)
         expected = opaque if isinstance(opaque, dict) else None
         walked = [self.value(item, expected, depth + 1) for item in parts]
         is_changed = any(new is not old for new, old in zip(walked, parts, strict=True))
@@ -267,11 +284,11 @@ class TreeWalk:
         # Methods of a subclass are not asked.
         plain = text if type(text) is str else str.__str__(text)
         is_token = opaque is True and self.knows_tokens
-        volume = spelled_volume(plain, opaque=is_token)
-        if volume >= BUDGET:
+        examination = examined(plain, opaque=is_token)
+        if examination.volume >= BUDGET:
             return self._found("text", text)
-        if not is_token:
-            self.tally.add_text(plain, volume)
+        if not is_token and examination is not PROSE:
+            self.tally.add_text(plain, examination.volume, may_be_piece=examination.may_be_piece)
         return text
 
     def _bytes(self, value: Any, opaque: Any) -> Any:
@@ -283,11 +300,11 @@ class TreeWalk:
         text = data.decode("latin-1")
         if not (is_token or len(data) <= MAX_BYTES) or find_file_header(data) is not None:
             return self._found("bytes", value)
-        volume = spelled_volume(text)
-        if volume == math.inf:
+        examination = examined(text)
+        if examination.volume == math.inf:
             return self._found("bytes", value)
         if not is_token:
-            self.tally.add_text(text, volume)
+            self.tally.add_text(text, examination.volume, may_be_piece=True)
         # Others may still change these.
         return type(value)(data) if self.copies and not isinstance(value, bytes) else value
 
@@ -348,6 +365,7 @@ class TreeWalk:
         return self.refuse(Finding(kind, type(value).__name__), value)
 
 
+@shielded("the search of a value")
 def find_media(
     value: Any, *, unknown: Literal["refuse", "pass"] = "refuse", references: bool = False
 ) -> Finding | None:
@@ -409,15 +427,17 @@ class _Search(TreeWalk):
         return True
 
 
-def _is_name(key: Any) -> bool:
-    return type(key) is str and not key[-1:].isdecimal()
+def _spell_picture(numbers: list[Any], parts: Sized) -> bool:
+    """Say whether the numbers of one container are the bytes of a file, or as many as a picture has."""
+    if len(numbers) < _FEW_NUMBERS:
+        return False
+    return (len(numbers) == len(parts) and numbers_spell_file(numbers)) or numbers_volume(numbers) >= BUDGET
 
 
 def _is_token_probability(parts: dict[Any, Any]) -> bool:
     """Say whether a mapping has the shape of a token's logarithmic probability, in the form of OpenAI or of Google."""
     return (
-        "token" in parts
-        and parts.keys() <= _TOKEN_KEYS
+        parts.keys() <= _TOKEN_KEYS
         and type(parts["token"]) is str
         and len(parts["token"]) <= _LONGEST_TOKEN
         and all(

@@ -26,8 +26,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from langchain_vpp.messages.file_headers import SHORTEST_SPELLING
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -70,6 +68,7 @@ _SKELETON: Final = re.compile(
 
 
 _LONG_PIECE: Final = 2_048
+_SHORTEST_JOINED: Final = 96
 _FEWEST_BYTE_LEVELS: Final = 128
 
 
@@ -90,9 +89,9 @@ class Tally:
         """Count a text that is too short to be judged alone."""
         self._pieces[text] = None
 
-    def add_text(self, text: str, volume: float) -> None:
+    def add_text(self, text: str, volume: float, *, may_be_piece: bool) -> None:
         """Count a text that was judged alone."""
-        if len(text) < _LONG_PIECE:
+        if may_be_piece and len(text) < _LONG_PIECE:
             self._pieces[text] = None
         else:
             self._bytes += volume
@@ -107,9 +106,13 @@ class Tally:
         Args:
             measure: Estimates the volume of a text.
         """
-        joined = "\n".join(self._pieces)
-        volume = self._bytes + (measure(joined) if len(joined) >= SHORTEST_SPELLING else 0.0)
-        return volume + numbers_volume(self._samples) + rows_volume(self._rows) >= BUDGET
+        joined = "\n".join(self._pieces) if len(self._pieces) > 1 else ""
+        volume = self._bytes + (measure(joined) if len(joined) >= _SHORTEST_JOINED else 0.0)
+        if self._samples:
+            volume += numbers_volume(self._samples)
+        if len(self._rows) >= _FEWEST_NUMBERS:
+            volume += rows_volume(self._rows)
+        return volume >= BUDGET
 
 
 def text_volume(text: str) -> float:
