@@ -16,6 +16,7 @@ in their place, or let an unknown object pass.
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple
 
@@ -39,6 +40,8 @@ _LARGE: Final = 2**64
 _LONG_TEXT: Final = 1_024  # from which the search takes longer than to remember that it was made
 _MOST_COLUMNS: Final = 24
 _FEW_NUMBERS: Final = 5
+_NESTING: Final = frozenset({dict, list, tuple, set, frozenset})
+_PLAIN: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
 _LONGEST_TOKEN: Final = 128
 _TOKEN_KEYS: Final = frozenset({"token", "token_id", "bytes", "logprob", "log_probability", "top_logprobs"})
 
@@ -108,6 +111,9 @@ class TreeWalk:
     knows_tokens: ClassVar[bool] = True
     """True to let long base64 without a file header pass where providers put opaque tokens."""
 
+    judges: ClassVar[bool] = True
+    """False to look for no pictures, in a walk that only copies."""
+
     knows_token_keys = False
     """True to know such places by the names of their keys, too."""
 
@@ -143,10 +149,8 @@ class TreeWalk:
                 return value
             if len(value) < _LONG_TEXT:
                 return self._text(value, opaque)
-        if kind is int:
-            return self._integer(value)
         if kind in ATOMS:
-            return value
+            return self._integer(value) if kind is int else value
         mark = (id(value), id(opaque) if type(opaque) is dict else opaque, self.passes_references)
         visit = self._visited.get(mark)
         if visit is not None:
@@ -196,9 +200,9 @@ class TreeWalk:
             return self._found("deep", value)
         if self.copies:
             parts = {**parts}
-        if "token" in parts and _is_token_probability(parts):
+        if self.judges and "token" in parts and _is_token_probability(parts):
             return self._token_probability(value, parts, shape, depth)
-        fault = self._fault_of(parts, depth)
+        fault = self._fault_of(parts, depth) if self.judges else None
         if fault is not None:
             return self._found(fault, value)
         changed: dict[Any, Any] = {}
@@ -263,7 +267,7 @@ class TreeWalk:
             return self._found("deep", value)
         if self.copies:
             parts = [*parts]
-        if numbers := plain_numbers(parts):
+        if self.judges and (numbers := plain_numbers(parts)):
             if _spell_picture(numbers, parts):
                 return self._found("numbers", value)
             self.tally.add_numbers(numbers)
@@ -275,12 +279,14 @@ class TreeWalk:
         return self._rebuilt(value, walked, shape, is_changed=is_changed)
 
     def _integer(self, value: int) -> Any:
-        if -_LARGE < value < _LARGE:
+        if -_LARGE < value < _LARGE or not self.judges:
             return value
         self.tally.add_numbers([value])
         return self._found("numbers", value) if numbers_spell_file([value] * 5) else value
 
     def _text(self, text: str, opaque: Any) -> Any:
+        if not self.judges:
+            return text
         # Methods of a subclass are not asked.
         plain = text if type(text) is str else str.__str__(text)
         is_token = opaque is True and self.knows_tokens
@@ -296,17 +302,20 @@ class TreeWalk:
             data = memoryview(value).tobytes()
         except ValueError:  # of a view that was released
             return self._found("media", value)
-        is_token = opaque is True and self.knows_tokens
-        text = data.decode("latin-1")
-        if not (is_token or len(data) <= MAX_BYTES) or find_file_header(data) is not None:
+        if self.judges and not self._passes_bytes(data, opaque):
             return self._found("bytes", value)
-        examination = examined(text)
-        if examination.volume == math.inf:
-            return self._found("bytes", value)
-        if not is_token:
-            self.tally.add_text(text, examination.volume, may_be_piece=True)
         # Others may still change these.
         return type(value)(data) if self.copies and not isinstance(value, bytes) else value
+
+    def _passes_bytes(self, data: bytes, opaque: Any) -> bool:
+        is_token = opaque is True and self.knows_tokens
+        if not (is_token or len(data) <= MAX_BYTES) or find_file_header(data) is not None:
+            return False
+        text = data.decode("latin-1")
+        examination = examined(text)
+        if not is_token:
+            self.tally.add_text(text, examination.volume, may_be_piece=True)
+        return examination.volume < math.inf
 
     def _other(self, value: Any, opaque: Any, depth: int) -> Any:
         cls: Any = type(value)
@@ -325,6 +334,7 @@ class TreeWalk:
         if (
             walked is value
             and entry.has_attributes
+            and self.judges
             and not self.is_clean(getattr(value, "__dict__", {}), depth)
         ):
             return self._found("whole", value)
@@ -359,7 +369,11 @@ class TreeWalk:
             # Constructors of the caller's classes run here.
             with contextlib.suppress(Exception):
                 return shape.build(value, parts)
-        return self._found("whole", value) if is_changed or not shape.is_faithful else value
+            if self.copies and not is_changed and isinstance(parts, dict):
+                with contextlib.suppress(Exception):
+                    return _copied_with(value, parts)
+        can_stay = shape.is_faithful and not is_changed and (shape.build is None or not self.copies)
+        return value if can_stay else self._found("whole", value)
 
     def _found(self, kind: Kind, value: Any) -> Any:
         return self.refuse(Finding(kind, type(value).__name__), value)
@@ -425,6 +439,49 @@ class _Search(TreeWalk):
     def is_clean(self, value: Any, depth: int) -> bool:
         self.value(value, None, depth + 1)
         return True
+
+
+def is_plain(value: Any) -> bool:
+    """Say whether a value is made of built-in containers, text, bytes and numbers, few and flat enough.
+
+    What is shared counts as often as it is written out.
+    """
+    return _size(value, {}, 0).containers <= MAX_CONTAINERS
+
+
+class _Size(NamedTuple):
+    containers: int
+    height: int
+
+
+_TOO_LARGE: Final = _Size(MAX_CONTAINERS + 1, 0)
+
+
+def _size(value: Any, seen: dict[int, _Size], depth: int) -> _Size:
+    known = seen.get(id(value))
+    if known is not None:
+        return known if depth + known.height <= MAX_DEPTH else _TOO_LARGE
+    if depth > MAX_DEPTH:
+        return _TOO_LARGE
+    seen[id(value)] = _TOO_LARGE  # if it holds itself
+    containers, height = 1, 0
+    for part in (*value.keys(), *value.values()) if type(value) is dict else value:
+        kind = type(part)
+        if kind in _NESTING:
+            size = _size(part, seen, depth + 1)
+            containers, height = containers + size.containers, max(height, size.height + 1)
+        elif kind not in _PLAIN:
+            return _TOO_LARGE
+    seen[id(value)] = _Size(containers, height)
+    return seen[id(value)]
+
+
+def _copied_with(value: Any, parts: dict[Any, Any]) -> Any:
+    """Copy an object that its own constructor does not build again, and give it copies of its parts."""
+    clone = copy.copy(value)
+    for name, part in parts.items():
+        object.__setattr__(clone, name, part)
+    return clone
 
 
 def _spell_picture(numbers: list[Any], parts: Sized) -> bool:
