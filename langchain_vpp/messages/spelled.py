@@ -47,6 +47,7 @@ _WRAPPED_RUN: Final = re.compile(
 _BASE64_PIECES: Final = re.compile(r"[A-Za-z0-9+/_-]+")
 _BASE32_PIECES: Final = re.compile(r"(?<![A-Za-z0-9])(?:[A-Z2-7]{4,}+|[a-z2-7]{16,}+)(?![A-Za-z0-9])")
 _UNBROKEN: Final = re.compile(r"[!-~]{50,}+")
+_LINES: Final = re.compile(r"(?m)(?:^[^\S\n]{0,9}+[!-~]{8,}+[^\S\n]{0,9}+\n?+){2,}+")
 _UU_LINE: Final = re.compile(r"(?m)^[!-M`]([ -`]{4,84}+)$")
 _HEX_RUN: Final = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{80,}+")
 _HEX_DUMP: Final = re.compile(
@@ -219,8 +220,8 @@ def _decodings(text: str) -> Iterator[bytes]:
     yield from _base32_alignments("".join(_BASE32_PIECES.findall(text)))
     if len(lines := _UU_LINE.findall(text)) > 1 or "begin " in text:
         yield from _base64_alignments("".join(lines).translate(_UU))
-    for run in _UNBROKEN.finditer(text):
-        yield from _base85_starts(run.group())
+    for run in itertools.chain(_UNBROKEN.finditer(text), _LINES.finditer(text)):
+        yield from _base85_starts("".join(run.group().split()))
     for run in _BITS.finditer(text):
         yield from _bit_alignments(re.sub(r"[^01]", "", run.group()))
     yield from _written_numbers(text)
