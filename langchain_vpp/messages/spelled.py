@@ -50,8 +50,8 @@ _UNBROKEN: Final = re.compile(r"[!-~]{50,}+")
 _LINES: Final = re.compile(r"(?m)(?:^[^\S\n]{0,9}+[!-~]{8,}+[^\S\n]{0,9}+\n?+){2,}+")
 _UU_LINE: Final = re.compile(r"(?m)^[!-M`]([ -`]{4,84}+)$")
 _HEX_RUN: Final = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{80,}+")
-_HEX_DUMP: Final = re.compile(
-    r"(?<![0-9A-Za-z])(?:(?:0[xX]|\\\\?[xu]0{0,2}|U\+00)?[0-9A-Fa-f]{2}[^0-9A-Za-z\\]{0,6}+){40,}+"
+_HEX_PIECES: Final = re.compile(
+    r"(?<![0-9A-Za-z])(?:(?:0[xX]|U\+00)?[0-9A-Fa-f]++(?:[^0-9A-Za-z]{1,6}+|\Z)){2,}+"
 )
 _HEX_PREFIX: Final = re.compile(r"0[xX]|\\x|\\u00|U\+00|[^0-9A-Fa-f]")
 _BITS: Final = re.compile(r"(?<![0-9])(?:[01]{1,64}[\s,]{0,2}){320,}+|(?<![0-9])[01]{320,}+")
@@ -65,18 +65,21 @@ _ESCAPE: Final = re.compile(
 )
 _QUOTED: Final = re.compile(r"=([0-9A-F]{2})()()()|=\n")
 _CONTROL: Final = {"/": "/", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-# Labels of lines and keys ("part 3: ", "0007: ", '"17": '), and the margin that a dump repeats as text.
+# Labels of lines ("part 3: ", "00000010  "), keys of JSON, index keys ("17: "), and the margin that a dump repeats.
 _LABEL: Final = re.compile(
     r"""(?m)^[^\S\n]{0,9}+(?:[\w.\#-]{1,24}[^\S\n]?){0,3}[:=>|)]+[^\S\n]+"""
     r"""|^[^\S\n]{0,9}+[0-9A-Fa-f]{6,16}[^\S\n]+(?=[0-9A-Fa-f]{2,8}[^\S\n])"""
-    r"""|(?<![\w.-])["']?[A-Za-z_.-]{0,24}+\d{1,9}+["'\]]?\s{0,4}(?:[:=]|=>)\s{0,4}(?=["'\w-])"""
     r"""|["'][\w .-]{1,40}+["']\s{0,4}:"""
+)
+_INDEX: Final = re.compile(
+    r"""(?<![\w.-])["']?[A-Za-z_.-]{0,24}+\d{1,9}+["'\]]?\s{0,4}(?:[:=]|=>)\s{0,4}(?=["'\w-])"""
 )
 _MARGIN: Final = re.compile(r"(?m)[^\S\n]{2,}+\|?[^\n]{1,32}$")
 _DUMP_LINE: Final = re.compile(r"(?m)^[^\S\n]{0,9}[0-9A-Fa-f]{4,16}:?[^\S\n]+(?:[0-9A-Fa-f]{2,8}[^\S\n]+){4}")
 # Changes between letters, capitals and digits inside of words, as alphabets of data have them and languages do not.
 _TURN: Final = re.compile(r"[a-z][A-Z]|[A-Za-z][0-9+/]|[0-9+/][A-Za-z]")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9+/_=.:~\s-]*")
+_CONTROLS: Final = re.compile(r"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 _ESCAPED_BYTE: Final = re.compile("[\udc80-\udcff]")
 _NUMERIC: Final = "0123456789abcdefABCDEFxXuU,:;\\ \t\r\n\"'[](){}|+-.&#%="
 _URL_SAFE: Final = str.maketrans("-_", "+/")
@@ -154,7 +157,8 @@ def _examined(text: str, *, opaque: bool, layers: int) -> Examined:
         return _FILE
     if is_suspect:
         plain = _unescaped(text)
-        views = {text, plain, _without_labels(plain), _QUOTED.sub(_unescape, text)}
+        bare = _without_labels(plain)
+        views = {text, plain, bare, _INDEX.sub(" ", bare), _QUOTED.sub(_unescape, text)}
         if any(_raw(view) or _DATA_URL.search(view) or _spells_header(view) for view in views):
             return _FILE
         rest = _with_texts_decoded(plain, layers)
@@ -167,7 +171,7 @@ def _examined(text: str, *, opaque: bool, layers: int) -> Examined:
 
 def _looks_spelled(text: str) -> bool:
     """Say whether a text is worth the search. Most prose costs one look per 32 characters and per word."""
-    if not text.isascii() or "\0" in text:
+    if not text.isascii() or _CONTROLS.search(text):
         return True
     # Every run of 63 characters contains one of these stretches whole, and hardly any prose does.
     for start in range(0, len(text) - _STRIDE + 1, _STRIDE):
@@ -211,8 +215,10 @@ def _spells_header(text: str) -> bool:
 
 def _decodings(text: str) -> Iterator[bytes]:
     """Yield the bytes that a text may stand for."""
-    for run in itertools.chain(_HEX_RUN.finditer(text), _HEX_DUMP.finditer(text)):
+    for run in itertools.chain(_HEX_RUN.finditer(text), _HEX_PIECES.finditer(text)):
         digits = _HEX_PREFIX.sub("", run.group())
+        if len(digits) < 2 * SHORTEST_SPELLING:
+            continue
         yield from (
             bytes.fromhex(digits[start : len(digits) - (len(digits) - start) % 2]) for start in (0, 1)
         )
@@ -356,7 +362,7 @@ def _as_text(data: bytes) -> str | None:
 
 
 def _raw(text: str) -> bool:
-    if text.isascii() and "\0" not in text:
+    if text.isascii() and not _CONTROLS.search(text):
         return False
     # os.fsdecode() and errors="surrogateescape" keep byte 0x89 as U+DC89.
     latin = _ESCAPED_BYTE.sub(lambda character: chr(ord(character.group()) - 0xDC00), text)

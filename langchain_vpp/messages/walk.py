@@ -45,7 +45,7 @@ from langchain_vpp.messages.plan import (
     copied,
     note,
 )
-from langchain_vpp.messages.registry import ATOMS, computed_fields, plain
+from langchain_vpp.messages.registry import computed_fields, plain
 from langchain_vpp.messages.shielded import shielded
 from langchain_vpp.messages.spelled import holds_pixels, spelled_volume
 from langchain_vpp.messages.tree import MAX_DEPTH, Finding, TreeWalk
@@ -140,7 +140,7 @@ class _Walk(TreeWalk):
         changes: dict[str, Any] = {}
         for name, value in fields.items():
             kind = type(value)
-            if kind in ATOMS or (kind in _EMPTIABLE and not value):
+            if value is None or (kind in _EMPTIABLE and not value):
                 continue
             # What providers get; metadata and artifacts stay here.
             self.passes_references = name not in ("content", "additional_kwargs")

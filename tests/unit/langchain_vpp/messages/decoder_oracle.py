@@ -55,7 +55,8 @@ def find_picture(value: Any, harmless: frozenset[bytes] = frozenset()) -> str | 
 
 def _is_same(file: bytes, known: bytes) -> bool:
     # Base64 without its padding loses the last bytes; joined with what follows it, it gets more.
-    return file.startswith(known[:-3]) or known.startswith(file[:-3])
+    length = min(len(file), len(known)) - 8
+    return length > _SHORTEST and file[:length] == known[:length]
 
 
 def _opened(file: bytes) -> str | None:
