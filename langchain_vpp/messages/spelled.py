@@ -45,7 +45,7 @@ _WRAPPED_RUN: Final = re.compile(
     r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{32,}+(?:\s++[A-Za-z0-9+/_-]{32,}+)++(?:\s++[A-Za-z0-9+/_-]++)?"
 )
 _BASE64_PIECES: Final = re.compile(r"[A-Za-z0-9+/_-]+")
-_BASE32_PIECES: Final = re.compile(r"(?<![A-Za-z0-9])(?:[A-Z2-7]{4,}+|[a-z2-7]{16,}+)(?![A-Za-z0-9])")
+_BASE32_PIECES: Final = re.compile(r"(?<![A-Za-z0-9])(?:[A-Z2-7]{8,}+|[a-z2-7]{16,}+)(?![A-Za-z0-9])")
 _UNBROKEN: Final = re.compile(r"[!-~]{50,}+")
 _LINES: Final = re.compile(r"(?m)(?:^[^\S\n]{0,9}+[!-~]{8,}+[^\S\n]{0,9}+\n?+){2,}+")
 _UU_LINE: Final = re.compile(r"(?m)^[!-M`]([ -`]{4,84}+)$")
@@ -61,9 +61,10 @@ _DATA_URL: Final = re.compile(
 # Escapes of JSON, Python, C, URLs and HTML. Quoted-printable has its own, because "=" also stands in URLs.
 _ESCAPE: Final = re.compile(
     r"(?:(?<!\\)\\++(?:x|u00|u\{0{0,2})|%|&\#[xX]0{0,4})([0-9A-Fa-f]{2});?\}?"
+    r"|(?<!\\)\\++u([0-9A-Fa-f]{4})"
     r"|(?<!\\)\\++([0-3][0-7]{2})|(?<!\\)\\++([/abfnrtv])|&\#0{0,4}(\d{1,3});?"
 )
-_QUOTED: Final = re.compile(r"=([0-9A-F]{2})()()()|=\n")
+_QUOTED: Final = re.compile(r"=([0-9A-F]{2})()()()()|=\n")
 _CONTROL: Final = {"/": "/", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 # Labels of lines ("part 3: ", "00000010  "), keys of JSON, index keys ("17: "), and the margin that a dump repeats.
 _LABEL: Final = re.compile(
@@ -79,7 +80,8 @@ _DUMP_LINE: Final = re.compile(r"(?m)^[^\S\n]{0,9}[0-9A-Fa-f]{4,16}:?[^\S\n]+(?:
 # Changes between letters, capitals and digits inside of words, as alphabets of data have them and languages do not.
 _TURN: Final = re.compile(r"[a-z][A-Z]|[A-Za-z][0-9+/]|[0-9+/][A-Za-z]")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9+/_=.:~\s-]*")
-_CONTROLS: Final = re.compile(r"[\0-\x08\x0e-\x1a\x1c-\x1f]")
+_NUMERALS: Final = re.compile(r"[0-9]+")
+_CONTROLS: Final = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f]")
 _ESCAPED_BYTE: Final = re.compile("[\udc80-\udcff]")
 _NUMERIC: Final = "0123456789abcdefABCDEFxXuU,:;\\ \t\r\n\"'[](){}|+-.&#%="
 _URL_SAFE: Final = str.maketrans("-_", "+/")
@@ -157,8 +159,7 @@ def _examined(text: str, *, opaque: bool, layers: int) -> Examined:
         return _FILE
     if is_suspect:
         plain = _unescaped(text)
-        bare = _without_labels(plain)
-        views = {text, plain, bare, _INDEX.sub(" ", bare), _QUOTED.sub(_unescape, text)}
+        views = {text, plain, _QUOTED.sub(_unescape, text), *_without_labels(text), *_without_labels(plain)}
         if any(_raw(view) or _DATA_URL.search(view) or _spells_header(view) for view in views):
             return _FILE
         rest = _with_texts_decoded(plain, layers)
@@ -180,7 +181,11 @@ def _looks_spelled(text: str) -> bool:
             return True
         if " " not in stretch and "\n" not in stretch and stretch.isascii():
             return True
-    return next(itertools.islice(_TURN.finditer(text), _FEW_TURNS, None), None) is not None
+    return _has_many(_TURN, text, _FEW_TURNS) or _has_many(_NUMERALS, text, SHORTEST_SPELLING)
+
+
+def _has_many(pattern: re.Pattern[str], text: str, number: int) -> bool:
+    return next(itertools.islice(pattern.finditer(text), number, None), None) is not None
 
 
 def _unescaped(text: str) -> str:
@@ -188,16 +193,22 @@ def _unescaped(text: str) -> str:
         plain = _ESCAPE.sub(_unescape, text)
         if "&" in plain:
             plain = html.unescape(plain)
+        if not plain.isascii():  # halves of characters that JSON writes one by one
+            plain = plain.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
         if plain == text:
             break
         text = plain
     return text
 
 
-def _without_labels(text: str) -> str:
-    if _DUMP_LINE.search(text):
-        text = _MARGIN.sub("", text)
-    return _LABEL.sub(" ", text)
+def _without_labels(text: str) -> Iterator[str]:
+    """Yield a text without what a dump, or whoever cut it into pieces, has put before and behind each line."""
+    bare = _MARGIN.sub("", text) if _DUMP_LINE.search(text) else text
+    bare = _LABEL.sub("", bare)
+    if bare != text:
+        yield bare
+        yield _unescaped(bare.replace("\n", ""))
+    yield _INDEX.sub(" ", bare)
 
 
 _FILE: Final = Examined(math.inf, may_be_piece=True)
@@ -249,8 +260,11 @@ def _base32_alignments(run: str) -> Iterator[bytes]:
 
 def _base85_starts(run: str) -> Iterator[bytes]:
     run = run.removeprefix("<~")[:120]
-    codes = np.frombuffer(run.encode("ascii"), dtype=np.uint8)
     for alphabet in _BASE85:
+        # Adobe's abbreviation of four zeros.
+        codes = np.frombuffer(
+            (run.replace("z", "!!!!!") if alphabet is _BASE85[0] else run).encode(), dtype=np.uint8
+        )
         values = alphabet[codes]
         values = values[values >= 0]
         for phase in range(5):
@@ -381,9 +395,9 @@ def _raw(text: str) -> bool:
 
 
 def _unescape(escape: re.Match[str]) -> str:
-    digits, octal, control, decimal = escape.groups()
-    if digits:
-        return chr(int(digits, 16))
+    digits, wide, octal, control, decimal = escape.groups()
+    if digits or wide:
+        return chr(int(digits or wide, 16))
     if octal:
         return chr(int(octal, 8))
     if decimal:

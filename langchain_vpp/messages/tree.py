@@ -42,7 +42,7 @@ _MOST_COLUMNS: Final = 24
 _FEW_NUMBERS: Final = 5
 _NESTING: Final = frozenset({dict, list, tuple, set, frozenset})
 _PLAIN: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
-_LONGEST_TOKEN: Final = 128
+_LONGEST_TOKEN: Final = SHORTEST_SPELLING - 1
 _TOKEN_KEYS: Final = frozenset({"token", "token_id", "bytes", "logprob", "log_probability", "top_logprobs"})
 
 MAX_BYTES: Final = 256

@@ -68,7 +68,9 @@ _SKELETON: Final = re.compile(
 
 
 _LONG_PIECE: Final = 2_048
-_SHORTEST_JOINED: Final = 96
+_SHORTEST_JOINED: Final = 54
+_MOST_DIGITS: Final = 5
+_NUMERAL: Final = frozenset("0123456789+-.")
 _FEWEST_BYTE_LEVELS: Final = 128
 
 
@@ -81,18 +83,21 @@ class Tally:
 
     def __init__(self) -> None:
         self._bytes = 0.0
-        self._pieces: dict[str, None] = {}
+        self._pieces: list[str] = []
         self._samples: list[Any] = []
         self._rows: list[Any] = []
 
     def add_piece(self, text: str) -> None:
         """Count a text that is too short to be judged alone."""
-        self._pieces[text] = None
+        if text[:1] in _NUMERAL and (number := _number(text)) is not None:
+            self._samples.append(number)
+        else:
+            self._pieces.append(text)
 
     def add_text(self, text: str, volume: float, *, may_be_piece: bool) -> None:
         """Count a text that was judged alone."""
         if may_be_piece and len(text) < _LONG_PIECE:
-            self._pieces[text] = None
+            self._pieces.append(text)
         else:
             self._bytes += volume
 
@@ -106,13 +111,27 @@ class Tally:
         Args:
             measure: Estimates the volume of a text.
         """
-        joined = "\n".join(self._pieces) if len(self._pieces) > 1 else ""
-        volume = self._bytes + (measure(joined) if len(joined) >= _SHORTEST_JOINED else 0.0)
+        volume = self._bytes
+        if len(self._pieces) > 1 and sum(map(len, self._pieces)) >= _SHORTEST_JOINED:
+            # As lines, and without what is repeated between the pieces, such as names; as one text that was cut.
+            lines = {"\n".join(self._pieces), "\n".join(dict.fromkeys(self._pieces))}
+            volume += max(map(measure, lines))
+            volume += math.inf if measure("".join(self._pieces)) == math.inf else 0.0
         if self._samples:
             volume += numbers_volume(self._samples)
         if len(self._rows) >= _FEWEST_NUMBERS:
             volume += rows_volume(self._rows)
         return volume >= BUDGET
+
+
+def _number(text: str) -> float | None:
+    """Return the number that a text is; ``None`` if it has too many digits to be one."""
+    if len(text) > _MOST_DIGITS and text.isdecimal():
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def text_volume(text: str) -> float:
