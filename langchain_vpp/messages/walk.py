@@ -297,7 +297,9 @@ class _Walk(TreeWalk):
             self._refuse("a picture or file is stored elsewhere (an id, a bucket or a path); send its bytes")
         source = self._source(payload, picture=picture, mime_type=declared_mime_type(block))
         self.sources.append(source)
-        return [Slot(len(self.sources) - 1, picture_settings(block))]
+        settings = picture_settings(block)
+        is_openai = "detail" in settings or (bool(settings) and "image_url" in block)
+        return [Slot(len(self.sources) - 1, settings, in_openai_shape=is_openai)]
 
     def _text_file(self, block: dict[Any, Any], depth: int) -> Any:
         """Walk a file that is given as its text, and refuse one that is anything else beside it."""
