@@ -115,8 +115,8 @@ def _starts(data: bytes, magic: bytes, lead: int) -> Iterator[int]:
 
 
 def _is_varied(data: bytes, start: int) -> bool:
-    """Say whether the beginning of a file has more than three different bytes, as every header does."""
-    return len(set(data[start : start + SHORTEST_SPELLING])) > 3
+    """Say whether bytes are more than a list of small numbers, in which a header turns up by chance."""
+    return len(set(data[start : start + SHORTEST_SPELLING])) > 3 and max(data[start : start + 1_024]) >= 64
 
 
 def spells_text_picture(text: str) -> bool:
