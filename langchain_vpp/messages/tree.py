@@ -20,9 +20,12 @@ import copy
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple
 
+from pydantic import BaseModel
+
 from langchain_vpp.messages.dialects import is_argument, is_reference, is_token_key, opaque_part
 from langchain_vpp.messages.file_headers import SHORTEST_SPELLING, find_file_header
 from langchain_vpp.messages.registry import ATOMS, DICT, LIST, Shape, entry_of, is_buffer, plain_numbers
+from langchain_vpp.messages.schemas import described
 from langchain_vpp.messages.shielded import shielded
 from langchain_vpp.messages.spelled import PROSE, examined, numbers_spell_file, spelled_volume
 from langchain_vpp.messages.volume import BUDGET, Tally, numbers_volume
@@ -119,6 +122,8 @@ class TreeWalk:
 
     passes_references = True
     """False to refuse mappings that name a picture or a file which is stored elsewhere."""
+
+    passes_unknown = False  # whether objects of unknown classes are no findings
 
     def __init__(self, *, containers: int = 0) -> None:
         self.containers = containers
@@ -355,7 +360,7 @@ class TreeWalk:
         """Say whether nothing in ``value`` would be refused."""
         if type(value) in ATOMS or (type(value) is str and len(value) < SHORTEST_SPELLING):
             return True
-        search = _Search(passes_unknown=False, containers=self.containers)
+        search = _Search(passes_unknown=self.passes_unknown, containers=self.containers)
         try:
             search.value(value, None, depth + 1)
         except _FoundError:
@@ -429,12 +434,18 @@ class _FoundError(Exception):
 class _Search(TreeWalk):
     def __init__(self, *, passes_unknown: bool, containers: int = 0) -> None:
         super().__init__(containers=containers)
-        self._passes_unknown = passes_unknown
+        self.passes_unknown = passes_unknown
 
     def refuse(self, finding: Finding, value: Any) -> Any:
-        if finding.kind == "unknown" and self._passes_unknown:
-            return value
-        raise _FoundError(finding)
+        if finding.kind != "unknown" or not self.passes_unknown:
+            raise _FoundError(finding)
+        self.value(described(value))
+        return value
+
+    def _container(self, value: Any, shape: Shape, opaque: Any, depth: int) -> Any:
+        if isinstance(value, BaseModel) and self.passes_unknown:
+            self.value(described(type(value)))
+        return super()._container(value, shape, opaque, depth)
 
     def is_clean(self, value: Any, depth: int) -> bool:
         self.value(value, None, depth + 1)
