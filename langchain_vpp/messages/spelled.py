@@ -142,9 +142,14 @@ def examined(text: str, *, opaque: bool = False) -> Examined:
     """Search a text; see :func:`spelled_volume`."""
     # Methods of a subclass are not asked: serializers read the characters that it holds.
     plain = text if type(text) is str else str.__str__(text)
-    if len(plain) < SHORTEST_SPELLING:
+    if is_short(plain):
         return _NO_PROSE
     return _examined(plain, opaque=opaque, layers=_MAX_LAYERS)
+
+
+def is_short(text: str) -> bool:
+    """Say whether a text is too short for a file. Characters beyond ASCII may stand for two or three bytes each."""
+    return len(text) < SHORTEST_SPELLING // 3 or (len(text) < SHORTEST_SPELLING and text.isascii())
 
 
 def is_token(text: str) -> bool:

@@ -27,7 +27,7 @@ from langchain_vpp.messages.file_headers import SHORTEST_SPELLING, find_file_hea
 from langchain_vpp.messages.registry import ATOMS, DICT, LIST, Shape, entry_of, is_buffer, plain_numbers
 from langchain_vpp.messages.schemas import described
 from langchain_vpp.messages.shielded import shielded
-from langchain_vpp.messages.spelled import PROSE, examined, numbers_spell_file, spelled_volume
+from langchain_vpp.messages.spelled import PROSE, examined, is_short, numbers_spell_file, spelled_volume
 from langchain_vpp.messages.volume import BUDGET, Tally, numbers_volume
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class TreeWalk:
         """
         kind = type(value)
         if kind is str:
-            if len(value) < SHORTEST_SPELLING:
+            if is_short(value):
                 self.tally.add_piece(value)
                 return value
             if len(value) < _LONG_TEXT:

@@ -54,9 +54,9 @@ def find_picture(value: Any, harmless: frozenset[bytes] = frozenset()) -> str | 
 
 
 def _is_same(file: bytes, known: bytes) -> bool:
-    # Base64 without its padding loses the last bytes; joined with what follows it, it gets more.
-    length = min(len(file), len(known)) - 8
-    return length > _SHORTEST and file[:length] == known[:length]
+    # Base64 without its padding loses the last bytes, and another decoder on top changes some in between.
+    pieces = [known[start : start + 16] for start in range(0, len(known) - 16, 16)]
+    return sum(piece in file for piece in pieces) > 0.8 * len(pieces)
 
 
 def _opened(file: bytes) -> str | None:
