@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 SHORTEST_SPELLING: Final = 40
 """Shortest text, or list of numbers, that can spell a picture: fewer than 40 bytes of a file show nothing."""
 
+SHORTEST_WIDE: Final = SHORTEST_SPELLING // 3
+"""The same for text beyond ASCII, whose characters may stand for three bytes each."""
+
 _DEPTH: Final = rb"[\x01\x04\x08\x10\x18\x20]"
 _FILE_HEADER: Final = re.compile(
     rb"(?s)\x89PNG\r\n\x1a\n|\x8a[MJ]NG\r\n\x1a\n"

@@ -24,7 +24,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from langchain_vpp.messages.file_headers import SHORTEST_SPELLING, find_file_header, spells_text_picture
+from langchain_vpp.messages.file_headers import (
+    SHORTEST_SPELLING,
+    SHORTEST_WIDE,
+    find_file_header,
+    spells_text_picture,
+)
 from langchain_vpp.messages.volume import BUDGET, NUMBER, text_volume
 
 if TYPE_CHECKING:
@@ -142,14 +147,10 @@ def examined(text: str, *, opaque: bool = False) -> Examined:
     """Search a text; see :func:`spelled_volume`."""
     # Methods of a subclass are not asked: serializers read the characters that it holds.
     plain = text if type(text) is str else str.__str__(text)
-    if is_short(plain):
+    # Characters beyond ASCII may stand for two or three bytes each.
+    if len(plain) < SHORTEST_WIDE or (len(plain) < SHORTEST_SPELLING and plain.isascii()):
         return _NO_PROSE
     return _examined(plain, opaque=opaque, layers=_MAX_LAYERS)
-
-
-def is_short(text: str) -> bool:
-    """Say whether a text is too short for a file. Characters beyond ASCII may stand for two or three bytes each."""
-    return len(text) < SHORTEST_SPELLING // 3 or (len(text) < SHORTEST_SPELLING and text.isascii())
 
 
 def is_token(text: str) -> bool:
@@ -186,11 +187,12 @@ def _looks_spelled(text: str) -> bool:
             return True
         if " " not in stretch and "\n" not in stretch and stretch.isascii():
             return True
-    return _has_many(_TURN, text, _FEW_TURNS) or _has_many(_NUMERALS, text, SHORTEST_SPELLING)
-
-
-def _has_many(pattern: re.Pattern[str], text: str, number: int) -> bool:
-    return next(itertools.islice(pattern.finditer(text), number, None), None) is not None
+    if next(itertools.islice(_TURN.finditer(text), _FEW_TURNS, None), None) is not None:
+        return True
+    # The rest of this line saves a search in texts without numbers.
+    return ("1" in text or "2" in text) and (
+        next(itertools.islice(_NUMERALS.finditer(text), SHORTEST_SPELLING, None), None) is not None
+    )
 
 
 def _unescaped(text: str) -> str:

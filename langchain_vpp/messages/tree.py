@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple
 from pydantic import BaseModel
 
 from langchain_vpp.messages.dialects import is_argument, is_reference, is_token_key, opaque_part
-from langchain_vpp.messages.file_headers import SHORTEST_SPELLING, find_file_header
+from langchain_vpp.messages.file_headers import SHORTEST_SPELLING, SHORTEST_WIDE, find_file_header
 from langchain_vpp.messages.registry import ATOMS, DICT, LIST, Shape, entry_of, is_buffer, plain_numbers
 from langchain_vpp.messages.schemas import described
 from langchain_vpp.messages.shielded import shielded
-from langchain_vpp.messages.spelled import PROSE, examined, is_short, numbers_spell_file, spelled_volume
+from langchain_vpp.messages.spelled import PROSE, examined, numbers_spell_file, spelled_volume
 from langchain_vpp.messages.volume import BUDGET, Tally, numbers_volume
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class TreeWalk:
         """
         kind = type(value)
         if kind is str:
-            if is_short(value):
+            if len(value) < SHORTEST_WIDE or (len(value) < SHORTEST_SPELLING and value.isascii()):
                 self.tally.add_piece(value)
                 return value
             if len(value) < _LONG_TEXT:

@@ -34,7 +34,7 @@ from langchain_vpp.messages.dialects import (
     picture_settings,
     role_of,
 )
-from langchain_vpp.messages.file_headers import find_file_header
+from langchain_vpp.messages.file_headers import SHORTEST_WIDE, find_file_header
 from langchain_vpp.messages.plan import (
     NOTE,
     ContentPolicy,
@@ -174,7 +174,7 @@ class _Walk(TreeWalk):
 
     def _field(self, name: str, value: Any) -> Any:
         if name in IDENTIFIERS and isinstance(value, str):
-            if holds_pixels(value):
+            if len(value) >= SHORTEST_WIDE and holds_pixels(value):
                 self._refuse("a name or an id spells a picture")
             return value
         return self.value(value, OPAQUE_FIELDS.get(name))
