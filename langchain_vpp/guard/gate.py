@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.guard.admitted import AdmittedMessages, Transit, message_state
+from langchain_vpp.guard.admitted import AdmittedMessages, Transit, isolated, message_state
 from langchain_vpp.guard.foreign import call_foreign
 from langchain_vpp.guard.level import Levels
 from langchain_vpp.guard.memo import Output, ProducedPictures, Recipe, content_digest
@@ -157,7 +157,7 @@ class Gate:
             level: In [0, 1], or a preset; ``min_level`` is the floor. Default: the protector's level.
 
         Returns:
-            A new list. Messages in which nothing had to change are the same objects.
+            New messages, which share nothing with those that were given.
 
         Raises:
             ProtectionError: If anything in the messages can't be protected.
@@ -285,6 +285,8 @@ class Gate:
         """Return the admission, and whether the input held something that no enclosing run should have seen."""
         given = coerce_messages(messages)
         states = [message_state(message) for message in given]
+        # From here on nobody else can change them.
+        given = [isolated(message, state) for message, state in zip(given, states, strict=True)]
         # The pictures in each message; None for a message that must be walked.
         records = [self._produced.recall_all(keys, level) for keys in self._admitted.recall(states)]
         walked = [place for place, each in enumerate(records) if each is None]
