@@ -14,11 +14,12 @@ from langchain_vpp.guard.admitted import AdmittedMessages, Transit, message_stat
 from langchain_vpp.guard.foreign import call_foreign
 from langchain_vpp.guard.level import Levels
 from langchain_vpp.guard.memo import Output, OutputKey, ProducedPictures, Recipe, Record, content_digest
-from langchain_vpp.guard.pictures import OutputSize, PicturePipeline, image_bytes
+from langchain_vpp.guard.pictures import OutputSize, PicturePipeline
 from langchain_vpp.guard.receipt import Receipt
 from langchain_vpp.guard.sealing import Sealing
 from langchain_vpp.guard.upstream import OnUpstreamTrace, Upstream
 from langchain_vpp.images.codec import decode_image
+from langchain_vpp.images.given import image_bytes
 from langchain_vpp.messages.plan import ContentPolicy, PixelSource
 from langchain_vpp.messages.walk import coerce_messages, plan_messages
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.foreign import call_foreign
-from langchain_vpp.guard.pictures import image_bytes
+from langchain_vpp.images.given import image_bytes
 from langchain_vpp.messages.base64 import decode_text
 from langchain_vpp.messages.spelled import find_file_header
 

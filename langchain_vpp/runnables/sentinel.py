@@ -13,6 +13,7 @@ from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from langchain_core.runnables.config import ensure_config
 
 from langchain_vpp.runnables.calls import refuse_media
+from langchain_vpp.runnables.in_place import InPlaceProtection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,6 @@ class Sentinel(BaseCallbackHandler):
     raise_error = True
     run_inline = True
     redacts_media = True
-    ignore_chain = True
     ignore_agent = True
     ignore_retriever = True
     ignore_retry = True
@@ -57,9 +57,22 @@ class Sentinel(BaseCallbackHandler):
         for each in messages:
             self.protector.refuse_originals(each)
 
+    def on_chain_start(self, serialized: Any, inputs: Any, **kwargs: Any) -> None:  # noqa: ARG002  as in the base class
+        """Look at the request of a decision model, which runs as a chain of this kind."""
+        if kwargs.get("run_type") == "llm":
+            _OnlyKnown(self.protector, "a model call", None, None).value(inputs)
+
     def on_llm_start(self, serialized: Any, prompts: list[str], **_: Any) -> None:  # noqa: ARG002  as in the base class
         """Look at the prompts of a text model."""
         refuse_media(prompts)
+
+
+class _OnlyKnown(InPlaceProtection):
+    """Refuses pictures that the protector has not put out."""
+
+    def admitted(self, message: BaseMessage) -> BaseMessage:
+        self._protector.refuse_originals([message])
+        return message
 
 
 @contextlib.contextmanager

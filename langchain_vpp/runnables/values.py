@@ -20,6 +20,7 @@ from langchain_vpp.messages.dialects import MESSAGE_ROLES
 from langchain_vpp.messages.plan import NOTE
 from langchain_vpp.messages.tree import Finding, TreeWalk
 from langchain_vpp.messages.walk import coerce_messages
+from langchain_vpp.runnables.decisions import aprotect_request, is_decision_request, protect_request
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import Callbacks
@@ -72,6 +73,8 @@ def protect_value(
     Raises:
         ProtectionError: If anything can't be protected.
     """
+    if is_decision_request(value):
+        return protect_request(protector, value, level=level, callbacks=callbacks)
     collection = _Collection(protector, reading)
     copied = _told(protector, collection.collected(value), callbacks)
     admission = protector.admit(
@@ -89,6 +92,8 @@ async def aprotect_value(
     reading: Reading = _STRICT,
 ) -> Any:
     """Run :func:`protect_value` with the work in threads."""
+    if is_decision_request(value):
+        return await aprotect_request(protector, value, level=level, callbacks=callbacks)
     collection = _Collection(protector, reading)
     copied = _told(protector, await run_in_executor(None, collection.collected, value), callbacks)
     admission = await protector.aadmit(
