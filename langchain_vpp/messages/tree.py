@@ -20,8 +20,6 @@ import copy
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple
 
-from pydantic import BaseModel
-
 from langchain_vpp.messages.dialects import is_argument, is_reference, is_token_key, opaque_part
 from langchain_vpp.messages.file_headers import SHORTEST_SPELLING, SHORTEST_WIDE, find_file_header
 from langchain_vpp.messages.registry import ATOMS, DICT, LIST, Shape, entry_of, is_buffer, plain_numbers

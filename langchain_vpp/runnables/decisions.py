@@ -15,7 +15,8 @@ from langchain_core.runnables.config import run_in_executor
 from pydantic import BaseModel
 
 from langchain_vpp.messages.dialects import PAYLOAD_KEYS, role_of
-from langchain_vpp.messages.tree import Shape, find_media
+from langchain_vpp.messages.registry import Shape
+from langchain_vpp.messages.tree import find_media
 from langchain_vpp.runnables.in_place import InPlaceProtection
 
 if TYPE_CHECKING:

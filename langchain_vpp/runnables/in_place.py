@@ -18,9 +18,10 @@ from langchain_vpp.errors import ProtectionError
 from langchain_vpp.images.codec import ENCODED_MIME_TYPE, decode_image
 from langchain_vpp.images.given import image_bytes
 from langchain_vpp.messages.base64 import decode_base64, encode_base64
+from langchain_vpp.messages.file_headers import find_file_header
 from langchain_vpp.messages.plan import NOTE
-from langchain_vpp.messages.spelled import find_file_header
-from langchain_vpp.messages.tree import Finding, Shape, TreeWalk, find_media
+from langchain_vpp.messages.registry import Shape
+from langchain_vpp.messages.tree import Finding, TreeWalk, find_media
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import Callbacks
