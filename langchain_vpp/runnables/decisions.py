@@ -15,7 +15,6 @@ from langchain_core.runnables.config import run_in_executor
 from pydantic import BaseModel
 
 from langchain_vpp.messages.dialects import PAYLOAD_KEYS, role_of
-from langchain_vpp.messages.registry import Shape
 from langchain_vpp.messages.tree import find_media
 from langchain_vpp.runnables.in_place import InPlaceProtection
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from langchain_vpp.guard.gate import Gate
     from langchain_vpp.guard.level import RequestLevel
+    from langchain_vpp.messages.registry import Shape
 
 _SUBJECTS: Final = ("state", "input")
 _CARRIERS: Final = ("picture", "file", "document")

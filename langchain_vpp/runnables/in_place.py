@@ -20,7 +20,6 @@ from langchain_vpp.images.given import image_bytes
 from langchain_vpp.messages.base64 import decode_base64, encode_base64
 from langchain_vpp.messages.file_headers import find_file_header
 from langchain_vpp.messages.plan import NOTE
-from langchain_vpp.messages.registry import Shape
 from langchain_vpp.messages.tree import Finding, TreeWalk, find_media
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from langchain_vpp.guard.gate import Gate
     from langchain_vpp.guard.level import RequestLevel
+    from langchain_vpp.messages.registry import Shape
 
 _MIME_KEYS: Final = frozenset({"mime_type", "media_type", "mimeType", "mediaType"})
 
