@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 
 from langchain_vpp.errors import OracleError
-from trainer.oracle.batching import BatchedModel
+from trainer.oracle.batching import AskSingly, BatchedModel
 from trainer.oracle.gate import Gate
 from trainer.oracle.retry import backoff, describe, is_retryable, may_be_charged, retry_after
 from trainer.oracle.scoring import kind
@@ -167,7 +167,7 @@ class Oracle:
                 before = len(pending)
                 errors = self._send(pending, answers, on_answer)
                 if not errors:
-                    break
+                    continue  # nothing is left, or what is left is asked one by one
                 failures = failures + 1 if len(pending) == before else 1
                 worst = next((error for error in errors if not is_retryable(error)), errors[-1])
                 if failures == self._attempts or not is_retryable(worst):
@@ -207,6 +207,8 @@ class Oracle:
             error = future.exception()
             if error is None:
                 self._keep(sent[future], future.result(), answers)
+            elif isinstance(error, AskSingly):
+                pending.extend(sent[future])
             elif isinstance(error, Exception):
                 self._heed(sent[future], error)
                 pending.extend(sent[future])
