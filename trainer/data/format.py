@@ -19,7 +19,7 @@ from typing import Annotated, Final, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from langchain_vpp.errors import DataError
-from trainer.oracle.scoring import normalise
+from trainer.oracle.comparing import exact, matching
 
 Split = Literal["train", "val", "test"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
@@ -42,10 +42,12 @@ class Task(BaseModel):
 
     @model_validator(mode="after")
     def _answer_is_a_choice(self) -> Task:
-        chosen = [normalise(choice) for choice in self.choices]
-        if len(set(chosen)) != len(chosen):
+        forms = list(map(exact, self.choices))
+        if not all(forms):
+            raise ValueError("a choice is empty")
+        if len(set(forms)) != len(forms):
             raise ValueError("two choices read the same")
-        if chosen and normalise(self.answer) not in chosen:
+        if forms and matching(self.answer, self.choices) is None:
             raise ValueError("the answer is none of the choices")
         return self
 

@@ -60,8 +60,8 @@ class BatchedModel:
     """Asks a chat model one or several questions about a picture in one request.
 
     Models that are known to support structured output are asked for it, other models for numbered lines. Both kinds of
-    reply are read from every model, plain or in Markdown, after its thoughts. If two replies in a row can't be read, each
-    question is asked in a request of its own from then on.
+    reply are read from every model, plain or in Markdown, after its thoughts. If two replies in a row can't be read,
+    each question is asked in a request of its own from then on.
 
     Args:
         model: Any chat model that takes images and answers text.

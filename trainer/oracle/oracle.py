@@ -18,9 +18,9 @@ from langchain_core.runnables.config import ContextThreadPoolExecutor
 
 from langchain_vpp.errors import OracleError
 from trainer.oracle.batching import AskSingly, BatchedModel
+from trainer.oracle.comparing import kind
 from trainer.oracle.gate import Gate
 from trainer.oracle.retry import backoff, describe, is_retryable, may_be_charged, retry_after
-from trainer.oracle.scoring import kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

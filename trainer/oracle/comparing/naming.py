@@ -1,7 +1,7 @@
 """The choice that an answer names.
 
-An answer that equals a choice names it. Otherwise the choices that it mentions as whole words count, the longest at each
-place, unless it takes them back. Exactly one must be left: several, like none, name nothing.
+An answer that equals a choice names it. Otherwise the choices that it mentions as whole words count, the longest at
+each place, unless it takes them back. Exactly one must be left: several, like none, name nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections import defaultdict
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 AnswerKind = Literal["usable", "refused", "empty", "unfit"]
 
+_QUESTION_MARKS: Final = frozenset("?？؟")
+_SENTENCE_ENDS: Final = _QUESTION_MARKS | frozenset(".!\n。！")
+_FARTHEST: Final = 20
+"""Tokens on either side that make the clause of a mention."""
 _EDGES: Final = " \t\n*_`\"'\u201c\u201d\u201e\u00ab\u00bb()[]{}.,:;!?\u2026"
 """What may surround a choice without letters."""
 _LABEL: Final = re.compile(r"\s*[(\[]?([A-Za-z]|\d{1,2})[)\].:]+\s*(\S.*)", re.DOTALL)
@@ -40,8 +44,8 @@ _AFTER_WORDS: Final = re.compile(
 """What is written together with the word before it: particles of Korean, a copula of Turkish, a genitive."""
 _HANGUL: Final = re.compile(r"[\uac00-\ud7a3]")
 _MAY_FOLLOW_A_LETTER: Final = frozenset(
-    "is was are were isn't or and nor because since as would could should seems appears matches fits has in on at of to for "
-    "but then being if est es è é ist".split()
+    "is was are were isn't or and nor because since as would could should seems appears matches fits has in on at of "
+    "to for but then being if est es è é ist".split()
 )
 _MAY_FOLLOW_I: Final = frozenset({"is", "or", "and", "nor", "because", "since"})
 _BEFORE_LETTERS: Final = frozenset(
@@ -51,12 +55,13 @@ _BEFORE_LETTERS: Final = frozenset(
 _WORDS_OF_ONE_LETTER: Final = frozenset("aioeyuàáéóйвиускоаяі")
 """Letters that are words of some language."""
 _POLAR: Final = frozenset(
-    "yes no true false ja nein oui non sí si sì não sim да нет nee nej tak nie ano ne evet hayır var yok 是 否 是的 不是 はい "
-    "いいえ 예 네 아니요 아니오 نعم لا हाँ नहीं כן לא ใช่ ไม่ใช่ ya tidak có không".split()
+    "yes no true false ja nein oui non sí si sì não sim да нет nee nej tak nie ano ne evet hayır var yok 是 否 是的 "
+    "不是 はい いいえ 예 네 아니요 아니오 نعم لا हाँ नहीं כן לא ใช่ ไม่ใช่ ya tidak có không".split()
 )
 _HEDGES: Final = frozenset(
     "or maybe perhaps possibly probably could might may but however although though actually wait otherwise unless "
-    "alternatively oder vielleicht aber ou peut-être mais o quizás quizá pero forse ma talvez mas или может но 或 但 也".split()
+    "alternatively oder vielleicht aber ou peut-être mais o quizás quizá pero forse ma talvez mas или может но 或 但 "
+    "也".split()
 )
 _DENIALS: Final = frozenset("no non não nein nee nie не нет ne ei nem لا לא tidak không нема ні".split())
 _CONNECTING: Final = frozenset({"and", "or", "nor", "then", "und", "et", "y", "e", "и", "a", "the", "&", "/"})
@@ -274,31 +279,41 @@ def _mentions(text: Sequence[Token], cut: Sequence[Token], prepared: _Choices) -
     for choice, wanted in prepared.wanted:
         for place in line.find(wanted):
             found[place].add(choice)
-    written = _Line.of(cut)
-    mentions = []
-    for (first, last), alike in sorted(found.items()):
-        inside = any((first, last) != (start, end) and start <= first and last <= end for start, end in found)
-        if inside or _is_a_word(text, first, last) or _is_asked(text, last):
+    if not found:
+        return []
+    asked = _asked(text)
+    written = cache(partial(_written_ends, _Line.of(cut), prepared))
+    shouted = all(each.raw.upper() == each.raw for each in text)
+    mentions, reached = [], -1
+    for first, last in sorted(found, key=lambda place: (place[0], -place[1])):
+        if last <= reached or last in asked or _is_a_word(text, first, last, shouted=shouted):
             continue
-        mentions.append(_Mention(first, last, _told_apart(text[first], text[last], alike, written, prepared)))
+        reached = last
+        alike = found[first, last]
+        if len(alike) > 1:  # how they are written tells them apart
+            alike = {choice for choice in alike if text[last].end in written(choice)}
+        mentions.append(_Mention(first, last, alike.pop() if len(alike) == 1 else None))
     return mentions
 
 
-def _told_apart(first: Token, last: Token, alike: set[int], written: _Line, prepared: _Choices) -> int | None:
-    """Tell choices that read alike apart by how they are written."""
-    if len(alike) > 1:
-        alike = {
-            choice
-            for choice in alike
-            if any(
-                written.text[start].start < last.end and first.start < written.text[end].end
-                for start, end in written.find(prepared.written[choice])
-            )
-        }
-    return alike.pop() if len(alike) == 1 else None
+def _written_ends(cut: _Line, prepared: _Choices, choice: int) -> set[int]:
+    """Where a choice ends in a text that holds it as it is written."""
+    return {cut.text[last].end for _, last in cut.find(prepared.written[choice])}
 
 
-def _is_a_word(text: Sequence[Token], first: int, last: int) -> bool:
+def _asked(text: Sequence[Token]) -> set[int]:
+    """Positions in questions after which more is said: what stands there is asked, not answered."""
+    end = next((position for position in range(len(text) - 1, -1, -1) if text[position].is_content), 0)
+    asked: set[int] = set()
+    start = 0
+    for position, token in enumerate(text[:end]):
+        if token.text in _SENTENCE_ENDS:
+            asked.update(range(start, position) if token.text in _QUESTION_MARKS else ())
+            start = position + 1
+    return asked
+
+
+def _is_a_word(text: Sequence[Token], first: int, last: int, *, shouted: bool) -> bool:
     """Whether a letter is a word of the language here, as in "a red sign" and "I think", and no choice."""
     token = text[first]
     if first != last or len(token.text) != 1 or token.text.upper() == token.text:
@@ -312,29 +327,23 @@ def _is_a_word(text: Sequence[Token], first: int, last: int) -> bool:
         return after.text not in _MAY_FOLLOW_I
     if after.text in _MAY_FOLLOW_A_LETTER or (before is not None and before.text in _BEFORE_LETTERS):
         return False
-    shouted = all(each.raw.upper() == each.raw for each in text)
     return token.text in _WORDS_OF_ONE_LETTER and (begins or shouted or not token.raw.isupper())
-
-
-def _is_asked(text: Sequence[Token], last: int) -> bool:
-    """Whether a mention stands in a question after which more is said."""
-    for position in range(last + 1, len(text)):
-        if text[position].text in {".", "!", "\n", "。"}:
-            return False
-        if text[position].text in {"?", "？", "؟"}:
-            return any(token.is_content for token in text[position + 1 :])
-    return False
 
 
 def _decided(text: Sequence[Token], mentions: Sequence[_Mention], prepared: _Choices) -> int | None:
     """Decide which choice is left of those mentioned."""
     mentioned = {position for each in mentions for position in range(each.first, each.last + 1)}
-    kept = [each for each in mentions if not taken_back(text, each.first, each.last, mentioned)]
-    named = {each.choice for each in kept}
+    named: dict[int | None, list[_Mention]] = defaultdict(list)
+    for mention in mentions:
+        if not taken_back(text, mention.first, mention.last, mentioned):
+            named[mention.choice].append(mention)
+        else:  # "It looks red, but is not red."
+            named.pop(mention.choice, None)
     if len(named) == 1:
-        return named.pop()
-    if not kept or None in named:
+        return next(iter(named))
+    if not named or None in named:
         return None
+    kept = sorted(mention for each in named.values() for mention in each)
     return kept[0].choice if _leads(text, kept, prepared) else None
 
 
@@ -364,9 +373,9 @@ def _leads(text: Sequence[Token], mentions: Sequence[_Mention], prepared: _Choic
 def _is_explained(text: Sequence[Token], mention: _Mention, places: set[int]) -> bool:
     """Whether a mention is part of a clause that says more than choices."""
     start, end = mention.first, mention.last
-    while start and text[start - 1].is_content:
+    while start and text[start - 1].is_content and mention.first - start < _FARTHEST:
         start -= 1
-    while end + 1 < len(text) and text[end + 1].is_content:
+    while end + 1 < len(text) and text[end + 1].is_content and end - mention.last < _FARTHEST:
         end += 1
     others = [
         position

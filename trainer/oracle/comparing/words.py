@@ -77,14 +77,14 @@ _WRAPPING: Final = re.compile(
 )
 
 # Patterns over shapes: a letter, m combining mark, 9 digit, u character of an unspaced script, s symbol, p punctuation.
-_TOKEN: Final = (
+_PIECE: Final = (
     r"(?P<word>9*a[a9m]*(?:'a[a9m]*)*(?:\^9+)?(?:(?:\+\+?|#)(?![a9u+#]))?|um*)"
     r"|(?P<number>(?:(?<![a9m)\].,/'-])-)?(?:9+(?:[.,:/'^-]9+)*|(?<![a9.])\.9+))"
     r"|(?P<symbol>[s+#^~][m]*)"
     r"|(?P<mark>[p.,:/'\n-])"
 )
-_PLAIN: Final = re.compile(_TOKEN)
-_SIGNED: Final = re.compile(r"(?P<graded>(?<![a9m'])aa?-(?![a9m]))|" + _TOKEN)
+_PLAIN: Final = re.compile(_PIECE)
+_SIGNED: Final = re.compile(r"(?P<graded>(?<![a9m'])aa?-(?![a9m]))|" + _PIECE)
 """For grades and blood groups, such as ``A-``."""
 
 
@@ -214,6 +214,8 @@ def _with_ranges(given: Sequence[Token]) -> list[Token]:
         before = result[-2]
         if _is_plain(before) and token.text.startswith("-") and before.end < token.start:
             result[-2:] = [_range(before, token)]
+        elif _is_grouped(before, token):
+            result[-2:] = [before._replace(text=before.text + token.text, end=token.end)]
         elif len(result) > 2 and _is_plain(result[-3]) and _is_plain(token):
             between = len(result) > 3 and result[-4].text in _BETWEEN
             if before.text in _RANGE_WORDS or (between and before.text in _AND):
@@ -224,6 +226,17 @@ def _with_ranges(given: Sequence[Token]) -> list[Token]:
 def _range(first: Token, last: Token) -> Token:
     text = f"{first.text}-{last.text.lstrip('-')}"
     return Token(text, "number", first.start, last.end, text)
+
+
+def _is_grouped(before: Token, token: Token) -> bool:
+    """Whether two numbers are one with a space before its last three digits, such as 12 000."""
+    return (
+        before.kind == "number"
+        and before.text.isdigit()
+        and len(before.raw.split()[-1]) <= 3
+        and bool(re.fullmatch(r"\d{3}", token.raw))
+        and token.start == before.end + 1
+    )
 
 
 def _is_plain(token: Token) -> bool:
@@ -265,42 +278,44 @@ def _compatible(text: str) -> str:
     return unicodedata.normalize("NFKC", "".join(map(_compatible_character, text)))
 
 
+_REPLACED: Final = {
+    **dict.fromkeys(_QUOTES, "'"),
+    **dict.fromkeys("\u2212\u02d7", "-"),
+    **dict.fromkeys("\u2044\u2215", "/"),
+    "\u301c": "~",
+    "\u2116": " # ",
+    "\u20e3": "",
+}
+
+
 @lru_cache(maxsize=4096)
 def _compatible_character(character: str) -> str:
     category, decomposition = unicodedata.category(character), unicodedata.decomposition(character)
-    if category == "Cf" or character == "\u20e3" or character in _VARIANTS:
-        return ""
+    if character in _REPLACED:
+        return _REPLACED[character]
+    if category in {"Cf", "Pd"} or character in _VARIANTS:
+        return "-" if category == "Pd" else ""
     if category == "Nd":
         return str(unicodedata.digit(character))
-    if category == "Pd" or character in "\u2212\u02d7":
-        return "~" if character == "\u301c" else "-"
-    if character in _QUOTES:
-        return "'"
     if decomposition.startswith("<fraction>"):
         return " " + unicodedata.normalize("NFKC", character).replace("\u2044", "/") + " "
     if decomposition.startswith("<super>") and category == "No":
         return f"^{unicodedata.normalize('NFKC', character)}"
-    return "/" if character in "\u2044\u2215" else character
+    return character
 
 
 @lru_cache(maxsize=4096)
 def _shape(character: str) -> str:
     """Class of a character, for the patterns of tokens; one that they name stands for itself."""
-    if character in ".,:/'\n-+#^~":
-        return character
-    category = unicodedata.category(character) if character else "Zs"
-    point = ord(character) if character else 0
-    if category[0] == "M":
-        return "m"
-    if category == "Nd":
-        return "9"
-    if category[0] in "LN":
+    if not character or character in ".,:/'\n-+#^~":
+        return character or " "
+    category, point = unicodedata.category(character), ord(character)
+    if category[0] in "LN" and category != "Nd":
         return "u" if any(low <= point <= high for low, high in _UNSPACED_BLOCKS) else "a"
-    if character in _SYMBOLS_AMONG_PUNCTUATION:
+    is_symbol = category in {"Sc", "Sm", "So"} and character != "|"
+    if is_symbol or character in _SYMBOLS_AMONG_PUNCTUATION:
         return "s"
-    if category[0] == "S" and character != "|" and category != "Sk":
-        return "s"
-    return " " if category[0] in "ZC" else "p"
+    return {"M": "m", "N": "9", "Z": " ", "C": " "}.get(category[0], "p")
 
 
 def _plain_number(text: str) -> str:
