@@ -207,12 +207,9 @@ class Oracle:
             error = future.exception()
             if error is None:
                 self._keep(sent[future], future.result(), answers)
-            elif isinstance(error, AskSingly):
-                pending.extend(sent[future])
             elif isinstance(error, Exception):
-                self._heed(sent[future], error)
+                errors.extend(self._heed(sent[future], error))
                 pending.extend(sent[future])
-                errors.append(error)
             else:
                 raise error
             queries = sent.pop(future)
@@ -259,12 +256,19 @@ class Oracle:
             answers[self._ledger.key(query)] = answer
             self._count(query, answer)
 
-    def _heed(self, queries: Sequence[Query], error: Exception) -> None:
-        """Pause as long as the provider wants, and note a request that may be charged."""
+    def _heed(self, queries: Sequence[Query], error: Exception) -> list[Exception]:
+        """Pause as long as the provider wants, and note a request that may be charged.
+
+        Returns:
+            The error, unless it is none: the queries are to be asked one by one.
+        """
+        if isinstance(error, AskSingly):
+            return []
         self._gate.pause(retry_after(error))
         if may_be_charged(error):
             self.counts.unanswered += 1
             self._ledger.doubt(queries)
+        return [error]
 
     def _count(self, query: Query, answer: Answer) -> None:
         counts = self.counts
