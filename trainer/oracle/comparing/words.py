@@ -116,11 +116,7 @@ def tokens(text: str, *, signed: bool = False) -> list[Token]:
         text: An answer or a choice.
         signed: Whether ``A-`` is a word, not a letter and a dash.
     """
-    found = list(_cut(_unwrapped(text), signed=signed))
-    # "<red>" alone is no mark-up, and an answer may be an address.
-    return (
-        found if any(each.is_content for each in found) else list(_cut(_STRUCK.sub(" ", text), signed=signed))
-    )
+    return list(_cut(_unwrapped(text), signed=signed))
 
 
 def loose(given: Sequence[Token]) -> list[Token]:
