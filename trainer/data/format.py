@@ -14,12 +14,15 @@ picture. They are no classes, so no assessor learns them; the evaluation's text 
 
 from __future__ import annotations
 
+import codecs
+import re
+import unicodedata
 from typing import Annotated, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from langchain_vpp.errors import DataError
-from trainer.oracle.comparing import exact, matching
+from trainer.oracle.comparing import choice_keys, exact, matching
 
 Split = Literal["train", "val", "test"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
@@ -51,6 +54,12 @@ class Task(BaseModel):
             raise ValueError("the answer is none of the choices")
         return self
 
+    @property
+    def key(self) -> str:
+        """Form in which the reference answer is compared: that of the choice that it is, if there are choices."""
+        index = matching(self.answer, self.choices) if self.choices else None
+        return choice_keys((self.answer,))[0] if index is None else choice_keys(self.choices)[index]
+
 
 class Example(BaseModel):
     """One line of ``data.jsonl``; ``image`` is relative to the data set's folder."""
@@ -65,6 +74,36 @@ class Example(BaseModel):
     """Private attribute -> class."""
     texts: dict[_NotEmpty, _NotEmpty] = {}
     """Kind of private text -> the words or numbers in the picture."""
+
+    @model_validator(mode="after")
+    def _no_question_has_two_answers(self) -> Example:
+        known: dict[str, str] = {}
+        for task in self.tasks:
+            answer = task.key
+            if known.setdefault(folded(task.question), answer) != answer:
+                raise ValueError(
+                    f"the question {task.question!r} has two answers. Keep one, or put those of several annotators "
+                    "into 'answers'"
+                )
+        return self
+
+
+def folded(text: str) -> str:
+    """Write a name or question without capitals and needless spaces, in which spellings of one thing differ.
+
+    Example:
+        >>> folded("  Age  Group ") == folded("age group")
+        True
+    """
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def as_utf8(text: bytes) -> bytes:
+    """Remove the marks of byte order that some programs write, and convert UTF-16 that has one to UTF-8."""
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = text.decode("utf-16", errors="replace").encode()
+    # At the beginning of any line: files are joined.
+    return re.sub(rb"(?m)^(?:\xef\xbb\xbf)+", b"", text)
 
 
 def parse_line(line: bytes, where: str) -> Example:
