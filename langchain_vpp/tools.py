@@ -17,8 +17,8 @@ from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.level import requested_level
 from langchain_vpp.images.given import image_bytes
 from langchain_vpp.messages.base64 import encode_base64
+from langchain_vpp.messages.failures import error_holds_media
 from langchain_vpp.messages.file_headers import find_file_header
-from langchain_vpp.messages.tree import error_holds_media
 from langchain_vpp.runnables.calls import check_call, check_callbacks
 from langchain_vpp.runnables.classes import move_to_class, subclass_of
 from langchain_vpp.runnables.in_place import protect_in_place

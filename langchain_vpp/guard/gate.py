@@ -221,8 +221,7 @@ class Gate:
         Raises:
             ProtectionError: If there is no store, it fails, or the picture can't be decoded.
         """
-        data = image_bytes(image)
-        decode_image(data)
+        decode_image(data := image_bytes(image))
         return {"type": "image", "url": self.sealing.seal(data)}
 
     async def aseal(self, image: Image.Image | bytes | str | Path) -> dict[str, str]:
@@ -285,8 +284,7 @@ class Gate:
         """Return the admission, and whether the input held something that no enclosing run should have seen."""
         given = coerce_messages(messages)
         states = [message_state(message) for message in given]
-        # From here on nobody else can change them.
-        given = [isolated(message, state) for message, state in zip(given, states, strict=True)]
+        given = [*map(isolated, given, states)]  # nobody else can change them from here on
         # The pictures in each message; None for a message that must be walked.
         records = [self._produced.recall_all(keys, level) for keys in self._admitted.recall(states)]
         walked = [place for place, each in enumerate(records) if each is None]
