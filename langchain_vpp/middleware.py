@@ -10,8 +10,8 @@ from langchain_vpp.extras import require
 require("langchain", "langgraph", extra="agents")
 
 from langchain.agents.middleware import AgentMiddleware
-from langchain_core.runnables.config import run_in_executor
 
+from langchain_vpp.guard.pool import in_thread
 from langchain_vpp.runnables.calls import request_options
 from langchain_vpp.runnables.chat_model import protect
 from langchain_vpp.tools import protect_output, protect_tool
@@ -88,9 +88,7 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> ToolMessage | Command[Any]:
         """Protect the output of an async tool call; see :meth:`wrap_tool_call`."""
         output = await handler(self._protected_call(request))
-        result: ToolMessage | Command[Any] = await run_in_executor(
-            None, protect_output, self._protector, output
-        )
+        result: ToolMessage | Command[Any] = await in_thread(protect_output, self._protector, output)
         return result
 
     def _admit(self, messages: list[BaseMessage]) -> list[BaseMessage]:

@@ -6,7 +6,6 @@ import functools
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 
 from langchain_core.messages import BaseMessage, ToolMessage
-from langchain_core.runnables.config import run_in_executor
 from langchain_core.tools import BaseTool
 from langchain_core.tools.base import TOOL_MESSAGE_BLOCK_TYPES
 from PIL import Image
@@ -14,6 +13,7 @@ from PIL import Image
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.level import requested_level
 from langchain_vpp.guard.pictures import image_bytes
+from langchain_vpp.guard.pool import in_thread
 from langchain_vpp.messages.base64 import encode_base64
 from langchain_vpp.messages.spelled import find_file_header
 from langchain_vpp.messages.tree import error_holds_media
@@ -119,7 +119,7 @@ def _async(cls: Any, name: str, protector: Gate) -> Callable[..., Any]:
                 raise
         if withheld:
             raise ProtectionError(_WITHHELD)
-        return await run_in_executor(None, _protect_result, self, output, protector)
+        return await in_thread(_protect_result, self, output, protector)
 
     return arun
 

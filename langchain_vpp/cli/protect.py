@@ -74,7 +74,7 @@ def protect(
     # One thread per picture: networks that each start a thread per CPU would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from langchain_vpp.batch import plan, protect_files  # noqa: PLC0415
-    from langchain_vpp.guard.pictures import usable_cpus  # noqa: PLC0415
+    from langchain_vpp.guard.pool import usable_cpus  # noqa: PLC0415
 
     protector, settings = _protector(artifact, engine, level, size)
     jobs, copies = plan(paths, out)

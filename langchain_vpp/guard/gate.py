@@ -7,19 +7,19 @@ messages. Nothing acts on messages that were walked only in part.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.admitted import AdmittedMessages, Transit, message_state
-from langchain_vpp.guard.foreign import call_foreign
+from langchain_vpp.guard.budget import RequestBudget
 from langchain_vpp.guard.level import checked_level, checked_request_level
 from langchain_vpp.guard.memo import Output, OutputKey, ProducedPictures, Recipe, Record, content_digest
+from langchain_vpp.guard.originals import Originals
 from langchain_vpp.guard.pictures import OutputSize, PicturePipeline, image_bytes
+from langchain_vpp.guard.pool import arun_steps, in_thread, run_steps
 from langchain_vpp.guard.receipt import Receipt
 from langchain_vpp.guard.sealing import Sealing
 from langchain_vpp.guard.upstream import OnUpstreamTrace, check_upstream
-from langchain_vpp.images.codec import decode_image
-from langchain_vpp.messages.plan import ContentPolicy, PixelSource
+from langchain_vpp.messages.plan import ContentPolicy
 from langchain_vpp.messages.walk import coerce_messages, plan_messages
 
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from langchain_vpp.engines import Engine
-
-_T = TypeVar("_T")
+    from langchain_vpp.guard.budget import Account
+    from langchain_vpp.guard.pool import Steps
+    from langchain_vpp.messages.plan import PixelSource
 
 
 class Admission(NamedTuple):
@@ -54,10 +55,11 @@ class Gate:
     __slots__ = (
         "__weakref__",
         "_admitted",
-        "_fetch",
+        "_budget",
         "_level",
         "_min_level",
         "_on_upstream_trace",
+        "_originals",
         "_pipeline",
         "_policy",
         "_produced",
@@ -65,10 +67,11 @@ class Gate:
     )
 
     _admitted: AdmittedMessages
-    _fetch: Callable[[str], bytes] | None
+    _budget: RequestBudget
     _level: float
     _min_level: float
     _on_upstream_trace: OnUpstreamTrace
+    _originals: Originals
     _pipeline: PicturePipeline
     _policy: ContentPolicy
     _produced: ProducedPictures
@@ -89,6 +92,7 @@ class Gate:
         output_size: OutputSize = "same",
         memo_bytes: int = 64 * 2**20,
         receipt_original_digest: bool = False,
+        budget: RequestBudget | None = None,
     ) -> None:
         pipeline = PicturePipeline(
             engine,
@@ -106,16 +110,21 @@ class Gate:
             if value not in allowed:
                 msg = f"{option} must be one of {', '.join(allowed)}"
                 raise ValueError(msg)
+        if not isinstance(budget, RequestBudget | None):
+            msg = "budget must be a RequestBudget"
+            raise TypeError(msg)
+        sealing = Sealing(store)
         settings: dict[str, Any] = {
             "_pipeline": pipeline,
             "_level": checked_level(level),
             "_min_level": checked_level(min_level),
-            "_fetch": fetch,
+            "_budget": budget or RequestBudget(),
+            "_originals": Originals(fetch, sealing),
             "_policy": ContentPolicy(
                 on_unsupported=on_unsupported, on_remote_url=on_remote_url, on_document=on_document
             ),
             "_on_upstream_trace": on_upstream_trace,
-            "_sealing": Sealing(store),
+            "_sealing": sealing,
             "_produced": ProducedPictures(),
             "_admitted": AdmittedMessages(),
         }
@@ -187,7 +196,7 @@ class Gate:
         Raises:
             ProtectionError: If the picture can't be read, decoded or protected.
         """
-        return self._pipeline.protect_image(image_bytes(image), self._effective(level))
+        return self._pipeline.protect_image(image_bytes(image), self._effective(level), self._budget.open())
 
     def protect_encoded(self, data: bytes, level: float | None = None) -> bytes:
         """Protect one picture from bytes to bytes, as it would be sent to a chat model.
@@ -204,7 +213,7 @@ class Gate:
         Raises:
             ProtectionError: If the picture can't be decoded or protected.
         """
-        return self._pipeline.protect_encoded(data, self._effective(level))
+        return self._pipeline.protect_encoded(data, self._effective(level), self._budget.open())
 
     def seal(self, image: Image.Image | bytes | str | Path) -> dict[str, str]:
         """Store an original, and return a content block with a handle in its place.
@@ -223,12 +232,12 @@ class Gate:
             ProtectionError: If there is no store, it fails, or the picture can't be decoded.
         """
         data = image_bytes(image)
-        decode_image(data)
+        self._pipeline.decoded(data, self._budget.open())
         return {"type": "image", "url": self._sealing.seal(data)}
 
     async def aseal(self, image: Image.Image | bytes | str | Path) -> dict[str, str]:
         """Run :meth:`seal` in a thread."""
-        return await _in_thread(self.seal, image)
+        return await in_thread(self.seal, image)
 
     def admit(
         self, messages: LanguageModelInput, *, level: float | None = None, callbacks: Callbacks = None
@@ -244,7 +253,8 @@ class Gate:
             ProtectionError: If anything can't be protected, or an enclosing run with handlers has recorded an
                 original and ``on_upstream_trace="raise"``.
         """
-        admission, exposed = self._admit(messages, level)
+        account = self._budget.open()
+        admission, exposed = run_steps(self._steps(messages, level, account), account)
         if exposed:
             check_upstream(callbacks, self._on_upstream_trace)
         return admission
@@ -252,14 +262,20 @@ class Gate:
     async def aadmit(
         self, messages: LanguageModelInput, *, level: float | None = None, callbacks: Callbacks = None
     ) -> Admission:
-        """Run :meth:`admit` with the work in a thread."""
-        admission, exposed = await _in_thread(self._admit, messages, level)
+        """Run :meth:`admit` with the work in threads; none of them waits for another, and a text for no picture."""
+        account = self._budget.open()
+        admission, exposed = await arun_steps(self._steps(messages, level, account), account)
         if exposed:
             check_upstream(callbacks, self._on_upstream_trace)
         return admission
 
-    def _admit(self, messages: LanguageModelInput, level: float | None) -> tuple[Admission, bool]:
-        """Return the admission, and whether the input held an original that an enclosing run may have seen."""
+    def _steps(
+        self, messages: LanguageModelInput, level: float | None, account: Account
+    ) -> Steps[tuple[Admission, bool]]:
+        """Return the admission, and whether the input held an original that an enclosing run may have seen.
+
+        The work on pictures, which has to be waited for, is yielded.
+        """
         effective = self._effective(level)
         at_least = self._min_level if level is None else effective
         given = coerce_messages(messages)
@@ -271,7 +287,7 @@ class Gate:
         admitted = given
         if walked:
             plan = plan_messages([given[place] for place in walked], self._policy, places=walked)
-            outputs, exposed = self._protected(plan.sources, effective, at_least)
+            outputs, exposed = yield from self._protected(plan.sources, effective, at_least, account)
             rebuilt = plan.rebuild([[output.encoded for output in each] for each in outputs])
             admitted = [*given]
             for place, planned, message in zip(walked, plan.messages, rebuilt, strict=True):
@@ -294,14 +310,14 @@ class Gate:
         return found if len(found) == len(keys) else None
 
     def _protected(
-        self, sources: Sequence[PixelSource], level: float, at_least: float
-    ) -> tuple[list[tuple[Output, ...]], bool]:
+        self, sources: Sequence[PixelSource], level: float, at_least: float, account: Account
+    ) -> Steps[tuple[list[tuple[Output, ...]], bool]]:
         """Return the protected pictures of each source, and whether one was an original that travelled openly."""
         exposed = False
         wanted: list[Recipe | Output] = []
         originals: dict[Recipe, bytes] = {}
-        for source in sources:
-            data = self._source_bytes(source)
+        read = yield from self._originals.read(sources, account)
+        for source, data in zip(sources, read, strict=True):
             own = None
             if source.data is not None:
                 own = self._produced.find(data, level, at_least=at_least)
@@ -312,37 +328,10 @@ class Gate:
             recipe = Recipe(content_digest(data), level, source.kind == "document")
             wanted.append(recipe)
             originals[recipe] = data
-        made = self._pipeline.protect_files(originals)
+        made = yield from self._pipeline.protect_files(originals, account)
         for outputs in made.values():
             self._produced.add(outputs)
         return [(each,) if isinstance(each, Output) else made[each] for each in wanted], exposed
 
-    def _source_bytes(self, source: PixelSource) -> bytes:
-        if source.data is not None:
-            return source.data
-        if source.reference is None:
-            raise ProtectionError("A picture had neither data nor an address, so nothing was sent.")
-        if source.kind == "sealed":
-            return self._sealing.unseal(source.reference)
-        return self._fetched(source.reference)
-
-    def _fetched(self, url: str) -> bytes:
-        fetch = self._fetch
-        if fetch is None:
-            from langchain_vpp.fetch import fetch_image  # noqa: PLC0415  an HTTP client
-
-            return fetch_image(url)
-        data = call_foreign("fetch function", lambda: fetch(url))
-        if not isinstance(data, bytes):
-            raise ProtectionError("The fetch function did not return bytes, so nothing was sent.")
-        return data
-
     def _effective(self, level: float | None) -> float:
         return self._level if level is None else max(checked_request_level(level), self._min_level)
-
-
-async def _in_thread(function: Callable[..., _T], *arguments: Any) -> _T:
-    """Call a function in a thread of the loop's pool."""
-    from langchain_core.runnables.config import run_in_executor  # noqa: PLC0415  loads all Runnables
-
-    return await run_in_executor(None, function, *arguments)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from langchain_core.runnables.config import run_in_executor
-
 from langchain_vpp.guard.level import LEVEL_KEY
 from langchain_vpp.runnables.calls import call_level
 
@@ -67,12 +65,16 @@ class Hooks(_Model):
 
     def _admit_last(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Admission:
         """Protect below the entry points, and take the level out of ``kwargs``."""
-        level = call_level(kwargs)
-        kwargs.pop(LEVEL_KEY, None)
-        return self.vpp_protector.admit(messages, level=level)
+        return self.vpp_protector.admit(messages, level=_taken_level(kwargs))
 
     async def _aadmit_last(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Admission:
-        return await run_in_executor(None, self._admit_last, messages, kwargs)
+        return await self.vpp_protector.aadmit(messages, level=_taken_level(kwargs))
+
+
+def _taken_level(kwargs: dict[str, Any]) -> float | None:
+    level = call_level(kwargs)
+    kwargs.pop(LEVEL_KEY, None)
+    return level
 
 
 class _Stream(_Model):

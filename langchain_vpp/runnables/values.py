@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPromptValue
-from langchain_core.runnables.config import run_in_executor
 
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.guard.pool import in_text_thread
 from langchain_vpp.messages.dialects import MESSAGE_ROLES
 from langchain_vpp.messages.plan import NOTE
 from langchain_vpp.messages.tree import Finding, TreeWalk
@@ -47,7 +47,7 @@ async def aprotect_value(
 ) -> Any:
     """Run :func:`protect_value` with the work in threads."""
     collection = _Collection(protector)
-    copied = await run_in_executor(None, collection.value, value)
+    copied = await in_text_thread(collection.value, value)
     admission = await protector.aadmit(collection.messages, level=level, callbacks=callbacks)
     return _substituted(copied, collection.messages, admission.messages)
 
