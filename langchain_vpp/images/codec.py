@@ -66,7 +66,9 @@ _HEIF_HEADER: Final = re.compile(rb"(?s)\A.{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|ms
 _HEIC: Final = (
     REFUSED + "HEIC needs pillow-heif (extra heic); call pillow_heif.register_heif_opener(), or send a JPEG."
 )
-_TOO_MUCH_MEMORY: Final = REFUSED + "decoding it takes too much memory. Send a JPEG, PNG, WebP or GIF."
+_TOO_MUCH: Final = (
+    REFUSED + "decoding it takes too long, or too much memory. Send a JPEG, PNG, WebP or GIF."
+)
 
 
 class ScaledImage(NamedTuple):
@@ -226,8 +228,6 @@ def _decoded_here(
     structure: Structure, size: Callable[[int, int], tuple[int, int]], bounds: Bounds, *, exactly: bool
 ) -> ScaledImage:
     width, height = structure.size
-    if min(structure.size) < 1:
-        raise ProtectionError(UNDECODABLE)
     if width * height > bounds.max_pixels * (_SCALED_DOWN if structure.is_scalable else 1):
         raise ProtectionError(TOO_LARGE.format(bounds.max_pixels))
     work = decoding_work(structure, size)
@@ -302,7 +302,7 @@ def _decoded_elsewhere(
         "deep gray": DEEP_GRAY,
         "damaged": UNDECODABLE,
     }
-    raise ProtectionError(known.get(reason, _TOO_MUCH_MEMORY))
+    raise ProtectionError(known.get(reason, _TOO_MUCH))
 
 
 def _encoded(encode: Callable[[], bytes]) -> bytes:

@@ -37,6 +37,8 @@ _BASE_MEMORY: Final = 768 * 2**20
 _MEMORY_PER_PIXEL: Final = 16
 _LARGEST_HEAD: Final = 65_536
 _FILES_OF_A_PROCESS: Final = 500
+_MOST_SECONDS: Final = 20.0
+"""Bound on the time for one file: whoever sends many must not keep all processes."""
 _NOT_STARTED: Final = (
     "The picture was not protected: the process that reads its format can't be started. Send a JPEG or a PNG."
 )
@@ -79,7 +81,7 @@ class _Process:
         """Send a file, and yield what comes back: to each answer, the next message must be sent with :meth:`say`."""
         self.files += 1
         most = 4 * bounds.max_pixels
-        killer = threading.Timer(max(0.0, bounds.seconds_left), self._child.kill)
+        killer = threading.Timer(max(0.0, min(_MOST_SECONDS, bounds.seconds_left)), self._child.kill)
         killer.daemon = True
         killer.start()
         try:

@@ -54,5 +54,5 @@ def rasterize_pdf(
         "damaged": "it is damaged, or locked by a password.",
     }
     raise ProtectionError(
-        f"A document was not protected: {refusal.get(reason, 'drawing it takes too much memory.')}"
+        f"A document was not protected: {refusal.get(reason, 'drawing it takes too long, or too much memory.')}"
     )

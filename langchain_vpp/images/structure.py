@@ -78,8 +78,10 @@ def look_at(data: bytes) -> Structure | None:
     look = next((look for signature, look in _LOOKS if data.startswith(signature)), None)
     if look is None:
         return None
-    with contextlib.suppress(IndexError, struct.error, zlib.error):
-        return look(data)
+    with contextlib.suppress(IndexError, struct.error):
+        structure = look(data)
+        if structure is None or min(structure.size) > 0:
+            return structure
     raise _unreadable()
 
 

@@ -264,9 +264,7 @@ def camera_file(kind: int = 0) -> bytes:
     picture = Image.new("RGB", (96, 64), (200, 30, 30))
     data = bytearray(encode(picture, "MPO", save_all=True, append_images=[picture.resize((48, 32))]))
     index = data.index(b"MPF\0") + 4
-    first = data.index(
-        b"\x00\x00\x03\x00", index
-    )  # the attribute of the main picture, and 16 bytes on the other's
+    first = data.index(b"\0\0\3\0", index + 12)  # attribute of the main picture; the other's is 16 bytes on
     struct.pack_into("<I", data, first + 16, kind << 16)
     return bytes(data)
 
