@@ -338,7 +338,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     ),
     "png, 100,000 texts": functools.partial(png_of_chunks, 100_000, b"tEXt", b"a\0b"),
     "png, 64 MP in pieces of a byte": functools.partial(png_of_small_pixels, SIDE),
-    "png, EXIF names 780 kB 65,000 times": lambda: png(8, 8, 0, between=chunk(b"eXIf", directory_bomb(65_000, 780_000))),
+    "png, EXIF names 780 kB 65,000 times": lambda: png(
+        8, 8, 0, between=chunk(b"eXIf", directory_bomb(65_000, 780_000))
+    ),
     "gif, 64 MP": lambda: encoded(Image.new("P", (SIDE, SIDE)), "GIF"),
     "gif, 64 MP, transparent": lambda: encoded(Image.new("P", (SIDE, SIDE)), "GIF", transparency=0),
     "gif, 800,000 blocks of a byte": functools.partial(gif_of_small_blocks, 800_000),

@@ -62,8 +62,7 @@ def protect(
         typer.Option(
             "--max-pixels",
             min=1,
-            help="Width x height of the largest picture that is protected; 64 million by default. Memory: up to 20 bytes "
-            "for each.",
+            help="Pixels of the largest picture that is protected, 64 million by default; each takes up to 20 bytes.",
         ),
     ] = None,
     overwrite: Annotated[
@@ -160,7 +159,9 @@ def _protector(
         "size": output_size,
         "version": version("langchain-vpp"),
     }
-    budget = RequestBudget() if max_pixels is None else RequestBudget(max_pixels=max_pixels, pixels=2 * max_pixels)
+    budget = (
+        RequestBudget() if max_pixels is None else RequestBudget(max_pixels=max_pixels, pixels=2 * max_pixels)
+    )
     return ImageProtector(chosen, level=strength, output_size=output_size, budget=budget), settings
 
 

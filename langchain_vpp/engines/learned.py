@@ -105,8 +105,8 @@ def open_session(graph: bytes) -> Any:
 class TorchEngine(_Learned):
     """Runs a :class:`~langchain_vpp.network.protector.Protector` in torch on the CPU, for artifacts without a graph.
 
-    Each call computes in the thread that made it, as in :class:`OnnxEngine`. Torch's own threads don't survive a fork: a
-    server that loads the protector, uses it and then forks would wait for them for ever.
+    Each call computes in the thread that made it, as in :class:`OnnxEngine`. Torch's own threads don't survive a fork:
+    a server that loads the protector, uses it and then forks would wait for them for ever.
 
     Args:
         protector: The network. It is switched to evaluation mode.

@@ -66,9 +66,7 @@ _HEIF_HEADER: Final = re.compile(rb"(?s)\A.{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|ms
 _HEIC: Final = (
     REFUSED + "HEIC needs pillow-heif (extra heic); call pillow_heif.register_heif_opener(), or send a JPEG."
 )
-_TOO_MUCH: Final = (
-    REFUSED + "decoding it takes too long, or too much memory. Send a JPEG, PNG, WebP or GIF."
-)
+_TOO_MUCH: Final = REFUSED + "decoding it takes too long, or too much memory. Send a JPEG, PNG, WebP or GIF."
 
 
 class ScaledImage(NamedTuple):

@@ -39,6 +39,9 @@ _LARGEST_HEAD: Final = 65_536
 _FILES_OF_A_PROCESS: Final = 500
 _MOST_SECONDS: Final = 20.0
 """Bound on the time for one file: whoever sends many must not keep all processes."""
+TOO_MUCH_MEMORY: Final = "memory"
+"""Name of the reason for which a process is not used again."""
+
 _NOT_STARTED: Final = (
     "The picture was not protected: the process that reads its format can't be started. Send a JPEG or a PNG."
 )
@@ -76,6 +79,7 @@ class _Process:
         if failed:
             raise ProtectionError(_NOT_STARTED)
         self.files = 0
+        self.is_spent = False
 
     def exchange(self, task: dict[str, Any], data: bytes, bounds: Bounds) -> Iterator[_Answer]:
         """Send a file, and yield what comes back: to each answer, the next message must be sent with :meth:`say`."""
@@ -177,7 +181,7 @@ class _Processes:
             except IndexError:
                 process = _Process()
             yield process
-            good = process.files < _FILES_OF_A_PROCESS
+            good = process.files < _FILES_OF_A_PROCESS and not process.is_spent
         finally:
             if process is not None and good:
                 self._idle.append(process)
@@ -223,6 +227,7 @@ def run_isolated(
             ):
                 if "refused" in answer.head:
                     reason = str(answer.head["refused"])
+                    process.is_spent = reason == TOO_MUCH_MEMORY
                     break
                 if "size" in answer.head:
                     size = _size(answer.head["size"])

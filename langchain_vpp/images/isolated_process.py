@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from PIL import Image
 
-from langchain_vpp.images.isolated import IsolatedError, receive, send
+from langchain_vpp.images.isolated import TOO_MUCH_MEMORY, IsolatedError, receive, send
 from langchain_vpp.images.sizes import resized, swaps_sides, turn_of, upright
 from langchain_vpp.images.srgb import DEEP_GRAY, to_srgb
 
@@ -52,20 +52,24 @@ def _serve(task: dict[str, Any], data: bytes, source: IO[bytes], target: IO[byte
         raise
     except _RefusedError as refusal:
         reason = str(refusal)
+    except MemoryError:
+        reason = TOO_MUCH_MEMORY
     except Exception as error:  # noqa: BLE001  decoders raise whatever they like
         reason = "deep gray" if str(error) == DEEP_GRAY else "damaged"
     else:
         return
+    finally:
+        _bound_memory(None)
     send(target, {"refused": reason, "last": True})
 
 
-def _bound_memory(most: int) -> None:
-    """Make allocations fail beyond so many bytes of address space, where the system can."""
+def _bound_memory(most: int | None) -> None:
+    """Make allocations fail beyond so many bytes of address space, where the system can; ``None`` ends the bound."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource  # noqa: PLC0415  not on every system
 
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+        resource.setrlimit(resource.RLIMIT_AS, (hard if most is None else most, hard))
 
 
 def _decoded(data: bytes, task: dict[str, Any]) -> Iterator[tuple[tuple[int, int], Any]]:

@@ -118,6 +118,9 @@ def _unreadable() -> ProtectionError:
 # -- JPEG ----------------------------------------------------------------------------------------------------
 
 _SOS: Final = 0xDA
+_EOI: Final = 0xD9
+# Among the values of pixels, 0xFF is followed by zero or by the number of a restart.
+_MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _TABLES: Final = frozenset({0xC4, 0xCC, 0xDB, 0xDD})
@@ -196,19 +199,35 @@ def _jpeg(  # noqa: PLR0917
     is_progressive = frame[1] in _PROGRESSIVE
     # A decoder that finds all components in the first scan reads no other.
     has_scans = is_progressive or data[scan + 4] < components
-    scans = data.count(b"\xff\xda", scan) if has_scans else 1
+    scans, end = _scans(data, scan) if has_scans else (1, data.find(b"\xff\xd9", scan) + 2)
     if scans > _MOST_SCANS:
         raise _unreadable()
     whole = b"".join(part for _, part in sorted(profile.items()))
     return Structure(
         "JPEG",
         (width, height),
-        b"".join([*kept, data[scan:]]),
+        b"".join([*kept, data[scan:end] if end > scan else data[scan:]]),
         passes=scans,
         is_scalable=not has_scans,
         orientation=next((each for each in orientations if each != 1), 1),
         profile=whole if len(whole) <= _LARGEST_PROFILE else None,
     )
+
+
+def _scans(data: bytes, position: int) -> tuple[int, int]:
+    """Return the number of scans from a position on, and where the last one ends."""
+    scans = 0
+    for _ in range(_MOST_SEGMENTS):
+        found = _MARKER.search(data, position)
+        if found is None:
+            return scans, len(data)
+        marker, position = found[0][1], found.end()
+        if marker == _EOI:
+            return scans, position
+        scans += marker == _SOS
+        if marker not in _WITHOUT_LENGTH:
+            position += struct.unpack_from(">H", data, position)[0]
+    raise _unreadable()
 
 
 def _are_views(index: bytes) -> bool:
