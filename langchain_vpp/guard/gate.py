@@ -264,7 +264,7 @@ class Gate:
     ) -> Admission:
         """Run :meth:`admit` with the work in threads; none of them waits for another, and a text for no picture."""
         account = self._budget.open()
-        admission, exposed = await arun_steps(self._steps(messages, level, account), account)
+        admission, exposed = await arun_steps(self._steps(messages, level, account), account, messages)
         if exposed:
             check_upstream(callbacks, self._on_upstream_trace)
         return admission

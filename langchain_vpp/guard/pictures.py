@@ -22,6 +22,7 @@ from langchain_vpp.images.codec import (
     decode_scaled,
     decoding_work,
     encode_scaled,
+    is_isolated,
     resized,
     strip_metadata,
 )
@@ -143,8 +144,8 @@ class PicturePipeline:
     def _line_for(self, data: bytes, *, is_document: bool = False) -> tuple[FairPool, int, Structure | None]:
         """Return the threads that decode a file, its cost there, and its structure."""
         structure = None if is_document else look_at(data)
-        if structure is None:
-            return ISOLATED, 1, None
+        if structure is None or is_isolated(structure):
+            return ISOLATED, 1, structure
         sent = self._sent_size(*structure.size)
         cost = decoding_work(structure, self._seen_size) + sent[0] * sent[1]
         return (SMALL if cost <= SMALL_COST else LARGE), cost, structure

@@ -15,6 +15,7 @@ import itertools
 import os
 import threading
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from langchain_vpp.errors import ProtectionError
@@ -156,12 +157,18 @@ def _do(job: _Job) -> None:
 
 # -- the pools of this process -------------------------------------------------------------------------------
 
+_LONG: Final = 200_000
+"""Characters from which on a request counts as long; a picture of 640 x 480 has fewer."""
+
+_DEEPEST: Final = 8
+
 SMALL_COST: Final = 4_000_000
 """Pixels, decoded and sent, up to which a picture counts as small."""
 
 _LARGE_AT_ONCE: Final = 16_000_000
 
 TEXTS: Final = FairPool("vpp-text", 8)
+LONG_TEXTS: Final = FairPool("vpp-long-text", 2)
 SMALL: Final = FairPool("vpp-small", max(2, usable_cpus()), runs_engines=True)
 LARGE: Final = FairPool(
     "vpp-large",
@@ -182,9 +189,31 @@ async def in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwa
     return await asyncio.wrap_future(CALLS.submit(lambda: function(*args, **kwargs)))
 
 
-async def in_text_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Call a function that works on messages, and waits for nothing, in a thread of our own."""
-    return await asyncio.wrap_future(TEXTS.submit(lambda: function(*args, **kwargs)))
+async def in_text_thread(value: Any, function: Callable[[], _T], account: Account | None = None) -> _T:
+    """Call a function that works on messages, and waits for nothing, in a thread of our own.
+
+    Args:
+        value: What it works on: long texts, such as encoded pictures, have threads of their own.
+        function: The function.
+        account: The request that asks.
+    """
+    size = _size(value, _DEEPEST)
+    pool = TEXTS if size <= _LONG else LONG_TEXTS
+    return await asyncio.wrap_future(pool.submit(function, cost=1 + size, account=account))
+
+
+def _size(value: Any, depth: int) -> int:
+    """Return about as many characters as a value holds. It decides who waits for whom, and nothing else."""
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    if depth == 0:
+        return _LONG + 1
+    if isinstance(value, dict):
+        return sum(_size(each, depth - 1) for each in value.values())
+    if isinstance(value, (list, tuple)):
+        return sum(_size(each, depth - 1) for each in value)
+    inner = getattr(value, "content", None) or getattr(value, "messages", None)
+    return 0 if inner is None else _size(inner, depth - 1)
 
 
 def run_steps(steps: Steps[_T], account: Account) -> _T:
@@ -199,12 +228,19 @@ def run_steps(steps: Steps[_T], account: Account) -> _T:
     return result
 
 
-async def arun_steps(steps: Steps[_T], account: Account) -> _T:
-    """Run work that yields what it waits for: its steps in threads for texts, and without a thread while it waits."""
+async def arun_steps(steps: Steps[_T], account: Account, value: Any) -> _T:
+    """Run work that yields what it waits for: its steps in threads for texts, and without a thread while it waits.
+
+    Args:
+        steps: The work.
+        account: The request that asks.
+        value: What the work is about, see :func:`in_text_thread`.
+    """
     try:
-        step = await in_text_thread(_next, steps, [])
+        step = await in_text_thread(value, lambda: _next(steps, []), account)
         while step.waits_for is not None:
-            step = await in_text_thread(_next, steps, await _async_results(step.waits_for, account))
+            done = await _async_results(step.waits_for, account)
+            step = await in_text_thread(value, partial(_next, steps, done), account)
     finally:
         account.close()
     result: _T = step.result

@@ -57,6 +57,7 @@ _OPENERS: Final[dict[str, Any]] = {
 _ISOLATED: Final = re.compile(rb"(?s)\A(?:BM|II[*+]\0|MM\0[*+]|.{4}ftyp)")
 # A JPEG that is decoded at a reduced scale may be so many times larger: decoders pass over what they need not show.
 _SCALED_DOWN: Final = 4
+_HERE_AT_MOST: Final = {"PNG": 16_000_000, "GIF": 16_000_000, "WEBP": 2_000_000}
 # So many pixels on average are decoded between two looks at the clock, and no fewer bytes are read.
 _PIXELS_PER_READ: Final = 1_000_000
 _FEWEST_BYTES_PER_READ: Final = 64
@@ -209,11 +210,11 @@ def _decoded(
 ) -> ScaledImage:
     """Decode here or in another process; every failure becomes a :class:`ProtectionError`."""
     bounds.check()
-    if structure is None:
-        return _decoded_elsewhere(data, size, bounds, exactly=exactly)
+    if structure is None or is_isolated(structure):
+        return _decoded_elsewhere(data, size, bounds, structure, exactly=exactly)
     refusal: ProtectionError
     try:
-        return _decoded_here(structure, size, bounds, exactly=exactly)
+        return decode_here(structure, size, bounds, exactly=exactly)
     except ProtectionError as ours:
         refusal = ours
     except Exception:  # noqa: BLE001 - Pillow raises a dozen types, some with content; ours is raised outside
@@ -222,9 +223,32 @@ def _decoded(
     raise refusal
 
 
-def _decoded_here(
+def is_isolated(structure: Structure | None) -> bool:
+    """Say whether a picture is decoded in another process.
+
+    Besides formats whose work can't be told, these are pictures that come at full size and are large. They would take
+    the memory of this process, and hold up its other threads: the decoder for WebP never lets them run.
+    """
+    if structure is None:
+        return True
+    most = _HERE_AT_MOST.get(structure.kind)
+    return most is not None and structure.size[0] * structure.size[1] > most
+
+
+def decode_here(
     structure: Structure, size: Callable[[int, int], tuple[int, int]], bounds: Bounds, *, exactly: bool
 ) -> ScaledImage:
+    """Decode in this process; :func:`decode_scaled` does so where it may.
+
+    Args:
+        structure: The picture as it is stored.
+        size: Function from the width and height of the upright picture to those that are wanted.
+        bounds: What decoding may cost.
+        exactly: Whether the result must have the wanted size, or may be larger.
+
+    Raises:
+        Exception: Whatever a decoder raises; it may hold content.
+    """
     width, height = structure.size
     if width * height > bounds.max_pixels * (_SCALED_DOWN if structure.is_scalable else 1):
         raise ProtectionError(TOO_LARGE.format(bounds.max_pixels))
@@ -278,13 +302,20 @@ def _draft_scale(stored: tuple[int, int], wanted: tuple[int, int]) -> int:
 
 
 def _decoded_elsewhere(
-    data: bytes, size: Callable[[int, int], tuple[int, int]], bounds: Bounds, *, exactly: bool
+    data: bytes,
+    size: Callable[[int, int], tuple[int, int]],
+    bounds: Bounds,
+    structure: Structure | None,
+    *,
+    exactly: bool,
 ) -> ScaledImage:
-    """Decode a TIFF, AVIF, HEIC or BMP."""
+    """Decode a TIFF, AVIF, HEIC or BMP, or a large picture."""
     reason = "damaged"
+    if structure is not None and structure.size[0] * structure.size[1] > bounds.max_pixels:
+        raise ProtectionError(TOO_LARGE.format(bounds.max_pixels))
     if _HEIF_HEADER.match(data) and "HEIF" not in Image.OPEN:
         raise ProtectionError(_HEIC)
-    if _ISOLATED.match(data):
+    if structure is not None or _ISOLATED.match(data):
         task = {"task": "decode", "heif": "HEIF" in Image.OPEN}
         wanted = size if exactly else lambda width, height: (width, height)
         try:

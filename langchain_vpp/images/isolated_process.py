@@ -10,9 +10,12 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from PIL import Image
 
+from langchain_vpp.images.bounds import Bounds
+from langchain_vpp.images.codec import decode_here
 from langchain_vpp.images.isolated import TOO_MUCH_MEMORY, IsolatedError, receive, send
-from langchain_vpp.images.sizes import resized, swaps_sides, turn_of, upright
+from langchain_vpp.images.sizes import resized, swaps_sides, turn_for, turn_of, upright
 from langchain_vpp.images.srgb import DEEP_GRAY, to_srgb
+from langchain_vpp.images.structure import look_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,6 +76,12 @@ def _bound_memory(most: int | None) -> None:
 
 
 def _decoded(data: bytes, task: dict[str, Any]) -> Iterator[tuple[tuple[int, int], Any]]:
+    structure = look_at(data)
+    if structure is not None:
+        bounds = Bounds(max_pixels=task["max_pixels"])
+        size = structure.size[::-1] if swaps_sides(turn_for(structure.orientation)) else structure.size
+        yield size, lambda wanted: decode_here(structure, lambda *_: wanted, bounds, exactly=True).image
+        return
     formats = list(_FORMATS)
     if task.get("heif"):
         import pillow_heif  # noqa: PLC0415  extra `heic`

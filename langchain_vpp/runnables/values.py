@@ -47,7 +47,7 @@ async def aprotect_value(
 ) -> Any:
     """Run :func:`protect_value` with the work in threads."""
     collection = _Collection(protector)
-    copied = await in_text_thread(collection.value, value)
+    copied = await in_text_thread(value, lambda: collection.value(value))
     admission = await protector.aadmit(collection.messages, level=level, callbacks=callbacks)
     return _substituted(copied, collection.messages, admission.messages)
 
