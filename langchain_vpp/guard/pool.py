@@ -9,11 +9,13 @@ one with much, whichever came first, and none waits for ever.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextvars
 import heapq
 import itertools
 import os
 import threading
+import time
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
@@ -32,6 +34,7 @@ _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
 _MOST_WAITING: Final = 10_000
+_SECONDS_TO_END: Final = 10.0
 _FULL: Final = "Nothing was sent: too much work is waiting in this process. Try again later."
 _this_thread = threading.local()
 
@@ -69,6 +72,8 @@ class FairPool:
         self._capacity = capacity
         self._runs_engines = runs_engines
         self.forget()
+        # A thread that is cut off within an engine's own code would take the process down with it.
+        atexit.register(self.end)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self.forget)
 
@@ -77,7 +82,10 @@ class FairPool:
         self._condition = threading.Condition()
         self._waiting: list[_Job] = []
         self._order = itertools.count()
-        self._threads = self._idle = 0
+        self._idle = 0
+        self._threads: list[threading.Thread] = []
+        self._working: list[Account] = []
+        self._is_ending = False
         self._in_work = self._clock = 0.0
         self._finish: dict[Account | None, tuple[float, int]] = {}
 
@@ -108,11 +116,25 @@ class FairPool:
                 self._finish[account] = finish, waiting + 1
             job = _Job(finish, next(self._order), cost, account, future, lambda: run(work))
             heapq.heappush(self._waiting, job)
-            if len(self._waiting) > self._idle and self._threads < self._most_threads:
-                self._threads += 1
-                threading.Thread(target=self._serve, name=self._name, daemon=True).start()
+            if len(self._waiting) > self._idle and len(self._threads) < self._most_threads:
+                self._threads.append(threading.Thread(target=self._serve, name=self._name, daemon=True))
+                self._threads[-1].start()
             self._condition.notify()
         return future
+
+    def end(self) -> None:
+        """Cancel what waits, end what is in work, and wait for a while until its threads have stopped."""
+        with self._condition:
+            self._is_ending = True
+            for job in self._waiting:
+                job.future.cancel()
+            for account in self._working:
+                account.close()
+            self._condition.notify_all()
+        until = time.monotonic() + (_SECONDS_TO_END if self._runs_engines else 0.0)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, until - time.monotonic()))
 
     def _serve(self) -> None:
         _this_thread.runs_engines = self._runs_engines
@@ -120,14 +142,18 @@ class FairPool:
         while True:
             with condition:
                 self._idle += 1
-                while not self._waiting or not self._fits(self._waiting[0]):
+                while not self._is_ending and not (self._waiting and self._fits(self._waiting[0])):
                     condition.wait()
                 self._idle -= 1
+                if self._is_ending:
+                    return
                 job = heapq.heappop(self._waiting)
                 self._take(job)
             _do(job)
             with condition:
                 self._in_work -= job.cost
+                if job.account is not None:
+                    self._working.remove(job.account)
                 condition.notify_all()
             del job  # an idle thread keeps nobody's picture
 
@@ -142,6 +168,7 @@ class FairPool:
             finish, waiting = self._finish.pop(job.account)
             if waiting > 1:
                 self._finish[job.account] = finish, waiting - 1
+            self._working.append(job.account)
 
 
 def _do(job: _Job) -> None:
@@ -168,11 +195,12 @@ SMALL_COST: Final = 4_000_000
 _LARGE_AT_ONCE: Final = 16_000_000
 
 TEXTS: Final = FairPool("vpp-text", 8)
-LONG_TEXTS: Final = FairPool("vpp-long-text", 2)
+LONG_TEXTS: Final = FairPool("vpp-long-text", 1)
 SMALL: Final = FairPool("vpp-small", max(2, usable_cpus()), runs_engines=True)
+# One CPU stays free for texts, small pictures and the event loop.
 LARGE: Final = FairPool(
     "vpp-large",
-    max(2, usable_cpus()),
+    max(1, usable_cpus() - 1),
     capacity=max(96_000_000, _LARGE_AT_ONCE * usable_cpus()),
     runs_engines=True,
 )

@@ -8,6 +8,7 @@ nothing that they say is trusted beyond that.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -167,6 +168,11 @@ class _Processes:
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._free = threading.BoundedSemaphore(max(1, cpus))
 
+    def end(self) -> None:
+        """End the processes that wait for work."""
+        while self._idle:
+            self._idle.pop().end()
+
     @contextlib.contextmanager
     def one(self, bounds: Bounds) -> Iterator[_Process]:
         """Lend a process; one that failed is ended."""
@@ -191,6 +197,7 @@ class _Processes:
 
 
 _PROCESSES: Final = _Processes()
+atexit.register(_PROCESSES.end)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_PROCESSES.forget)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FORMATS: Final = ("BMP", "TIFF", "AVIF")
-_NICENESS: Final = 5
+_NICENESS: Final = 10
 _POINTS_PER_INCH: Final = 72
 
 

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import HumanMessage
 
 from langchain_vpp import ImageProtector, ProtectionError
-from langchain_vpp.engines import Pixelate
 from tests.hostile_files import HOSTILE, png
 
 from .bench_hostile import message
@@ -49,7 +48,7 @@ def hostile_requests(count: int) -> list[list[HumanMessage]]:
 def slow_server(url: str) -> bytes:
     """Answer after a while."""
     time.sleep(2)
-    return photograph((64, 48))
+    return b"nothing"
 
 
 async def waits(protector: ImageProtector, calls: int) -> dict[str, list[float]]:
@@ -88,8 +87,8 @@ async def beside(
 
 async def measure(rounds: int, hostile: int, calls: int) -> dict[str, Any]:
     """Percentiles of both, and their ratios."""
-    protector = ImageProtector(
-        Pixelate(), memo_bytes=0, on_document="rasterize", on_remote_url="fetch", fetch=slow_server
+    protector = ImageProtector.from_pretrained(
+        "staff-cards", memo_bytes=0, on_document="rasterize", on_remote_url="fetch", fetch=slow_server
     )
     requests = hostile_requests(hostile)
     await waits(protector, 5)

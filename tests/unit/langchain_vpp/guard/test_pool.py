@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -210,3 +212,27 @@ def test_an_idle_thread_keeps_nobodys_picture() -> None:
             break
         time.sleep(0.02)
     assert gone() is None
+
+
+def test_a_process_ends_in_good_order_while_engines_work() -> None:
+    code = """
+import base64, threading, time
+from langchain_vpp import ImageProtector
+from tests.unit.langchain_vpp.guard.samples import Seeing, gradient, human
+
+class Slow(Seeing):
+    def protect(self, image, level):
+        time.sleep(0.3)
+        print("ended", flush=True)
+        return super().protect(image, level)
+
+protector = ImageProtector(Slow())
+pictures = human(*(gradient(30 + number, 20) for number in range(40)))
+threading.Thread(target=protector.protect_messages, args=(pictures,), daemon=True).start()
+time.sleep(0.2)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert 1 <= done.stdout.count("ended") <= 20  # what was in work ends, what waits is not begun
+    assert "Abort" not in done.stderr
