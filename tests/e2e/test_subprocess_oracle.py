@@ -32,8 +32,9 @@ LONGER = TINY | {"steps": 16, "max_queries": 100}
 
 def asking_processes() -> dict[int, int]:
     """Process ids of all subprocess oracles that are alive, with their parents' ids."""
+    # -ww: `ps` cuts lines at the width of a terminal where the environment names one.
     listed = subprocess.run(
-        ["ps", "-axo", "pid=,ppid=,stat=,command="], capture_output=True, text=True, check=True
+        ["ps", "-axww", "-o", "pid=,ppid=,stat=,command="], capture_output=True, text=True, check=True
     )
     rows = [line.split(None, 3) for line in listed.stdout.splitlines()]
     return {

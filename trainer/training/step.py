@@ -143,7 +143,9 @@ class TrainingStep:
                 aggregate_gradients(parts, learners.protector.parameters(), config.scalarisation)
         else:
             (objective,) = objectives
-            (objective + fidelity + hiding_penalty).mean().backward()  # type: ignore[no-untyped-call]
+            # Nobody needs the gradients of the assessor's and the student's weights here.
+            trained = list(learners.protector.parameters())
+            (objective + fidelity + hiding_penalty).mean().backward(inputs=trained)  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(learners.protector.parameters(), 1.0)
         learners.optimizer.step()
         learners.averaged.update_parameters(learners.protector)
