@@ -130,7 +130,7 @@ def _show_copies(copies: Sequence[Copy], out: Path, *, as_json: bool) -> None:
 
 
 def _protector(
-    artifact: str | None, engine: str | None, level: str | None, size: str, max_pixels: int | None
+    artifact: str | None, engine: str | None, level: str | None, size: str, max_pixels: int | None = None
 ) -> tuple[ImageProtector, Mapping[str, object]]:
     """Build a protector, and return it with all settings that its outputs depend on."""
     if artifact is not None and engine is not None:

@@ -117,6 +117,13 @@ def test_no_more_parts_are_looked_at_than_any_encoder_writes(make) -> None:
         look_at(make(400_000))
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_the_bound_on_scans_is_exact(*, progressive: bool) -> None:
+    look_at(jpeg_of_scans(100, 64, progressive=progressive))
+    with pytest.raises(ProtectionError, match="corrupt"):
+        look_at(jpeg_of_scans(101, 64, progressive=progressive))
+
+
 def test_scans_count_against_the_pixels_of_a_request() -> None:
     class Counting(Bounds):
         spent = 0
