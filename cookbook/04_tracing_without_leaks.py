@@ -2,7 +2,7 @@
 # # 4. Tracing without leaks
 #
 # A protected model gives its tracer protected pictures only. But a run that you open *around* it (a prompt, a loader, a
-# graph) records its input before the model sees it. This recipe shows the leak, the warning, and three ways to close
+# graph) records its input before the model sees it. This recipe shows the leak, the refusal, and three ways to close
 # it.
 
 # %%
@@ -22,7 +22,7 @@ from langchain_openai import ChatOpenAI
 from langsmith import Client
 from PIL import Image
 
-from langchain_vpp import ImageProtector, TraceLeakWarning, protect
+from langchain_vpp import ImageProtector, ProtectionError, TraceLeakWarning, protect
 from langchain_vpp.engines import Pixelate
 from langchain_vpp.testing import assert_no_leak
 from langchain_vpp.tracing import RedactingCallbackHandler, media_anonymizer
@@ -95,11 +95,12 @@ def tracer(**options: object) -> LangChainTracer:
 # ## The leak
 #
 # In `prompt | model` the sequence opens a run, and the input of that run is the original. The wire is clean and the
-# trace is not. The protected model notices that a run with handlers is open above it, and warns.
+# trace is not. The protected model notices that a run with handlers is open above it, and refuses. Here we want to see
+# the leak, so the protector is told to warn.
 
 # %%
-protector = ImageProtector(Pixelate(), level=0.7)
-model = protect(ChatOpenAI(model="m", base_url=f"{address}/v1", api_key="none"), protector)
+warning = ImageProtector(Pixelate(), level=0.7, on_upstream_trace="warn")
+model = protect(ChatOpenAI(model="m", base_url=f"{address}/v1", api_key="none"), warning)
 prompt = ChatPromptTemplate([("system", "Be brief."), MessagesPlaceholder("messages")])
 
 with warnings.catch_warnings(record=True) as caught:
@@ -110,8 +111,17 @@ assert not leaks(provider)
 assert leaks(langsmith)
 print("warned:", str(caught[0].message).split(".")[0])
 
-# From here on the warning is an error. Do the same in production: warnings.simplefilter, or on_upstream_trace="raise".
-warnings.simplefilter("error", TraceLeakWarning)
+# From here on the protector refuses, as it does by default.
+protector = ImageProtector(Pixelate(), level=0.7)
+bare = ChatOpenAI(model="m", base_url=f"{address}/v1", api_key="none")
+try:
+    (prompt | protect(bare, protector)).invoke(question, {"callbacks": [tracer()]})
+except ProtectionError as error:
+    print("refused:", str(error).split(".")[0])
+else:
+    raise SystemExit("the leak into the trace was not noticed")
+provider.clear()
+langsmith.clear()
 
 # %% [markdown]
 # ## 1. Protect the outermost runnable
@@ -119,12 +129,25 @@ warnings.simplefilter("error", TraceLeakWarning)
 # The trace stays whole: prompt, model and answer, with the picture that the provider saw.
 
 # %%
-chain = protect(prompt | model, protector)
+chain = protect(prompt | bare, protector)
 answer = chain.invoke(question, {"callbacks": [tracer()]})
 assert not leaks([provider, langsmith])
 sent = answer.response_metadata["vpp"]["images"][0]["sha256"]
 assert any(b"/9j/" in body for body in langsmith)  # a JPEG: the protected one
 print("traced whole; sent", sent[:12])
+
+# %% [markdown]
+# A picture in a variable of the prompt is sealed where it enters the chain: the trace holds a handle.
+
+# %%
+picture_prompt = ChatPromptTemplate(
+    [("human", [{"type": "image_url", "image_url": {"url": "data:image/png;base64,{picture}"}}])]
+)
+picture = base64.b64encode(CANARY).decode()
+protect(picture_prompt | bare, protector).invoke({"picture": picture}, {"callbacks": [tracer()]})
+assert not leaks([provider, langsmith])
+assert any(b"vpp://" in body for body in langsmith)
+print("sealed")
 
 # %% [markdown]
 # ## 2. An anonymizer for the LangSmith client
@@ -135,7 +158,7 @@ print("traced whole; sent", sent[:12])
 
 # %%
 knowing = ImageProtector(Pixelate(), level=0.7, on_upstream_trace="ignore")
-bare_chain = prompt | protect(ChatOpenAI(model="m", base_url=f"{address}/v1", api_key="none"), knowing)
+bare_chain = prompt | protect(bare, knowing)
 bare_chain.invoke(question, {"callbacks": [tracer(anonymizer=media_anonymizer())]})
 assert not leaks([provider, langsmith])
 assert any(b"[media removed]" in body for body in langsmith)
@@ -144,7 +167,7 @@ assert any(b"What is it?" in body for body in langsmith)  # text is kept
 # %% [markdown]
 # ## 3. A wrapper around any handler
 #
-# `RedactingCallbackHandler` does the same for any other callback handler. The protector knows it and does not warn.
+# `RedactingCallbackHandler` does the same for any other callback handler. The protector knows it.
 
 
 # %%
@@ -160,7 +183,7 @@ class Diary(BaseCallbackHandler):
 
 
 diary, naked = Diary(), Diary()
-(prompt | model).invoke(question, {"callbacks": [RedactingCallbackHandler(diary)]})
+(prompt | protect(bare, protector)).invoke(question, {"callbacks": [RedactingCallbackHandler(diary)]})
 bare_chain.invoke(question, {"callbacks": [naked]})
 assert diary.pages
 assert not leaks(diary.pages)

@@ -11,7 +11,7 @@ Progress and tables go to stderr. With ``--json`` the result, and nothing else, 
 0     done
 2     bad input, or a package that is missing; nothing was spent
 3     the query or money budget is exhausted; ``--resume`` goes on
-4     the chat model failed; ``--resume`` goes on
+4     the chat model failed, or none of its answers can be used; ``--resume`` goes on
 5     measured, and the chat model has drifted from the manifest
 130   interrupted
 ====  ==========================================================

@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
@@ -25,8 +25,10 @@ from .recording import Recorder, noise_png, recording_server
 pytest.importorskip("langchain")
 pytest.importorskip("langgraph.checkpoint.sqlite")
 from langchain.agents import create_agent
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
 from langchain_vpp.middleware import VisualPrivacyMiddleware
@@ -141,10 +143,10 @@ def test_the_bare_agent_leaks_into_every_one_of_these(
             assert _leaks(picture, sink)
 
 
-def test_a_protected_model_inside_a_bare_agent_warns_and_keeps_the_wire_clean(
+def test_a_protected_model_inside_a_bare_agent_warns_if_told_to_and_keeps_the_wire_clean(
     model: ChatOpenAI, provider: Recorder
 ) -> None:
-    agent = create_agent(protect(model, ImageProtector(Pixelate())), [])
+    agent = create_agent(protect(model, ImageProtector(Pixelate(), on_upstream_trace="warn")), [])
     with pytest.warns(TraceLeakWarning):
         agent.invoke(_question(), {"callbacks": [Everything()]})
     assert provider.requests
@@ -371,11 +373,35 @@ def test_state_that_cannot_be_checked_is_refused(
     model: ChatOpenAI, protector: ImageProtector, provider: Recorder
 ) -> None:
     agent = protect(create_agent(model, []), protector)
-    for hidden in (SHOT, io.BytesIO(SHOT), Image.open(io.BytesIO(SHOT)), base64.b64encode(SHOT).decode()):
+    for hidden in (io.BytesIO(SHOT), [*SHOT], f"A picture: {base64.b64encode(SHOT).decode()}"):
         with pytest.raises(ProtectionError) as caught:
             agent.invoke({"messages": ["Hello."], "extra": {"deep": [hidden]}})
         assert_no_leak(SHOT, caught.value.args)
     assert not provider.requests
+
+
+class _Pictured(TypedDict, total=False):
+    picture: Any
+    answer: str
+
+
+def test_a_picture_in_the_state_of_a_graph_is_sealed(protector: ImageProtector, provider: Recorder) -> None:
+    def ask(state: dict[str, Any]) -> dict[str, Any]:
+        url = f"data:image/png;base64,{state['picture']}"
+        question = HumanMessage([{"type": "image_url", "image_url": {"url": url}}])
+        return {"answer": model.invoke([question]).text}
+
+    model = protect(ChatOpenAI(model="m", base_url=f"{provider.url}/v1", api_key="k"), protector)
+    builder = StateGraph(_Pictured)
+    builder.add_node("ask", ask)
+    builder.add_edge(START, "ask")
+    handler, saver = Everything(), InMemorySaver()
+    agent = protect(builder.compile(checkpointer=saver), protector)
+    config: Any = {"callbacks": [handler], "configurable": {"thread_id": "1"}}
+    for picture in (SHOT, Image.open(io.BytesIO(SHOT)), base64.b64encode(SHOT).decode()):
+        assert agent.invoke({"picture": picture}, config)["answer"].startswith("saw")
+    assert len(provider.requests) == 3
+    assert_no_leak(SHOT, provider.wire, handler.events, list(saver.list(config)))
 
 
 def test_warnings_of_the_guard_are_not_raised_for_handlers_that_record_no_input(
@@ -399,8 +425,6 @@ def test_warnings_of_the_guard_are_not_raised_for_handlers_that_record_no_input(
 def test_what_resumes_an_interrupted_graph_is_input_too(
     model: ChatOpenAI, lenient: ImageProtector, provider: Recorder, *, inner_is_protected: bool
 ) -> None:
-    from langgraph.checkpoint.memory import InMemorySaver
-    from langgraph.graph import START, MessagesState, StateGraph
     from langgraph.types import interrupt
 
     inner = protect(model, lenient) if inner_is_protected else model

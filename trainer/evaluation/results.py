@@ -167,9 +167,9 @@ class Report(Record):
     """Digest of the data set."""
     seed: int
     model: str | None
-    """The chat model, as ``class:name``."""
+    """The chat model, as the ledger names it."""
     judge: str | None = None
-    """The chat model that decided which answers to open questions mean the same, as ``class:name``."""
+    """The chat model that decided which answers to open questions mean the same, as the ledger names it."""
     images: dict[str, int]
     """Split -> number of its images that were used."""
     attacker: str

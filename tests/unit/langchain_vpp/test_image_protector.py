@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from langchain_core.runnables import RunnablePassthrough
 
-from langchain_vpp import ImageProtector, ProtectedRunnable
+from langchain_vpp import ImageProtector, ProtectedRunnable, protect
+from langchain_vpp.artifact import save_presets
 from langchain_vpp.engines import Pixelate
 from tests.unit.langchain_vpp.runnables.models import MESSAGE, Echo
 from tests.untrained import save_untrained
@@ -27,13 +28,22 @@ def test_a_protector_cannot_be_changed_or_pickled() -> None:
         del protector._level
     with pytest.raises(TypeError, match="pickled"):
         pickle.dumps(protector)
-    assert repr(protector) == "ImageProtector(engine='pixelate', level=0.7, min_level=0.0)"
+    assert repr(protector) == "ImageProtector(engine='pixelate', level=0.7, min_level=0.7)"
 
 
 def test_from_pretrained_loads_the_engine_of_an_artifact(tmp_path: Path) -> None:
     save_untrained(tmp_path)
     protector = ImageProtector.from_pretrained(tmp_path, level=0.6, min_level=0.4)
     assert repr(protector) == "ImageProtector(engine='torch', level=0.6, min_level=0.4)"
+
+
+def test_requests_name_the_presets_of_an_artifact(tmp_path: Path) -> None:
+    save_untrained(tmp_path)
+    save_presets(tmp_path, {"balanced": 0.6, "high": 0.9})
+    model = protect(Echo(seen=[]), ImageProtector.from_pretrained(tmp_path))
+    for asked, level in (("high", 0.9), ("balanced", 0.6), (0.1, 0.6)):
+        answer = model.invoke([MESSAGE], {"configurable": {"vpp_level": asked}})
+        assert answer.response_metadata["vpp"]["images"][0]["level"] == level
 
 
 def test_or_protects_models_runnables_functions_and_mappings() -> None:
