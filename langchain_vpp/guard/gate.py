@@ -13,12 +13,13 @@ from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.admitted import AdmittedMessages, Transit, message_state
 from langchain_vpp.guard.budget import RequestBudget
 from langchain_vpp.guard.level import Levels
-from langchain_vpp.guard.memo import Output, OutputKey, ProducedPictures, Recipe, Record, content_digest
+from langchain_vpp.guard.memo import ProducedPictures
 from langchain_vpp.guard.originals import Originals
 from langchain_vpp.guard.pictures import OutputSize, PicturePipeline, image_bytes
 from langchain_vpp.guard.pool import arun_steps, in_thread, run_steps
 from langchain_vpp.guard.receipt import Receipt
 from langchain_vpp.guard.sealing import Sealing
+from langchain_vpp.guard.sources import Sources
 from langchain_vpp.guard.upstream import OnUpstreamTrace, Upstream
 from langchain_vpp.messages.plan import ContentPolicy
 from langchain_vpp.messages.walk import coerce_messages, plan_messages
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from langchain_vpp.guard.budget import Account
     from langchain_vpp.guard.level import RequestLevel
     from langchain_vpp.guard.pool import Steps
-    from langchain_vpp.messages.plan import PixelSource
 
 
 class Admission(NamedTuple):
@@ -59,10 +59,10 @@ class Gate:
         "_admitted",
         "_budget",
         "_levels",
-        "_originals",
         "_pipeline",
         "_policy",
         "_produced",
+        "_sources",
         "sealing",
         "upstream",
     )
@@ -70,10 +70,10 @@ class Gate:
     _admitted: AdmittedMessages
     _budget: RequestBudget
     _levels: Levels
-    _originals: Originals
     _pipeline: PicturePipeline
     _policy: ContentPolicy
     _produced: ProducedPictures
+    _sources: Sources
     sealing: Sealing
     """Sealed originals, and values that are kept out of runs while a chain works on them."""
     upstream: Upstream
@@ -103,31 +103,21 @@ class Gate:
             memo_bytes=memo_bytes,
             names_originals=receipt_original_digest,
         )
-        choices: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-            ("on_unsupported", on_unsupported, ("raise", "drop")),
-            ("on_remote_url", on_remote_url, ("raise", "fetch")),
-            ("on_document", on_document, ("raise", "rasterize")),
-            ("on_upstream_trace", on_upstream_trace, ("warn", "raise", "ignore")),
-        )
-        for option, value, allowed in choices:
-            if value not in allowed:
-                msg = f"{option} must be one of {', '.join(allowed)}"
-                raise ValueError(msg)
+        _check_choice("on_upstream_trace", on_upstream_trace, ("warn", "raise", "ignore"))
+        policy = _checked_policy(on_unsupported, on_remote_url, on_document)
         if not isinstance(budget, RequestBudget | None):
             msg = "budget must be a RequestBudget"
             raise TypeError(msg)
-        sealing = Sealing(store)
+        sealing, produced = Sealing(store), ProducedPictures()
         settings: dict[str, Any] = {
             "_pipeline": pipeline,
             "_levels": Levels.checked(level, min_level, presets),
             "_budget": budget or RequestBudget(),
-            "_originals": Originals(fetch, sealing),
-            "_policy": ContentPolicy(
-                on_unsupported=on_unsupported, on_remote_url=on_remote_url, on_document=on_document
-            ),
+            "_policy": policy,
+            "_sources": Sources(Originals(fetch, sealing), pipeline, produced, policy),
             "sealing": sealing,
             "upstream": Upstream(on_upstream_trace),
-            "_produced": ProducedPictures(),
+            "_produced": produced,
             "_admitted": AdmittedMessages(),
         }
         for slot, value in settings.items():
@@ -332,14 +322,14 @@ class Gate:
         given = coerce_messages(messages)
         states = [message_state(message) for message in given]
         # The pictures in each message; None for a message that must be walked.
-        records = [self._known(keys, level) for keys in self._admitted.recall(states)]
+        records = [self._produced.recall_all(keys, level) for keys in self._admitted.recall(states)]
         walked = [place for place, each in enumerate(records) if each is None]
         exposed = False
         admitted = given
         if walked:
             plan = plan_messages([given[place] for place in walked], self._policy, places=walked)
             self.sealing.refuse_in_text([given[place] for place in walked])
-            outputs, exposed = yield from self._protected(plan.sources, level, account)
+            outputs, exposed = yield from self._sources.protect(plan.sources, level, account)
             exposed = exposed or plan.dropped
             rebuilt = plan.rebuild([[output.encoded for output in each] for each in outputs])
             admitted = [*given]
@@ -352,43 +342,15 @@ class Gate:
         receipt = Receipt(images, self._pipeline.engine_name, self._pipeline.artifact)
         return Admission(admitted, receipt), exposed
 
-    def _known(self, keys: Sequence[OutputKey] | None, level: float) -> Sequence[Record] | None:
-        """Return the records of the pictures in a known message; ``None`` if it is unknown, or not private enough."""
-        if not keys:
-            return None if keys is None else ()
-        records = [self._produced.recall(key, level) for key in keys]
-        found = [record for record in records if record is not None]
-        return found if len(found) == len(keys) else None
 
-    def _protected(
-        self, sources: Sequence[PixelSource], level: float, account: Account
-    ) -> Steps[tuple[list[tuple[Output, ...]], bool]]:
-        """Return the protected pictures of each source, and whether one was an original that travelled openly."""
-        exposed = False
-        wanted: list[Recipe | Output] = []
-        originals: dict[Recipe, bytes] = {}
-        read = yield from self._originals.read(sources, account)
-        for source, data in zip(sources, read, strict=True):
-            own = None
-            if source.data is not None:
-                own = self._produced.find(data, level)
-            if own is not None:
-                wanted.append(Output(data, own))
-                continue
-            exposed = exposed or source.kind != "sealed"
-            recipe = Recipe(content_digest(data), level, self._is_document(source, data))
-            wanted.append(recipe)
-            originals[recipe] = data
-        made = yield from self._pipeline.protect_files(originals, account)
-        for outputs in made.values():
-            self._produced.add(outputs)
-        return [(each,) if isinstance(each, Output) else made[each] for each in wanted], exposed
+def _checked_policy(on_unsupported: Any, on_remote_url: Any, on_document: Any) -> ContentPolicy:
+    _check_choice("on_unsupported", on_unsupported, ("raise", "drop"))
+    _check_choice("on_remote_url", on_remote_url, ("raise", "fetch"))
+    _check_choice("on_document", on_document, ("raise", "rasterize"))
+    return ContentPolicy(on_unsupported=on_unsupported, on_remote_url=on_remote_url, on_document=on_document)
 
-    def _is_document(self, source: PixelSource, data: bytes) -> bool:
-        if source.kind != "sealed" or not data.startswith(b"%PDF-"):
-            return source.kind == "document"
-        if self._policy.on_document != "rasterize":
-            raise ProtectionError(
-                'Nothing was sent: a sealed PDF can\'t be sent as it is; set on_document="rasterize" to send its pages.'
-            )
-        return True
+
+def _check_choice(option: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        msg = f"{option} must be one of {', '.join(allowed)}"
+        raise ValueError(msg)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from langchain_vpp.images.fast import fast_module
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from langchain_vpp.guard.receipt import SentImage
 
 # One that is pushed out costs a second protection, never a leak.
@@ -141,6 +143,14 @@ class ProducedPictures:
                 return None
             self._entries.move_to_end(key)
             return Record(key, levels[level] if level in levels else levels[max(levels)])
+
+    def recall_all(self, keys: Sequence[OutputKey] | None, level: float) -> Sequence[Record] | None:
+        """Return the records of all pictures of a message; ``None`` if it or one is unknown, or not private enough."""
+        if not keys:
+            return None if keys is None else ()
+        records = [self.recall(key, level) for key in keys]
+        found = [record for record in records if record is not None]
+        return found if len(found) == len(keys) else None
 
 
 def content_digest(data: bytes) -> bytes:
