@@ -25,7 +25,7 @@ from PIL import Image
 from langchain_vpp import ImageProtector, ProtectionError, TraceLeakWarning, protect
 from langchain_vpp.engines import Pixelate
 from langchain_vpp.testing import assert_no_leak
-from langchain_vpp.tracing import RedactingCallbackHandler, media_anonymizer
+from langchain_vpp.tracing import RedactingCallbackHandler, media_anonymizer, redacting_client
 
 # %% [markdown]
 # One local server stands for both the provider (under `/v1`) and LangSmith (elsewhere). It keeps all that it gets.
@@ -150,19 +150,31 @@ assert any(b"vpp://" in body for body in langsmith)
 print("sealed")
 
 # %% [markdown]
-# ## 2. An anonymizer for the LangSmith client
+# ## 2. A LangSmith client without media
 #
-# Where you can't protect the outermost runnable, the anonymizer takes every picture out of inputs, outputs and errors,
-# protected pictures too. `hide_inputs` alone would leave outputs and errors. The protector can't see what the client of
-# a tracer does, so `on_upstream_trace="ignore"` says that you know.
+# Where you can't protect the outermost runnable, `redacting_client` takes every picture out of a run, protected
+# pictures too: inputs, outputs, errors, metadata, attachments, tags, events and feedback. The protector can't see what
+# the client of a tracer does, so `on_upstream_trace="ignore"` says that you know.
 
 # %%
 knowing = ImageProtector(Pixelate(), level=0.7, on_upstream_trace="ignore")
 bare_chain = prompt | protect(bare, knowing)
-bare_chain.invoke(question, {"callbacks": [tracer(anonymizer=media_anonymizer())]})
+langsmith.clear()
+client = redacting_client(api_url=address, api_key="none", auto_batch_tracing=False)
+bare_chain.invoke(question, {"callbacks": [LangChainTracer(client=client)]})
 assert not leaks([provider, langsmith])
 assert any(b"[media removed]" in body for body in langsmith)
 assert any(b"What is it?" in body for body in langsmith)  # text is kept
+
+# %% [markdown]
+# A client of your own with `media_anonymizer()` covers inputs, outputs, errors and metadata. `hide_inputs` alone would
+# leave outputs and errors. Neither covers tags and attachments.
+
+# %%
+bare_chain.invoke(question, {"callbacks": [tracer(anonymizer=media_anonymizer())]})
+assert not leaks([provider, langsmith])
+bare_chain.invoke(question, {"callbacks": [tracer(anonymizer=media_anonymizer())], "tags": ["a tag"]})
+assert any(b"a tag" in body for body in langsmith)  # it went past the anonymizer
 
 # %% [markdown]
 # ## 3. A wrapper around any handler

@@ -65,7 +65,8 @@ class ImageProtector(Gate):
         """Load a trained protector.
 
         Args:
-            source: The folder of an artifact, or ``"default"`` for the one that is shipped.
+            source: The folder of an artifact, or the name of one that is shipped: ``"staff-cards"``. See
+                :func:`~langchain_vpp.artifact.artifact_folder` for the older name ``"default"``.
             level: As in the constructor; or one of the artifact's presets, such as ``"low"``. Default: the
                 preset ``"balanced"``, or 0.5 if the artifact has none.
             **options: The constructor's other options.

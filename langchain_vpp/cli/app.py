@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from langchain_vpp.cli.display import INTERRUPTED, print_line, say_error
+from langchain_vpp.cli.display import INTERRUPTED, print_line, say_error, say_warnings
 from langchain_vpp.cli.options import InputError
 from langchain_vpp.errors import BudgetExhaustedError, OracleError, VPPError
 
@@ -144,6 +144,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run ``vpp``."""
+    say_warnings()
     app()
 
 

@@ -26,7 +26,7 @@ def inspect(
         str,
         typer.Argument(
             metavar="ARTIFACT",
-            help="Folder of a trained protector, or `default`; with --cost also a picture.",
+            help="Folder of a trained protector, or `staff-cards`; with --cost also a picture.",
         ),
     ],
     *,

@@ -7,25 +7,26 @@ messages. Nothing acts on messages that were walked only in part.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.guard.admitted import AdmittedMessages, Transit, message_state
+from langchain_vpp.guard.admitted import AdmittedMessages, Transit, isolated, message_state
 from langchain_vpp.guard.budget import RequestBudget
 from langchain_vpp.guard.level import Levels
 from langchain_vpp.guard.memo import ProducedPictures
 from langchain_vpp.guard.originals import Originals
-from langchain_vpp.guard.pictures import OutputSize, PicturePipeline, image_bytes
+from langchain_vpp.guard.pictures import OutputSize, PicturePipeline
 from langchain_vpp.guard.pool import arun_steps, in_thread, run_steps
 from langchain_vpp.guard.receipt import Receipt
 from langchain_vpp.guard.sealing import Sealing
 from langchain_vpp.guard.sources import Sources
 from langchain_vpp.guard.upstream import OnUpstreamTrace, Upstream
+from langchain_vpp.images.given import image_bytes
 from langchain_vpp.messages.plan import ContentPolicy
 from langchain_vpp.messages.walk import coerce_messages, plan_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from langchain_core.callbacks import Callbacks
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from langchain_vpp.guard.budget import Account
     from langchain_vpp.guard.level import RequestLevel
     from langchain_vpp.guard.pool import Steps
+
+_UNCHANGEABLE: Final = "A protector can't be changed; build another one"
+_UNPICKLABLE: Final = "A protector can't be pickled; build one in each process"
 
 
 class Admission(NamedTuple):
@@ -60,9 +64,9 @@ class Gate:
         "_budget",
         "_levels",
         "_pipeline",
-        "_policy",
         "_produced",
         "_sources",
+        "content_policy",
         "sealing",
         "upstream",
     )
@@ -71,9 +75,10 @@ class Gate:
     _budget: RequestBudget
     _levels: Levels
     _pipeline: PicturePipeline
-    _policy: ContentPolicy
     _produced: ProducedPictures
     _sources: Sources
+    content_policy: ContentPolicy
+    """Reactions to content that is not simply a picture."""
     sealing: Sealing
     """Sealed originals, and values that are kept out of runs while a chain works on them."""
     upstream: Upstream
@@ -113,7 +118,7 @@ class Gate:
             "_pipeline": pipeline,
             "_levels": Levels.checked(level, min_level, presets),
             "_budget": budget or RequestBudget(),
-            "_policy": policy,
+            "content_policy": policy,
             "_sources": Sources(Originals(fetch, sealing), pipeline, produced, policy),
             "sealing": sealing,
             "upstream": Upstream(on_upstream_trace),
@@ -124,12 +129,10 @@ class Gate:
             object.__setattr__(self, slot, value)
 
     def __setattr__(self, name: str, value: object) -> None:
-        msg = "A protector can't be changed; build another one"
-        raise AttributeError(msg)
+        raise AttributeError(_UNCHANGEABLE)
 
     def __delattr__(self, name: str) -> None:
-        msg = "A protector can't be changed; build another one"
-        raise AttributeError(msg)
+        raise AttributeError(_UNCHANGEABLE)
 
     def __repr__(self) -> str:
         engine, levels = self._pipeline.engine_name, self._levels
@@ -142,13 +145,7 @@ class Gate:
         return self
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        msg = "A protector can't be pickled; build one in each process"
-        raise TypeError(msg)
-
-    @property
-    def content_policy(self) -> ContentPolicy:
-        """Reactions to content that is not simply a picture."""
-        return self._policy
+        raise TypeError(_UNPICKLABLE)
 
     def protect_messages(
         self, messages: LanguageModelInput, *, level: RequestLevel | None = None
@@ -160,7 +157,7 @@ class Gate:
             level: In [0, 1], or a preset; ``min_level`` is the floor. Default: the protector's level.
 
         Returns:
-            A new list. Messages in which nothing had to change are the same objects.
+            New messages, which share nothing with those that were given.
 
         Raises:
             ProtectionError: If anything in the messages can't be protected.
@@ -254,7 +251,7 @@ class Gate:
             ProtectionError: If anything can't be protected, or an enclosing run with handlers has recorded an
                 original, or content that was dropped, and ``on_upstream_trace="raise"``.
         """
-        return self._told(self._tried(messages, level), callbacks, exposed=exposed)
+        return self.upstream.concluded(self._tried(messages, level), callbacks, exposed=exposed)
 
     async def aadmit(
         self,
@@ -265,32 +262,17 @@ class Gate:
         exposed: bool = False,
     ) -> Admission:
         """Run :meth:`admit` with the work in threads; none of them waits for another, and a text for no picture."""
-        return self._told(await self._atried(messages, level), callbacks, exposed=exposed)
+        outcome = await self._atried(messages, level)
+        return self.upstream.concluded(outcome, callbacks, exposed=exposed)
 
-    def refuse_originals(self, messages: Sequence[BaseMessage]) -> None:
-        """Refuse messages with a picture that this gate has not put out, or with anything that it would not admit.
+    def has_put_out(self, messages: LanguageModelInput) -> bool:
+        """Say whether every picture in messages is a protected one of this protector, or a sealed handle.
 
         Raises:
-            ProtectionError: If there is one.
+            ProtectionError: If the messages hold anything else that can't be protected.
         """
-        for source in plan_messages(messages, ContentPolicy()).sources:
-            floor = self._levels.floor
-            if source.data is None or self._produced.find(source.data, floor) is None:
-                raise ProtectionError(
-                    "Nothing was sent: a chat model inside of the protected runnable, which is not protected itself, "
-                    "was about to send an original. Protect it too (protect(model, protector))."
-                )
-
-    def _told(
-        self, outcome: tuple[Admission | ProtectionError, bool], callbacks: Callbacks, *, exposed: bool
-    ) -> Admission:
-        """Return an admission or raise a refusal, after enclosing runs were looked for."""
-        admission, was_exposed = outcome
-        if isinstance(admission, ProtectionError):
-            self.upstream.refuse(admission, callbacks)
-        if exposed or was_exposed:
-            self.upstream.check(callbacks)
-        return admission
+        plan = plan_messages(coerce_messages(messages), ContentPolicy())
+        return self._produced.hold(plan.sources, self._levels.floor)
 
     def _tried(
         self, messages: LanguageModelInput, level: RequestLevel | None
@@ -321,13 +303,15 @@ class Gate:
         level = self._levels.effective(asked)
         given = coerce_messages(messages)
         states = [message_state(message) for message in given]
+        # From here on nobody else can change them.
+        given = [isolated(message, state) for message, state in zip(given, states, strict=True)]
         # The pictures in each message; None for a message that must be walked.
         records = [self._produced.recall_all(keys, level) for keys in self._admitted.recall(states)]
         walked = [place for place, each in enumerate(records) if each is None]
         exposed = False
         admitted = given
         if walked:
-            plan = plan_messages([given[place] for place in walked], self._policy, places=walked)
+            plan = plan_messages([given[place] for place in walked], self.content_policy, places=walked)
             self.sealing.refuse_in_text([given[place] for place in walked])
             outputs, exposed = yield from self._sources.protect(plan.sources, level, account)
             exposed = exposed or plan.dropped

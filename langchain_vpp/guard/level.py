@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -93,4 +92,7 @@ def _checked(level: Any) -> float:
 def _is_level(level: Any) -> bool:
     if isinstance(level, bool) or not isinstance(level, numbers.Real):
         return False
-    return math.isfinite(level) and 0 <= float(level) <= 1
+    try:
+        return 0 <= float(level) <= 1
+    except OverflowError:  # of an integer beyond all floats
+        return False

@@ -72,6 +72,8 @@ def flat_rgb(image: Image.Image) -> Image.Image:
         raise ProtectionError(DEEP_GRAY)
     if image.mode.startswith("I;16"):
         image = gray_from_16_bits(image)
+    if image.mode == "La":
+        image = image.convert("LA")  # the only mode that Pillow converts it to
     if not image.has_transparency_data:
         return strip_metadata(image if image.mode == "RGB" else image.convert("RGB"))
     flat = Image.new("RGB", image.size, _WHITE)

@@ -18,6 +18,7 @@ from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.runnables.calls import refuse_media, request_options
 from langchain_vpp.runnables.classes import move_to_class, subclass_of
+from langchain_vpp.runnables.decisions import is_decision_model
 from langchain_vpp.runnables.entries import Entries
 from langchain_vpp.runnables.functions import Stand
 from langchain_vpp.runnables.hooks import OPTIONAL_HOOKS, Hooks
@@ -91,7 +92,7 @@ def _leaf(part: Runnable[Any, Any], protector: Gate) -> Runnable[Any, Any] | Non
         return part
     if isinstance(part, BaseChatModel):
         return move_to_class(part, model_class(type(part), protector))
-    if hasattr(type(part), "bind_tools"):
+    if hasattr(type(part), "bind_tools") or is_decision_model(part):
         return ProtectedRunnable(part, protector)  # stands for a model, such as the one of init_chat_model
     return None
 

@@ -6,6 +6,7 @@ callbacks, tracers and checkpoints. So the shell goes around all of it.
 
 from __future__ import annotations
 
+import copy
 import functools
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -72,6 +73,12 @@ class Shell(Runnable[Any, Any]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self._inner).__name__})"
+
+    def __copy__(self) -> Runnable[Any, Any]:
+        return type(self)(copy.copy(self._inner), self._protector)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Runnable[Any, Any]:
+        return type(self)(copy.deepcopy(self._inner, memo), self._protector)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         msg = "A protected Runnable can't be pickled; build it in each process"

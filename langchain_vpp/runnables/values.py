@@ -18,8 +18,10 @@ from langchain_vpp.guard.admitted import State, message_state
 from langchain_vpp.guard.pool import in_text_thread
 from langchain_vpp.messages.dialects import MESSAGE_ROLES
 from langchain_vpp.messages.plan import NOTE
+from langchain_vpp.messages.shielded import shielded
 from langchain_vpp.messages.tree import Finding, TreeWalk
 from langchain_vpp.messages.walk import coerce_messages
+from langchain_vpp.runnables.decisions import aprotect_request, is_decision_request, protect_request
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import Callbacks
@@ -72,6 +74,8 @@ def protect_value(
     Raises:
         ProtectionError: If anything can't be protected.
     """
+    if is_decision_request(value):
+        return protect_request(protector, value, level=level, callbacks=callbacks)
     collection = _Collection(protector, reading)
     copied = _told(protector, collection.collected(value), callbacks)
     admission = protector.admit(
@@ -89,6 +93,8 @@ async def aprotect_value(
     reading: Reading = _STRICT,
 ) -> Any:
     """Run :func:`protect_value` with the work in threads."""
+    if is_decision_request(value):
+        return await aprotect_request(protector, value, level=level, callbacks=callbacks)
     collection = _Collection(protector, reading)
     copied = _told(protector, await in_text_thread(value, lambda: collection.collected(value)), callbacks)
     admission = await protector.aadmit(
@@ -145,19 +151,20 @@ class _Collection(TreeWalk):
         """The messages in the order of the walk, each object once."""
         return list(self._messages.values())
 
+    @shielded("reading the input")
     def collected(self, value: Any) -> Any:
         """Return the copy of a value; or the error that refuses it, to be raised with no other as its context."""
         try:
             if type(value) is not dict or _is_message_like(value):
-                return self.value(value)
+                return self.counted(value, self.value(value))
             # Each variable by itself, so that an error can name it.
             copied = {}
             for name, item in value.items():
                 self._variable = name if _is_name(name) else ""
                 copied.update(self.value({name: item}))
+            return self.counted(value, copied)
         except ProtectionError as error:
             return error
-        return copied
 
     def filled(self, copied: Any, admitted: list[BaseMessage]) -> Any:
         """Put admitted messages into the copy, in the place of those that were collected."""

@@ -25,6 +25,7 @@ from .recording import Recorder, noise_png, recording_server
 pytest.importorskip("langchain")
 pytest.importorskip("langgraph.checkpoint.sqlite")
 from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
@@ -201,6 +202,47 @@ async def test_the_middleware_cleans_model_calls_tool_results_and_state(
     assert_no_leak(SHOT, provider.wire, result, handler.events)
     assert any(isinstance(message, ToolMessage) for message in result["messages"])
     assert result["messages"][-1].response_metadata["vpp"]["images"]
+
+
+class Falling(AgentMiddleware[Any, Any, Any]):
+    """Adds a screenshot and takes another model."""
+
+    def __init__(self, model: ChatOpenAI) -> None:
+        super().__init__()
+        self._model = model
+
+    def _changed(self, request: Any) -> Any:
+        return request.override(model=self._model, messages=[*request.messages, HumanMessage([_block(SHOT)])])
+
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        return handler(self._changed(request))
+
+    async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+        return await handler(self._changed(request))
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_what_an_inner_middleware_adds_is_protected_on_the_wire(
+    model: ChatOpenAI, lenient: ImageProtector, provider: Recorder, *, is_async: bool
+) -> None:
+    agent = create_agent(model, middleware=[VisualPrivacyMiddleware(lenient), Falling(model)])
+    result = await agent.ainvoke(_question()) if is_async else agent.invoke(_question())
+    assert _pictures_on_the_wire(provider) == 2
+    for picture in (CANARY, SHOT):
+        assert_no_leak(picture, provider.wire, result)
+
+
+async def test_an_old_checkpoint_is_cleaned_before_anything_is_sent(
+    model: ChatOpenAI, lenient: ImageProtector, provider: Recorder, tmp_path: Path
+) -> None:
+    async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "state.db")) as saver:
+        await create_agent(model, checkpointer=saver).ainvoke(_question(), CONFIG)
+        provider.clear()
+        agent = create_agent(model, middleware=[VisualPrivacyMiddleware(lenient)], checkpointer=saver)
+        result = await agent.ainvoke({"messages": ["And now?"]}, CONFIG)
+        state = (await agent.aget_state(CONFIG)).values
+    assert _pictures_on_the_wire(provider) == 1
+    assert_no_leak(CANARY, provider.wire, result, state)
 
 
 def test_the_middleware_changes_nothing_in_a_protected_agent(

@@ -33,7 +33,7 @@ _USUAL: Final = {
 }
 """Class of a chat model -> the address that it asks unless told otherwise."""
 _SANDBOX: Final = r"http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/.*)?"
-"""Address of the sandbox, which answers alike at every port."""
+"""Address of the sandbox, which answers alike at every port. Its models are named ``sandbox`` or ``sandbox-...``."""
 _ADDRESS_OPTION: Final = {"bedrock": "endpoint_url", "azure_openai": "azure_endpoint"}
 """Provider -> option for the address of its server where it is not ``base_url``."""
 
@@ -169,7 +169,7 @@ def model_identity(model: BaseChatModel) -> str:
     """
     name = getattr(model, "model_name", None) or getattr(model, "model", None) or model._llm_type  # noqa: SLF001
     usual = [pattern for kind, pattern in _USUAL.items() if is_a(model, kind)]
-    if name == "sandbox":
+    if re.fullmatch(r"sandbox(-.+)?", name):
         usual.append(_SANDBOX)
     unusual = sorted(
         each for each in addresses(model) if not any(re.fullmatch(pattern, each) for pattern in usual)

@@ -146,6 +146,10 @@ def test_the_sandbox_is_one_model_at_every_port():
         model_identity(ModelSpec.parse("sandbox", f"http://127.0.0.1:{port}/v1").build()) for port in (8, 9)
     }
     assert identities == {"ChatOpenAI:sandbox"}
+    assert (
+        model_identity(ModelSpec.parse("openai:sandboxed", "http://127.0.0.1:9/v1").build())
+        != "ChatOpenAI:sandboxed"
+    )
     assert model_identity(ModelSpec.parse("sandbox", "http://gpu.example/v1").build()) not in identities
 
 

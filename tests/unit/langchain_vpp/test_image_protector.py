@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
-from typing import TYPE_CHECKING
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from langchain_core.runnables import RunnablePassthrough
 
@@ -29,6 +32,24 @@ def test_a_protector_cannot_be_changed_or_pickled() -> None:
     with pytest.raises(TypeError, match="pickled"):
         pickle.dumps(protector)
     assert repr(protector) == "ImageProtector(engine='pixelate', level=0.7, min_level=0.7)"
+
+
+def test_a_copied_configuration_holds_the_same_protector() -> None:
+    protector = ImageProtector(Pixelate())
+    configuration = {"steps": [protector]}
+    assert copy.copy(protector) is protector
+    assert copy.deepcopy(configuration)["steps"][0] is protector
+    with pytest.raises(TypeError, match="pickled"):
+        pickle.dumps(configuration)
+
+
+@pytest.mark.parametrize("level", [np.float16(0.5), np.float32(0.5), np.float64(0.5), Fraction(1, 2), 0.5])
+def test_a_level_may_be_any_real_number(level: Any) -> None:
+    protector = ImageProtector(Pixelate(), level=level, min_level=level)
+    assert repr(protector) == "ImageProtector(engine='pixelate', level=0.5, min_level=0.5)"
+    config: Any = {"configurable": {"vpp_level": np.float32(0.75)}}
+    response = (protector | Echo()).invoke([MESSAGE], config)
+    assert response.response_metadata["vpp"]["images"][0]["level"] == 0.75
 
 
 def test_from_pretrained_loads_the_engine_of_an_artifact(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_every_picture_is_replaced_and_the_input_is_not_changed() -> None:
     protected = ImageProtector(Pixelate()).protect_messages(messages)
     assert messages == before
     assert len(sent_pictures(protected)) == 2
-    assert protected[1] is messages[1]
+    assert protected[1] == messages[1]
     assert_no_leak(PICTURE, protected)
     assert_no_leak(OTHER, protected)
 
@@ -66,7 +66,7 @@ def test_a_protector_is_its_own_copy() -> None:
     assert copy.deepcopy({"protector": protector})["protector"] is protector
 
 
-@pytest.mark.parametrize("level", [-0.1, 1.1, float("nan"), float("inf"), "0.5", True, [0.5]])
+@pytest.mark.parametrize("level", [-0.1, 1.1, float("nan"), float("inf"), 10**400, "0.5", True, [0.5]])
 def test_a_level_outside_0_to_1_is_refused(level: Any) -> None:
     protector = ImageProtector(Counting())
     with pytest.raises(ProtectionError, match="from 0 to 1"):
