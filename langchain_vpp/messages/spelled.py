@@ -160,7 +160,7 @@ def is_token(text: str) -> bool:
 
 def _examined(text: str, *, opaque: bool, layers: int) -> Examined:
     is_suspect = _looks_spelled(text)
-    rest: str | None = text
+    rest = text
     if spells_text_picture(text):
         return _FILE
     if is_suspect:
@@ -168,9 +168,10 @@ def _examined(text: str, *, opaque: bool, layers: int) -> Examined:
         views = {text, plain, _QUOTED.sub(_unescape, text), *_without_labels(text), *_without_labels(plain)}
         if any(_raw(view) or _DATA_URL.search(view) or _spells_header(view) for view in views):
             return _FILE
-        rest = _with_texts_decoded(plain, layers)
-        if rest is None:
+        decoded = _with_texts_decoded(plain, layers)
+        if decoded is None:
             return _FILE
+        rest = decoded
     if len(rest) < (_FEWEST_ASCII if rest.isascii() else _FEWEST_OTHERS) or (opaque and is_token(text)):
         return _NO_PROSE if is_suspect else PROSE
     return Examined(text_volume(rest), is_suspect)
