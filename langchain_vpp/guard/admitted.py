@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from langchain_core.messages import BaseMessage
 
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.messages.extent import is_plain
 from langchain_vpp.messages.shielded import shielded
-from langchain_vpp.messages.tree import Finding, TreeWalk, is_plain
+from langchain_vpp.messages.tree import Finding, TreeWalk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

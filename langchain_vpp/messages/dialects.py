@@ -120,7 +120,7 @@ _CARRIER_KEYS: Final = (
 )  # fmt: skip
 _CITATIONS: Final = ("_citation", "_location", "file_path")
 _NONE: Final[frozenset[str]] = frozenset()
-_TEXT_SOURCE: Final = {"text": frozenset({"data"})}
+_TEXT_SOURCE: Final[dict[Any, frozenset[str]]] = {"text": frozenset({"data"})}
 _TOKEN_NAME: Final = re.compile(r"(?i)signature|encrypted|redacted|ciphertext")
 
 _DETAILS: Final = ("low", "high", "auto", "original")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple
 
 from langchain_vpp.messages.dialects import is_argument, is_reference, is_token_key, opaque_part
 from langchain_vpp.messages.file_headers import SHORTEST_SPELLING, SHORTEST_WIDE, find_file_header
+from langchain_vpp.messages.logprobs import LONGEST_TOKEN, is_token_probability
 from langchain_vpp.messages.registry import ATOMS, DICT, LIST, Shape, entry_of, is_buffer, plain_numbers
 from langchain_vpp.messages.schemas import described
 from langchain_vpp.messages.shielded import shielded
@@ -41,10 +42,6 @@ _LARGE: Final = 2**64
 _LONG_TEXT: Final = 1_024  # from which the search takes longer than to remember that it was made
 _MOST_COLUMNS: Final = 24
 _FEW_NUMBERS: Final = 5
-_NESTING: Final = frozenset({dict, list, tuple, set, frozenset})
-_PLAIN: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
-_LONGEST_TOKEN: Final = SHORTEST_SPELLING - 1
-_TOKEN_KEYS: Final = frozenset({"token", "token_id", "bytes", "logprob", "log_probability", "top_logprobs"})
 
 MAX_BYTES: Final = 256
 """Longest bytes that pass without a known file header: enough for a digest or a nonce."""
@@ -199,7 +196,7 @@ class TreeWalk:
             return self._found("deep", value)
         if self.copies:
             parts = {**parts}
-        if self.judges and "token" in parts and _is_token_probability(parts):
+        if self.judges and "token" in parts and is_token_probability(parts):
             return self._token_probability(value, parts, shape, depth)
         fault = self._fault_of(parts, depth) if self.judges else None
         if fault is not None:
@@ -235,7 +232,7 @@ class TreeWalk:
 
     def _part(self, key: Any, item: Any, parts: dict[Any, Any], opaque: Any, depth: int) -> Any:
         opaque = opaque_part(key, parts, opaque)
-        if self.knows_token_keys and not opaque and type(item) is str and len(item) > _LONGEST_TOKEN:
+        if self.knows_token_keys and not opaque and type(item) is str and len(item) > LONGEST_TOKEN:
             opaque = is_token_key(key, parts)
         if self.passes_references or not is_argument(key, parts):
             return self.value(item, opaque, depth + 1)
@@ -424,41 +421,6 @@ class _Search(TreeWalk):
         return super().keyed(value, parts, shape, opaque, depth)
 
 
-def is_plain(value: Any) -> bool:
-    """Say whether a value is made of built-in containers, text, bytes and numbers, few and flat enough.
-
-    What is shared counts as often as it is written out.
-    """
-    return _size(value, {}, 0).containers <= MAX_CONTAINERS
-
-
-class _Size(NamedTuple):
-    containers: int
-    height: int
-
-
-_TOO_LARGE: Final = _Size(MAX_CONTAINERS + 1, 0)
-
-
-def _size(value: Any, seen: dict[int, _Size], depth: int) -> _Size:
-    known = seen.get(id(value))
-    if known is not None:
-        return known if depth + known.height <= MAX_DEPTH else _TOO_LARGE
-    if depth > MAX_DEPTH:
-        return _TOO_LARGE
-    seen[id(value)] = _TOO_LARGE  # if it holds itself
-    containers, height = 1, 0
-    for part in (*value.keys(), *value.values()) if type(value) is dict else value:
-        kind = type(part)
-        if kind in _NESTING:
-            size = _size(part, seen, depth + 1)
-            containers, height = containers + size.containers, max(height, size.height + 1)
-        elif kind not in _PLAIN:
-            return _TOO_LARGE
-    seen[id(value)] = _Size(containers, height)
-    return seen[id(value)]
-
-
 def _copied_with(value: Any, parts: dict[Any, Any]) -> Any:
     """Copy an object that its own constructor does not build again, and give it copies of its parts."""
     clone = copy.copy(value)
@@ -472,29 +434,3 @@ def _spell_picture(numbers: list[Any], parts: Sized) -> bool:
     if len(numbers) < _FEW_NUMBERS:
         return False
     return (len(numbers) == len(parts) and numbers_spell_file(numbers)) or numbers_volume(numbers) >= BUDGET
-
-
-def _is_token_probability(parts: dict[Any, Any]) -> bool:
-    """Say whether a mapping has the shape of a token's logarithmic probability, in the form of OpenAI or of Google."""
-    return (
-        parts.keys() <= _TOKEN_KEYS
-        and type(parts["token"]) is str
-        and len(parts["token"]) <= _LONGEST_TOKEN
-        and all(
-            type(parts.get(key, 0.0)) is float or parts[key] in (0, None)
-            for key in ("logprob", "log_probability")
-        )
-        and isinstance(parts.get("top_logprobs", []), list | None)
-        and _spells_token(parts.get("bytes"), parts["token"])
-    )
-
-
-def _spells_token(spelled: Any, token: str) -> bool:
-    """Say whether a list of numbers is nothing but the token, or the part of a character that it stands for."""
-    if spelled is None:
-        return True
-    if type(spelled) is not list or len(spelled) > _LONGEST_TOKEN:
-        return False
-    return spelled == list(token.encode("utf-8", "surrogatepass")) or (
-        len(spelled) <= 4 and all(type(number) is int for number in spelled)
-    )
