@@ -38,7 +38,8 @@ def check_for_training(dataset: Dataset) -> tuple[str, ...]:
     Returns:
         Warnings, a sentence each: task answers that give a private attribute away on their own, with the accuracy
         that no protector can go below while it keeps the task; questions with very many answers; reference answers that
-        can't be reached; and names that differ in capitals or spaces only, and so count as different.
+        can't be reached; and names that differ in capitals, spaces, dashes, quotes or marks only, and so count as
+        different.
 
     Raises:
         DataError: If a picture of the validation split can't be read, a private attribute can't be measured on it, or a
@@ -76,7 +77,10 @@ def _spellings(dataset: Dataset) -> Iterator[str]:
         for spellings in alike.values():
             if len(spellings) > 1:
                 shown = ", ".join(map(repr, spellings))
-                yield f"the {kind} {shown} differ in capitals or spaces only and count as different: write them alike"
+                yield (
+                    f"the {kind} {shown} differ in capitals or spaces, or in dashes, quotes or marks, only and count "
+                    "as different: write them alike"
+                )
 
 
 def _check_questions(space: AnswerSpace) -> None:

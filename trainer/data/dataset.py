@@ -152,7 +152,7 @@ def load_dataset(folder: str | Path) -> Dataset:
 
 
 def _parse(folder: Path, text: bytes) -> Iterator[Example]:
-    seen: dict[str, int] = {}
+    seen: dict[Path, int] = {}
     pictures: list[tuple[int, Example]] = []
     groups: dict[str, tuple[str, int]] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -161,9 +161,10 @@ def _parse(folder: Path, text: bytes) -> Iterator[Example]:
         where = f"{folder / INDEX}, line {number}"
         example = parse_line(line, where)
         _check_image(folder, example.image, where)
-        if example.image in seen:
-            raise DataError(f"{where}: the image of line {seen[example.image]} again. Nothing was trained.")
-        seen[example.image] = number
+        file = (folder / example.image).resolve()  # "a.png", "./a.png" and a link to it are one image
+        if file in seen:
+            raise DataError(f"{where}: the image of line {seen[file]} again. Nothing was trained.")
+        seen[file] = number
         if example.group is not None:
             split, first_line = groups.setdefault(example.group, (example.split, number))
             if split != example.split:

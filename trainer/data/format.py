@@ -15,6 +15,7 @@ picture. They are no classes, so no assessor learns them; the evaluation's text 
 from __future__ import annotations
 
 import codecs
+import json
 import re
 import unicodedata
 from typing import Annotated, Final, Literal, get_args
@@ -29,6 +30,12 @@ SPLITS: Final[tuple[Split, ...]] = get_args(Split)
 INDEX: Final = "data.jsonl"
 """Name of the file in a data set's folder."""
 
+_FOLDED: Final = (
+    {"_": " ", "\u2212": "-"}
+    | dict.fromkeys("\u2018\u2019\u201b\u02bc`\u00b4", "'")
+    | dict.fromkeys("\u201c\u201d\u201e\u201f", '"')
+)
+"""Characters that stand for another."""
 _NotEmpty = Annotated[str, Field(pattern=r"\S")]
 
 
@@ -37,8 +44,8 @@ class Task(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    question: str = Field(min_length=1)
-    answer: str = Field(min_length=1)
+    question: _NotEmpty
+    answer: _NotEmpty
     choices: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     """Answers of several annotators; the score is then the VQA soft accuracy."""
@@ -70,7 +77,7 @@ class Example(BaseModel):
     split: Split
     group: str | None = None
     tasks: tuple[Task, ...] = Field(min_length=1)
-    private: dict[str, str] = {}
+    private: dict[_NotEmpty, _NotEmpty] = {}
     """Private attribute -> class."""
     texts: dict[_NotEmpty, _NotEmpty] = {}
     """Kind of private text -> the words or numbers in the picture."""
@@ -89,13 +96,23 @@ class Example(BaseModel):
 
 
 def folded(text: str) -> str:
-    """Write a name or question without capitals and needless spaces, in which spellings of one thing differ.
+    """Write a name or question without that in which spellings of one thing differ.
+
+    These are capitals, spaces, characters that are not seen, kinds of dashes and quotes, and punctuation at the end.
 
     Example:
-        >>> folded("  Age  Group ") == folded("age group")
+        >>> folded("  Age  Group ") == folded("age_group")
+        True
+        >>> folded("20\u201329") == folded("20-29")
         True
     """
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    seen = "".join(
+        _FOLDED.get(character, "-" if unicodedata.category(character) == "Pd" else character)
+        for character in unicodedata.normalize("NFKC", text)
+        if unicodedata.category(character) != "Cf"
+    )
+    words = " ".join(seen.casefold().split())
+    return words.rstrip(" .,:;!?") or words
 
 
 def as_utf8(text: bytes) -> bytes:
@@ -118,9 +135,26 @@ def parse_line(line: bytes, where: str) -> Example:
     """
     try:
         # From the bytes, not through `json`: it accepts halves of surrogate pairs, which can't be sent or stored.
-        return Example.model_validate_json(line)
+        example, repeated = Example.model_validate_json(line), _repeated_name(line)
+        if repeated is None:
+            return example
+        reason = f"{repeated!r} stands twice in one object. Keep one"
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         reason = "not JSON" if first["type"] == "json_invalid" else f"{place}: {first['msg']}".lstrip(": ")
+        if first["type"] == "string_pattern_mismatch":
+            reason = f"{place}: is empty"
     raise DataError(f"{where}: {reason}. Nothing was trained; correct the line.")
+
+
+def _repeated_name(line: bytes) -> str | None:
+    """Find a name that an object of a line has twice: which of its values is meant can't be known."""
+    repeated: list[str] = []
+
+    def note(items: list[tuple[str, object]]) -> None:
+        names = [name for name, _ in items]
+        repeated.extend(name for name in names if names.count(name) > 1)
+
+    json.loads(line.decode(), object_pairs_hook=note)
+    return next(iter(repeated), None)

@@ -106,6 +106,35 @@ BAD_LINES = {
     "image again": (line("2.png"), "the image of line 2 again"),
     "link to a cache": (line("linked.png"), r"outside the data set's folder: a link leads there.*cp -rL"),
     "link of a folder": (line("linked/outside.png"), "outside the data set's folder: a link leads there"),
+    "image again in other words": (line("./2.png"), "the image of line 2 again"),
+    "image again through a link": (line("two.png"), "the image of line 2 again"),
+    "a split twice": (
+        json.dumps(line("5.png")).replace('"split"', '"split": "test", "split"'),
+        "'split' stands twice",
+    ),
+    "an answer twice": (
+        json.dumps(line("5.png")).replace('"answer"', '"answer": "blue", "answer"'),
+        "'answer' stands twice in one object",
+    ),
+    "a label twice": (
+        json.dumps(line("5.png")).replace('"gender"', '"gender": "m", "gender"'),
+        "'gender' stands twice",
+    ),
+    "no class": (line("5.png", private={"gender": ""}), "private.gender: is empty"),
+    "class of blanks": (line("5.png", private={"gender": " \t"}), "private.gender: is empty"),
+    "attribute of blanks": (line("5.png", private={" ": "f"}), "private"),
+    "question of blanks": (line("5.png", tasks=[TASK | {"question": " "}]), "question: is empty"),
+    "answer of blanks": (
+        line("5.png", tasks=[{"question": "Colour?", "answer": " "}]),
+        "tasks.0.answer: is empty",
+    ),
+    "contradiction in unseen letters": (
+        line(
+            "5.png",
+            tasks=[TASK, TASK | {"question": "What colour is\u00ad the sign?\u200b", "answer": "blue"}],
+        ),
+        "has two answers",
+    ),
     "contradiction": (
         line("5.png", tasks=[TASK, TASK | {"answer": "blue"}]),
         "the question 'What colour is the sign.' has two answers.*'answers'",
@@ -123,6 +152,7 @@ def test_a_bad_line_is_refused_with_its_number(folder, bad, reason):
     (folder / "loop.png").symlink_to("loop.png")
     (folder / "linked.png").symlink_to("../outside.png")
     (folder / "linked").symlink_to("..")
+    (folder / "two.png").symlink_to("2.png")
     good = lines()
     message = refuse(folder, [*good[:3], "", bad, good[3]], rf"line 5: .*({reason})")
     assert "\n" not in message
