@@ -228,7 +228,7 @@ def matching(text: str, choices: Sequence[str]) -> int | None:
     prepared = _prepared(tuple(choices))
     for own, forms in (
         (_raw(text), prepared.raw),
-        (_raw(text).strip(_EDGES), prepared.raw),
+        (_bare(text), prepared.raw),
         (exact(text), prepared.exact),
         (joined(loose(tokens(text, signed=prepared.signed))), prepared.loose),
         (_normal(text), prepared.normal),
@@ -257,6 +257,12 @@ def kind(text: str, choices: Sequence[str] = ()) -> AnswerKind:
 
 def _raw(text: str) -> str:
     return unicodedata.normalize("NFC", text.strip()).casefold()
+
+
+def _bare(text: str) -> str:
+    """Text without what may surround a choice; the point of ".5" is no such thing."""
+    bare = _raw(text).strip(_EDGES)
+    return "" if bare[:1].isdigit() and _raw(text).partition(bare)[0].endswith(".") else bare
 
 
 def _normal(text: str) -> str:

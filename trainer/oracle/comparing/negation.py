@@ -23,7 +23,7 @@ _BEFORE: Final = {
     "en": "not|no|never|neither|nor|none|nothing|nobody|non|without|cannot|can not|rather than|instead of|unlike|"
     "anything but|everything but|other than|apart from|except|excluding|far from|hardly|unlikely|impossible|unable|"
     "unclear|unknown|whether|if|rule out|rules out|ruled out|wrong answer|wrong choice|wrong option|incorrect answer|"
-    "incorrect choice|incorrect option|doubt|lacks|lacking|free of|wrong to|❌|✗|✘|✖|🚫|dont|doesnt|isnt|wasnt|"
+    "incorrect choice|incorrect option|doubt|lacks|lacking|free of|wrong to|❌|✗|✘|✖|🚫|☐|⬜|dont|doesnt|isnt|wasnt|"
     "arent|cant|couldnt|wont",
     "de": "nicht|kein|keine|keinen|keiner|keinem|keines|keins|weder|ohne|nie|niemals|statt|anstatt|ausser|ob",
     "fr": "pas|ne|ni|sans|aucun|aucune|jamais|sauf|au lieu de|plutôt que",

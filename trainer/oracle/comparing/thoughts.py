@@ -10,8 +10,9 @@ import re
 from typing import Final
 
 _NAMES: Final = (
-    r"(?:[a-z]{1,12}[:_])?(?:begin_of_|end_of_|start_|end_)?(?:ant)?(?:inner_?)?"
+    r"(?:[a-z]{1,12}[:_-]){0,3}(?:ant)?(?:inner_?)?"
     r"(?:think(?:ing)?|thoughts?|reasoning|reason|reflect(?:ion|ing)?|scratch_?pad|monologue|rationale|analysis|cot)"
+    r"(?:[_-](?:process|content|steps?|block|text|trace))?"
 )
 _BRACKETED: Final = r"(?:think(?:ing)?|thoughts?)"  # "[analysis]" may be a heading
 # <think>, [THINK], ◁think▷, <|begin_of_thought|>, <|START_THINKING|>, <seed:think> ... and their closing marks.
@@ -21,6 +22,13 @@ _OPENING: Final = re.compile(
 _CLOSING: Final = re.compile(
     rf"<\|?\s*/\s*{_NAMES}\s*\|?>|<\|?end_(?:of_)?{_NAMES}\|?>|[\[◁]/{_BRACKETED}[\]▷]|<unused95>|<channel\|>",
     re.IGNORECASE,
+)
+# Without tags: how Ollama and Open WebUI show thoughts, and how channels read where a server drops special tokens.
+_SHOWN: Final = re.compile(
+    r"\A\s*Thinking\.\.\.\s*\n.*?(?:\n\.\.\.done thinking\.|\Z)"
+    r"|<details\s[^<>]{0,80}type=[\"']?reasoning\b[^<>]{0,80}>.*?(?:</details>|\Z)"
+    r"|\A\s*analysis(?=[A-Z]).*?(?:assistant\s*final|\Z)",
+    re.DOTALL,
 )
 # <|channel|>analysis<|message|>... <|channel|>final<|message|>...
 _CHANNEL: Final = re.compile(r"<\|channel\|?>\s*([a-z_]+)[^<>\n]{0,40}(?:<\|message\|>|\n)", re.IGNORECASE)
@@ -60,6 +68,7 @@ def without_thoughts(text: str) -> str:
         >>> without_thoughts("<think>It could be red or")
         ''
     """
+    text = _SHOWN.sub("", text)
     for mark in list(_CLOSING.finditer(text))[-1:]:
         text = text[mark.end() :]
     for channel in list(_CHANNEL.finditer(text))[-1:]:

@@ -43,6 +43,7 @@ _BETWEEN: Final = frozenset(
     {"between", "zwischen", "entre", "tussen", "tra", "fra", "между", "mellan", "mellem"}
 )
 _AND: Final = frozenset({"and", "und", "et", "y", "e", "en", "и", "og", "och"})
+_SIGN_WORDS: Final = {"minus": "-", "negative": "-", "plus": "+", "positive": "+"}
 _SPELLED_SYMBOLS: Final = {"percent": "%", "prozent": "%", "procent": "%", "&": "and"}
 
 _UNSPACED_BLOCKS: Final = (
@@ -66,6 +67,8 @@ _VARIANTS: Final = frozenset(map(chr, [*range(0xFE00, 0xFE10), *range(0x1F3FB, 0
 """Selectors of how a character is drawn, and skin tones."""
 _THIN_SPACE: Final = re.compile(r"(?<=\d)[\u00a0\u202f\u2009](?=\d{3}(?!\d))")
 
+_EMPTY_BOX: Final = re.compile(r"\[[ \u00a0_]?\]|\([ \u00a0_]?\)")
+_TICKED_BOX: Final = re.compile(r"[\[(][xX\u2022\u25cf\u2713\u2714*][\])]")
 _STRUCK: Final = re.compile(r"~~[^~\n]+~~")
 _CLOSING_TAG: Final = re.compile(r"</([A-Za-z][\w-]{0,30})>")
 _TAG: Final = re.compile(r"</?([A-Za-z][\w-]{0,30})(?:\s[^<>]{0,200})?/?>")
@@ -241,15 +244,15 @@ def _is_plain(token: Token) -> bool:
 
 
 def _with_signs(given: Sequence[Token], *, signed: bool) -> Iterator[Token]:
-    """Read ``minus 5`` as ``-5``, and ``A minus`` as ``A-`` where signs matter."""
+    """Read ``minus 5`` as ``-5``, and ``A minus`` or ``A negative`` as ``A-`` where signs matter."""
     held: Token | None = None
     for token in given:
         if held is None:
             held = token
         elif held.text in {"minus", "negative"} and _is_plain(token):
             held = token._replace(text=f"-{token.text}", start=held.start)
-        elif signed and held.raw.isalpha() and len(held.raw) < 3 and token.text in {"minus", "plus"}:
-            held = held._replace(text=held.text + {"minus": "-", "plus": "+"}[token.text], end=token.end)
+        elif signed and (sign := _spelled_sign(held, token)):
+            held = held._replace(text=held.text + sign, end=token.end)
         else:
             yield held
             held = token
@@ -257,10 +260,19 @@ def _with_signs(given: Sequence[Token], *, signed: bool) -> Iterator[Token]:
         yield held
 
 
+def _spelled_sign(grade: Token, token: Token) -> str:
+    """Sign that a word gives to the letters before it; "a positive sign" has none."""
+    letters = grade.raw.isalpha() and len(grade.raw) < 3
+    spelled = letters and (token.text in {"minus", "plus"} or grade.raw.isupper())
+    return _SIGN_WORDS.get(token.text, "") if spelled else ""
+
+
 def _unwrapped(text: str) -> str:
     """Remove mark-up that is not said: tags in pairs, control tokens, LaTeX commands, addresses, what is struck out."""
     if "&" in text:
         text = html.unescape(text)
+    if _EMPTY_BOX.search(text):
+        text = _TICKED_BOX.sub(" \u2611 ", _EMPTY_BOX.sub(" \u2610 ", text))
     text = _MATHS.sub(r" \1 ", _WRAPPING.sub(" ", _STRUCK.sub(" ", text)))
     pairs = {name.casefold() for name in _CLOSING_TAG.findall(text)} | _VOID_TAGS
     return _TAG.sub(lambda tag: " " if tag[1].casefold() in pairs else tag[0], text)

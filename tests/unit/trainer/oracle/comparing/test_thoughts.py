@@ -21,6 +21,10 @@ MARKS = (
     ("<analysis>", "</analysis>"),
     ("<antThinking>", "</antThinking>"),
     ("<inner_monologue>", "</inner_monologue>"),
+    ("<chain_of_thought>", "</chain_of_thought>"),
+    ("<thought-process>", "</thought-process>"),
+    ("<reasoning_content>", "</reasoning_content>"),
+    ("<my:deep_think>", "</my:deep_think>"),
     ("<seed:think>", "</seed:think>"),
     ("[THINK]", "[/THINK]"),
     ("\u25c1think\u25b7", "\u25c1/think\u25b7"),
@@ -44,6 +48,20 @@ def test_what_follows_the_last_thought_is_the_answer(opening, closing):
 def test_an_unclosed_thought_has_no_answer(opening, _):
     assert said(f"{opening}{THOUGHT}") == ""
     assert said(f"violet {opening}{THOUGHT}") == ""
+
+
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [
+        ("Thinking...\n", "\n...done thinking.\n\n"),  # Ollama
+        ('<details type="reasoning" done="true">\n', "\n</details>\n"),  # Open WebUI
+        ("analysis", "assistantfinal"),  # channels without their marks
+        ("analysis", "assistant final"),
+    ],
+)
+def test_thoughts_that_are_shown_without_tags_are_no_answer(opening, closing):
+    assert said(f"{opening}{THOUGHT}{closing}violet") == "violet"
+    assert said(f"{opening}{THOUGHT}") == ""
 
 
 @pytest.mark.parametrize(
@@ -80,6 +98,13 @@ def test_wrapping_and_what_precedes_the_conclusion_are_left_out(text):
 )
 def test_an_answer_comes_to_what_follows_its_last_mark(text, end):
     assert conclusion(text) == end
+
+
+@pytest.mark.parametrize(
+    "text", ["Thinking of violet", "analysis", "analysis of colours: violet", "<details>violet</details>"]
+)
+def test_a_word_that_begins_like_a_thought_is_none(text):
+    assert without_thoughts(text) == text
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="<>[]\u25c1\u25b7")))
