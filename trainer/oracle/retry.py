@@ -2,8 +2,8 @@
 
 A request fails in one of four ways:
 
-* The provider *rejects* what it holds (400, 403, 422), such as a picture that its content filter stops. That is an
-  answer about this request, and says nothing about the next one.
+* The provider *rejects* what it holds (400, 403, 413, 415, 422, 451), such as a picture that its content filter stops
+  or that is too large. That is an answer about this request, and says nothing about the next one.
 * It fails *in passing*: the provider is busy, can't be reached, or sent a reply that the client can't read. A reply was
   unreadable if the client raises an error without a status that is no error of the connection.
 * It fails *for good*: the key is wrong, the account is empty, there is no such model.
@@ -47,7 +47,7 @@ _UNSENT_NAMES: Final = frozenset(
 )
 """Failures before a request was sent, in any client. After any other failure without a status the provider may have
 done the work."""
-_REJECTIONS: Final = frozenset({400, 403, 422})
+_REJECTIONS: Final = frozenset({400, 403, 413, 415, 422, 451})
 """Statuses that may be about what one request holds."""
 _STATUS_OF_TYPE: Final[dict[type[Exception], int]] = {
     ModelRefusalError: 403,
@@ -81,15 +81,23 @@ _LONGEST_WAIT_S: Final = 120.0
 
 def is_rejection(error: Exception) -> bool:
     """Whether the provider rejected what the request holds; the next request may well be answered."""
-    return _status(error) in _REJECTIONS and not _lacks_money(error)
+    if _lacks_money(error):
+        return False
+    status = _status(error)
+    # Some gateways send a rejection with the status 200, and name the filter only.
+    return status in _REJECTIONS or (
+        status is None and bool(_embedded(error)) and _codes_name_a_filter(error)
+    )
 
 
 def names_a_filter(error: Exception) -> bool:
     """Whether a rejection says of itself that it comes from a content filter, so that no setting can be its cause."""
-    if not is_rejection(error):
-        return False
+    return is_rejection(error) and (isinstance(error, ModelRefusalError) or _codes_name_a_filter(error))
+
+
+def _codes_name_a_filter(error: Exception) -> bool:
     codes = "\n".join(f"{name} {text}" for name, text in _texts(error) if name != "message")
-    return isinstance(error, ModelRefusalError) or _FILTER.search(codes) is not None
+    return _FILTER.search(codes) is not None
 
 
 def is_retryable(error: Exception) -> bool:
@@ -160,6 +168,8 @@ def _response(error: BaseException) -> tuple[int | None, Mapping[str, Any]]:
 
 
 def _failed(status: object) -> int | None:
+    if isinstance(status, str) and re.fullmatch(r"[45]\d\d", status):  # as gateways write it into a body
+        status = int(status)
     return status if isinstance(status, int) and 400 <= status <= 599 else None
 
 

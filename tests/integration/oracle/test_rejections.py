@@ -32,6 +32,11 @@ REJECTIONS = {
     "a gateway's moderation in a reply": (200, {"error": {"code": 403, "message": SECRET}}),
     "an unprocessable picture": (422, {"detail": [{"msg": SECRET}]}),
     "a picture of an unknown kind": (400, {"error": {"message": SECRET, "code": "invalid_image"}}),
+    "a code that is text in a reply": (200, {"error": {"code": "403", "message": SECRET}}),
+    "a filter that is named in a reply": (200, {"error": {"code": "content_filter", "message": SECRET}}),
+    "a picture that is too large": (413, {"error": {"type": "request_too_large"}}),
+    "a kind of picture that isn't taken": (415, {"detail": SECRET}),
+    "a picture that the law forbids": (451, {"error": {"message": SECRET}}),
     "no reason": (400, {}),
     "no JSON": (403, b"<html>blocked</html>"),
 }
