@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,8 @@ _WITHHELD: Final = re.compile(
     r"content.?filter|refusal|safety|guardrail|prohibited|blocklist|spii|recitation", re.IGNORECASE
 )
 """Reasons for which a provider withholds an answer."""
+_MOST_TOKENS: Final = 10**9
+"""Tokens that no request has: such a number is none."""
 _MOST_PROBABLE: Final = 0.01
 """Largest log-probability that is believed: it is at most 0, up to rounding."""
 
@@ -78,8 +81,12 @@ def as_answer(text: str, reply: AIMessage, *, logprobs: Any = None, part: int = 
 
 
 def _tokens(reply: AIMessage) -> tuple[int, int]:
+    """Tokens of a reply; (0, 0), as if it named none, if they are no numbers that a reply can have."""
     usage = reply.usage_metadata
-    return (usage["input_tokens"], usage["output_tokens"]) if usage else (0, 0)
+    named = (usage["input_tokens"], usage["output_tokens"]) if usage else (0, 0)
+    if not all(0 <= number < _MOST_TOKENS for number in named):  # this way round, NaN is refused too
+        return 0, 0
+    return math.ceil(named[0]), math.ceil(named[1])
 
 
 def _storable(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from langchain_core.language_models import FakeMessagesListChatModel
@@ -85,8 +86,14 @@ def test_what_never_left_is_neither_asked_again_nor_charged(error):
 
 @pytest.mark.parametrize(
     "usage",
-    [None, {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}],
-    ids=["no usage", "zeros"],
+    [
+        None,
+        {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+        {"prompt_tokens": -1000, "completion_tokens": 1, "total_tokens": 1},
+        {"prompt_tokens": 10**30, "completion_tokens": 1, "total_tokens": 1},
+        {"prompt_tokens": math.nan, "completion_tokens": 1, "total_tokens": 1},
+    ],
+    ids=["no usage", "zeros", "less than none", "more than any", "no number"],
 )
 def test_answers_without_usage_reach_the_limit_on_cost(tmp_path, usage, caplog):
     reply = completion() | {"usage": usage}
