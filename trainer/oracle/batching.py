@@ -13,7 +13,7 @@ from trainer.oracle.comparing import refused, unwrapped
 from trainer.oracle.message import as_answer, as_message, picture_message, reply_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from langchain_core.language_models import BaseChatModel, LanguageModelInput
     from langchain_core.messages import AIMessage
@@ -60,8 +60,8 @@ class BatchedModel:
     """Asks a chat model one or several questions about a picture in one request.
 
     Models that are known to support structured output are asked for it, other models for numbered lines. Both kinds of
-    reply are read from every model, plain or in Markdown, after its thoughts. If two replies in a row can't be read,
-    each question is asked in a request of its own from then on.
+    reply are read from every model, plain or in Markdown, after its thoughts. If two replies in a row lack answers that
+    can be read, each question is asked in a request of its own from then on.
 
     Args:
         model: Any chat model that takes images and answers text.
@@ -120,20 +120,20 @@ class BatchedModel:
         return self._unreadable >= _UNREADABLE_IN_A_ROW
 
     def _read(self, reply: AIMessage, count: int) -> list[str]:
-        """Read the answers in a reply to several questions, and notice replies that can't be read."""
+        """Read the answers in a reply to several questions, and notice replies that can't be read whole."""
         texts = _parts(reply, count)
-        if any(texts):
+        if all(texts):
             with self._lock:
                 self._unreadable = 0 if not self._asks_singly else self._unreadable
-        elif refused(reply_text(reply)):
+        elif not any(texts) and refused(reply_text(reply)):
             texts = [reply_text(reply)] * count
         else:
             with self._lock:
                 self._unreadable += 1
                 if self._unreadable == _UNREADABLE_IN_A_ROW:
                     logger.warning(
-                        "%d replies in a row to several questions could not be read: questions are asked one by one "
-                        "from now on",
+                        "%d replies in a row to several questions could not be read whole: questions are asked one by "
+                        "one from now on",
                         self._unreadable,
                     )
         return texts
@@ -196,8 +196,20 @@ def _parts(reply: AIMessage, count: int) -> list[str]:
     found = fenced[-1] if fenced else _last_object(text)
     if found is not None:
         return _numbered_values(found, count)
-    lines = [match for line in text.splitlines() if (match := _LINE.fullmatch(line.strip())) is not None]
-    return _in_order([(int(match["number"]), _undecorated(match["answer"])) for match in lines], count)
+    return _in_order([part for line in text.splitlines() for part in _numbered_parts(line, count)], count)
+
+
+def _numbered_parts(line: str, count: int) -> Iterator[tuple[int, str]]:
+    """Read the answers in a line: one as a rule, or those of the questions after it too, as in "1. red 2. yes"."""
+    rest: str | None = line
+    while rest is not None and (match := _LINE.fullmatch(rest.strip())) is not None:
+        number, answer, rest = int(match["number"]), match["answer"], None
+        following = re.search(
+            rf"[\s,;|]+(?=[*_(\[]*{_NAME}#?{number + 1}[*_]*[.:)\]](?!\d))", answer, re.IGNORECASE
+        )
+        if following is not None and number < count:
+            answer, rest = answer[: following.start()], answer[following.end() :]
+        yield number, _undecorated(answer)
 
 
 def _last_object(text: str) -> list[tuple[str, Any]] | None:

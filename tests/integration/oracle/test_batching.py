@@ -79,7 +79,10 @@ def test_models_that_are_known_to_support_it_are_asked_for_structured_output(led
         ("0. red\n1. blue\n2. red", ["", "", ""]),
         ("1. red\n2. blue\n3. red\n4. blue", ["", "", ""]),
         ("red\nblue\nred", ["", "", ""]),
-        ("1. red, 2. blue, 3. red", ["red, 2. blue, 3. red", "", ""]),
+        ("1. red, 2. blue, 3. red", ["red", "blue", "red"]),
+        ("1. red 2. blue", ["red", "blue", ""]),
+        ("1. red, 2. blue\n2. red\n3. red", ["", "", ""]),
+        ("1. red, 3. blue", ["red, 3. blue", "", ""]),
         ("1.\n2. blue\n3.", ["", "blue", ""]),
         ("", ["", "", ""]),
         ("I can't help with people.", ["I can't help with people."] * 3),
@@ -198,6 +201,14 @@ def test_after_two_replies_that_nobody_can_read_questions_are_asked_one_by_one(l
     assert (oracle.counts.empty, oracle.counts.answered, oracle.counts.failed) == (6, 15, 0)
     assert ledger.spent()[0] == 18 + 3  # the two that could not be read are paid
     assert "asked one by one" in caplog.text
+
+
+def test_after_two_replies_with_holes_questions_are_asked_one_by_one(ledger):
+    with Provider(lambda *_: (200, completion("1. red\n2. blue"))) as provider:
+        oracle = Oracle(chat(provider.base_url), ledger, PLENTY, questions_per_call=3, max_concurrency=1)
+        for picture in range(4):
+            oracle.ask(about(picture, *NAMES), purpose="train")
+    assert len(provider.bodies) == 2 + 2 * 3
 
 
 def test_one_reply_that_nobody_can_read_changes_nothing(ledger):
