@@ -224,7 +224,7 @@ def is_reference(parts: Mapping[Any, Any]) -> bool:
         or (kind in ("video", "audio", "input_audio", "url") and _has_payload(parts, PAYLOAD_KEYS))
         or (
             isinstance(source, Mapping)
-            and _has_payload(source, PAYLOAD_KEYS - _TEXT_SOURCE.get(source.get("type"), _NONE))
+            and _has_payload(source, PAYLOAD_KEYS - _TEXT_SOURCE.get(str(source.get("type")), _NONE))
         )
         or any(_is_carrier(parts.get(key)) for key in _CARRIER_KEYS)
         or (not kind and isinstance(parts.get("image_url", parts.get("imageUrl")), str))

@@ -20,8 +20,6 @@ import copy
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple
 
-from pydantic import BaseModel
-
 from langchain_vpp.messages.dialects import is_argument, is_reference, is_token_key, opaque_part
 from langchain_vpp.messages.file_headers import SHORTEST_SPELLING, SHORTEST_WIDE, find_file_header
 from langchain_vpp.messages.logprobs import LONGEST_TOKEN, is_token_probability
@@ -103,10 +101,7 @@ class TreeWalk:
     """
 
     copies: ClassVar[bool] = False
-    """True to build all containers anew, from parts that were copied before they were walked.
-
-    Nobody who holds the original can then change the result, neither later nor during the walk.
-    """
+    """True to build all containers anew from copied parts: nobody who holds the original can change the result."""
 
     knows_tokens: ClassVar[bool] = True
     """True to let long base64 without a file header pass where providers put opaque tokens."""
@@ -119,7 +114,6 @@ class TreeWalk:
 
     passes_references = True
     """False to refuse mappings that name a picture or a file which is stored elsewhere."""
-
     passes_unknown = False  # whether objects of unknown classes are no findings
 
     def __init__(self, *, containers: int = 0) -> None:
@@ -401,27 +395,6 @@ def find_media(
     return None
 
 
-def error_holds_media(error: BaseException) -> bool:
-    """Say whether an exception holds a picture, or one does that handlers and tracers reach from it."""
-    pending: list[BaseException] = [error]
-    seen: set[int] = set()
-    while pending:
-        current = pending.pop()
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        try:
-            found = find_media([str(current), current.args, vars(current)], unknown="pass")
-        except Exception:  # noqa: BLE001  an error that can't be read can't be shown either
-            return True
-        if found is not None:
-            return True
-        inner = current.exceptions if isinstance(current, BaseExceptionGroup) else current.args
-        linked = (current.__cause__, current.__context__, *inner)
-        pending.extend(part for part in linked if isinstance(part, BaseException))
-    return False
-
-
 class _FoundError(Exception):
     def __init__(self, finding: Finding) -> None:
         super().__init__()
@@ -439,14 +412,13 @@ class _Search(TreeWalk):
         self.value(described(value))
         return value
 
-    def _container(self, value: Any, shape: Shape, opaque: Any, depth: int) -> Any:
-        if isinstance(value, BaseModel) and self.passes_unknown:
-            self.value(described(type(value)))
-        return super()._container(value, shape, opaque, depth)
-
     def is_clean(self, value: Any, depth: int) -> bool:
         self.value(value, None, depth + 1)
         return True
+
+    def keyed(self, value: Any, parts: dict[Any, Any], shape: Shape, opaque: Any, depth: int) -> Any:
+        self.value(described(type(value)) if self.passes_unknown else None)
+        return super().keyed(value, parts, shape, opaque, depth)
 
 
 def _copied_with(value: Any, parts: dict[Any, Any]) -> Any:

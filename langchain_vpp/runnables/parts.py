@@ -131,7 +131,7 @@ class PartsWalk:
 
     def alone(self, part: Runnable[Any, Any]) -> Runnable[Any, Any]:
         """Return what stands for a part that keeps its class, where a function calls it by itself."""
-        converted = self.part(part)
+        converted: Runnable[Any, Any] = self.part(part)
         if not isinstance(converted, BasePromptTemplate) or hasattr(type(converted), "vpp_protector"):
             return converted
         return move_to_class(

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPromptValue
-from langchain_core.runnables.config import run_in_executor
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.admitted import State, message_state
+from langchain_vpp.guard.pool import in_text_thread
 from langchain_vpp.messages.dialects import MESSAGE_ROLES
 from langchain_vpp.messages.plan import NOTE
 from langchain_vpp.messages.shielded import shielded
@@ -96,7 +96,7 @@ async def aprotect_value(
     if is_decision_request(value):
         return await aprotect_request(protector, value, level=level, callbacks=callbacks)
     collection = _Collection(protector, reading)
-    copied = _told(protector, await run_in_executor(None, collection.collected, value), callbacks)
+    copied = _told(protector, await in_text_thread(value, lambda: collection.collected(value)), callbacks)
     admission = await protector.aadmit(
         collection.messages, level=level, callbacks=callbacks, exposed=collection.exposed
     )
