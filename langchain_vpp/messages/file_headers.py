@@ -125,7 +125,13 @@ def _is_varied(data: bytes, start: int) -> bool:
 def spells_text_picture(text: str) -> bool:
     """Say whether a text holds a picture in a format that is text itself: PBM, PGM, PPM, XPM, XBM, EPS; or a PDF."""
     if not (
-        "P1" in text or "P2" in text or "P3" in text or "XPM" in text or "_width" in text or "%!PS" in text
+        "P1" in text
+        or "P2" in text
+        or "P3" in text
+        or "XPM" in text
+        or "_width" in text
+        or "%!PS" in text
+        or "%PDF" in text
     ):
         return False
     return _TEXT_PICTURE.search(text) is not None
