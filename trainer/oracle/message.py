@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_core.messages import HumanMessage
 
 from langchain_vpp.images.codec import ENCODED_MIME_TYPE
+from trainer.oracle.comparing import refused
 from trainer.oracle.query import REJECTED, Answer
 
 if TYPE_CHECKING:
@@ -49,21 +50,25 @@ class UnreadableReplyError(Exception):
 
 
 def reply_text(reply: AIMessage) -> str:
-    """Text of a reply, or of the refusal that stands in a field of its own or in the reason why the reply ended.
+    """Text of a reply, or of a refusal: a provider's own in a field, or ours if the reply ended because of a filter.
+
+    A text that a filter cut off is no answer, whatever it names.
 
     Raises:
         UnreadableReplyError: If the reply has neither text nor tokens nor a reason to end: some clients make such an
             empty message of a document that is no answer.
     """
+    endings = {
+        name: value for name, value in reply.response_metadata.items() if _ENDING.search(name) and value
+    }
     text = reply.text or str(reply.additional_kwargs.get("refusal") or "")
     if text:
-        return _storable(text)
-    ending = " ".join(
-        str(value) for name, value in reply.response_metadata.items() if _ENDING.search(name) and value
-    )
-    if not ending and not _tokens(reply)[0] and not reply.tool_calls:
+        cut_off = any(isinstance(value, str) and _WITHHELD.search(value) for value in endings.values())
+        withheld = cut_off or not reply.text
+        return REJECTED if withheld and not refused(text) else _storable(text)
+    if not endings and not _tokens(reply)[0] and not reply.tool_calls:
         raise UnreadableReplyError
-    return REJECTED if _WITHHELD.search(ending) else ""
+    return REJECTED if _WITHHELD.search(" ".join(map(str, endings.values()))) else ""
 
 
 def as_answer(text: str, reply: AIMessage, *, logprobs: Any = None, part: int = 0, parts: int = 1) -> Answer:

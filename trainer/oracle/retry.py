@@ -34,7 +34,7 @@ from trainer.oracle.gate import GateClosedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_RETRYABLE_STATUS: Final = frozenset({408, 409, 425, 429})
+_RETRYABLE_STATUS: Final = frozenset({408, 409, 424, 425, 429, 498, 499})
 _UNSENT_NAMES: Final = frozenset(
     {
         "ConnectError",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
+from langchain_core.language_models import FakeMessagesListChatModel
+from langchain_core.messages import AIMessage
 
 from langchain_vpp.errors import OracleError
 from tests.integration.oracle.scripted_provider import (
@@ -159,6 +161,32 @@ def test_an_interruption_while_rejections_are_recorded_loses_nothing(ledger):
 def test_an_empty_answer_that_names_a_filter_is_refused(ledger, reason):
     reply = completion("")
     reply["choices"][0]["finish_reason"] = reason
+    with Provider(lambda *_: (200, reply)) as provider:
+        oracle = Oracle(chat(provider.base_url), ledger, PLENTY)
+        oracle.ask(queries(1), purpose="train")
+    assert oracle.counts == Counts(refused=1)
+
+
+@pytest.mark.parametrize("text", ["red", "The person is a", "red or"])
+@pytest.mark.parametrize("reason", ["content_filter", "refusal", "guardrail_intervened"])
+def test_an_answer_that_a_filter_cut_off_is_refused_whatever_it_names(ledger, text, reason):
+    reply = completion(text)
+    reply["choices"][0]["finish_reason"] = reason
+    with Provider(lambda *_: (200, reply)) as provider:
+        oracle = Oracle(chat(provider.base_url), ledger, PLENTY)
+        assert oracle.ask(queries(1), purpose="train")[0].text == REJECTED
+    assert oracle.counts == Counts(refused=1)
+
+
+def test_ratings_of_safety_are_no_reason_why_an_answer_ended(ledger):
+    ratings = {"finish_reason": "STOP", "prompt_feedback": {"block_reason": 0, "safety_ratings": []}}
+    model = FakeMessagesListChatModel(responses=[AIMessage("red", response_metadata=ratings)])
+    assert Oracle(model, ledger, PLENTY).ask(queries(1), purpose="train")[0].text == "red"
+
+
+def test_a_short_refusal_in_a_field_of_its_own_is_one(ledger):
+    reply = completion(None)
+    reply["choices"][0]["message"]["refusal"] = "No."
     with Provider(lambda *_: (200, reply)) as provider:
         oracle = Oracle(chat(provider.base_url), ledger, PLENTY)
         oracle.ask(queries(1), purpose="train")
