@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
@@ -112,7 +113,7 @@ def read_price(text: str | None) -> tuple[float, float] | None:
         price = tuple(float(part) for part in text.split(","))
     except ValueError:
         price = ()
-    if len(price) != 2 or min(price) < 0:
+    if len(price) != 2 or not all(0 <= part < math.inf for part in price):
         raise InputError(
             "nothing was sent: --price must be two numbers, such as 0.15,0.60: US dollars per million tokens."
         )

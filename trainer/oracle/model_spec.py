@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -57,12 +58,16 @@ class ModelSpec(NamedTuple):
         """Read ``provider:name``, or ``sandbox``.
 
         Raises:
-            TrainingError: If the text is neither.
+            TrainingError: If the text is neither, or the time is not above 0 or has no end.
         """
         provider, _, name = (spec if spec != "sandbox" else "sandbox:sandbox").partition(":")
         if not provider or not name:
             raise TrainingError(
                 f"nothing was sent: {spec!r} is no model. Write provider:name (openai:gpt-4o-mini) or sandbox."
+            )
+        if timeout is not None and not 0 < timeout < math.inf:
+            raise TrainingError(
+                f"nothing was sent: {timeout:g} is no time to wait for an answer. Give seconds above 0."
             )
         return cls(provider, name, base_url, timeout)
 

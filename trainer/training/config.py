@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -57,6 +57,9 @@ _ZEROTH_ORDER: Final = {
     "spsa-gc": _SPSA | {"momentum"},
     "rgf": _SHARED | {"memory", "memory_decay"},
 }
+
+
+_Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class TrainerConfig(BaseModel):
@@ -133,7 +136,7 @@ class TrainerConfig(BaseModel):
     max_queries: int = Field(2000, ge=0)
     max_cost: float | None = Field(None, gt=0)
     """Limit in US dollars; needs a price."""
-    price: tuple[float, float] | None = None
+    price: tuple[_Dollars, _Dollars] | None = None
     """US dollars per million input and output tokens."""
     access: Literal["logprobs", "labels"] = "labels"
     max_concurrency: int = Field(8, ge=1, le=256)

@@ -293,3 +293,9 @@ def test_a_chat_model_that_repeats_requests_by_itself_is_warned_about(ledger, ca
     caplog.clear()
     Oracle(ChatOpenAI(model="m", api_key="key", max_retries=0), ledger, Budget(1))
     assert not caplog.records
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+def test_a_time_that_never_ends_is_refused(seconds):
+    with pytest.raises(TrainingError, match=r"nothing was sent: .* is no time to wait"):
+        ModelSpec.parse("openai:m", None, seconds)

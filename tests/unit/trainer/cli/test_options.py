@@ -42,7 +42,7 @@ def test_settings_that_are_not_valid_are_named(tmp_path, text, reason):
 def test_a_price_is_two_numbers():
     assert read_price("0.15,0.60") == (0.15, 0.6)
     assert read_price(None) is None
-    for text in ("1", "1,2,3", "a,b", "1,-1", ""):
+    for text in ("1", "1,2,3", "a,b", "1,-1", "", "nan,nan", "1,nan", "inf,1"):
         with pytest.raises(InputError, match="--price must be two numbers"):
             read_price(text)
 

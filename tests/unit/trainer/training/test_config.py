@@ -11,6 +11,8 @@ from trainer.training.config import TrainerConfig
         ({"zeroth_order": {"radius": 0.1}}, "the estimator 'student' has no radius"),
         ({"estimator": "spsa", "zeroth_order": {"momentum": 0.5, "cell": 8}}, "'spsa' has no momentum"),
         ({"estimator": "rgf", "zeroth_order": {"gain": 2}}, "'rgf' has no gain"),
+        ({"price": (-1, 1)}, "price.0"),
+        ({"price": (1, float("nan"))}, "price.1"),
         ({"estimator": "guess"}, "Input should be 'student'"),
         ({"query_choice": "disagreement"}, "Input should be 'critical' or 'uniform'"),
         (
