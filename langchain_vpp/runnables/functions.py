@@ -38,6 +38,7 @@ _WITHHELD: Final = (
 _STORES: Final = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL"})
 _MODULE_NAMES: Final = ("__builtins__", "__name__", "__package__", "__spec__", "__loader__", "__file__")
 _DEEPEST: Final = 4
+_REBOUND: Final = (types.FunctionType, types.MethodType, functools.partial)
 _INJECTED: Final = frozenset({"config", "run_manager"})
 
 
@@ -78,6 +79,25 @@ class Guard:
         if inspect.isgeneratorfunction(function):
             return self._marked(function, self._generator(function))
         return self._marked(function, self._plain(function))
+
+    def reference(self, function: Any) -> Any:
+        """Return a function that an object of another class calls by itself, around ``function``.
+
+        The Runnables that it refers to are protected. What it gets and returns is the object's own affair.
+        """
+        if not isinstance(function, _REBOUND) or hasattr(function, _MARK):
+            return function
+        if is_async_callable(function):
+
+            async def acall(*args: Any, **kwargs: Any) -> Any:
+                return await rebound(function, self._stand)(*args, **kwargs)
+
+            return self._marked(function, acall)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return rebound(function, self._stand)(*args, **kwargs)
+
+        return self._marked(function, call)
 
     def transform(self, transform: Any) -> Any:
         """Return a function around one that takes an iterator, as a ``RunnableGenerator`` does."""

@@ -80,7 +80,7 @@ def _refuse_originals(protector: Gate, messages: list[BaseMessage]) -> None:
     if not protector.has_put_out(messages):
         raise ProtectionError(
             "Nothing was sent: a chat model inside of the protected runnable, which is not protected itself, was "
-            "about to send an original. Protect it too (protect(model, protector))."
+            "about to send an original, or a handle for one. Protect it too (protect(model, protector))."
         )
 
 
