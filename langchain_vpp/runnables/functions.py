@@ -106,7 +106,7 @@ class Guard:
 
         def guarded(chunks: Iterator[Any], *args: Any, **kwargs: Any) -> Iterator[Any]:
             unsealed = (unseal_value(self._protector, chunk)[0] for chunk in chunks)
-            with vouching(self._protector):
+            with _Withholding(), vouching(self._protector):
                 for chunk in rebound(transform, self._stand)(unsealed, *args, **kwargs):
                     yield self._left(chunk, _MADE)
 
@@ -119,7 +119,7 @@ class Guard:
 
         async def guarded(chunks: AsyncIterator[Any], *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             unsealed = (unseal_value(self._protector, chunk)[0] async for chunk in chunks)
-            with vouching(self._protector):
+            with _Withholding(), vouching(self._protector):
                 async for chunk in rebound(transform, self._stand)(unsealed, *args, **kwargs):
                     yield await self._aleft(chunk, _MADE)
 
@@ -139,16 +139,8 @@ class Guard:
     def _plain(self, function: Any, *, is_method: bool = False) -> Any:
         def guarded(*args: Any, **kwargs: Any) -> Any:
             call, reading = self._call(function, args, kwargs, is_method=is_method)
-            withheld = False
-            try:
-                with vouching(self._protector):
-                    output = call()
-            except Exception as error:
-                withheld = error_holds_media(error)
-                if not withheld:
-                    raise
-            if withheld:
-                raise ProtectionError(_WITHHELD)
+            with _Withholding(), vouching(self._protector):
+                output = call()
             return self._left(output, reading)
 
         return guarded
@@ -156,16 +148,8 @@ class Guard:
     def _coroutine(self, function: Any, *, is_method: bool = False) -> Any:
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             call, reading = self._call(function, args, kwargs, is_method=is_method)
-            withheld = False
-            try:
-                with vouching(self._protector):
-                    output = await call()
-            except Exception as error:
-                withheld = error_holds_media(error)
-                if not withheld:
-                    raise
-            if withheld:
-                raise ProtectionError(_WITHHELD)
+            with _Withholding(), vouching(self._protector):
+                output = await call()
             return await self._aleft(output, reading)
 
         return guarded
@@ -179,12 +163,13 @@ class Guard:
             return functools.partial(rebound(function, self._stand), *unsealed, **kwargs), reading
         given = {name: value for name, value in kwargs.items() if name not in _INJECTED}
         (unsealed, named), reading = unseal_value(self._protector, (args[1:], given))
-        return functools.partial(function, args[0], *unsealed, **{**kwargs, **named}), reading
+        method = rebound(function, self._stand)
+        return functools.partial(method, args[0], *unsealed, **{**kwargs, **named}), reading
 
     def _generator(self, function: Any) -> Any:
         def guarded(*args: Any, **kwargs: Any) -> Iterator[Any]:
             args, reading = unseal_value(self._protector, args)
-            with vouching(self._protector):
+            with _Withholding(), vouching(self._protector):
                 for output in rebound(function, self._stand)(*args, **kwargs):
                     yield self._left(output, reading)
 
@@ -193,7 +178,7 @@ class Guard:
     def _async_generator(self, function: Any) -> Any:
         async def guarded(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             args, reading = unseal_value(self._protector, args)
-            with vouching(self._protector):
+            with _Withholding(), vouching(self._protector):
                 async for output in rebound(function, self._stand)(*args, **kwargs):
                     yield await self._aleft(output, reading)
 
@@ -211,6 +196,21 @@ class Guard:
 
 
 _MADE: Final = Reading("hold")
+
+
+class _Withholding:
+    """Replaces an error that holds a picture: runs, handlers and callers show errors with all that they hold."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not (isinstance(error, Exception) and error_holds_media(error)):
+            return
+        refusal = ProtectionError(_WITHHELD)
+        try:
+            raise refusal
+        finally:
+            refusal.__context__ = None
 
 
 def rebound(function: Any, stand: Stand, depth: int = 0) -> Any:

@@ -9,6 +9,7 @@ import types
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from langchain_core.messages import BaseMessage
+from langchain_core.output_parsers import BaseLLMOutputParser
 from langchain_core.prompts.base import BasePromptTemplate
 from langchain_core.prompts.message import BaseMessagePromptTemplate
 from langchain_core.retrievers import BaseRetriever
@@ -37,6 +38,7 @@ else:
 _DEEPEST: Final = 64
 _METHODS: Final = (
     "_run", "_arun", "_get_relevant_documents", "_aget_relevant_documents", "format_prompt", "aformat_prompt",
+    "parse_result", "aparse_result",
 )  # fmt: skip
 _FUNCTIONS: Final = ("func", "afunc")
 _CORE: Final = "langchain_core."
@@ -86,7 +88,8 @@ class PartsWalk:
             return self._generator(part)
         if isinstance(part, BasePromptTemplate):
             return self._prompt(part)
-        if isinstance(part, BaseTool | BaseRetriever):
+        is_parser = isinstance(part, BaseLLMOutputParser) and not type(part).__module__.startswith(_CORE)
+        if is_parser or isinstance(part, BaseTool | BaseRetriever):
             return self._with_methods(self._object(part, depth))
         if isinstance(part, BaseMessage) or is_graph(part):
             return part  # the nodes of a graph hold their own models
@@ -126,7 +129,7 @@ class PartsWalk:
         return lambda: self._stand.alone(make())
 
     def _with_methods(self, part: Any) -> Any:
-        """Return a tool, a retriever or a prompt whose output is sealed or protected before its run records it."""
+        """Return a tool, a retriever, a prompt or a parser whose output is protected before its run records it."""
         cls = type(part)
         if hasattr(cls, "vpp_protector"):
             return part
@@ -246,7 +249,8 @@ def _with_attributes(part: Any, attributes: dict[str, Any]) -> Any:
         return part
     if isinstance(part, BaseModel):
         return _model_with(part, changed)
-    clone = copy.copy(part) if hasattr(type(part), "__copy__") else type(part).__new__(type(part))
+    cls: Any = type(part)
+    clone = copy.copy(part) if hasattr(cls, "__copy__") else cls.__new__(cls)
     # Not by copy.copy: it asks for attributes that an empty object doesn't have, and some classes answer for all.
     for name, value in {**held, **changed}.items():
         if name != _CACHED:
