@@ -266,7 +266,9 @@ class Gate:
         return self.upstream.concluded(outcome, callbacks, exposed=exposed)
 
     def has_put_out(self, messages: LanguageModelInput) -> bool:
-        """Say whether every picture in messages is a protected one of this protector, or a sealed handle.
+        """Say whether every picture in messages is a protected one of this protector.
+
+        A sealed handle is none: where nothing resolves it, a provider would be asked about an address of ours.
 
         Raises:
             ProtectionError: If the messages hold anything else that can't be protected.

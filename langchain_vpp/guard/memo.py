@@ -137,10 +137,9 @@ class ProducedPictures:
         return None if record is None else record.sent
 
     def hold(self, sources: Iterable[PixelSource], level: float) -> bool:
-        """Say whether all pictures of messages were put out at ``level`` or a stronger one, or are sealed."""
+        """Say whether all pictures of messages were put out at ``level`` or a stronger one."""
         return all(
-            source.kind == "sealed" or (source.data is not None and self.find(source.data, level) is not None)
-            for source in sources
+            source.data is not None and self.find(source.data, level) is not None for source in sources
         )
 
     def recall_all(self, keys: Sequence[OutputKey] | None, level: float) -> Sequence[Record] | None:

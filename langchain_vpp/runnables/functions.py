@@ -38,6 +38,7 @@ _WITHHELD: Final = (
 _STORES: Final = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL"})
 _MODULE_NAMES: Final = ("__builtins__", "__name__", "__package__", "__spec__", "__loader__", "__file__")
 _DEEPEST: Final = 4
+_REBOUND: Final = (types.FunctionType, types.MethodType, functools.partial)
 _INJECTED: Final = frozenset({"config", "run_manager"})
 
 
@@ -79,6 +80,25 @@ class Guard:
             return self._marked(function, self._generator(function))
         return self._marked(function, self._plain(function))
 
+    def reference(self, function: Any) -> Any:
+        """Return a function that an object of another class calls by itself, around ``function``.
+
+        The Runnables that it refers to are protected. What it gets and returns is the object's own affair.
+        """
+        if not isinstance(function, _REBOUND) or hasattr(function, _MARK):
+            return function
+        if is_async_callable(function):
+
+            async def acall(*args: Any, **kwargs: Any) -> Any:
+                return await rebound(function, self._stand)(*args, **kwargs)
+
+            return self._marked(function, acall)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return rebound(function, self._stand)(*args, **kwargs)
+
+        return self._marked(function, call)
+
     def transform(self, transform: Any) -> Any:
         """Return a function around one that takes an iterator, as a ``RunnableGenerator`` does."""
         if getattr(transform, _MARK, None) is self._protector:
@@ -86,7 +106,7 @@ class Guard:
 
         def guarded(chunks: Iterator[Any], *args: Any, **kwargs: Any) -> Iterator[Any]:
             unsealed = (unseal_value(self._protector, chunk)[0] for chunk in chunks)
-            with vouching(self._protector):
+            with _Withholding(), vouching(self._protector):
                 for chunk in rebound(transform, self._stand)(unsealed, *args, **kwargs):
                     yield self._left(chunk, _MADE)
 
@@ -99,7 +119,7 @@ class Guard:
 
         async def guarded(chunks: AsyncIterator[Any], *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             unsealed = (unseal_value(self._protector, chunk)[0] async for chunk in chunks)
-            with vouching(self._protector):
+            with _Withholding(), vouching(self._protector):
                 async for chunk in rebound(transform, self._stand)(unsealed, *args, **kwargs):
                     yield await self._aleft(chunk, _MADE)
 
@@ -119,16 +139,8 @@ class Guard:
     def _plain(self, function: Any, *, is_method: bool = False) -> Any:
         def guarded(*args: Any, **kwargs: Any) -> Any:
             call, reading = self._call(function, args, kwargs, is_method=is_method)
-            withheld = False
-            try:
-                with vouching(self._protector):
-                    output = call()
-            except Exception as error:
-                withheld = error_holds_media(error)
-                if not withheld:
-                    raise
-            if withheld:
-                raise ProtectionError(_WITHHELD)
+            with _Withholding(), vouching(self._protector):
+                output = call()
             return self._left(output, reading)
 
         return guarded
@@ -136,16 +148,8 @@ class Guard:
     def _coroutine(self, function: Any, *, is_method: bool = False) -> Any:
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             call, reading = self._call(function, args, kwargs, is_method=is_method)
-            withheld = False
-            try:
-                with vouching(self._protector):
-                    output = await call()
-            except Exception as error:
-                withheld = error_holds_media(error)
-                if not withheld:
-                    raise
-            if withheld:
-                raise ProtectionError(_WITHHELD)
+            with _Withholding(), vouching(self._protector):
+                output = await call()
             return await self._aleft(output, reading)
 
         return guarded
@@ -159,12 +163,13 @@ class Guard:
             return functools.partial(rebound(function, self._stand), *unsealed, **kwargs), reading
         given = {name: value for name, value in kwargs.items() if name not in _INJECTED}
         (unsealed, named), reading = unseal_value(self._protector, (args[1:], given))
-        return functools.partial(function, args[0], *unsealed, **{**kwargs, **named}), reading
+        method = rebound(function, self._stand)
+        return functools.partial(method, args[0], *unsealed, **{**kwargs, **named}), reading
 
     def _generator(self, function: Any) -> Any:
         def guarded(*args: Any, **kwargs: Any) -> Iterator[Any]:
             args, reading = unseal_value(self._protector, args)
-            with vouching(self._protector):
+            with _Withholding(), vouching(self._protector):
                 for output in rebound(function, self._stand)(*args, **kwargs):
                     yield self._left(output, reading)
 
@@ -173,7 +178,7 @@ class Guard:
     def _async_generator(self, function: Any) -> Any:
         async def guarded(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             args, reading = unseal_value(self._protector, args)
-            with vouching(self._protector):
+            with _Withholding(), vouching(self._protector):
                 async for output in rebound(function, self._stand)(*args, **kwargs):
                     yield await self._aleft(output, reading)
 
@@ -191,6 +196,21 @@ class Guard:
 
 
 _MADE: Final = Reading("hold")
+
+
+class _Withholding:
+    """Replaces an error that holds a picture: runs, handlers and callers show errors with all that they hold."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not (isinstance(error, Exception) and error_holds_media(error)):
+            return
+        refusal = ProtectionError(_WITHHELD)
+        try:
+            raise refusal
+        finally:
+            refusal.__context__ = None
 
 
 def rebound(function: Any, stand: Stand, depth: int = 0) -> Any:

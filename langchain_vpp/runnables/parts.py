@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import dataclasses
+import types
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from langchain_core.messages import BaseMessage
+from langchain_core.output_parsers import BaseLLMOutputParser
 from langchain_core.prompts.base import BasePromptTemplate
+from langchain_core.prompts.message import BaseMessagePromptTemplate
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda, RunnablePassthrough
 from langchain_core.runnables.base import RunnableBindingBase
@@ -31,9 +36,14 @@ else:
     _AnyPrompt = object
 
 _DEEPEST: Final = 64
-_METHODS: Final = ("_run", "_arun", "_get_relevant_documents", "_aget_relevant_documents")
+_METHODS: Final = (
+    "_run", "_arun", "_get_relevant_documents", "_aget_relevant_documents", "format_prompt", "aformat_prompt",
+    "parse_result", "aparse_result",
+)  # fmt: skip
 _FUNCTIONS: Final = ("func", "afunc")
 _CORE: Final = "langchain_core."
+_HOLDERS: Final = (Runnable, BaseModel, dict, list, tuple, set, frozenset)
+_CACHED: Final = "deps"  # of a RunnableLambda: the parts before they were protected
 
 
 class PartsWalk:
@@ -55,7 +65,7 @@ class PartsWalk:
 
     def part(self, part: Any, depth: int = 0) -> Any:
         """Return ``part``, or what stands for it."""
-        if depth > _DEEPEST or not isinstance(part, Runnable | BaseModel | dict | list | tuple):
+        if depth > _DEEPEST or not (isinstance(part, _HOLDERS) or _is_record(part)):
             return part
         if id(part) not in self._done:
             self._done[id(part)] = (part, part)
@@ -78,31 +88,36 @@ class PartsWalk:
             return self._generator(part)
         if isinstance(part, BasePromptTemplate):
             return self._prompt(part)
-        if isinstance(part, BaseTool | BaseRetriever):
+        is_parser = isinstance(part, BaseLLMOutputParser) and not type(part).__module__.startswith(_CORE)
+        if is_parser or isinstance(part, BaseTool | BaseRetriever):
             return self._with_methods(self._object(part, depth))
         if isinstance(part, BaseMessage) or is_graph(part):
             return part  # the nodes of a graph hold their own models
         if isinstance(part, RunnableConfigurableAlternatives):
             return self._object(part, depth, alternatives=self._alternatives(part, depth))
-        if isinstance(part, Runnable | BaseModel):
+        if isinstance(part, Runnable | BaseModel) or _is_record(part):
             return self._object(part, depth)
         return self._container(part, depth)
 
     def _object(self, part: Any, depth: int, **known: Any) -> Any:
-        private = getattr(part, "__pydantic_private__", None) or {}
-        attributes = {**getattr(part, "__dict__", {}), **private}
-        return _with_attributes(
-            part, {name: self.part(value, depth + 1) for name, value in attributes.items()} | known
-        )
+        attributes = {name: self.part(value, depth + 1) for name, value in attributes_of(part).items()}
+        if isinstance(part, Runnable) and not type(part).__module__.startswith(_CORE):
+            attributes = {name: self._guard.reference(value) for name, value in attributes.items()}
+        return _with_attributes(part, attributes | known)
 
     def _container(self, part: Any, depth: int) -> Any:
         if isinstance(part, dict):
             items = {name: self.part(item, depth + 1) for name, item in part.items()}
-            return part if all(items[name] is item for name, item in part.items()) else items
+            if all(items[name] is item for name, item in part.items()):
+                return part
+            clone = copy.copy(part)  # of the same class
+            clone.update(items)
+            return clone
         parts = [self.part(item, depth + 1) for item in part]
-        if all(new is old for new, old in zip(parts, part, strict=True)) or type(part) not in (list, tuple):
+        if all(new is old for new, old in zip(parts, part, strict=True)):
             return part
-        return type(part)(parts)
+        make: Any = getattr(part, "_make", type(part))  # of a named tuple
+        return make(parts)
 
     def _alternatives(self, part: RunnableConfigurableAlternatives[Any, Any], depth: int) -> dict[str, Any]:
         return {
@@ -114,7 +129,7 @@ class PartsWalk:
         return lambda: self._stand.alone(make())
 
     def _with_methods(self, part: Any) -> Any:
-        """Return a tool or a retriever whose output is sealed or protected before its run records it."""
+        """Return a tool, a retriever, a prompt or a parser whose output is protected before its run records it."""
         cls = type(part)
         if hasattr(cls, "vpp_protector"):
             return part
@@ -132,7 +147,7 @@ class PartsWalk:
     def alone(self, part: Runnable[Any, Any]) -> Runnable[Any, Any]:
         """Return what stands for a part that keeps its class, where a function calls it by itself."""
         converted: Runnable[Any, Any] = self.part(part)
-        if not isinstance(converted, BasePromptTemplate) or hasattr(type(converted), "vpp_protector"):
+        if not isinstance(converted, BasePromptTemplate) or isinstance(converted, _SealingEntries):
             return converted
         return move_to_class(
             converted, subclass_of(type(converted), _SealingEntries, vpp_protector=self._protector)
@@ -145,7 +160,8 @@ class PartsWalk:
             name: self._guard.function(value) if callable(value) else value
             for name, value in template.partial_variables.items()
         }
-        return _with_attributes(template, {"partial_variables": partial})
+        filled = _with_attributes(template, {"partial_variables": partial})
+        return filled if _only_fills_in(filled) else self._with_methods(filled)
 
 
 class _SealingEntries(_AnyPrompt):
@@ -178,7 +194,7 @@ def settings_of(part: Any) -> list[Any]:
             and not isinstance(each, BaseMessage)
             and not is_graph(each)
         ):
-            pending.extend(vars(each).values())
+            pending.extend(attributes_of(each).values())
         elif type(each) is dict:
             pending.extend(each.values())
         elif type(each) in (list, tuple):
@@ -196,25 +212,58 @@ def is_core_composition(part: Any) -> bool:
     return type(part).__module__.startswith(f"{_CORE}runnables.")
 
 
+def attributes_of(part: Any) -> dict[str, Any]:
+    """Return all attributes that an object holds, wherever its class keeps them."""
+    if isinstance(part, BaseModel):
+        return {**part.__dict__, **(part.__pydantic_extra__ or {}), **(part.__pydantic_private__ or {})}
+    held: dict[str, Any] = {}
+    for cls in type(part).__mro__:
+        for name, slot in vars(cls).items():
+            if isinstance(slot, types.MemberDescriptorType):
+                with contextlib.suppress(AttributeError):  # nothing is in it yet
+                    held[name] = slot.__get__(part)
+    return held | getattr(part, "__dict__", {})
+
+
+def _is_record(part: Any) -> bool:
+    """Say whether an object is one of a dataclass."""
+    return dataclasses.is_dataclass(part) and not isinstance(part, type)
+
+
+def _only_fills_in(part: Any) -> bool:
+    """Say whether a prompt only puts its variables into templates: it selects no examples, and computes nothing."""
+    if isinstance(part, list | tuple):
+        return all(map(_only_fills_in, part))
+    if not isinstance(part, BasePromptTemplate | BaseMessagePromptTemplate):
+        return True
+    is_known = type(part).__module__.startswith(f"{_CORE}prompts.")
+    selects = getattr(part, "example_selector", None) is not None
+    return is_known and not selects and all(map(_only_fills_in, attributes_of(part).values()))
+
+
 def _with_attributes(part: Any, attributes: dict[str, Any]) -> Any:
     """Return ``part``, or a copy of it with other attributes where they differ."""
-    held = getattr(part, "__dict__", {})
-    private = getattr(part, "__pydantic_private__", None) or {}
-    changed = {
-        name: new
-        for name, new in attributes.items()
-        if new is not None and new is not held.get(name, private.get(name))
-    }
+    held = attributes_of(part)
+    changed = {name: new for name, new in attributes.items() if new is not None and new is not held.get(name)}
     if not changed:
         return part
-    clone = part.model_copy() if isinstance(part, BaseModel) else copy.copy(part)
-    fields = type(part).model_fields if isinstance(part, BaseModel) else held
-    # Without cached properties, which hold the old parts.
-    kept = {name: value for name, value in clone.__dict__.items() if name in fields and name != "deps"}
-    object.__setattr__(
-        clone, "__dict__", kept | {name: new for name, new in changed.items() if name not in private}
-    )
-    if private:
-        kept_private = {name: changed.get(name, value) for name, value in private.items()}
-        object.__setattr__(clone, "__pydantic_private__", kept_private)
+    if isinstance(part, BaseModel):
+        return _model_with(part, changed)
+    cls: Any = type(part)
+    clone = copy.copy(part) if hasattr(cls, "__copy__") else cls.__new__(cls)
+    # Not by copy.copy: it asks for attributes that an empty object doesn't have, and some classes answer for all.
+    for name, value in {**held, **changed}.items():
+        if name != _CACHED:
+            object.__setattr__(clone, name, value)
+    return clone
+
+
+def _model_with(part: BaseModel, changed: dict[str, Any]) -> BaseModel:
+    clone = part.model_copy()
+    for place in ("__dict__", "__pydantic_extra__", "__pydantic_private__"):
+        held = getattr(clone, place) or {}
+        if place == "__dict__":
+            # Without cached properties, which hold the old parts.
+            held = {name: value for name, value in held.items() if name in type(part).model_fields}
+        object.__setattr__(clone, place, {name: changed.get(name, value) for name, value in held.items()})
     return clone

@@ -13,6 +13,7 @@ from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from langchain_core.runnables.config import ensure_config
 
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.messages.plan import NOTE
 from langchain_vpp.runnables.calls import refuse_media
 from langchain_vpp.runnables.in_place import InPlaceProtection
 
@@ -25,8 +26,14 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
     from langchain_vpp.guard.gate import Gate
+    from langchain_vpp.messages.tree import Finding
 
 _OURS: Final = "langchain_vpp"
+_IN_CALL: Final = (
+    "Nothing was sent: a chat model inside of the protected runnable, which is not protected itself, was "
+    "about to send an original, or a handle for one. Protect it too (protect(model, protector))."
+)
+_IN_EVENT: Final = "An event was not dispatched: it holds an original. The output of a function is protected."
 
 
 class Sentinel(BaseCallbackHandler):
@@ -42,7 +49,6 @@ class Sentinel(BaseCallbackHandler):
     ignore_agent = True
     ignore_retriever = True
     ignore_retry = True
-    ignore_custom_event = True
 
     def __init__(self, protector: Gate) -> None:
         self.protector = protector
@@ -61,7 +67,11 @@ class Sentinel(BaseCallbackHandler):
     def on_chain_start(self, serialized: Any, inputs: Any, **kwargs: Any) -> None:  # noqa: ARG002  as in the base class
         """Look at the request of a decision model, which runs as a chain of this kind."""
         if kwargs.get("run_type") == "llm":
-            _OnlyKnown(self.protector, "a model call", None, None).value(inputs)
+            _OnlyKnown(self.protector, "a model call", _IN_CALL).value(inputs)
+
+    def on_custom_event(self, name: str, data: Any, run_id: UUID, **_: Any) -> None:  # noqa: ARG002
+        """Look at an event that a function dispatches: handlers and streams get it as it is."""
+        _OnlyKnown(self.protector, "an event", _IN_EVENT).value(data)
 
     def on_llm_start(self, serialized: Any, prompts: list[str], **_: Any) -> None:  # noqa: ARG002  as in the base class
         """Look at the prompts of a text model."""
@@ -71,17 +81,24 @@ class Sentinel(BaseCallbackHandler):
 class _OnlyKnown(InPlaceProtection):
     """Refuses pictures that the protector has not put out."""
 
+    def __init__(self, protector: Gate, place: str, refusal: str) -> None:
+        super().__init__(protector, place, None, None)
+        self._refusal = refusal
+
     def admitted(self, message: BaseMessage) -> BaseMessage:
-        _refuse_originals(self._protector, [message])
+        _refuse_originals(self._protector, [message], self._refusal)
         return message
 
+    def refuse(self, finding: Finding, value: Any) -> Any:
+        refused = super().refuse(finding, value)
+        if isinstance(refused, str) and refused == NOTE:
+            raise ProtectionError(self._refusal)  # nobody puts the note in its place
+        return refused
 
-def _refuse_originals(protector: Gate, messages: list[BaseMessage]) -> None:
+
+def _refuse_originals(protector: Gate, messages: list[BaseMessage], refusal: str = _IN_CALL) -> None:
     if not protector.has_put_out(messages):
-        raise ProtectionError(
-            "Nothing was sent: a chat model inside of the protected runnable, which is not protected itself, was "
-            "about to send an original. Protect it too (protect(model, protector))."
-        )
+        raise ProtectionError(refusal)
 
 
 @contextlib.contextmanager

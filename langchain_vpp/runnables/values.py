@@ -17,6 +17,7 @@ from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.admitted import State, message_state
 from langchain_vpp.guard.pool import in_text_thread
 from langchain_vpp.messages.dialects import MESSAGE_ROLES
+from langchain_vpp.messages.failures import error_holds_media
 from langchain_vpp.messages.plan import NOTE
 from langchain_vpp.messages.shielded import shielded
 from langchain_vpp.messages.tree import Finding, TreeWalk
@@ -190,6 +191,8 @@ class _Collection(TreeWalk):
         if self.passes_unknown:
             is_kept = finding.kind == "unknown" or isinstance(value, Iterator | AsyncIterator)
             return value if is_kept else self._protector.sealing.hold(value)
+        if isinstance(value, BaseException) and not error_holds_media(value):
+            return value  # of a step that failed, as fallbacks get it (exception_key)
         self.exposed = True
         handle = self._protector.sealing.seal_value(value) if self._reading.pictures == "seal" else None
         if handle is not None and finding.kind in ("text", "bytes", "media"):
@@ -223,6 +226,8 @@ class _Substitution(TreeWalk):
     def refuse(self, finding: Finding, value: Any) -> Any:
         if finding.kind in ("unknown", "media") and self.passes_unknown:
             return value
+        if isinstance(value, BaseException):
+            return value  # which the collection has read
         raise ProtectionError(f"Nothing was sent: in the input, {finding.reason}.")
 
 

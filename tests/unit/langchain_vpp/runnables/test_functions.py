@@ -9,20 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from langchain_core.callbacks import dispatch_custom_event
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
-from langchain_core.output_parsers import StrOutputParser
+from langchain_core.output_parsers import (
+    BaseGenerationOutputParser,
+    BaseOutputParser,
+    BaseTransformOutputParser,
+    StrOutputParser,
+)
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import (
     Runnable,
     RunnableConfig,
+    RunnableGenerator,
     RunnableLambda,
     RunnablePassthrough,
     RunnableSequence,
 )
-from langchain_core.tools import StructuredTool
+from langchain_core.tools import BaseTool, StructuredTool
 from PIL import Image
 
 from langchain_vpp import ImageProtector, ProtectionError, protect
@@ -32,7 +39,7 @@ from tests.callbacks import Everything
 from tests.unit.langchain_vpp.runnables.models import BLOCK, ENCODED, PICTURE, Echo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 ASK = ChatPromptTemplate(
     [("human", [{"type": "image_url", "image_url": {"url": "data:image/png;base64,{picture}"}}])]
@@ -306,3 +313,126 @@ def test_two_protectors_do_not_share_what_they_sealed(protector: ImageProtector)
     assert protect(RunnableLambda(lambda value: value), other).invoke(handle) == handle
     with pytest.raises(ProtectionError, match="handle"):
         other.protect_messages([HumanMessage([{"type": "image", "url": handle}])])
+
+
+def _failing_chunks(chunks: Iterator[Any]) -> Iterator[Any]:
+    for chunk in chunks:
+        raise ValueError(chunk["picture"])
+    yield None
+
+
+async def _afailing_chunks(chunks: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for chunk in chunks:
+        raise ValueError(chunk["picture"])
+    yield None
+
+
+def _failing_generator(value: Any) -> Iterator[Any]:
+    raise ValueError(value["picture"])
+    yield None
+
+
+async def _failing_async_generator(value: Any) -> AsyncIterator[Any]:
+    raise ValueError(value["picture"])
+    yield None
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        RunnableGenerator(_failing_chunks, _afailing_chunks),
+        RunnableLambda(_failing_generator, _failing_async_generator),
+    ],
+    ids=["transform", "generator"],
+)
+async def test_an_error_of_a_generator_that_quotes_a_picture_is_withheld(
+    failing: Any, protector: ImageProtector
+) -> None:
+    handler = Everything()
+    chain: Any = protect(failing | RunnableLambda(str), protector)
+    with pytest.raises(ProtectionError, match="withheld") as caught:
+        chain.invoke({"picture": ENCODED}, {"callbacks": [handler]})
+    with pytest.raises(ProtectionError, match="withheld") as acaught:
+        await chain.ainvoke({"picture": ENCODED}, {"callbacks": [handler]})
+    for error in (caught.value, acaught.value):
+        assert error.__cause__ is None
+        assert error.__context__ is None
+    assert_no_leak(PICTURE, handler.events)
+
+
+class MakingParser(BaseOutputParser[Any]):
+    def parse(self, text: str) -> Any:
+        return ENCODED
+
+
+class MakingChunks(BaseTransformOutputParser[Any]):
+    def parse(self, text: str) -> Any:
+        return _question()
+
+
+class MakingFromAnswers(BaseGenerationOutputParser[Any]):
+    def parse_result(self, result: Any, *, partial: bool = False) -> Any:
+        return {"picture": PICTURE}
+
+
+@pytest.mark.parametrize("parser", [MakingParser(), MakingChunks(), MakingFromAnswers()])
+@pytest.mark.parametrize("call", ["invoke", "ainvoke"])
+async def test_what_a_parser_makes_stays_out_of_traces(
+    parser: Any, call: str, protector: ImageProtector
+) -> None:
+    model, handler = Echo(seen=[]), Everything()
+
+    def show(made: Any) -> Any:
+        if isinstance(made, list):
+            return made
+        encoded = made if isinstance(made, str) else base64.b64encode(made["picture"]).decode()
+        return [HumanMessage([{**BLOCK, "base64": encoded}])]
+
+    chain: Any = protect(model | parser | show | model, protector)
+    result = getattr(chain, call)("x", {"callbacks": [handler]})
+    if call == "ainvoke":
+        await result
+    assert "/9j/" in str(model.seen)
+    assert_no_leak(PICTURE, model.seen, handler.events)
+
+
+@pytest.mark.parametrize("on_unsupported", ["raise", "drop"])
+@pytest.mark.parametrize("data", [ENCODED, {"deep": [PICTURE]}, f"See {ENCODED}", _question()])
+def test_an_event_with_an_original_is_not_dispatched(data: Any, on_unsupported: Any) -> None:
+    def tell(value: Any) -> Any:
+        dispatch_custom_event("made", data)
+        return value
+
+    handler = Everything()
+    protector = ImageProtector(Pixelate(), on_unsupported=on_unsupported)
+    with pytest.raises(ProtectionError):
+        protect(RunnableLambda(tell), protector).invoke("x", {"callbacks": [handler]})
+    assert_no_leak(PICTURE, handler.events)
+
+
+def test_an_event_with_a_protected_picture_is_dispatched(protector: ImageProtector) -> None:
+    def tell(messages: Any) -> Any:
+        dispatch_custom_event("seen", {"messages": messages, "progress": 0.5})
+        return "done"
+
+    handler = Everything()
+    chain = protect(RunnableLambda(tell), protector)
+    assert chain.invoke(_question(), {"callbacks": [handler]}) == "done"
+    assert "on_custom_event" in str(handler.events)
+
+
+class ToolWithModel(BaseTool):
+    name: str = "ask"
+    description: str = "Ask."
+
+    def _run(self, query: str) -> Any:
+        return MODULE_MODEL.invoke(_question(query)).text
+
+
+def test_a_model_that_a_method_of_a_tool_refers_to_is_protected(protector: ImageProtector) -> None:
+    MODULE_MODEL.seen.clear()
+    assert (
+        protect(RunnableLambda(lambda text: {"query": text}) | ToolWithModel(), protector).invoke("x") == "ok"
+    )
+    assert "/9j/" in str(MODULE_MODEL.seen)
+    assert_no_leak(PICTURE, MODULE_MODEL.seen)
