@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from langchain.agents import create_agent
+from langchain.agents.middleware import SummarizationMiddleware
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import HumanMessage
 from langchain_core.stores import InMemoryByteStore
@@ -24,7 +25,7 @@ from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.sqlite import SqliteSaver
 from PIL import Image
 
-from langchain_vpp import ImageProtector, protect, protect_tool
+from langchain_vpp import ImageProtector, ProtectionError, protect, protect_tool
 from langchain_vpp.engines import Pixelate
 from langchain_vpp.middleware import VisualPrivacyMiddleware
 from langchain_vpp.testing import assert_no_leak
@@ -183,9 +184,9 @@ print("sealed:", sealed["url"][:16], "...")
 # %% [markdown]
 # ## The middleware
 #
-# `VisualPrivacyMiddleware` protects every model call and every tool result, with a bare model and bare tools. It keeps
-# the wire and the state clean, but the agent has recorded its own input before any middleware runs. So use it inside a
-# protected agent, or with sealed handles. The receipt says what left.
+# `VisualPrivacyMiddleware` protects every model call and every tool call, with a bare model and bare tools. It keeps
+# the wire and every key of the state clean, but the agent has recorded its own input before any middleware runs. So
+# use it inside a protected agent, or with sealed handles. The receipt says what left.
 
 # %%
 wire.clear()
@@ -199,5 +200,20 @@ for picture in (UPLOAD, PHOTO):
 receipt = result["messages"][-1].response_metadata["vpp"]
 assert [image["level"] for image in receipt["images"]] == [0.9, 0.9]
 print("receipt:", receipt["engine"], [image["sha256"][:8] for image in receipt["images"]])
+
+# %% [markdown]
+# It must stand first, so that no other middleware sees an original. A summarizer, which calls a model of its own, is
+# refused in front of it and welcome behind it.
+
+# %%
+privacy = VisualPrivacyMiddleware(protector)
+summarizer = SummarizationMiddleware(model, trigger=("messages", 50))
+try:
+    create_agent(model, [camera], middleware=[summarizer, privacy])
+except ProtectionError as error:
+    print("refused:", error)
+else:
+    raise SystemExit("a summarizer would have seen originals")
+create_agent(model, [camera], middleware=[privacy, summarizer])
 
 server.shutdown()

@@ -2,7 +2,7 @@
 # # 4. Tracing without leaks
 #
 # A protected model gives its tracer protected pictures only. But a run that you open *around* it (a prompt, a loader, a
-# graph) records its input before the model sees it. This recipe shows the leak, the warning, and three ways to close
+# graph) records its input before the model sees it. This recipe shows the leak, the refusal, and three ways to close
 # it.
 
 # %%
@@ -22,10 +22,10 @@ from langchain_openai import ChatOpenAI
 from langsmith import Client
 from PIL import Image
 
-from langchain_vpp import ImageProtector, TraceLeakWarning, protect
+from langchain_vpp import ImageProtector, ProtectionError, TraceLeakWarning, protect
 from langchain_vpp.engines import Pixelate
 from langchain_vpp.testing import assert_no_leak
-from langchain_vpp.tracing import RedactingCallbackHandler, media_anonymizer
+from langchain_vpp.tracing import RedactingCallbackHandler, media_anonymizer, redacting_client
 
 # %% [markdown]
 # One local server stands for both the provider (under `/v1`) and LangSmith (elsewhere). It keeps all that it gets.
@@ -95,11 +95,12 @@ def tracer(**options: object) -> LangChainTracer:
 # ## The leak
 #
 # In `prompt | model` the sequence opens a run, and the input of that run is the original. The wire is clean and the
-# trace is not. The protected model notices that a run with handlers is open above it, and warns.
+# trace is not. The protected model notices that a run with handlers is open above it, and refuses. Here we want to see
+# the leak, so the protector is told to warn.
 
 # %%
-protector = ImageProtector(Pixelate(), level=0.7)
-model = protect(ChatOpenAI(model="m", base_url=f"{address}/v1", api_key="none"), protector)
+warning = ImageProtector(Pixelate(), level=0.7, on_upstream_trace="warn")
+model = protect(ChatOpenAI(model="m", base_url=f"{address}/v1", api_key="none"), warning)
 prompt = ChatPromptTemplate([("system", "Be brief."), MessagesPlaceholder("messages")])
 
 with warnings.catch_warnings(record=True) as caught:
@@ -110,8 +111,17 @@ assert not leaks(provider)
 assert leaks(langsmith)
 print("warned:", str(caught[0].message).split(".")[0])
 
-# From here on the warning is an error. Do the same in production: warnings.simplefilter, or on_upstream_trace="raise".
-warnings.simplefilter("error", TraceLeakWarning)
+# From here on the protector refuses, as it does by default.
+protector = ImageProtector(Pixelate(), level=0.7)
+bare = ChatOpenAI(model="m", base_url=f"{address}/v1", api_key="none")
+try:
+    (prompt | protect(bare, protector)).invoke(question, {"callbacks": [tracer()]})
+except ProtectionError as error:
+    print("refused:", str(error).split(".")[0])
+else:
+    raise SystemExit("the leak into the trace was not noticed")
+provider.clear()
+langsmith.clear()
 
 # %% [markdown]
 # ## 1. Protect the outermost runnable
@@ -119,7 +129,7 @@ warnings.simplefilter("error", TraceLeakWarning)
 # The trace stays whole: prompt, model and answer, with the picture that the provider saw.
 
 # %%
-chain = protect(prompt | model, protector)
+chain = protect(prompt | bare, protector)
 answer = chain.invoke(question, {"callbacks": [tracer()]})
 assert not leaks([provider, langsmith])
 sent = answer.response_metadata["vpp"]["images"][0]["sha256"]
@@ -127,24 +137,49 @@ assert any(b"/9j/" in body for body in langsmith)  # a JPEG: the protected one
 print("traced whole; sent", sent[:12])
 
 # %% [markdown]
-# ## 2. An anonymizer for the LangSmith client
+# A picture in a variable of the prompt is sealed where it enters the chain: the trace holds a handle.
+
+# %%
+picture_prompt = ChatPromptTemplate(
+    [("human", [{"type": "image_url", "image_url": {"url": "data:image/png;base64,{picture}"}}])]
+)
+picture = base64.b64encode(CANARY).decode()
+protect(picture_prompt | bare, protector).invoke({"picture": picture}, {"callbacks": [tracer()]})
+assert not leaks([provider, langsmith])
+assert any(b"vpp://" in body for body in langsmith)
+print("sealed")
+
+# %% [markdown]
+# ## 2. A LangSmith client without media
 #
-# Where you can't protect the outermost runnable, the anonymizer takes every picture out of inputs, outputs and errors,
-# protected pictures too. `hide_inputs` alone would leave outputs and errors. The protector can't see what the client of
-# a tracer does, so `on_upstream_trace="ignore"` says that you know.
+# Where you can't protect the outermost runnable, `redacting_client` takes every picture out of a run, protected
+# pictures too: inputs, outputs, errors, metadata, attachments, tags, events and feedback. The protector can't see what
+# the client of a tracer does, so `on_upstream_trace="ignore"` says that you know.
 
 # %%
 knowing = ImageProtector(Pixelate(), level=0.7, on_upstream_trace="ignore")
-bare_chain = prompt | protect(ChatOpenAI(model="m", base_url=f"{address}/v1", api_key="none"), knowing)
-bare_chain.invoke(question, {"callbacks": [tracer(anonymizer=media_anonymizer())]})
+bare_chain = prompt | protect(bare, knowing)
+langsmith.clear()
+client = redacting_client(api_url=address, api_key="none", auto_batch_tracing=False)
+bare_chain.invoke(question, {"callbacks": [LangChainTracer(client=client)]})
 assert not leaks([provider, langsmith])
 assert any(b"[media removed]" in body for body in langsmith)
 assert any(b"What is it?" in body for body in langsmith)  # text is kept
 
 # %% [markdown]
+# A client of your own with `media_anonymizer()` covers inputs, outputs, errors and metadata. `hide_inputs` alone would
+# leave outputs and errors. Neither covers tags and attachments.
+
+# %%
+bare_chain.invoke(question, {"callbacks": [tracer(anonymizer=media_anonymizer())]})
+assert not leaks([provider, langsmith])
+bare_chain.invoke(question, {"callbacks": [tracer(anonymizer=media_anonymizer())], "tags": ["a tag"]})
+assert any(b"a tag" in body for body in langsmith)  # it went past the anonymizer
+
+# %% [markdown]
 # ## 3. A wrapper around any handler
 #
-# `RedactingCallbackHandler` does the same for any other callback handler. The protector knows it and does not warn.
+# `RedactingCallbackHandler` does the same for any other callback handler. The protector knows it.
 
 
 # %%
@@ -160,7 +195,7 @@ class Diary(BaseCallbackHandler):
 
 
 diary, naked = Diary(), Diary()
-(prompt | model).invoke(question, {"callbacks": [RedactingCallbackHandler(diary)]})
+(prompt | protect(bare, protector)).invoke(question, {"callbacks": [RedactingCallbackHandler(diary)]})
 bare_chain.invoke(question, {"callbacks": [naked]})
 assert diary.pages
 assert not leaks(diary.pages)

@@ -98,9 +98,9 @@ assert not run.exists()
 #
 # `--max-cost` ends a run with exit code 3 before the limit is exceeded. Every answer is on disk before it is used, so
 # nothing is lost and nothing is paid twice: `--resume` with a larger limit goes on where the run stopped. (A provider
-# that fails ends a run with exit code 4, and Ctrl-C with 130. Both go on in the same way.) `--ledger FILE` shares paid
-# answers among runs, and `--no-store-images` keeps digests of the protected pictures only. `--questions-per-call 2`
-# would ask both questions about a picture in one request and pay for the picture once.
+# that fails, or gives no answer of use, ends a run with exit code 4, and Ctrl-C with 130. Both go on in the same way.)
+# `--ledger FILE` shares paid answers among runs, and `--no-store-images` keeps digests of the protected pictures
+# only. `--questions-per-call 2` would ask both questions about a picture in one request and pay for the picture once.
 
 # %%
 with SandboxServer() as server:

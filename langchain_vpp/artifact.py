@@ -12,10 +12,13 @@ An artifact is a folder::
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import re
+import warnings
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -41,6 +44,8 @@ _MAX_MANIFEST_BYTES = 4 * 2**20
 _SHIPPED = Path(__file__).with_name("artifacts")
 _DEFAULT = "staff-cards"
 """Name of the artifact that ``default`` stands for."""
+_MADE_FOR = "drawn staff cards with a portrait"
+"""Pictures that this artifact was trained on."""
 
 
 class FrontPoint(BaseModel):
@@ -284,8 +289,10 @@ def artifact_folder(source: str | os.PathLike[str]) -> Path:
     """Find an artifact.
 
     Args:
-        source: A folder, or a name from :func:`shipped_artifacts`, or ``default``. The text of such a name always means
-            the artifact of the package; a folder of that name is ``./staff-cards``, say.
+        source: A folder, or a name from :func:`shipped_artifacts`. The text of such a name always means the artifact of
+            the package; a folder of that name is ``./staff-cards``, say. ``default`` is another name for
+            ``staff-cards``; the first use in a process gives a :class:`FutureWarning`, because a later version will
+            mean an artifact for photographs by it.
 
     Raises:
         ArtifactError: If there is no such folder or name. The message lists the names.
@@ -293,6 +300,8 @@ def artifact_folder(source: str | os.PathLike[str]) -> Path:
     shipped = shipped_artifacts()
     name = _DEFAULT if source == "default" else source
     if isinstance(name, str) and name in shipped:
+        if source == "default":
+            _warn_of_default()
         return _SHIPPED / name
     if source == "default":
         raise ArtifactError(
@@ -306,6 +315,21 @@ def artifact_folder(source: str | os.PathLike[str]) -> Path:
         f"there is no artifact folder {re.sub(r'[^ -~]', '?', str(folder))[:200]!r}, and no artifact of that name "
         f"comes with this installation, which has: {', '.join(('default', *shipped)) if shipped else 'none'}. Nothing "
         "was loaded. Train one with `vpp train` or `vpp demo`, or use a classical engine."
+    )
+
+
+@cache
+def _warn_of_default() -> None:
+    """Say which artifact ``default`` is, once in a process, at the line that called this package."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(
+        f"'default' is the artifact {_DEFAULT!r}, which was made for {_MADE_FOR}; of other pictures, such as letters "
+        "and screenshots, it can show private text. A later version will mean an artifact for photographs by "
+        f"'default'. Name {_DEFAULT!r} to keep this one; for other pictures use a classical engine.",
+        FutureWarning,
+        stacklevel=level,
     )
 
 
@@ -343,7 +367,7 @@ def load_artifact(source: str | os.PathLike[str]) -> Artifact:
     Only the file that runs is read, and its sha256 is checked. Torch is loaded only if there is no graph.
 
     Args:
-        source: A folder, ``default``, or another name from :func:`shipped_artifacts`.
+        source: A folder, or a name from :func:`shipped_artifacts`; see :func:`artifact_folder`.
 
     Raises:
         ArtifactError: If there is no such artifact, a file is missing or was changed, or ONNX Runtime can't load the

@@ -1,8 +1,9 @@
 """Protected copies of pictures and folders of pictures: made in parallel, and resumable after ``kill -9``.
 
-Three promises hold:
+Four promises hold:
 
 * Originals are never touched. An output that would replace one is refused, whatever path or link leads there.
+* Nothing is left out without a word. A file of a folder that is no picture, or an output of an earlier call, is listed.
 * A file under the name of an output is complete. It is written elsewhere on the same disk, and then renamed.
 * Work is not repeated. A journal in the output folder says what each output was made from, and the output is checked
   against it.
@@ -11,9 +12,13 @@ Three promises hold:
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import os
+import re
+import time
+import unicodedata
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from itertools import islice
@@ -21,10 +26,12 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 
 from filelock import FileLock, Timeout
 
+from langchain_vpp import extras
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.images.pdf import rasterize_pdf
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
@@ -33,9 +40,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PICTURE_SUFFIXES: Final = frozenset({
-    ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"
+    ".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".jfi", ".pjpeg", ".pjp", ".mpo", ".png", ".apng", ".webp", ".gif",
+    ".bmp", ".dib", ".tif", ".tiff", ".avif", ".heic", ".heif", ".hif",
 })  # fmt: skip
-"""Suffixes, in small letters, of the files that are taken from a folder."""
+"""Suffixes, in small letters, of pictures that are taken from a folder; a file without one is judged by its head."""
+_PDF: Final = ".pdf"
+_HEADS: Final = (
+    (re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF.{4}WEBP|II\*\0|MM\0\*", re.DOTALL), ".jpg"),
+    (re.compile(rb"BM.{4}\0{4}|.{4}ftyp(avi[fs]|he[iv][cmsx]|mif1|msf1)", re.DOTALL), ".jpg"),
+    (re.compile(rb"%PDF-"), _PDF),
+)
+"""First bytes of pictures and documents, and the suffix of their outputs."""
+_PDF_DPI: Final = 150
 
 _OURS: Final = ".vpp"
 _JOURNAL: Final = "done.jsonl"
@@ -60,13 +76,14 @@ class Copy(NamedTuple):
     Attributes:
         source: The original.
         target: Its protected copy; ``None`` if there can't be one.
-        status: ``protected`` by this call, ``unchanged`` since an earlier one, or ``failed``.
-        reason: For a failure, its cause and what to do; otherwise empty.
+        status: ``protected`` by this call, ``unchanged`` since an earlier one, ``failed``, or ``skipped``: a file of a
+            folder that is not to be protected.
+        reason: For a failure, its cause and what to do; for a skipped file, the cause; otherwise empty.
     """
 
     source: Path
     target: Path | None
-    status: Literal["protected", "unchanged", "failed"]
+    status: Literal["protected", "unchanged", "failed", "skipped"]
     reason: str = ""
 
 
@@ -76,7 +93,7 @@ class _Made(NamedTuple):
     Attributes:
         job: The picture.
         recipe: Digest of the original and of the settings.
-        encoded: The copy, as a JPEG.
+        encoded: The copy, as a JPEG, or as a PDF of a document.
     """
 
     job: Job
@@ -89,36 +106,39 @@ def plan(paths: Sequence[Path], out: Path) -> tuple[list[Job], list[Copy]]:
 
     Args:
         paths: Pictures, and folders of pictures, whose relative paths are kept below ``out``.
-        out: Folder of the protected copies. It may lie within one of the folders.
+        out: Folder of the protected copies. It may be one of the folders, or lie within one.
 
     Returns:
-        The jobs in the order of ``paths``, no two with one output; and a failure for each path that can have no output.
+        The jobs in the order of ``paths``, no two with one output, whatever the disk thinks of capitals; and a failure
+        or a skipped file for each path that has no output.
     """
-    failed: list[Copy] = []
+    others: list[Copy] = []
     found: list[Job] = []
     for path in paths:
         if path.is_dir():
-            inside = _pictures_in(path, out)
-            found += [Job(each, _target(out / each.relative_to(path))) for each in inside]
+            inside, skipped = _take(path, out)
+            found += inside
+            others += skipped
             if not inside:
-                failed.append(Copy(path, None, "failed", "there is no picture in this folder."))
+                others.append(Copy(path, None, "failed", "there is no picture in this folder."))
         elif path.exists():
-            found.append(Job(path, _target(out / path.name)))
+            found.append(Job(path, out / path.with_suffix(_suffix(path) or ".jpg").name))
         else:
-            failed.append(Copy(path, None, "failed", "there is no such file."))
+            others.append(Copy(path, None, "failed", "there is no such file."))
     originals = {_identity(job.source) for job in found}
-    jobs: dict[Path, Job] = {}
+    jobs: dict[str, Job] = {}
     for job in found:
         # Compare files, not names: there are links, and disks that don't tell a.JPG from a.jpg.
+        name = unicodedata.normalize("NFC", str(job.target)).casefold()
         if job.target.exists() and _identity(job.target) in originals:
             reason = f"{job.target} is an original. Choose another --out."
-        elif job.target in jobs:
-            reason = f"{job.target} is already the output of {jobs[job.target].source}. Rename one of them."
+        elif name in jobs:
+            reason = f"{job.target} is already the output of {jobs[name].source}. Rename one of them."
         else:
-            jobs[job.target] = job
+            jobs[name] = job
             continue
-        failed.append(Copy(job.source, job.target, "failed", reason))
-    return list(jobs.values()), failed
+        others.append(Copy(job.source, job.target, "failed", reason))
+    return list(jobs.values()), others
 
 
 def protect_files(
@@ -161,7 +181,8 @@ def protect_files(
                 if not overwrite:
                     advice = "exists. Choose another --out, or give --overwrite."
                     return Copy(*job, "failed", f"{job.target} {advice}")
-            return _Made(job, recipe, protector.protect_encoded(data))
+            protect = _protect_document if job.target.suffix == _PDF else _protect_picture
+            return _Made(job, recipe, protect(data, protector))
         except ProtectionError as error:
             return Copy(*job, "failed", str(error))
         except OSError as error:
@@ -243,6 +264,16 @@ class _Journal:
             self._file.write(b"\n")
         return self._file
 
+    def outputs(self) -> Iterator[Path]:
+        """Yield the files that are, to the byte, outputs of earlier calls."""
+        digests: dict[str, set[str]] = {}
+        for name, _, digest in self._entries:
+            digests.setdefault(name, set()).add(digest)
+        for name, known in digests.items():
+            path = self._out / name
+            if path.is_file() and _sha256(path.read_bytes()) in known:
+                yield path
+
     def _read(self) -> Iterator[tuple[str, str, str]]:
         path = self._folder / _JOURNAL
         if not path.is_file():
@@ -261,21 +292,80 @@ class _Journal:
         return target.relative_to(self._out).as_posix()
 
 
-def _pictures_in(folder: Path, out: Path) -> list[Path]:
-    """List all pictures below a folder, without those that an earlier call has put into ``out``."""
-    outputs = out.resolve()
-    skip_outputs = outputs != folder.resolve()
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in PICTURE_SUFFIXES
-        and path.is_file()
-        and not (skip_outputs and path.resolve().is_relative_to(outputs))
-    ]
+def _take(folder: Path, out: Path) -> tuple[list[Job], list[Copy]]:
+    """Pair the pictures below a folder with their outputs, and list the files that are left out."""
+    outputs = {
+        _identity(each)
+        for ours in sorted(folder.rglob(_OURS))
+        if ours.is_dir()
+        for each in _Journal(ours.parent).outputs()
+    }
+    inner = out.resolve() if out.resolve() != folder.resolve() else None
+    jobs, skipped = [], []
+    for path in sorted(folder.rglob("*")):
+        if _OURS in path.relative_to(folder).parts or (path.is_dir() and not path.is_symlink()):
+            continue
+        if path.is_file() and _identity(path) in outputs and path.resolve().is_relative_to(out.resolve()):
+            continue  # of this call: it is made again, or told as unchanged
+        reason, suffix = _left_out(path, outputs, inner), ""
+        if not reason:
+            suffix = _suffix(path)
+            reason = _unsuitable(suffix)
+        if reason:
+            skipped.append(Copy(path, None, "skipped", reason))
+        else:
+            jobs.append(Job(path, out / path.relative_to(folder).with_suffix(suffix)))
+    return jobs, skipped
 
 
-def _target(path: Path) -> Path:
-    return path.with_suffix(".jpg")
+def _left_out(path: Path, outputs: Collection[tuple[int, int]], inner: Path | None) -> str:
+    """Say why a file of a folder is not among the originals; nothing if it may be."""
+    if path.is_dir():
+        return "a link to a folder is not followed."
+    if not path.is_file():
+        return "it is no file."
+    if _identity(path) in outputs:
+        return "it is the output of an earlier call."
+    if inner is not None and path.resolve().is_relative_to(inner):
+        return "it lies in --out."
+    return ""
+
+
+def _unsuitable(suffix: str) -> str:
+    """Say why a file has no protected copy; nothing if it can have one."""
+    if not suffix:
+        return "it is no picture by its name, nor, without a suffix, by its first bytes."
+    if suffix == _PDF and not extras.is_installed("pypdfium2"):
+        return "a PDF needs the extra documents: pip install 'langchain-vpp[documents]'."
+    return ""
+
+
+def _suffix(path: Path) -> str:
+    """Suffix of the output of a file; empty if the file is neither a picture nor a document."""
+    suffix = path.suffix.lower()
+    if suffix:
+        return ".jpg" if suffix in PICTURE_SUFFIXES else _PDF if suffix == _PDF else ""
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError:
+        return ".jpg"  # what can't be read fails, and is not left out
+    return next((suffix for pattern, suffix in _HEADS if pattern.match(head)), "")
+
+
+def _protect_picture(data: bytes, protector: ImageProtector) -> bytes:
+    return protector.protect_encoded(data)
+
+
+def _protect_document(data: bytes, protector: ImageProtector) -> bytes:
+    """Protect each page of a PDF as a picture, and bind the pictures to a PDF without text or metadata."""
+    first, *others = [protector.protect_image(page) for page in rasterize_pdf(data, dpi=_PDF_DPI)]
+    bound, no_date = io.BytesIO(), time.gmtime(0)
+    first.save(
+        bound, "PDF", save_all=True, append_images=others, resolution=_PDF_DPI,
+        creationDate=no_date, modDate=no_date,
+    )  # fmt: skip
+    return bound.getvalue()
 
 
 def _identity(path: Path) -> tuple[int, int]:

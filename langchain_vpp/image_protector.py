@@ -21,15 +21,20 @@ class ImageProtector(Gate):
     Args:
         engine: Changes the pixels; see :class:`~langchain_vpp.engines.Engine`.
         level: 0 (most useful) to 1 (most private), for requests that name none.
-        min_level: Floor of the levels that requests name, in [0, 1]; a lower one is raised to it.
+        min_level: Floor of the levels that requests name, in [0, 1]; a lower one is raised to it. Default: ``level``
+            itself, so that a request can only ask for more.
+        presets: Levels by name, which requests may use instead of numbers. ``from_pretrained`` takes those of the
+            artifact.
         fetch: ``url -> bytes`` for remote pictures with ``on_remote_url="fetch"``. Default: the fetcher of this
             package, which refuses private addresses.
         on_unsupported: Refuse a request with content that can't be protected, or put a note in the place of the
             content. Nothing ever passes.
         on_remote_url: Refuse remote pictures, or fetch and protect them.
         on_document: Refuse PDF documents, or turn each page into a protected picture (extra ``documents``).
-        on_upstream_trace: Reaction to an enclosing run with handlers that has already recorded the original.
-        store: Where sealed originals are kept; needed for :meth:`seal` and for ``vpp://`` handles.
+        on_upstream_trace: Reaction to an enclosing run with handlers that has already recorded an original, or
+            content that is dropped or refused here.
+        store: Where sealed originals are kept; needed for :meth:`seal`, and for ``vpp://`` handles that outlive the
+            process. Pictures in the input values of a protected chain are sealed without one, in memory.
         output_size: Size of protected pictures: as the original (``"same"``); as large as every main provider
             keeps them, which saves upload and often tokens (``"fit"``, see :mod:`langchain_vpp.providers`);
             or at most so many pixels along the longest side, or within such a width and height. Never larger
@@ -58,7 +63,8 @@ class ImageProtector(Gate):
         """Load a trained protector.
 
         Args:
-            source: The folder of an artifact, or ``"default"`` for the one that is shipped.
+            source: The folder of an artifact, or the name of one that is shipped: ``"staff-cards"``. See
+                :func:`~langchain_vpp.artifact.artifact_folder` for the older name ``"default"``.
             level: As in the constructor; or one of the artifact's presets, such as ``"low"``. Default: the
                 preset ``"balanced"``, or 0.5 if the artifact has none.
             **options: The constructor's other options.
@@ -70,10 +76,11 @@ class ImageProtector(Gate):
         from langchain_vpp.artifact import level_of, load_artifact  # noqa: PLC0415  onnxruntime or torch
 
         _, engine, manifest, _ = load_artifact(source)
+        options.setdefault("presets", manifest.presets)
         return cls(engine, level=level_of(manifest, level), **options)
 
     def __or__(self, other: Any) -> Any:
-        """Protect the right operand: a chat model, or any other Runnable, function or mapping."""
+        """Protect the right operand, a chat model or any other Runnable, function or mapping, and what follows it."""
         from langchain_core.runnables.base import coerce_to_runnable  # noqa: PLC0415  loads all Runnables
 
         from langchain_vpp.runnables.chat_model import protect  # noqa: PLC0415  loads all Runnables

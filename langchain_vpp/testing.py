@@ -95,7 +95,7 @@ def assert_no_leak(canary: bytes | Image.Image, *sinks: Any) -> None:
 
 def _prepare(canary: bytes | Image.Image) -> _Canary:
     if isinstance(canary, Image.Image):
-        pixels: Image.Image | None = canary.convert("RGB")
+        pixels: Image.Image | None = _rgb(canary)
         data = canary.tobytes()
     else:
         pixels = _decode(canary)
@@ -189,6 +189,11 @@ def _shows(canary: _Canary, data: bytes) -> bool:
     return False
 
 
+def _rgb(picture: Image.Image) -> Image.Image:
+    # Pillow converts this mode to one other only.
+    return (picture.convert("LA") if picture.mode == "La" else picture).convert("RGB")
+
+
 def _decode(data: bytes) -> Image.Image | None:
     try:
         with Image.open(io.BytesIO(data)) as picture:
@@ -219,7 +224,7 @@ def _leaves(value: Any, place: str, seen: dict[int, Any], depth: int) -> Iterato
         return
     elif isinstance(value, Image.Image):
         buffer = io.BytesIO()
-        value.convert("RGB").save(buffer, "PNG")
+        _rgb(value).save(buffer, "PNG")
         yield f"{place} (picture)", buffer.getvalue()
         yield f"{place} (picture)", value.tobytes()
     elif (data := _array_bytes(value)) is not None:

@@ -1,28 +1,40 @@
-"""Traces without media: an anonymizer for LangSmith clients, and a wrapper for any callback handler.
+"""Traces without media: a client for LangSmith, an anonymizer for one, and a wrapper for any callback handler.
 
-Both remove every picture, protected ones too. They serve runs that are opened outside of a protected model, where an
+All remove every picture, protected ones too. They serve runs that are opened outside of a protected model, where an
 original would be recorded, and traces that should stay small.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import operator
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 
 from langchain_vpp.messages.dialects import INLINE_PAYLOAD_KEYS
-from langchain_vpp.messages.tree import Finding, Shape, TreeWalk, error_holds_media
+from langchain_vpp.messages.tree import Finding, Shape, TreeWalk, error_holds_media, find_media
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from langsmith import Client
 
 REMOVED_MEDIA: Final = "[media removed]"
 """Text in the place of media."""
 
 # Base64 of any length under one of these keys is a payload, whatever its format.
 _PAYLOAD_KEYS: Final = INLINE_PAYLOAD_KEYS | {"image_data"}
+# Of a run: what the anonymizer of a client covers, and what routes a request.
+_KEPT_FIELDS: Final = frozenset(
+    {
+        "inputs", "outputs", "error", "attachments", "address", "_replica_auths",
+        "api_key", "api_url", "service_key", "tenant_id", "authorization", "cookie",
+    }
+)  # fmt: skip
 _PAYLOAD: Final = re.compile(r"[A-Za-z0-9+/_=\s-]{40,}")
 _IGNORED: Final = tuple(name for name in dir(BaseCallbackHandler) if name.startswith("ignore_"))
 # A retry state is the arguments of the call and the outcome: without them, nothing is left to observe.
@@ -37,8 +49,9 @@ def media_anonymizer() -> Callable[[dict[str, Any]], dict[str, Any]]:
     Use it as ``langsmith.Client(anonymizer=media_anonymizer())``. ``hide_inputs`` alone is not enough: outputs and
     errors hold pictures too.
 
-    A client does not pass a model's own settings (the arguments of its constructor and of a call) through its
-    anonymizer. A protected model refuses pictures in the arguments of a call.
+    A client passes the inputs, outputs, errors and metadata of a run through its anonymizer, and nothing else.
+    Attachments, tags, names, events, feedback, and a model's own settings (the arguments of its constructor and of a
+    call) leave it as they are. :func:`redacting_client` closes these too.
 
     Returns:
         A function that copies a run's inputs or outputs with a short note in the place of each picture, video
@@ -55,6 +68,56 @@ def media_anonymizer() -> Callable[[dict[str, Any]], dict[str, Any]]:
         return redacted
 
     return anonymize
+
+
+def redacting_client(**options: Any) -> Client:
+    """Build a LangSmith client that removes media from every part of the runs and the feedback that it sends.
+
+    Beside what :func:`media_anonymizer` covers, these are attachments, tags, names, events, the model's settings, and
+    feedback. An attachment is kept if it is text without media; a note takes the place of any other. Examples and
+    datasets that you upload yourself are not changed, and neither is what a write replica sends with a client of its
+    own.
+
+    Args:
+        **options: Arguments of :class:`langsmith.Client`. An ``anonymizer`` gets what is left.
+
+    Example::
+
+        from langchain_core.tracers import LangChainTracer
+
+        chain.invoke(question, {"callbacks": [LangChainTracer(client=redacting_client())]})
+    """
+    remove_media = media_anonymizer()
+    anonymize = options.pop("anonymizer", None)
+    if anonymize is not None:
+        options["anonymizer"] = lambda data: anonymize(remove_media(data))
+    return _client_class()(**{"anonymizer": remove_media, **options})
+
+
+@functools.cache
+def _client_class() -> type[Client]:
+    from langsmith import Client  # noqa: PLC0415  takes seconds
+
+    class RedactingClient(Client):
+        """Removes media from all arguments of the methods by which runs and feedback leave."""
+
+        def create_run(self, name: str, inputs: dict[str, Any], run_type: Any, **kwargs: Any) -> None:
+            kwargs = _redacted_fields(kwargs)
+            super().create_run(_redacted(name), inputs, run_type, **kwargs)
+
+        def update_run(self, run_id: Any, **kwargs: Any) -> None:
+            super().update_run(run_id, **_redacted_fields(kwargs))
+
+        def batch_ingest_runs(self, create: Any = None, update: Any = None) -> None:
+            super().batch_ingest_runs(_redacted_runs(create), _redacted_runs(update))
+
+        def multipart_ingest(self, create: Any = None, update: Any = None, **kwargs: Any) -> None:
+            super().multipart_ingest(_redacted_runs(create), _redacted_runs(update), **kwargs)
+
+        def create_feedback(self, *args: Any, **kwargs: Any) -> Any:
+            return super().create_feedback(*_redacted(args), **_redacted_fields(kwargs))
+
+    return RedactingClient
 
 
 class RedactingCallbackHandler(BaseCallbackHandler):
@@ -137,6 +200,34 @@ class _Redaction(TreeWalk):
 
 def _redacted(arguments: Any) -> Any:
     return _Redaction().value(arguments)
+
+
+def _redacted_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    """Redact the fields of a run or of feedback, except those that a client's anonymizer or its server needs."""
+    redacted = {key: item if key in _KEPT_FIELDS else _redacted(item) for key, item in fields.items()}
+    attachments = fields.get("attachments")
+    if attachments:
+        redacted["attachments"] = {
+            _redacted(name): _redacted_attachment(attachment) for name, attachment in attachments.items()
+        }
+    return redacted
+
+
+def _redacted_runs(runs: Any) -> Any:
+    if not runs:
+        return runs
+    return [_redacted_fields(dict(run) if isinstance(run, Mapping) else run.model_dump()) for run in runs]
+
+
+def _redacted_attachment(attachment: Any) -> tuple[str, bytes]:
+    """Return the MIME type and the bytes of an attachment if it is text without media, else a note."""
+    with contextlib.suppress(Exception):  # whatever can't be read as text is removed
+        mime_type, data = (
+            (attachment["mime_type"], attachment["data"]) if isinstance(attachment, Mapping) else attachment
+        )
+        if isinstance(data, bytes) and find_media([mime_type, data.decode()]) is None:
+            return mime_type, data
+    return "text/plain", REMOVED_MEDIA.encode()
 
 
 def _is_payload(key: Any, item: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from langchain_vpp.artifact import FrontPoint, Manifest
-from trainer.evaluation.results import OperatingPoint, QueryCount, Reading, Report
+from trainer.evaluation.results import ItemsShown, OperatingPoint, OtherPictures, QueryCount, Reading, Report
 from trainer.statistics import ConfidenceInterval
 
 HOSTILE = (
@@ -90,6 +90,26 @@ def report(*, asked: bool = True) -> Report:
     )
 
 
+def other_pictures(*kinds: str, subject: str = "name") -> tuple[OtherPictures, ...]:
+    """Counts of 20 pictures of each kind: all originals, 9 and 3 at two levels, and none of grey show a name."""
+
+    def count(subject: str, pictures: int, shown: int) -> ItemsShown:
+        return ItemsShown(subject=subject, pictures=pictures, shown=shown, by_chance=shown // 3)
+
+    return tuple(
+        OtherPictures(
+            kind=kind,
+            engine=engine,
+            level=level,
+            shown=count("any", 20, shown),
+            items=(count(subject, 20, shown), count(f"{subject} of a pet", 10, shown // 2)),
+            taken=(count("screenshot", 15, shown // 3 * 2), count("turned", 5, shown // 4)),
+        )
+        for kind in kinds
+        for engine, level, shown in (("none", 0.0, 20), ("ours", 0.5, 9), ("ours", 1.0, 3), ("grey", 1.0, 0))
+    )
+
+
 def full_report() -> Report:
     """Everything that a report can hold, at levels 0, 0.5 and 1."""
     points = [
@@ -111,6 +131,7 @@ def full_report() -> Report:
         update={
             "points": (*points, *report().points[2:]),
             "originals": originals,
+            "other_pictures": other_pictures("letter", "chat"),
             "warnings": ("few images",),
             "not_tested": ("words in the pictures",),
         }
@@ -130,6 +151,7 @@ def hostile_report() -> Report:
         update={
             "points": points,
             "originals": points[0].model_copy(update={"engine": "none"}),
+            "other_pictures": other_pictures(HOSTILE, subject=HOSTILE),
             "model": HOSTILE,
             "judge": HOSTILE,
             "attacker": HOSTILE,

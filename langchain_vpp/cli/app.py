@@ -11,7 +11,7 @@ Progress and tables go to stderr. With ``--json`` the result, and nothing else, 
 0     done
 2     bad input, or a package that is missing; nothing was spent
 3     the query or money budget is exhausted; ``--resume`` goes on
-4     the chat model failed; ``--resume`` goes on
+4     the chat model failed, or none of its answers can be used; ``--resume`` goes on
 5     measured, and the chat model has drifted from the manifest
 130   interrupted
 ====  ==========================================================
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from langchain_vpp.cli.display import INTERRUPTED, print_line, say_error
+from langchain_vpp.cli.display import INTERRUPTED, print_line, say_error, say_warnings
 from langchain_vpp.cli.options import InputError
 from langchain_vpp.errors import BudgetExhaustedError, OracleError, VPPError
 
@@ -144,6 +144,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run ``vpp``."""
+    say_warnings()
     app()
 
 

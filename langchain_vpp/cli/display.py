@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Final, TypeVar
+import warnings
+from typing import TYPE_CHECKING, Final, TextIO, TypeVar
 
 import typer
 from rich.console import Console
@@ -101,6 +102,26 @@ def say(line: str, to: Console | None = None) -> None:
 def say_error(message: str) -> None:
     """Print an error as one line on stderr."""
     print(f"vpp: {' '.join(message.split())}", file=sys.stderr)
+
+
+def say_warnings() -> None:
+    """Print every :class:`FutureWarning`, which is meant for whoever runs a command, as one line on stderr."""
+    shown = warnings.showwarning
+
+    def show(  # noqa: PLR0917  called with the positions of `warnings.showwarning`
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, FutureWarning):
+            say(f"warning: {message}")
+        else:
+            shown(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
 
 
 def print_line(line: str) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _HIDES_TOO_LITTLE: Final = 0.25
 """Leak at the most private level above which a trained protector is doubted: sound runs of the demo end below 0.15."""
+_ANSWERS_TOO_LITTLE: Final = 0.05
+"""Best utility up to which the chat model's answers are doubted: 0 is guessing."""
 
 
 def inspect(
@@ -24,7 +26,7 @@ def inspect(
         str,
         typer.Argument(
             metavar="ARTIFACT",
-            help="Folder of a trained protector, or `default`; with --cost also a picture.",
+            help="Folder of a trained protector, or `staff-cards`; with --cost also a picture.",
         ),
     ],
     *,
@@ -99,11 +101,18 @@ def _show_front(manifest: Manifest) -> None:
             "still read, so this protector hides too little. Train for more steps or with another --seed, and "
             "measure with `vpp evaluate` before you rely on it."
         )
+    if max(point.utility for point in manifest.front) <= _ANSWERS_TOO_LITTLE:
+        say(
+            "warning: at no level are the chat model's answers better than guessing, so training learned nothing of "
+            "what it needs to see. See whether it refuses: ask it about a few pictures, or choose another model."
+        )
 
 
 def _show_cost(path: Path, *, as_json: bool) -> None:
+    from langchain_vpp.cli.formats import open_heic  # noqa: PLC0415
     from langchain_vpp.cli.upload_cost import of_artifact, of_picture  # noqa: PLC0415
 
+    open_heic()
     costs = of_artifact(path) if path.is_dir() else [of_picture(path)]
     if as_json:
         print_json([each.as_json() for each in costs])

@@ -7,29 +7,28 @@ import time
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path  # noqa: TC003  typer reads annotations
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from langchain_vpp.cli.display import INTERRUPTED, bars, print_json, say, say_error
+from langchain_vpp.cli.copies import show_copies
+from langchain_vpp.cli.display import INTERRUPTED, bars, say_error
+from langchain_vpp.cli.formats import open_heic
 from langchain_vpp.cli.options import InputError, JsonOption
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from langchain_vpp.batch import Copy
     from langchain_vpp.engines import Engine
     from langchain_vpp.image_protector import ImageProtector
 
-_BAD_INPUT: Final = 2
-
 
 def protect(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of pictures.")],
-    *,
-    out: Annotated[
-        Path, typer.Option("--out", help="Folder for the protected pictures, as JPEG without metadata.")
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Pictures, PDFs, or folders of them.")
     ],
+    *,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the protected copies, without metadata.")],
     artifact: Annotated[
         str | None,
         typer.Option(
@@ -67,7 +66,7 @@ def protect(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write protected copies of pictures; the originals are never touched.
+    """Write protected copies of pictures and, with the extra documents, of PDFs; the originals are never touched.
 
     The same command goes on where it was stopped: what was made from the same picture in the same way stays.
     """
@@ -76,6 +75,7 @@ def protect(
     from langchain_vpp.batch import plan, protect_files  # noqa: PLC0415
     from langchain_vpp.guard.pictures import usable_cpus  # noqa: PLC0415
 
+    open_heic()
     protector, settings = _protector(artifact, engine, level, size)
     jobs, copies = plan(paths, out)
     order = {path: position for position, path in enumerate(job.source for job in jobs)}
@@ -98,27 +98,7 @@ def protect(
         say_error(f"interrupted. {made} pictures were protected; run the same command again to go on.")
         raise typer.Exit(INTERRUPTED)
     copies.sort(key=lambda copy: order.get(copy.source, -1))
-    _show_copies(copies, out, as_json=as_json)
-
-
-def _show_copies(copies: Sequence[Copy], out: Path, *, as_json: bool) -> None:
-    of: dict[str, list[Copy]] = {"protected": [], "unchanged": [], "failed": []}
-    for copy in copies:
-        of[copy.status].append(copy)
-    if as_json:
-        pairs = {
-            status: [{"input": str(each.source), "output": str(each.target)} for each in of[status]]
-            for status in ("protected", "unchanged")
-        }
-        print_json(
-            pairs | {"failed": [{"input": str(each.source), "reason": each.reason} for each in of["failed"]]}
-        )
-    for each in of["failed"]:
-        say_error(f"{each.source} was not protected: {each.reason}")
-    if of["failed"]:
-        raise typer.Exit(_BAD_INPUT)
-    unchanged = f", {len(of['unchanged'])} were there already" if of["unchanged"] else ""
-    say(f"{len(of['protected'])} protected{unchanged}, in {out}")
+    show_copies(copies, out, folders=any(path.is_dir() for path in paths), as_json=as_json)
 
 
 def _protector(

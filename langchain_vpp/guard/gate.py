@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.admitted import AdmittedMessages, Transit, message_state
 from langchain_vpp.guard.foreign import call_foreign
-from langchain_vpp.guard.level import checked_level, checked_request_level
+from langchain_vpp.guard.level import Levels
 from langchain_vpp.guard.memo import Output, OutputKey, ProducedPictures, Recipe, Record, content_digest
-from langchain_vpp.guard.pictures import OutputSize, PicturePipeline, image_bytes
+from langchain_vpp.guard.pictures import OutputSize, PicturePipeline
 from langchain_vpp.guard.receipt import Receipt
 from langchain_vpp.guard.sealing import Sealing
-from langchain_vpp.guard.upstream import OnUpstreamTrace, check_upstream
+from langchain_vpp.guard.upstream import OnUpstreamTrace, Upstream
 from langchain_vpp.images.codec import decode_image
+from langchain_vpp.images.given import image_bytes
 from langchain_vpp.messages.plan import ContentPolicy, PixelSource
 from langchain_vpp.messages.walk import coerce_messages, plan_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from langchain_core.callbacks import Callbacks
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from langchain_vpp.engines import Engine
+    from langchain_vpp.guard.level import RequestLevel
 
 _T = TypeVar("_T")
 
@@ -55,36 +57,37 @@ class Gate:
         "__weakref__",
         "_admitted",
         "_fetch",
-        "_level",
-        "_min_level",
-        "_on_upstream_trace",
+        "_levels",
         "_pipeline",
         "_policy",
         "_produced",
-        "_sealing",
+        "sealing",
+        "upstream",
     )
 
     _admitted: AdmittedMessages
     _fetch: Callable[[str], bytes] | None
-    _level: float
-    _min_level: float
-    _on_upstream_trace: OnUpstreamTrace
+    _levels: Levels
     _pipeline: PicturePipeline
     _policy: ContentPolicy
     _produced: ProducedPictures
-    _sealing: Sealing
+    sealing: Sealing
+    """Sealed originals, and values that are kept out of runs while a chain works on them."""
+    upstream: Upstream
+    """The reaction to enclosing runs."""
 
     def __init__(
         self,
         engine: Engine,
         *,
         level: float = 0.5,
-        min_level: float = 0.0,
+        min_level: float | None = None,
+        presets: Mapping[str, float] | None = None,
         fetch: Callable[[str], bytes] | None = None,
         on_unsupported: Literal["raise", "drop"] = "raise",
         on_remote_url: Literal["raise", "fetch"] = "raise",
         on_document: Literal["raise", "rasterize"] = "raise",
-        on_upstream_trace: OnUpstreamTrace = "warn",
+        on_upstream_trace: OnUpstreamTrace = "raise",
         store: ByteStore | None = None,
         output_size: OutputSize = "same",
         memo_bytes: int = 64 * 2**20,
@@ -108,20 +111,16 @@ class Gate:
                 raise ValueError(msg)
         settings: dict[str, Any] = {
             "_pipeline": pipeline,
-            "_level": checked_level(level),
-            "_min_level": checked_level(min_level),
+            "_levels": Levels.checked(level, min_level, presets),
             "_fetch": fetch,
             "_policy": ContentPolicy(
                 on_unsupported=on_unsupported, on_remote_url=on_remote_url, on_document=on_document
             ),
-            "_on_upstream_trace": on_upstream_trace,
-            "_sealing": Sealing(store),
+            "sealing": Sealing(store),
+            "upstream": Upstream(on_upstream_trace),
             "_produced": ProducedPictures(),
             "_admitted": AdmittedMessages(),
         }
-        if settings["_level"] < settings["_min_level"]:
-            msg = "level must not be below min_level"
-            raise ValueError(msg)
         for slot, value in settings.items():
             object.__setattr__(self, slot, value)
 
@@ -134,10 +133,14 @@ class Gate:
         raise AttributeError(msg)
 
     def __repr__(self) -> str:
-        name = type(self).__name__
-        return (
-            f"{name}(engine={self._pipeline.engine_name!r}, level={self._level}, min_level={self._min_level})"
-        )
+        engine, levels = self._pipeline.engine_name, self._levels
+        return f"{type(self).__name__}(engine={engine!r}, level={levels.default}, min_level={levels.floor})"
+
+    def __copy__(self) -> Gate:
+        return self  # immutable, and may be shared
+
+    def __deepcopy__(self, memo: Any) -> Gate:
+        return self
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         msg = "A protector can't be pickled; build one in each process"
@@ -149,13 +152,13 @@ class Gate:
         return self._policy
 
     def protect_messages(
-        self, messages: LanguageModelInput, *, level: float | None = None
+        self, messages: LanguageModelInput, *, level: RequestLevel | None = None
     ) -> list[BaseMessage]:
         """Return messages in which every picture is protected. The input is not changed.
 
         Args:
             messages: Any input of a chat model: text, messages, message-likes, a prompt value.
-            level: In [0, 1]; ``min_level`` is the floor. Default: the protector's level.
+            level: In [0, 1], or a preset; ``min_level`` is the floor. Default: the protector's level.
 
         Returns:
             A new list. Messages in which nothing had to change are the same objects.
@@ -166,19 +169,19 @@ class Gate:
         return self.admit(messages, level=level).messages
 
     async def aprotect_messages(
-        self, messages: LanguageModelInput, *, level: float | None = None
+        self, messages: LanguageModelInput, *, level: RequestLevel | None = None
     ) -> list[BaseMessage]:
         """Run :meth:`protect_messages` in a thread, so that the event loop is never held up."""
         return (await self.aadmit(messages, level=level)).messages
 
     def protect_image(
-        self, image: Image.Image | bytes | str | Path, level: float | None = None
+        self, image: Image.Image | bytes | str | Path, level: RequestLevel | None = None
     ) -> Image.Image:
         """Protect one picture.
 
         Args:
             image: A picture, the bytes of an encoded one, or a file.
-            level: In [0, 1]; ``min_level`` is the floor. Default: the protector's level.
+            level: In [0, 1], or a preset; ``min_level`` is the floor. Default: the protector's level.
 
         Returns:
             A new upright RGB image without metadata. Its size is that of the upright original, or what
@@ -187,16 +190,16 @@ class Gate:
         Raises:
             ProtectionError: If the picture can't be read, decoded or protected.
         """
-        return self._pipeline.protect_image(image_bytes(image), self._effective(level))
+        return self._pipeline.protect_image(image_bytes(image), self._levels.effective(level))
 
-    def protect_encoded(self, data: bytes, level: float | None = None) -> bytes:
+    def protect_encoded(self, data: bytes, level: RequestLevel | None = None) -> bytes:
         """Protect one picture from bytes to bytes, as it would be sent to a chat model.
 
         Faster than encoding the result of :meth:`protect_image`, because nothing is held at full size.
 
         Args:
             data: An encoded picture.
-            level: In [0, 1]; ``min_level`` is the floor. Default: the protector's level.
+            level: In [0, 1], or a preset; ``min_level`` is the floor. Default: the protector's level.
 
         Returns:
             A baseline JPEG without metadata.
@@ -204,7 +207,7 @@ class Gate:
         Raises:
             ProtectionError: If the picture can't be decoded or protected.
         """
-        return self._pipeline.protect_encoded(data, self._effective(level))
+        return self._pipeline.protect_encoded(data, self._levels.effective(level))
 
     def seal(self, image: Image.Image | bytes | str | Path) -> dict[str, str]:
         """Store an original, and return a content block with a handle in its place.
@@ -224,14 +227,19 @@ class Gate:
         """
         data = image_bytes(image)
         decode_image(data)
-        return {"type": "image", "url": self._sealing.seal(data)}
+        return {"type": "image", "url": self.sealing.seal(data)}
 
     async def aseal(self, image: Image.Image | bytes | str | Path) -> dict[str, str]:
         """Run :meth:`seal` in a thread."""
         return await _in_thread(self.seal, image)
 
     def admit(
-        self, messages: LanguageModelInput, *, level: float | None = None, callbacks: Callbacks = None
+        self,
+        messages: LanguageModelInput,
+        *,
+        level: RequestLevel | None = None,
+        callbacks: Callbacks = None,
+        exposed: bool = False,
     ) -> Admission:
         """Protect messages, and react to enclosing runs that recorded an original. Every entry point calls this.
 
@@ -239,39 +247,73 @@ class Gate:
             messages: As in :meth:`protect_messages`.
             level: The level that this request names, or None.
             callbacks: The callbacks of the request's config.
+            exposed: Whether the request brought an original outside of the messages.
 
         Raises:
             ProtectionError: If anything can't be protected, or an enclosing run with handlers has recorded an
-                original and ``on_upstream_trace="raise"``.
+                original, or content that was dropped, and ``on_upstream_trace="raise"``.
         """
-        admission, exposed = self._admit(messages, level)
-        if exposed:
-            check_upstream(callbacks, self._on_upstream_trace)
-        return admission
+        return self._told(self._tried(messages, level), callbacks, exposed=exposed)
 
     async def aadmit(
-        self, messages: LanguageModelInput, *, level: float | None = None, callbacks: Callbacks = None
+        self,
+        messages: LanguageModelInput,
+        *,
+        level: RequestLevel | None = None,
+        callbacks: Callbacks = None,
+        exposed: bool = False,
     ) -> Admission:
         """Run :meth:`admit` with the work in a thread."""
-        admission, exposed = await _in_thread(self._admit, messages, level)
-        if exposed:
-            check_upstream(callbacks, self._on_upstream_trace)
+        return self._told(await _in_thread(self._tried, messages, level), callbacks, exposed=exposed)
+
+    def refuse_originals(self, messages: Sequence[BaseMessage]) -> None:
+        """Refuse messages with a picture that this gate has not put out, or with anything that it would not admit.
+
+        Raises:
+            ProtectionError: If there is one.
+        """
+        for source in plan_messages(messages, ContentPolicy()).sources:
+            floor = self._levels.floor
+            if source.data is None or self._produced.find(source.data, floor) is None:
+                raise ProtectionError(
+                    "Nothing was sent: a chat model inside of the protected runnable, which is not protected itself, "
+                    "was about to send an original. Protect it too (protect(model, protector))."
+                )
+
+    def _told(
+        self, outcome: tuple[Admission | ProtectionError, bool], callbacks: Callbacks, *, exposed: bool
+    ) -> Admission:
+        """Return an admission or raise a refusal, after enclosing runs were looked for."""
+        admission, was_exposed = outcome
+        if isinstance(admission, ProtectionError):
+            self.upstream.refuse(admission, callbacks)
+        if exposed or was_exposed:
+            self.upstream.check(callbacks)
         return admission
 
-    def _admit(self, messages: LanguageModelInput, level: float | None) -> tuple[Admission, bool]:
-        """Return the admission, and whether the input held an original that an enclosing run may have seen."""
-        effective = self._effective(level)
-        at_least = self._min_level if level is None else effective
+    def _tried(
+        self, messages: LanguageModelInput, level: RequestLevel | None
+    ) -> tuple[Admission | ProtectionError, bool]:
+        """Return the admission, or the error that refuses it, so that it is raised with no other as its context."""
+        try:
+            return self._admit(messages, self._levels.effective(level))
+        except ProtectionError as error:
+            return error, True
+
+    def _admit(self, messages: LanguageModelInput, level: float) -> tuple[Admission, bool]:
+        """Return the admission, and whether the input held something that no enclosing run should have seen."""
         given = coerce_messages(messages)
         states = [message_state(message) for message in given]
         # The pictures in each message; None for a message that must be walked.
-        records = [self._known(keys, effective, at_least) for keys in self._admitted.recall(states)]
+        records = [self._known(keys, level) for keys in self._admitted.recall(states)]
         walked = [place for place, each in enumerate(records) if each is None]
         exposed = False
         admitted = given
         if walked:
             plan = plan_messages([given[place] for place in walked], self._policy, places=walked)
-            outputs, exposed = self._protected(plan.sources, effective, at_least)
+            self.sealing.refuse_in_text([given[place] for place in walked])
+            outputs, exposed = self._protected(plan.sources, level)
+            exposed = exposed or plan.dropped
             rebuilt = plan.rebuild([[output.encoded for output in each] for each in outputs])
             admitted = [*given]
             for place, planned, message in zip(walked, plan.messages, rebuilt, strict=True):
@@ -283,18 +325,16 @@ class Gate:
         receipt = Receipt(images, self._pipeline.engine_name, self._pipeline.artifact)
         return Admission(admitted, receipt), exposed
 
-    def _known(
-        self, keys: Sequence[OutputKey] | None, level: float, at_least: float
-    ) -> Sequence[Record] | None:
+    def _known(self, keys: Sequence[OutputKey] | None, level: float) -> Sequence[Record] | None:
         """Return the records of the pictures in a known message; ``None`` if it is unknown, or not private enough."""
         if not keys:
             return None if keys is None else ()
-        records = [self._produced.recall(key, level, at_least=at_least) for key in keys]
+        records = [self._produced.recall(key, level) for key in keys]
         found = [record for record in records if record is not None]
         return found if len(found) == len(keys) else None
 
     def _protected(
-        self, sources: Sequence[PixelSource], level: float, at_least: float
+        self, sources: Sequence[PixelSource], level: float
     ) -> tuple[list[tuple[Output, ...]], bool]:
         """Return the protected pictures of each source, and whether one was an original that travelled openly."""
         exposed = False
@@ -304,12 +344,12 @@ class Gate:
             data = self._source_bytes(source)
             own = None
             if source.data is not None:
-                own = self._produced.find(data, level, at_least=at_least)
+                own = self._produced.find(data, level)
             if own is not None:
                 wanted.append(Output(data, own))
                 continue
             exposed = exposed or source.kind != "sealed"
-            recipe = Recipe(content_digest(data), level, source.kind == "document")
+            recipe = Recipe(content_digest(data), level, self._is_document(source, data))
             wanted.append(recipe)
             originals[recipe] = data
         made = self._pipeline.protect_files(originals)
@@ -317,13 +357,22 @@ class Gate:
             self._produced.add(outputs)
         return [(each,) if isinstance(each, Output) else made[each] for each in wanted], exposed
 
+    def _is_document(self, source: PixelSource, data: bytes) -> bool:
+        if source.kind != "sealed" or not data.startswith(b"%PDF-"):
+            return source.kind == "document"
+        if self._policy.on_document != "rasterize":
+            raise ProtectionError(
+                'Nothing was sent: a sealed PDF can\'t be sent as it is; set on_document="rasterize" to send its pages.'
+            )
+        return True
+
     def _source_bytes(self, source: PixelSource) -> bytes:
         if source.data is not None:
             return source.data
         if source.reference is None:
             raise ProtectionError("A picture had neither data nor an address, so nothing was sent.")
         if source.kind == "sealed":
-            return self._sealing.unseal(source.reference)
+            return self.sealing.unseal(source.reference)
         return self._fetched(source.reference)
 
     def _fetched(self, url: str) -> bytes:
@@ -336,9 +385,6 @@ class Gate:
         if not isinstance(data, bytes):
             raise ProtectionError("The fetch function did not return bytes, so nothing was sent.")
         return data
-
-    def _effective(self, level: float | None) -> float:
-        return self._level if level is None else max(checked_request_level(level), self._min_level)
 
 
 async def _in_thread(function: Callable[..., _T], *arguments: Any) -> _T:

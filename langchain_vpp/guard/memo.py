@@ -118,25 +118,26 @@ class ProducedPictures:
                 if not self._lengths[length]:
                     del self._lengths[length]
 
-    def find(self, data: bytes, level: float, *, at_least: float) -> SentImage | None:
-        """Return the record of an encoded picture, if the protector has put it out and it is private enough.
+    def find(self, data: bytes, level: float) -> SentImage | None:
+        """Return the record of an encoded picture, if the protector has put it out at ``level`` or a stronger one.
+
+        What was put out at a weaker level is protected again like any original.
 
         Args:
             data: Any encoded picture.
             level: The level of the request: of several records with the same bytes, this one is preferred.
-            at_least: The level below which a picture must be protected again.
         """
         if len(data) not in self._lengths:
             return None
         key = OutputKey(len(data), hashlib.sha256(data).hexdigest())
-        record = self.recall(key, level, at_least=at_least)
+        record = self.recall(key, level)
         return None if record is None else record.sent
 
-    def recall(self, key: OutputKey, level: float, *, at_least: float) -> Record | None:
+    def recall(self, key: OutputKey, level: float) -> Record | None:
         """Return the record of a picture by its key; see :meth:`find`."""
         with self._lock:
             levels = self._entries.get(key)
-            if levels is None or max(levels) < at_least:
+            if levels is None or max(levels) < level:
                 return None
             self._entries.move_to_end(key)
             return Record(key, levels[level] if level in levels else levels[max(levels)])

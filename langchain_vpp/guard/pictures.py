@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextvars
 import hashlib
-import io
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from PIL import Image
@@ -161,25 +159,6 @@ class PicturePipeline:
             )
         # Pixels only: an engine that carried `info` over would carry metadata over.
         return call_foreign("engine", lambda: strip_metadata(protected))
-
-
-def image_bytes(image: Image.Image | bytes | str | Path) -> bytes:
-    """Return the encoded bytes of a picture that is given as an object, as bytes or as a path.
-
-    Raises:
-        ProtectionError: If it is none of these, or can't be read or encoded.
-    """
-    if isinstance(image, (bytes, bytearray, memoryview)):
-        return bytes(image)
-    if isinstance(image, (str, Path)):
-        return call_foreign("file system", Path(image).read_bytes)
-    if not isinstance(image, Image.Image):
-        raise ProtectionError("A picture must be a PIL image, encoded bytes or a path.")
-    picture = image if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else image.convert("RGB")
-    buffer = io.BytesIO()
-    options = {"exif": image.getexif(), "icc_profile": image.info.get("icc_profile"), "compress_level": 1}
-    call_foreign("PNG encoder", lambda: picture.save(buffer, "PNG", **options))
-    return buffer.getvalue()
 
 
 def usable_cpus() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler, BaseCallbackManager
 
@@ -15,34 +15,63 @@ if TYPE_CHECKING:
 OnUpstreamTrace = Literal["warn", "raise", "ignore"]
 """Values of ``ImageProtector(on_upstream_trace=...)``."""
 
+_WAYS_OUT = (
+    "An enclosing run with callbacks or tracers has recorded the unprotected input. Protect the outermost runnable: "
+    "protect(prompt | model, protector) seals pictures in the variables of the prompt by itself. Or put sealed handles "
+    "(protector.seal) into the input."
+)
 
-def check_upstream(callbacks: Callbacks, reaction: OnUpstreamTrace) -> None:
-    """Warn or raise if an enclosing run with callbacks or tracers has recorded the input.
+
+class Upstream:
+    """Reacts to enclosing runs that have recorded an original.
 
     Args:
-        callbacks: The callbacks of a request that brought an original.
         reaction: Warn, raise, or say nothing.
-
-    Raises:
-        ProtectionError: If such a run exists and ``reaction`` is "raise".
     """
-    if reaction == "ignore" or not _recorded_upstream(callbacks):
-        return
-    msg = (
-        "An enclosing run with callbacks or tracers has recorded the unprotected input. Protect the "
-        "outermost runnable (protect(chain, protector)), or put sealed handles (protector.seal) into it."
-    )
-    if reaction == "raise":
-        raise ProtectionError(msg)
-    # The warning names the line that called admit().
-    warnings.warn(msg, TraceLeakWarning, stacklevel=3)
+
+    def __init__(self, reaction: OnUpstreamTrace) -> None:
+        self._reaction = reaction
+
+    def check(self, callbacks: Callbacks) -> None:
+        """React if an enclosing run with handlers has recorded the input.
+
+        Args:
+            callbacks: The callbacks of a request that brought an original, or content that was dropped.
+
+        Raises:
+            ProtectionError: If there is such a run, and the reaction is to raise.
+        """
+        if self._speaks(callbacks):
+            raise ProtectionError(_WAYS_OUT)
+
+    def refuse(self, refusal: ProtectionError, callbacks: Callbacks) -> NoReturn:
+        """Raise the error with which a request is refused, and react to enclosing runs that recorded its content.
+
+        Raises:
+            ProtectionError: Always. If the reaction is to raise, it names the enclosing run too.
+        """
+        if self._speaks(callbacks):
+            raise ProtectionError(f"{refusal} {_WAYS_OUT}")
+        raise refusal
+
+    def _speaks(self, callbacks: Callbacks) -> bool:
+        """Warn, or say whether to raise."""
+        if self._reaction == "ignore" or not _recorded_upstream(callbacks):
+            return False
+        if self._reaction == "warn":
+            # The warning names the line that called admit().
+            warnings.warn(_WAYS_OUT, TraceLeakWarning, stacklevel=4)
+        return self._reaction == "raise"
 
 
 def _recorded_upstream(callbacks: Callbacks) -> bool:
     """Say whether there is an enclosing run, and a handler that is told of its input."""
     if not isinstance(callbacks, BaseCallbackManager) or callbacks.parent_run_id is None:
         return False
-    return any(_records_inputs(handler) for handler in (*callbacks.handlers, *callbacks.inheritable_handlers))
+    handlers = (*callbacks.handlers, *callbacks.inheritable_handlers)
+    if any(callbacks.parent_run_id in getattr(handler, "vouched_runs", ()) for handler in handlers):
+        return False
+    return any(_records_inputs(handler) for handler in handlers)
 
 
 def _records_inputs(handler: BaseCallbackHandler) -> bool:

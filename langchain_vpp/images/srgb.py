@@ -70,6 +70,8 @@ def flat_rgb(image: Image.Image) -> Image.Image:
         raise ProtectionError(_DEEP_GRAY)
     if image.mode.startswith("I;16"):
         image = gray_from_16_bits(image)
+    if image.mode == "La":
+        image = image.convert("LA")  # the only mode that Pillow converts it to
     alpha: Image.Image | None = None
     if image.has_transparency_data:
         image = image.convert("RGBA")

@@ -32,6 +32,31 @@ def decode_base64(payload: str) -> bytes | None:
         return None
 
 
+def sealed_reference(payload: str) -> str | None:
+    """Return the ``vpp://`` handle that a payload is, by itself or in the place of the base64 of a data URL.
+
+    A prompt template writes the second form, when a sealed picture stands in its variable.
+    """
+    reference = payload.strip()
+    if reference[:5].lower() == "data:":
+        reference = reference.partition(",")[2].strip()
+    return reference if reference[:6].lower() == "vpp://" else None
+
+
+def decode_text(text: str) -> bytes | None:
+    """Decode text that is nothing but base64, or nothing but a ``data:`` URL with base64.
+
+    Returns:
+        The bytes, or ``None`` if the text is anything else.
+    """
+    payload = text.strip()
+    if payload[:5].lower() == "data:":
+        header, _, payload = payload.partition(",")
+        if "base64" not in header.lower().split(";"):
+            return None
+    return decode_base64(payload)
+
+
 def encode_base64(data: bytes) -> str:
     """Encode in the standard alphabet, with padding and without line breaks."""
     if pybase64 := fast_module("pybase64"):

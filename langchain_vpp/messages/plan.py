@@ -79,13 +79,20 @@ class MessagePlan:
     Attributes:
         messages: The messages in their order.
         sources: The pictures that have to be protected, in the order of the walk.
+        dropped: Whether a note took the place of anything.
     """
 
     def __init__(
-        self, messages: Sequence[PlannedMessage], sources: Sequence[PixelSource], *, droppable: bool
+        self,
+        messages: Sequence[PlannedMessage],
+        sources: Sequence[PixelSource],
+        *,
+        droppable: bool,
+        dropped: bool = False,
     ) -> None:
         self.messages = tuple(messages)
         self.sources = tuple(sources)
+        self.dropped = dropped
         self._droppable = droppable
 
     def __repr__(self) -> str:
@@ -110,7 +117,7 @@ class MessagePlan:
         for source, pages in zip(self.sources, images, strict=True):
             if not pages and not self._droppable:
                 raise ProtectionError("Nothing was sent: a picture was not protected.")
-            if len(pages) > 1 and source.kind != "document":
+            if len(pages) > 1 and source.kind not in ("document", "sealed"):
                 raise ProtectionError("Nothing was sent: a picture came back as several.")
             if not all(isinstance(page, bytes) and page.startswith(b"\xff\xd8\xff") for page in pages):
                 raise ProtectionError("Nothing was sent: a protected picture is not an encoded JPEG.")

@@ -36,6 +36,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from langchain_vpp.messages.dialects import OPAQUE
+from langchain_vpp.messages.schemas import described
 from langchain_vpp.messages.spelled import (
     SHORTEST_SPELLING,
     find_file_header,
@@ -115,6 +116,8 @@ class TreeWalk:
 
     knows_tokens: ClassVar[bool] = True
     """True to let long base64 without a file header pass where providers put opaque tokens."""
+
+    passes_unknown = False  # whether objects of unknown classes are no findings
 
     def __init__(self, *, containers: int = 0) -> None:
         self.containers = containers
@@ -242,7 +245,7 @@ class TreeWalk:
         """Say whether nothing in ``value`` would be refused."""
         if type(value) in _ATOMS or (type(value) is str and len(value) < SHORTEST_SPELLING):
             return True
-        search = _Search(passes_unknown=False, containers=self.containers)
+        search = _Search(passes_unknown=self.passes_unknown, containers=self.containers)
         try:
             search.value(value, None, depth + 1)
         except _FoundError:
@@ -307,12 +310,18 @@ class _FoundError(Exception):
 class _Search(TreeWalk):
     def __init__(self, *, passes_unknown: bool, containers: int = 0) -> None:
         super().__init__(containers=containers)
-        self._passes_unknown = passes_unknown
+        self.passes_unknown = passes_unknown
 
     def refuse(self, finding: Finding, value: Any) -> Any:
-        if finding.kind == "unknown" and self._passes_unknown:
-            return value
-        raise _FoundError(finding)
+        if finding.kind != "unknown" or not self.passes_unknown:
+            raise _FoundError(finding)
+        self.value(described(value))
+        return value
+
+    def _container(self, value: Any, shape: Shape, opaque: Any, depth: int) -> Any:
+        if isinstance(value, BaseModel) and self.passes_unknown:
+            self.value(described(type(value)))
+        return super()._container(value, shape, opaque, depth)
 
     def is_clean(self, value: Any, depth: int) -> bool:
         self.value(value, None, depth + 1)

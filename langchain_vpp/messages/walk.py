@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes
 from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.messages.base64 import decode_base64
+from langchain_vpp.messages.base64 import decode_base64, sealed_reference
 from langchain_vpp.messages.dialects import (
     ASIDE_KEYS,
     HOSTED_KEYS,
@@ -72,7 +72,7 @@ def plan_messages(
     walk = _Walk(policy)
     numbered = enumerate(messages) if places is None else zip(places, messages, strict=True)
     planned = [walk.message(place, message) for place, message in numbered]
-    return MessagePlan(planned, walk.sources, droppable=policy.on_unsupported == "drop")
+    return MessagePlan(planned, walk.sources, droppable=policy.on_unsupported == "drop", dropped=walk.dropped)
 
 
 def coerce_messages(value: Any) -> list[BaseMessage]:
@@ -112,6 +112,7 @@ class _Walk(TreeWalk):
     def __init__(self, policy: ContentPolicy) -> None:
         super().__init__()
         self.sources: list[PixelSource] = []
+        self.dropped = False
         self._policy = policy
         self._dropping = policy.on_unsupported == "drop"
         self._place = 0
@@ -201,6 +202,7 @@ class _Walk(TreeWalk):
         with contextlib.suppress(ProtectionError):
             return self._walk_block(block, depth)
         del self.sources[first:]
+        self.dropped = True
         return [note()]
 
     def _walk_block(self, block: dict[Any, Any], depth: int) -> list[Any]:
@@ -302,8 +304,9 @@ class _Walk(TreeWalk):
             scheme = reference[:8].lower()
             if scheme.startswith(("http://", "https://")):
                 return self._remote_source(reference, picture=picture or mime_type.startswith("image/"))
-            if scheme.startswith("vpp://"):
-                return PixelSource("sealed", reference=reference)
+            handle = sealed_reference(reference)
+            if handle is not None:
+                return PixelSource("sealed", reference=handle)
             data = self._decode(reference)
         elif isinstance(payload, bytes | bytearray | memoryview):
             data = bytes(payload)
@@ -353,6 +356,7 @@ class _Walk(TreeWalk):
     def _drop_or_refuse(self, reason: str) -> str:
         if not self._dropping:
             self._refuse(reason)
+        self.dropped = True
         return NOTE
 
     def _refuse(self, reason: str) -> NoReturn:

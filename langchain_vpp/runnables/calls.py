@@ -9,25 +9,30 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.runnables.config import ensure_config
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.guard.level import LEVEL_KEY, checked_request_level, requested_level
+from langchain_vpp.guard.level import LEVEL_KEY, requested_level
 from langchain_vpp.messages.tree import find_media
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from langchain_core.callbacks import Callbacks
+    from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import RunnableConfig
 
+    from langchain_vpp.guard.level import RequestLevel
+
+# Arguments of the constructors of chat models that are sent, or recorded, as they are.
+_MODEL_SETTINGS: Final = (
+    "metadata", "tags", "name", "stop", "stop_sequences", "model_kwargs", "extra_body", "default_headers",
+    "default_query", "additional_headers", "additional_model_request_fields", "additional_model_response_field_paths",
+    "request_metadata", "system", "thinking", "context_management", "mcp_servers", "tools", "format", "prompt",
+)  # fmt: skip
 # Prefix of langgraph's own keys: channels and bookkeeping of the enclosing graph, which no run records.
 _GRAPH_INTERNAL: Final = "__pregel_"
 
 
 def request_options(config: RunnableConfig | None) -> dict[str, Any]:
-    """Return the options of :meth:`Gate.admit` that a request's config names: level and callbacks.
-
-    Raises:
-        ProtectionError: If the level is not a number in [0, 1].
-    """
+    """Return the options of :meth:`Gate.admit` that a request's config names: level and callbacks."""
     return {"level": requested_level(config), "callbacks": ensure_config(config).get("callbacks")}
 
 
@@ -41,17 +46,25 @@ def check_call(config: RunnableConfig | None, kwargs: Mapping[str, Any]) -> None
         ProtectionError: If there is a picture.
     """
     # Merged with the config of the enclosing run, whose metadata are recorded with every run inside.
-    merged = ensure_config(config)
+    check_settings(ensure_config(config), kwargs)
+
+
+def check_settings(config: Mapping[str, Any], kwargs: Mapping[str, Any]) -> None:
+    """Refuse pictures in a config and in arguments, of a call or bound to a Runnable; see :func:`check_call`.
+
+    Raises:
+        ProtectionError: If there is a picture.
+    """
     configurable = {
         key: item
-        for key, item in merged.get("configurable", {}).items()
+        for key, item in config.get("configurable", {}).items()
         if not (isinstance(key, str) and key.startswith(_GRAPH_INTERNAL))
         # RunnableWithMessageHistory passes the store itself; its content comes as messages.
         and not isinstance(item, BaseChatMessageHistory)
     }
     refuse_media([dict(kwargs), configurable], unknown="pass")
-    refuse_media({key: merged.get(key) for key in ("tags", "metadata", "run_name")})
-    check_callbacks(merged.get("callbacks"))
+    refuse_media({key: config.get(key) for key in ("tags", "metadata", "run_name")})
+    check_callbacks(config.get("callbacks"))
 
 
 def check_callbacks(callbacks: Callbacks) -> None:
@@ -83,11 +96,16 @@ def refuse_media(value: Any, *, unknown: Literal["refuse", "pass"] = "refuse") -
         )
 
 
-def call_level(kwargs: Mapping[str, Any]) -> float | None:
-    """Return the level that travels in the arguments of a call, from its config down to the receipt.
+def call_level(kwargs: Mapping[str, Any]) -> RequestLevel | None:
+    """Return the level that travels in the arguments of a call, from its config down to the receipt."""
+    level: RequestLevel | None = kwargs.get(LEVEL_KEY)
+    return level
+
+
+def check_model(model: BaseChatModel) -> None:
+    """Refuse pictures in the arguments of a model's constructor that go with every request, or into every run.
 
     Raises:
-        ProtectionError: If the level is not a number in [0, 1].
+        ProtectionError: If there is a picture.
     """
-    level = kwargs.get(LEVEL_KEY)
-    return None if level is None else checked_request_level(level)
+    refuse_media({name: getattr(model, name, None) for name in _MODEL_SETTINGS}, unknown="pass")

@@ -13,9 +13,8 @@ from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import ensure_config
 
 from langchain_vpp.guard.level import LEVEL_KEY, requested_level
-from langchain_vpp.runnables.calls import call_level, check_call, check_callbacks, refuse_media
+from langchain_vpp.runnables.calls import call_level, check_call, check_callbacks, check_model, refuse_media
 from langchain_vpp.runnables.classes import move_to_class
-from langchain_vpp.runnables.runnable import ConfigurableIngress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
     from langchain_vpp.guard.gate import Gate
+    from langchain_vpp.guard.level import RequestLevel
 
     # Type of super() in the mixins. At run time they stand in front of the concrete class.
     _Model = BaseChatModel
@@ -35,7 +35,7 @@ else:
     _Model = object
 
 
-class Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
+class Entries(_Model):
     """The public entry points of a chat model."""
 
     vpp_protector: ClassVar[Gate]
@@ -160,6 +160,7 @@ class Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
         **kwargs: Any,
     ) -> LLMResult:
         """See :meth:`BaseChatModel.generate`."""
+        check_model(self)
         refuse_media([stop, kwargs], unknown="pass")
         check_callbacks(callbacks)
         level = call_level(kwargs)
@@ -176,6 +177,7 @@ class Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
         **kwargs: Any,
     ) -> LLMResult:
         """See :meth:`BaseChatModel.agenerate`."""
+        check_model(self)
         refuse_media([stop, kwargs], unknown="pass")
         check_callbacks(callbacks)
         level = call_level(kwargs)
@@ -232,6 +234,7 @@ class Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
         stop: list[str] | None,
         kwargs: dict[str, Any],
     ) -> tuple[list[BaseMessage], dict[str, Any]]:
+        check_model(self)
         kwargs, level, callbacks = _call_arguments(config, stop, kwargs)
         return self.vpp_protector.admit(model_input, level=level, callbacks=callbacks).messages, kwargs
 
@@ -242,6 +245,7 @@ class Entries(ConfigurableIngress, _Model):  # type: ignore[misc]
         stop: list[str] | None,
         kwargs: dict[str, Any],
     ) -> tuple[list[BaseMessage], dict[str, Any]]:
+        check_model(self)
         kwargs, level, callbacks = _call_arguments(config, stop, kwargs)
         admission = await self.vpp_protector.aadmit(model_input, level=level, callbacks=callbacks)
         return admission.messages, kwargs
@@ -270,7 +274,7 @@ def _bare_class(cls: type[BaseChatModel]) -> type[BaseChatModel]:
 
 def _call_arguments(
     config: RunnableConfig | None, stop: list[str] | None, kwargs: dict[str, Any]
-) -> tuple[dict[str, Any], float | None, Callbacks]:
+) -> tuple[dict[str, Any], RequestLevel | None, Callbacks]:
     """Check the settings of a call, and put the level of its config into ``kwargs``, down to the receipt."""
     check_call(config, {"stop": stop, **kwargs})
     level = call_level(kwargs)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from langchain_core.runnables.config import run_in_executor
 
 from langchain_vpp.guard.level import LEVEL_KEY
-from langchain_vpp.runnables.calls import call_level
+from langchain_vpp.runnables.calls import call_level, check_model
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -67,6 +67,7 @@ class Hooks(_Model):
 
     def _admit_last(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Admission:
         """Protect below the entry points, and take the level out of ``kwargs``."""
+        check_model(self)
         level = call_level(kwargs)
         kwargs.pop(LEVEL_KEY, None)
         return self.vpp_protector.admit(messages, level=level)

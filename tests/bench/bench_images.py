@@ -149,7 +149,7 @@ def chosen_artifact(asked: str | None, folder: Path) -> tuple[str, str]:
     if asked is not None:
         return str(artifact_folder(asked)), asked
     with contextlib.suppress(ArtifactError):
-        return str(artifact_folder("default")), "default"
+        return str(artifact_folder("staff-cards")), "staff-cards"
     # Apart, because torch must not be loaded here: at run time it isn't either.
     subprocess.run([sys.executable, "-m", "tests.bench.random_artifact", str(folder / "random")], check=True)
     return str(folder / "random"), "random weights of the default architecture"

@@ -104,8 +104,8 @@ def test_the_readmes_first_code_runs(installed, tmp_path):
     ("arguments", "extra"),
     [
         (("train", "--data", "d", "--model", "sandbox", "--out", "run"), "train"),
-        (("evaluate", "default", "--data", "d", "--out", "report.json"), "train"),
-        (("export", "default", "--data", "d"), "export"),
+        (("evaluate", "staff-cards", "--data", "d", "--out", "report.json"), "train"),
+        (("export", "staff-cards", "--data", "d"), "export"),
         (("demo",), "demo"),
         (("sandbox", "serve"), "demo"),
         (("protect", "photo.jpg", "--engine", "face-blur", "--out", "y"), "faces"),

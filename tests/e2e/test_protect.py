@@ -161,6 +161,38 @@ def test_outputs_within_the_folder_are_not_taken_for_inputs(vpp, photo):
     assert outputs(out) == ["astronaut.jpg"]
 
 
+def test_what_is_left_out_and_what_failed_are_summed_up(vpp, photo, astronaut, tmp_path):
+    folder, out = photo.parent, tmp_path / "out"
+    for name in ("one.jfif", "two"):
+        (folder / name).write_bytes(photo.read_bytes())
+    (folder / "notes.txt").write_text("no picture")
+    done = vpp.run("protect", folder, "--engine", "blur", "--out", out, "--json")
+    assert done.code == 0
+    assert outputs(out) == ["astronaut.jpg", "one.jpg", "two.jpg"]
+    (skipped,) = json.loads(done.out)["skipped"]
+    assert skipped["input"] == str(folder / "notes.txt")
+    assert f"left out: {folder / 'notes.txt'}: {skipped['reason']}" in done.err
+    assert done.err.rstrip().endswith(f"3 protected, 1 left out, in {out}")
+    (folder / "bad.jpg").write_bytes(b"no picture")
+    done = vpp.run("protect", folder, "--engine", "blur", "--out", out)
+    summary = f"1 not protected, 0 protected, 3 were there already, 1 left out, in {out}."
+    assert (done.code, done.error.endswith(summary)) == (2, True)
+    (folder / "worse.jpg").write_bytes(b"no picture")
+    done = vpp.run("protect", folder, "--engine", "blur", "--out", out)
+    assert done.err.rstrip().endswith(summary.replace("1 not", "2 not"))
+    assert done.err.count("vpp: ") == 2
+
+
+def test_heic_is_read_where_its_decoder_is_installed(vpp, astronaut, tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    picture = tmp_path / "telephone.HEIC"
+    heif.from_pillow(astronaut).save(picture)
+    done = vpp.run("protect", picture, "--engine", "blur", "--level", 0, "--out", tmp_path / "out")
+    assert done.code == 0, done.err
+    with Image.open(tmp_path / "out" / "telephone.jpg") as protected:
+        assert difference(protected, astronaut) < 6
+
+
 def many(photo, folder, count):
     """Pictures that differ, in several folders."""
     with Image.open(photo) as picture:

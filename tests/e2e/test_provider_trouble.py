@@ -72,11 +72,23 @@ def test_a_provider_that_is_always_busy_ends_training_with_4_and_nothing_is_spen
         assert train(vpp, data, config, out, provider, "--resume").code == 0
 
 
-def test_a_provider_that_refuses_everything_still_gives_an_artifact_and_a_summary(
+def test_a_provider_that_refuses_everything_ends_training_after_some_dozens_and_can_be_put_right(
     vpp, data, config, tmp_path
 ):
+    out = tmp_path / "run"
     with TroubledProvider({"refuses": 1.0}) as provider:
-        done = train(vpp, data, config, tmp_path / "run", provider)
-    assert done.code == 0
-    assert f"answers: {len(provider.paid)} refused." in done.err
-    assert (tmp_path / "run" / "model.safetensors").exists()
+        for resumed in ((), ("--resume",)):
+            before = len(provider.paid)
+            stopped = train(vpp, data, config, out, provider, *resumed)
+            assert stopped.code == 4
+            assert re.search(r"none of the latest 2\d answers .*\(2\d refused\)", stopped.error)
+            paid = len(provider.paid) - before
+            assert f"answers: {paid} refused" in stopped.err
+            if not resumed:
+                assert 24 <= paid <= 30
+        assert not (out / "model.safetensors").exists()
+        provider.trouble.clear()
+        again = train(vpp, data, config, out, provider, "--resume", "--max-queries", 200)
+    assert again.code == 0, again.err
+    assert len(provider.paid) == len(set(provider.paid))
+    assert (out / "model.safetensors").exists()

@@ -134,8 +134,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _respond(self) -> None:
         body = self._read()
-        if self.headers.get("Content-Encoding") == "gzip":
+        encoding = self.headers.get("Content-Encoding")
+        if encoding == "gzip":
             body = gzip.decompress(body)
+        elif encoding == "zstd":  # of a LangSmith client, which brings the package
+            import zstandard
+
+            body = zstandard.ZstdDecompressor().decompressobj().decompress(body)
         self.owner.add(Request(self.command, self.path, dict(self.headers), body))
         route = next((answer for pattern, answer in _ROUTES if re.search(pattern, self.path)), None)
         if route is None:
@@ -371,5 +376,5 @@ _ROUTES = (
     (r"/model/[^/]+/count-tokens$", lambda _path, _body: _json({"inputTokens": 7})),
     # A LangSmith server.
     (r"/info$", lambda _path, _body: _json({"version": "1", "batch_ingest_config": _LANGSMITH_INGEST})),
-    (r"/runs", lambda _path, _body: _json({})),
+    (r"/runs|/feedback$", lambda _path, _body: _json({})),
 )

@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
@@ -25,8 +25,11 @@ from .recording import Recorder, noise_png, recording_server
 pytest.importorskip("langchain")
 pytest.importorskip("langgraph.checkpoint.sqlite")
 from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
 from langchain_vpp.middleware import VisualPrivacyMiddleware
@@ -141,10 +144,10 @@ def test_the_bare_agent_leaks_into_every_one_of_these(
             assert _leaks(picture, sink)
 
 
-def test_a_protected_model_inside_a_bare_agent_warns_and_keeps_the_wire_clean(
+def test_a_protected_model_inside_a_bare_agent_warns_if_told_to_and_keeps_the_wire_clean(
     model: ChatOpenAI, provider: Recorder
 ) -> None:
-    agent = create_agent(protect(model, ImageProtector(Pixelate())), [])
+    agent = create_agent(protect(model, ImageProtector(Pixelate(), on_upstream_trace="warn")), [])
     with pytest.warns(TraceLeakWarning):
         agent.invoke(_question(), {"callbacks": [Everything()]})
     assert provider.requests
@@ -199,6 +202,47 @@ async def test_the_middleware_cleans_model_calls_tool_results_and_state(
     assert_no_leak(SHOT, provider.wire, result, handler.events)
     assert any(isinstance(message, ToolMessage) for message in result["messages"])
     assert result["messages"][-1].response_metadata["vpp"]["images"]
+
+
+class Falling(AgentMiddleware[Any, Any, Any]):
+    """Adds a screenshot and takes another model."""
+
+    def __init__(self, model: ChatOpenAI) -> None:
+        super().__init__()
+        self._model = model
+
+    def _changed(self, request: Any) -> Any:
+        return request.override(model=self._model, messages=[*request.messages, HumanMessage([_block(SHOT)])])
+
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        return handler(self._changed(request))
+
+    async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+        return await handler(self._changed(request))
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_what_an_inner_middleware_adds_is_protected_on_the_wire(
+    model: ChatOpenAI, lenient: ImageProtector, provider: Recorder, *, is_async: bool
+) -> None:
+    agent = create_agent(model, middleware=[VisualPrivacyMiddleware(lenient), Falling(model)])
+    result = await agent.ainvoke(_question()) if is_async else agent.invoke(_question())
+    assert _pictures_on_the_wire(provider) == 2
+    for picture in (CANARY, SHOT):
+        assert_no_leak(picture, provider.wire, result)
+
+
+async def test_an_old_checkpoint_is_cleaned_before_anything_is_sent(
+    model: ChatOpenAI, lenient: ImageProtector, provider: Recorder, tmp_path: Path
+) -> None:
+    async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "state.db")) as saver:
+        await create_agent(model, checkpointer=saver).ainvoke(_question(), CONFIG)
+        provider.clear()
+        agent = create_agent(model, middleware=[VisualPrivacyMiddleware(lenient)], checkpointer=saver)
+        result = await agent.ainvoke({"messages": ["And now?"]}, CONFIG)
+        state = (await agent.aget_state(CONFIG)).values
+    assert _pictures_on_the_wire(provider) == 1
+    assert_no_leak(CANARY, provider.wire, result, state)
 
 
 def test_the_middleware_changes_nothing_in_a_protected_agent(
@@ -371,11 +415,35 @@ def test_state_that_cannot_be_checked_is_refused(
     model: ChatOpenAI, protector: ImageProtector, provider: Recorder
 ) -> None:
     agent = protect(create_agent(model, []), protector)
-    for hidden in (SHOT, io.BytesIO(SHOT), Image.open(io.BytesIO(SHOT)), base64.b64encode(SHOT).decode()):
+    for hidden in (io.BytesIO(SHOT), [*SHOT], f"A picture: {base64.b64encode(SHOT).decode()}"):
         with pytest.raises(ProtectionError) as caught:
             agent.invoke({"messages": ["Hello."], "extra": {"deep": [hidden]}})
         assert_no_leak(SHOT, caught.value.args)
     assert not provider.requests
+
+
+class _Pictured(TypedDict, total=False):
+    picture: Any
+    answer: str
+
+
+def test_a_picture_in_the_state_of_a_graph_is_sealed(protector: ImageProtector, provider: Recorder) -> None:
+    def ask(state: dict[str, Any]) -> dict[str, Any]:
+        url = f"data:image/png;base64,{state['picture']}"
+        question = HumanMessage([{"type": "image_url", "image_url": {"url": url}}])
+        return {"answer": model.invoke([question]).text}
+
+    model = protect(ChatOpenAI(model="m", base_url=f"{provider.url}/v1", api_key="k"), protector)
+    builder = StateGraph(_Pictured)
+    builder.add_node("ask", ask)
+    builder.add_edge(START, "ask")
+    handler, saver = Everything(), InMemorySaver()
+    agent = protect(builder.compile(checkpointer=saver), protector)
+    config: Any = {"callbacks": [handler], "configurable": {"thread_id": "1"}}
+    for picture in (SHOT, Image.open(io.BytesIO(SHOT)), base64.b64encode(SHOT).decode()):
+        assert agent.invoke({"picture": picture}, config)["answer"].startswith("saw")
+    assert len(provider.requests) == 3
+    assert_no_leak(SHOT, provider.wire, handler.events, list(saver.list(config)))
 
 
 def test_warnings_of_the_guard_are_not_raised_for_handlers_that_record_no_input(
@@ -399,8 +467,6 @@ def test_warnings_of_the_guard_are_not_raised_for_handlers_that_record_no_input(
 def test_what_resumes_an_interrupted_graph_is_input_too(
     model: ChatOpenAI, lenient: ImageProtector, provider: Recorder, *, inner_is_protected: bool
 ) -> None:
-    from langgraph.checkpoint.memory import InMemorySaver
-    from langgraph.graph import START, MessagesState, StateGraph
     from langgraph.types import interrupt
 
     inner = protect(model, lenient) if inner_is_protected else model

@@ -55,13 +55,13 @@ def _check(answer: Any, expected: str, level: float) -> None:
 def model(provider) -> ChatOpenAI:
     bare = ChatOpenAI(model="m", base_url=f"{provider.url}/v1", api_key="k", max_retries=2)
     # A memo that holds a few pictures only, so that it is emptied all the time.
-    return protect(bare, ImageProtector(Pixelate(), memo_bytes=4_000))
+    return protect(bare, ImageProtector(Pixelate(), min_level=0.0, memo_bytes=4_000))
 
 
 @pytest.fixture(scope="module")
 def cases() -> list[tuple[bytes, float, str]]:
     """Pictures and levels, with what another protector of the same engine makes of them."""
-    reference = ImageProtector(Pixelate())
+    reference = ImageProtector(Pixelate(), min_level=0.0)
     pictures = [noise_png(seed, (12, 12)) for seed in range(20)]
     return [(picture, level, _digest(reference, picture, level)) for picture in pictures for level in LEVELS]
 
@@ -108,7 +108,7 @@ async def test_streams_and_batches_at_the_same_time(
 
 def test_the_receipt_names_the_requests_level_even_if_levels_give_the_same_bytes(provider) -> None:
     bare = ChatOpenAI(model="m", base_url=f"{provider.url}/v1", api_key="k")
-    model = protect(bare, ImageProtector(Blur(), level=0.5))
+    model = protect(bare, ImageProtector(Blur(), level=0.5, min_level=0.0))
     flat = _message(_flat_png((200, 30, 60)))
 
     def work(number: int) -> tuple[float, float]:

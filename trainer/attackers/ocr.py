@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import math
+import shutil
+import subprocess
 import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from langchain_vpp import extras
+from langchain_vpp.errors import TrainingError
 from trainer.runtime.cancellation import while_wanted
 
 TextReader = Callable[[Tensor], Sequence[str]]
 """Maps one ``uint8`` image ``[3, H, W]`` to all text found in it, once for each attempt."""
 
 _LONGEST: Final = 2000
+_SECONDS: Final = 120
 
 
 class RecognizedText(NamedTuple):
@@ -36,13 +42,15 @@ class RecognizedText(NamedTuple):
     """``distance`` to the words of another picture, because a long text is never far from a short word."""
 
 
-def read_words(images: Tensor, words: Sequence[Sequence[str | None]], reader: TextReader) -> RecognizedText:
+def read_words(
+    images: Tensor | Sequence[Tensor], words: Sequence[Sequence[str | None]], reader: TextReader
+) -> RecognizedText:
     """Look for words in pictures.
 
     Case, spaces and punctuation are ignored.
 
     Args:
-        images: ``uint8``, shape ``[N, 3, H, W]``.
+        images: ``uint8``, shape ``[N, 3, H, W]``, or pictures of several sizes, ``[3, H, W]`` each.
         words: Words of ``F`` fields, such as name and number, for each picture; ``None`` where it lacks a field.
         reader: A text reader; see :func:`rapid_ocr`.
 
@@ -90,6 +98,38 @@ def rapid_ocr(*, sides: Sequence[int] = (640, 1280), threads: int = 1) -> TextRe
         return tuple(" ".join(lines or ()) for lines in found)
 
     return read
+
+
+def tesseract_ocr(*, layouts: Sequence[int] = (3, 11), side: int = 1280) -> TextReader:
+    """Return a reader that uses an installed Tesseract, which reads large, clear letters better than RapidOCR.
+
+    Args:
+        layouts: Page segmentation modes, an attempt each: 3 takes the picture for a page, 11 looks for scattered text.
+        side: Longest side, in pixels, to which a smaller picture is enlarged.
+
+    Raises:
+        TrainingError: If the program is not installed.
+    """
+    program = shutil.which("tesseract")
+    if program is None:
+        raise TrainingError(
+            "no text was read: Tesseract is not installed. Install it, as with `apt-get install tesseract-ocr`, or "
+            "leave this reader out."
+        )
+
+    def read(image: Tensor) -> tuple[str, ...]:
+        larger = _scaled(image, side / max(image.shape[1:])).flip(2).contiguous()
+        picture = io.BytesIO()
+        Image.fromarray(larger.numpy()).save(picture, "PPM")
+        return tuple(_output([program, "-", "-", "--psm", str(each)], picture.getvalue()) for each in layouts)
+
+    return read
+
+
+def _output(command: Sequence[str], data: bytes) -> str:
+    """Run a program on data; a picture in which it finds nothing, or that it can't take, has no text."""
+    done = subprocess.run(command, input=data, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603  found above
+    return done.stdout.decode("utf-8", "replace")
 
 
 def edits_within(word: str, text: str) -> int:

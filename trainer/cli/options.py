@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
+from langchain_vpp.cli.formats import open_heic
 from langchain_vpp.cli.options import InputError
 from langchain_vpp.extras import require
 
@@ -55,7 +56,7 @@ SeedOption = Annotated[int | None, typer.Option("--seed", min=0, max=2**31 - 1)]
 
 
 def require_packages(*more: str, extra: str = "train") -> None:
-    """Refuse a command that trains or measures where a package for it is missing.
+    """Refuse a command that trains or measures where a package for it is missing, and read HEIC where that is possible.
 
     Args:
         more: Modules that the command needs besides those of the extra ``train``.
@@ -65,6 +66,7 @@ def require_packages(*more: str, extra: str = "train") -> None:
         MissingExtraError: If one is missing. The message names all that are.
     """
     require("torch", "torchvision", "safetensors", "langchain_openai", "jinja2", *more, extra=extra)
+    open_heic()
 
 
 def read_settings(kind: type[_Settings], file: Path | None, overrides: Mapping[str, object]) -> _Settings:

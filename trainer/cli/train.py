@@ -165,7 +165,12 @@ def _answers(counts: Counts) -> str:
     answers = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
     failures = f"{counts.failed} requests failed and were sent again" if counts.failed else ""
     doubt = (
-        f"{counts.unanswered} requests got no answer in time and may be charged" if counts.unanswered else ""
+        f"{counts.unanswered} requests got no answer in time, or none that could be read, and may be charged"
+        if counts.unanswered
+        else ""
     )
-    facts = "; ".join(filter(None, (answers, failures, doubt)))
+    unmetered = (
+        f"{counts.unmetered} answers name no tokens: their cost is an estimate" if counts.unmetered else ""
+    )
+    facts = "; ".join(filter(None, (answers, failures, doubt, unmetered)))
     return facts and f"answers: {facts}."

@@ -80,8 +80,8 @@ def transfer(
     )
     inquiry.foresee(
         {
-            model: estimate_queries(test.queries, model, each)
-            for model, each in zip(models, prices, strict=True)
+            _shown(model, url, models): estimate_queries(test.queries, model, each)
+            for model, url, each in zip(models, urls, prices, strict=True)
         }
     )
     if dry_run:
@@ -115,3 +115,8 @@ def _urls(models: Sequence[str], base_urls: Sequence[str] | None) -> list[str | 
     if len(urls) != len(models):
         raise InputError("nothing was sent: give --base-url once for all models, or once for each.")
     return urls
+
+
+def _shown(model: str, url: str | None, models: Sequence[str]) -> str:
+    """Name a model, and its address where another model has the same name."""
+    return model if models.count(model) == 1 else f"{model} at {url}"

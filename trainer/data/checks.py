@@ -10,10 +10,11 @@ import torch
 
 from langchain_vpp.errors import DataError
 from trainer.data.answers import answer_space, references
+from trainer.data.format import folded
 from trainer.oracle.scoring import normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from trainer.algorithms.interface import AnswerSpace
     from trainer.data.dataset import Dataset
@@ -33,7 +34,8 @@ def check_for_training(dataset: Dataset) -> tuple[str, ...]:
 
     Returns:
         Warnings, a sentence each: task answers that give a private attribute away on their own, with the accuracy
-        that no protector can go below while it keeps the task; and reference answers that can't be reached.
+        that no protector can go below while it keeps the task; reference answers that can't be reached; and names that
+        differ in capitals or spaces only, and so count as different.
 
     Raises:
         DataError: If a picture of the validation split can't be read, a private attribute can't be measured on it, or a
@@ -52,7 +54,26 @@ def check_for_training(dataset: Dataset) -> tuple[str, ...]:
         warnings.append(
             f"{missing} of {asked} questions on val are new, or have a reference answer that train lacks: left out"
         )
-    return tuple(warnings)
+    return (*warnings, *_spellings(dataset))
+
+
+def _spellings(dataset: Dataset) -> Iterator[str]:
+    """Warn of names that are meant to be one, as "Male" and "male " are."""
+    classes: dict[str, set[str]] = defaultdict(set)
+    for example in dataset.examples:
+        for name, value in example.private.items():
+            classes[name].add(value)
+    named = {f"classes of {name!r}": values for name, values in sorted(classes.items())}
+    named["private attributes"] = set(classes)
+    named["questions"] = {task.question for example in dataset.examples for task in example.tasks}
+    for kind, texts in named.items():
+        alike: dict[str, list[str]] = defaultdict(list)
+        for text in sorted(texts):
+            alike[folded(text)].append(text)
+        for spellings in alike.values():
+            if len(spellings) > 1:
+                shown = ", ".join(map(repr, spellings))
+                yield f"the {kind} {shown} differ in capitals or spaces only and count as different: write them alike"
 
 
 def _check_questions(space: AnswerSpace) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from langchain_vpp.errors import DataError, ProtectionError
 from langchain_vpp.images.codec import decode_image
 from langchain_vpp.network.config import working_size
-from trainer.data.format import INDEX, SPLITS, parse_line
+from trainer.data.format import INDEX, SPLITS, as_utf8, parse_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -145,7 +145,7 @@ def load_dataset(folder: str | Path) -> Dataset:
         failure = error.strerror or type(error).__name__
     if failure:
         raise DataError(f"{path} could not be read: {failure}. A data set is a folder with {INDEX} in it.")
-    dataset = Dataset(folder, tuple(_parse(folder, text)), hashlib.sha256(text).hexdigest())
+    dataset = Dataset(folder, tuple(_parse(folder, as_utf8(text))), hashlib.sha256(text).hexdigest())
     _check_splits(dataset)
     _check_attributes(dataset)
     return dataset
@@ -184,9 +184,19 @@ def _check_image(folder: Path, name: str, where: str) -> None:
     except (OSError, ValueError, RuntimeError):  # too long, a NUL, a loop of links
         inside, exists = True, False
     if not inside:
-        raise DataError(f"{where}: the image lies outside the data set's folder. Nothing was trained.")
+        raise DataError(
+            f"{where}: the image lies outside the data set's folder{_through_link(folder, name)}. A data set may name "
+            "no files elsewhere, because its pictures are sent. Nothing was trained; copy the pictures into the folder "
+            "with links followed (cp -rL), or use hard links."
+        )
     if not exists:
         raise DataError(f"{where}: there is no image {name!r}. Nothing was trained.")
+
+
+def _through_link(folder: Path, name: str) -> str:
+    """Say whether the name stays within the folder and a link leads out of it, as into a cache of downloads."""
+    within = not Path(name).is_absolute() and ".." not in Path(name).parts
+    return ": a link leads there" if within and (folder / name).exists() else ""
 
 
 def _check_copies(folder: Path, pictures: Sequence[tuple[int, Example]]) -> None:

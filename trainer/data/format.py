@@ -14,6 +14,9 @@ picture. They are no classes, so no assessor learns them; the evaluation's text 
 
 from __future__ import annotations
 
+import codecs
+import re
+import unicodedata
 from typing import Annotated, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -63,6 +66,36 @@ class Example(BaseModel):
     """Private attribute -> class."""
     texts: dict[_NotEmpty, _NotEmpty] = {}
     """Kind of private text -> the words or numbers in the picture."""
+
+    @model_validator(mode="after")
+    def _no_question_has_two_answers(self) -> Example:
+        known: dict[str, str] = {}
+        for task in self.tasks:
+            answer = normalise(task.answer)
+            if known.setdefault(folded(task.question), answer) != answer:
+                raise ValueError(
+                    f"the question {task.question!r} has two answers. Keep one, or put those of several annotators "
+                    "into 'answers'"
+                )
+        return self
+
+
+def folded(text: str) -> str:
+    """Write a name or question without capitals and needless spaces, in which spellings of one thing differ.
+
+    Example:
+        >>> folded("  Age  Group ") == folded("age group")
+        True
+    """
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def as_utf8(text: bytes) -> bytes:
+    """Remove the marks of byte order that some programs write, and convert UTF-16 that has one to UTF-8."""
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = text.decode("utf-16", errors="replace").encode()
+    # At the beginning of any line: files are joined.
+    return re.sub(rb"(?m)^(?:\xef\xbb\xbf)+", b"", text)
 
 
 def parse_line(line: bytes, where: str) -> Example:

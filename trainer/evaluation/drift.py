@@ -68,7 +68,7 @@ class DriftReport(Record):
     trained_against: str
     """The chat model that the manifest names."""
     model: str
-    """The chat model that was asked, as ``class:name``."""
+    """The chat model that was asked, as the ledger names it."""
     points: tuple[DriftPoint, ...]
     drifted: bool
     """Whether the utility at any level has drifted."""

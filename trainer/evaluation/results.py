@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 OURS: Final = "ours"
 """Name of the engine under evaluation."""
 
+ORIGINALS: Final = "none"
+"""Name of the engine that changes nothing."""
+GREY: Final = "grey"
+"""Name of the engine that leaves nothing but one grey."""
 STRONGEST: Final = "strongest"
 """Reader that takes each attribute from whichever of several attackers reads it best on the validation split."""
 
@@ -111,6 +115,34 @@ class WordsRead(Record):
     """Number of pictures that have such words."""
 
 
+class ItemsShown(Record):
+    """Number of pictures in which a reader found most of a private item."""
+
+    subject: str
+    """Kind of items, or way in which the pictures were taken."""
+    pictures: int
+    """Number of pictures that hold such an item."""
+    shown: int
+    """Number of them in which at least 60 % of the characters of an item were read, in their order."""
+    by_chance: int
+    """Number of them in whose text as much was found of an item of another picture."""
+
+
+class OtherPictures(Record):
+    """Private items that text recognisers read in pictures of a kind that the protector was not trained on."""
+
+    kind: str
+    engine: str
+    """``"ours"``, ``"none"`` for originals, ``"grey"`` for pictures of one grey."""
+    level: float = Field(ge=0, le=1)
+    shown: ItemsShown
+    """Pictures that show any of their items."""
+    items: tuple[ItemsShown, ...]
+    """The same for each kind of items."""
+    taken: tuple[ItemsShown, ...]
+    """Pictures that show any of their items, for each way in which they were taken."""
+
+
 class OperatingPoint(Record):
     """One engine at one level."""
 
@@ -167,9 +199,9 @@ class Report(Record):
     """Digest of the data set."""
     seed: int
     model: str | None
-    """The chat model, as ``class:name``."""
+    """The chat model, as the ledger names it."""
     judge: str | None = None
-    """The chat model that decided which answers to open questions mean the same, as ``class:name``."""
+    """The chat model that decided which answers to open questions mean the same, as the ledger names it."""
     images: dict[str, int]
     """Split -> number of its images that were used."""
     attacker: str
@@ -180,6 +212,8 @@ class Report(Record):
     originals: OperatingPoint
     points: tuple[OperatingPoint, ...]
     queries: QueryCount
+    other_pictures: tuple[OtherPictures, ...] = ()
+    """Pictures of kinds that the protector was not trained on."""
     warnings: tuple[str, ...] = ()
     """Doubts about the figures, a sentence without a full stop each."""
     not_tested: tuple[str, ...] = ()

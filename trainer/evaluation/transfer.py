@@ -80,7 +80,7 @@ class ModelFront(Record):
     """One chat model at all levels."""
 
     model: str
-    """The chat model, as ``class:name``."""
+    """The chat model, as :func:`~trainer.oracle.model_spec.model_identity` names it."""
     originals: tuple[Reading, ...]
     """Readings of its answers about unprotected pictures; empty if it was shown none."""
     points: tuple[TransferPoint, ...]
@@ -191,15 +191,15 @@ class TransferTest:
             on_progress: Called in this thread with the number of answers so far and in all.
 
         Raises:
-            TrainingError: If there are fewer than two models, or two that can't be told apart by their names.
+            TrainingError: If there are fewer than two models, or two of one name at one address.
             BudgetExhaustedError: Before the first query, if all of them would exceed the budget.
             OracleError: If a chat model fails; call again, answers that had arrived are not paid again.
         """
         names = [model_identity(model) for model in models]
         if len(set(names)) != len(names) or len(names) < 2:
             raise TrainingError(
-                "a transfer needs two or more chat models with different names, because the ledger tells them apart by "
-                "these; nothing was sent."
+                "a transfer needs two or more chat models with different names or addresses, because the ledger tells "
+                "them apart by these; nothing was sent."
             )
         limit = budget or Budget(2**31)
         queries, tell = self.queries, on_progress or (lambda *_: None)

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from langchain_vpp.errors import BudgetExhaustedError, LedgerError
 from trainer.oracle.ledger_file import LedgerFile
-from trainer.oracle.query import Answer
+from trainer.oracle.query import REJECTED, Answer
+from trainer.oracle.tokens import estimate_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -44,7 +45,11 @@ class Price(NamedTuple):
 
     def of(self, answer: Answer) -> float:
         """Cost of an answer in US dollars."""
-        return (answer.input_tokens * self.input + answer.output_tokens * self.output) / 1e6
+        return self.of_tokens(answer.input_tokens, answer.output_tokens)
+
+    def of_tokens(self, input_tokens: int, output_tokens: int) -> float:
+        """Cost of tokens in US dollars."""
+        return (input_tokens * self.input + output_tokens * self.output) / 1e6
 
 
 class Reservation(NamedTuple):
@@ -168,6 +173,8 @@ class Ledger:
     def record_all(self, answered: Sequence[tuple[Query, Answer]]) -> None:
         """Write down the answers that came in one reply, all or none; they are on disk when this returns.
 
+        An answer that names no tokens is not free: its cost is an estimate.
+
         Raises:
             LedgerError: If the file can't be written.
         """
@@ -178,7 +185,7 @@ class Ledger:
                 None if answer.logprobs is None else json.dumps(dict(answer.logprobs)),
                 answer.input_tokens,
                 answer.output_tokens,
-                None if self.price is None else self.price.of(answer),
+                self._cost(query, answer),
                 now,
                 self.key(query),
             )
@@ -200,7 +207,7 @@ class Ledger:
             )
 
     def doubt(self, queries: Sequence[Query]) -> None:
-        """Note that a request got no answer in time, although the provider may have done the work and charged for it.
+        """Note that a request got no answer that can be read, although the provider may charge for its work.
 
         Against a limit on cost such a request counts as much as an answered one, also when the query is asked again.
         """
@@ -253,11 +260,31 @@ class Ledger:
             ).fetchone()
         return count, cost
 
+    def has_answers(self) -> bool:
+        """Whether the chat model has answered a query that it did not reject.
+
+        Raises:
+            LedgerError: If the file can't be read.
+        """
+        with self._lock, self._file.explained("read"):
+            row = self._file.connection.execute(
+                "SELECT 1 FROM queries WHERE model = ? AND text IS NOT NULL AND text != ? LIMIT 1",
+                (self.model, REJECTED),
+            ).fetchone()
+        return row is not None
+
     def mean_cost(self) -> float | None:
         """Mean cost of an answered query in US dollars; ``None`` before the first."""
         with self._lock, self._file.explained("read"):
             mean: float | None = self._file.connection.execute("SELECT avg(cost) FROM queries").fetchone()[0]
         return mean
+
+    def _cost(self, query: Query, answer: Answer) -> float | None:
+        if self.price is None:
+            return None
+        if answer.input_tokens:
+            return self.price.of(answer)
+        return self.price.of_tokens(*estimate_tokens(query, answer, self.model))
 
     def _look_up(self, keys: Iterable[str]) -> tuple[dict[str, Answer], dict[str, str | None]]:
         """Answers of the keys that have one, and the owners of those that were sent and have none."""

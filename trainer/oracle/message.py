@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import HumanMessage
 
 from langchain_vpp.images.codec import ENCODED_MIME_TYPE
-from trainer.oracle.query import Answer
+from trainer.oracle.query import REJECTED, Answer
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
 
     from trainer.oracle.query import Query
 
+_ENDING: Final = re.compile(r"finish|stop|done|feedback|block", re.IGNORECASE)
+"""Names under which clients keep the reason why a reply ended."""
+_WITHHELD: Final = re.compile(
+    r"content.?filter|refusal|safety|guardrail|prohibited|blocklist|spii|recitation", re.IGNORECASE
+)
+"""Reasons for which a provider withholds an answer."""
 _MOST_PROBABLE: Final = 0.01
 """Largest log-probability that is believed: it is at most 0, up to rounding."""
 
@@ -34,9 +41,26 @@ def picture_message(picture: bytes, prompt: str) -> HumanMessage:
     return HumanMessage(content=[{"type": "text", "text": prompt}, image])
 
 
+class UnreadableReplyError(Exception):
+    """A client made nothing of the provider's reply, and said nothing of it."""
+
+
 def reply_text(reply: AIMessage) -> str:
-    """Text of a reply, or of the refusal that OpenAI's client keeps in a field of its own."""
-    return _storable(reply.text or str(reply.additional_kwargs.get("refusal") or ""))
+    """Text of a reply, or of the refusal that stands in a field of its own or in the reason why the reply ended.
+
+    Raises:
+        UnreadableReplyError: If the reply has neither text nor tokens nor a reason to end: some clients make such an
+            empty message of a document that is no answer.
+    """
+    text = reply.text or str(reply.additional_kwargs.get("refusal") or "")
+    if text:
+        return _storable(text)
+    ending = " ".join(
+        str(value) for name, value in reply.response_metadata.items() if _ENDING.search(name) and value
+    )
+    if not ending and not _tokens(reply)[0] and not reply.tool_calls:
+        raise UnreadableReplyError
+    return REJECTED if _WITHHELD.search(ending) else ""
 
 
 def as_answer(text: str, reply: AIMessage, *, logprobs: Any = None, part: int = 0, parts: int = 1) -> Answer:
@@ -49,10 +73,13 @@ def as_answer(text: str, reply: AIMessage, *, logprobs: Any = None, part: int = 
         part: Which of the answers in the reply this is, counted from 0.
         parts: Answers in the reply; their tokens add up to the whole.
     """
-    usage = reply.usage_metadata
-    tokens = (usage["input_tokens"], usage["output_tokens"]) if usage else (0, 0)
-    shares = [whole // parts + (part < whole % parts) for whole in tokens]
+    shares = [whole // parts + (part < whole % parts) for whole in _tokens(reply)]
     return Answer(_storable(text), _first_token(logprobs), *shares)
+
+
+def _tokens(reply: AIMessage) -> tuple[int, int]:
+    usage = reply.usage_metadata
+    return (usage["input_tokens"], usage["output_tokens"]) if usage else (0, 0)
 
 
 def _storable(text: str) -> str:

@@ -11,15 +11,25 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 
 from langchain_vpp.errors import OracleError
 from trainer.oracle.batching import BatchedModel
+from trainer.oracle.connection import own_retries
 from trainer.oracle.gate import Gate
-from trainer.oracle.retry import backoff, describe, is_retryable, may_be_charged, retry_after
+from trainer.oracle.query import REJECTED, Answer
+from trainer.oracle.retry import (
+    backoff,
+    describe,
+    is_rejection,
+    is_retryable,
+    may_be_charged,
+    names_a_filter,
+    retry_after,
+)
 from trainer.oracle.scoring import kind
 
 if TYPE_CHECKING:
@@ -29,7 +39,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from trainer.oracle.ledger import Budget, Ledger
-    from trainer.oracle.query import Access, Answer, Purpose, Query
+    from trainer.oracle.query import Access, Purpose, Query
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +49,8 @@ _SAMPLE: Final = 16
 """Queries that are asked first under a limit on cost, to learn what one costs."""
 _SLICE: Final = 256
 """Queries under a limit on cost between two looks at what has been spent."""
+_MOST_REJECTED: Final = 20
+"""Rejected requests in a row after which the cause is the provider or a setting, not what they hold."""
 
 
 @dataclass
@@ -48,7 +60,8 @@ class Counts:
     answered: int = 0
     """Answers that can be used."""
     refused: int = 0
-    """Answers that say that the model can't or won't ("I can't help with people")."""
+    """Answers that say that the model can't or won't ("I can't help with people"), and requests that the provider
+    rejected for what they hold, such as with its content filter."""
     empty: int = 0
     """Answers without a word; also parts that are missing or garbled in a reply to several questions."""
     unfit: int = 0
@@ -58,7 +71,34 @@ class Counts:
     failed: int = 0
     """Requests that failed in passing, such as with 429, and were sent again."""
     unanswered: int = 0
-    """Failed requests that the provider may charge for all the same, because they got no answer in time."""
+    """Failed requests that the provider may charge for all the same: no answer came in time, or none that could be
+    read."""
+    unmetered: int = 0
+    """Answers that name no tokens; under a price they are counted at an estimate."""
+
+
+@dataclass
+class _Batch:
+    """Requests that are sent at once, and how they ended."""
+
+    answers: dict[str, Answer]
+    """Receives the answers, by ledger key."""
+    report: Callable[[], None]
+    sent: dict[Future[list[Answer]], list[Query]] = field(default_factory=dict)
+    """Requests whose end is not recorded yet."""
+    errors: list[Exception] = field(default_factory=list)
+    rejected: list[tuple[list[Query], Exception]] = field(default_factory=list)
+    """Requests that the provider rejected, and that are neither answered nor given up yet."""
+
+    @property
+    def unsettled(self) -> list[Query]:
+        """Queries of the rejected requests."""
+        return [query for queries, _ in self.rejected for query in queries]
+
+    def tell(self, queries: Sequence[Query]) -> None:
+        """Report answers."""
+        for _ in queries:
+            self.report()
 
 
 class Oracle:
@@ -75,7 +115,8 @@ class Oracle:
         requests_per_second: Upper limit where the model has no ``rate_limiter``.
         max_concurrency: Requests in flight at once.
         attempts: How often requests are sent in a row without any answer while the provider is overloaded or can't be
-            reached. ``Retry-After`` is honoured. The chat model's own ``max_retries`` comes first.
+            reached. ``Retry-After`` is honoured. The chat model's own ``max_retries`` comes first: what such requests
+            cost is in no budget, so it should be 0.
 
     Attributes:
         counts: Answers and failures so far.
@@ -101,7 +142,16 @@ class Oracle:
         self._max_concurrency, self._attempts = max_concurrency, attempts
         limited = requests_per_second is not None and getattr(model, "rate_limiter", None) is None
         self._gate = Gate(requests_per_second if limited else None)
+        self._rejected_in_a_row = 0
+        self._is_proven = False
+        """Whether the provider has answered, so that a rejection is about what a request holds."""
         self.counts = Counts()
+        if own_retries(model) > 0:
+            logger.warning(
+                "the chat model sends a failed request up to %d more times by itself, and no budget counts them: "
+                "build it with max_retries=0",
+                own_retries(model),
+            )
 
     def ask(
         self, queries: Sequence[Query], *, purpose: Purpose, on_answer: Callable[[], None] | None = None
@@ -119,8 +169,8 @@ class Oracle:
         Raises:
             BudgetExhaustedError: Before anything was sent. Under a limit on cost, also after a part of the queries, if
                 their cost shows that the rest would exceed it.
-            OracleError: If the provider refuses or can't be reached, or :meth:`stop` was called. Answers that had
-                arrived are in the ledger.
+            OracleError: If the provider fails or can't be reached, or rejects many requests in a row, or :meth:`stop`
+                was called. Answers that had arrived are in the ledger. A single rejected request is an answer: refused.
             LedgerError: If the ledger can't be written.
         """
         answers: dict[str, Answer] = {}
@@ -200,48 +250,80 @@ class Oracle:
         Returns:
             Why ``pending`` is not empty, an error per request.
         """
-        errors: list[Exception] = []
-        report = on_answer or _nothing
-
-        def settle(future: Future[list[Answer]]) -> None:
-            error = future.exception()
-            if error is None:
-                self._keep(sent[future], future.result(), answers)
-            elif isinstance(error, Exception):
-                self._heed(sent[future], error)
-                pending.extend(sent[future])
-                errors.append(error)
-            else:
-                raise error
-            queries = sent.pop(future)
-            for _ in queries if error is None else ():
-                report()
-
+        batch = _Batch(answers, on_answer or _nothing)
         # Nothing leaves before all are handed over: an interruption in between would not know of those on their way.
         handed_over = threading.Event()
-        sent: dict[Future[list[Answer]], list[Query]] = {}
         with ContextThreadPoolExecutor(self._max_concurrency) as pool:
             try:
                 self._gate.open()
-                sent |= {
+                batch.sent |= {
                     pool.submit(self._request, group, handed_over): group
                     for group in self._model.group(pending)
                 }
                 pending.clear()
                 handed_over.set()
-                for future in as_completed(tuple(sent)):
-                    settle(future)
+                for future in as_completed(tuple(batch.sent)):
+                    self._settle(future, batch, pending)
+                    self._require_some_accepted(batch)
             except BaseException:
-                report = _nothing
+                batch.report = _nothing
                 self._gate.close()
                 handed_over.set()
-                for future in tuple(sent):
+                for future in tuple(batch.sent):
                     if future.cancel():
-                        pending.extend(sent.pop(future))
-                for future in as_completed(tuple(sent)):
-                    settle(future)
+                        pending.extend(batch.sent.pop(future))
+                for future in as_completed(tuple(batch.sent)):
+                    self._settle(future, batch, pending)
+                pending.extend(batch.unsettled)
                 raise
-        return errors
+        self._settle_rejected(batch, pending)
+        return batch.errors
+
+    def _settle(self, future: Future[list[Answer]], batch: _Batch, pending: list[Query]) -> None:
+        """Record how a request ended."""
+        queries = batch.sent[future]
+        error = future.exception()
+        if error is None:
+            self._rejected_in_a_row, self._is_proven = 0, True
+            self._keep(queries, future.result(), batch.answers)
+        elif isinstance(error, Exception) and is_rejection(error):
+            self._rejected_in_a_row += 1
+            batch.rejected.append((queries, error))
+        elif isinstance(error, Exception):
+            self._heed(queries, error)
+            pending.extend(queries)
+            batch.errors.append(error)
+        else:
+            raise error
+        del batch.sent[future]
+        if error is None:
+            batch.tell(queries)
+
+    def _settle_rejected(self, batch: _Batch, pending: list[Query]) -> None:
+        """Record rejections as answers, once it is known that they are about what the requests hold."""
+        self._is_proven = self._is_proven or (bool(batch.rejected) and self._ledger.has_answers())
+        try:
+            while batch.rejected:
+                queries, error = batch.rejected[-1]
+                is_answer = self._is_proven or names_a_filter(error)
+                if is_answer:
+                    self._keep(queries, [Answer(REJECTED)] * len(queries), batch.answers)
+                else:  # as for every request, perhaps: a wrong setting, or no access
+                    pending.extend(queries)
+                    batch.errors.append(error)
+                batch.rejected.pop()
+                batch.tell(queries if is_answer else ())
+        finally:
+            pending.extend(batch.unsettled)
+
+    def _require_some_accepted(self, batch: _Batch) -> None:
+        if self._rejected_in_a_row >= _MOST_REJECTED:
+            _, error = batch.rejected[-1]
+            raise OracleError(
+                f"the provider rejected {self._rejected_in_a_row} requests in a row ({describe(error)}), so no more "
+                "were sent. See what it says of its content filter, the account and the model's settings, then resume: "
+                "the last requests are asked again."
+            )
 
     def _request(self, queries: Sequence[Query], handed_over: threading.Event) -> list[Answer]:
         """Send one request as soon as all are handed over; runs in a thread of the pool."""
@@ -258,7 +340,7 @@ class Oracle:
             self._count(query, answer)
 
     def _heed(self, queries: Sequence[Query], error: Exception) -> None:
-        """Pause as long as the provider wants, and note a request that may be charged."""
+        """Pause as long as the provider wants, and note a request that may be charged without an answer."""
         self._gate.pause(retry_after(error))
         if may_be_charged(error):
             self.counts.unanswered += 1
@@ -275,6 +357,10 @@ class Oracle:
                 counts.empty += 1
             case "unfit":
                 counts.unfit += 1
+        if not answer.input_tokens:
+            if not counts.unmetered and self._ledger.price is not None:
+                logger.warning("an answer names no tokens: such answers count at an estimate of their cost")
+            counts.unmetered += 1
         counts.malformed_logprobs += self._access == "logprobs" and answer.logprobs is None
 
 

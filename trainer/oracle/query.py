@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 Access = Literal["logprobs", "labels"]
 """Use the log-probabilities of a chat model's answers, or their text alone."""
 Purpose = Literal["train", "validate", "evaluate"]
+REJECTED: Final = "I can't answer: the provider rejected the request for what it holds."
+"""Text of the answer to a request that a provider's filter stopped; it reads as a refusal."""
 
 
 class Query(NamedTuple):
@@ -41,4 +43,5 @@ class Answer(NamedTuple):
     logprobs: Mapping[str, float] | None = None
     """Natural log-probabilities of the alternatives for the first token, if the model returned them."""
     input_tokens: int = 0
+    """0 if the provider named none: every request has some."""
     output_tokens: int = 0

@@ -1,32 +1,40 @@
-"""Failures of a chat model: which are worth another request, which may be charged, and how long to wait."""
+"""Failures of a chat model: which are answers, which are worth another request, and which may be charged.
+
+A request fails in one of four ways:
+
+* The provider *rejects* what it holds (400, 403, 422), such as a picture that its content filter stops. That is an
+  answer about this request, and says nothing about the next one.
+* It fails *in passing*: the provider is busy, can't be reached, or sent a reply that the client can't read. A reply was
+  unreadable if the client raises an error without a status that is no error of the connection.
+* It fails *for good*: the key is wrong, the account is empty, there is no such model.
+* It was *never sent*: the client lacks a package or a key, or asking was stopped.
+"""
 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
-from langchain_core.exceptions import ModelConnectionError, ModelRateLimitError, ModelTimeoutError
+from langchain_core.exceptions import (
+    ContextOverflowError,
+    ModelAuthenticationError,
+    ModelInvalidRequestError,
+    ModelNotFoundError,
+    ModelPermissionDeniedError,
+    ModelRateLimitError,
+    ModelRefusalError,
+)
+
+from trainer.oracle.gate import GateClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _RETRYABLE_STATUS: Final = frozenset({408, 409, 425, 429})
-_TRANSIENT: Final = (
-    ConnectionError,
-    TimeoutError,
-    httpx.TransportError,
-    ModelConnectionError,
-    ModelRateLimitError,
-    ModelTimeoutError,
-)
-_TRANSIENT_NAMES: Final = frozenset(
-    {"APIConnectionError", "HTTPClientError", "ConnectionError", "TransportError"}
-)
-"""Base classes of connection errors in clients that use neither httpx's nor LangChain's errors."""
 _UNSENT_NAMES: Final = frozenset(
     {
         "ConnectError",
@@ -39,23 +47,64 @@ _UNSENT_NAMES: Final = frozenset(
 )
 """Failures before a request was sent, in any client. After any other failure without a status the provider may have
 done the work."""
-_NO_MONEY: Final = "insufficient_quota"
-"""Code of a 429 that waiting does not cure."""
+_REJECTIONS: Final = frozenset({400, 403, 422})
+"""Statuses that may be about what one request holds."""
+_STATUS_OF_TYPE: Final[dict[type[Exception], int]] = {
+    ModelRefusalError: 403,
+    ContextOverflowError: 400,
+    ModelInvalidRequestError: 400,
+    ModelAuthenticationError: 401,
+    ModelPermissionDeniedError: 403,
+    ModelNotFoundError: 404,
+    ModelRateLimitError: 429,
+}
+"""Status that LangChain's errors stand for, where an error names none."""
+_NO_MONEY: Final = re.compile(
+    r"insufficient_(quota|funds|balance|credits)|billing_|billing hard limit|credit balance is too low",
+    re.IGNORECASE,
+)
+"""An account that is empty, whatever the status: waiting does not cure it, and no picture is its cause."""
+_FILTER: Final = re.compile(
+    r"content.?(filter|polic|management|moderat)|moderation|flagged|responsible.?ai|safety|guardrail|prohibited",
+    re.IGNORECASE,
+)
+"""A content filter, in the codes of an error. Messages are not searched: they may quote the request."""
+_NEVER_SENT: Final = (ImportError, NotImplementedError, GateClosedError)
+_NEVER_SENT_NAMES: Final = frozenset(
+    {"DefaultCredentialsError", "NoCredentialsError", "PartialCredentialsError", "RefreshError"}
+)
+_LONGEST_TEXT: Final = 200
+"""Characters of a text in an error that are looked at."""
 _FIRST_WAIT_S: Final = 0.5
 _LONGEST_WAIT_S: Final = 120.0
 
 
+def is_rejection(error: Exception) -> bool:
+    """Whether the provider rejected what the request holds; the next request may well be answered."""
+    return _status(error) in _REJECTIONS and not _lacks_money(error)
+
+
+def names_a_filter(error: Exception) -> bool:
+    """Whether a rejection says of itself that it comes from a content filter, so that no setting can be its cause."""
+    if not is_rejection(error):
+        return False
+    codes = "\n".join(f"{name} {text}" for name, text in _texts(error) if name != "message")
+    return isinstance(error, ModelRefusalError) or _FILTER.search(codes) is not None
+
+
 def is_retryable(error: Exception) -> bool:
     """Whether the same request may succeed later."""
-    status, _ = _response(error)
+    status = _status(error)
     if status is not None:
-        return (status in _RETRYABLE_STATUS or status >= 500) and getattr(error, "code", None) != _NO_MONEY
-    return isinstance(error, _TRANSIENT) or not _names(error).isdisjoint(_TRANSIENT_NAMES)
+        return (status in _RETRYABLE_STATUS or status >= 500) and not _lacks_money(error)
+    return not _was_never_sent(error)
 
 
 def may_be_charged(error: Exception) -> bool:
-    """Whether the provider may have done the work: the request left, and neither an answer nor a status came back."""
-    status, _ = _response(error)
+    """Whether the provider may have done the work: the request left, and no readable answer or refusal came back."""
+    status = _status(error)
+    if _embedded(error):  # in a reply with the status 200
+        return status is None or status >= 500
     sent = all(_names(each).isdisjoint(_UNSENT_NAMES) for each in _chain(error))
     return status is None and sent and is_retryable(error)
 
@@ -85,19 +134,67 @@ def describe(error: Exception) -> str:
     return type(error).__name__ if status is None else f"{type(error).__name__}, HTTP status {status}"
 
 
+def _status(error: BaseException) -> int | None:
+    status, _ = _response(error)
+    return status
+
+
 def _response(error: BaseException) -> tuple[int | None, Mapping[str, Any]]:
-    """HTTP status and headers of an error, where it has some: httpx's, or botocore's, which are a dict."""
+    """HTTP status and headers of an error, where it has some.
+
+    Clients keep them in ``status_code``, ``code``, a response of httpx, or one of botocore, which is a dict. A status
+    below 400 is none: it came with a reply that could not be read.
+    """
     for each in _chain(error):
         response = getattr(each, "response", None)
         if isinstance(response, Mapping):
             metadata = response.get("ResponseMetadata")
             if isinstance(metadata, Mapping):
-                return metadata.get("HTTPStatusCode"), metadata.get("HTTPHeaders") or {}
-        status = getattr(each, "status_code", None)
-        if isinstance(status, int):
-            headers = getattr(response, "headers", None)
-            return status, headers if isinstance(headers, Mapping) else {}
-    return None, {}
+                return _failed(metadata.get("HTTPStatusCode")), metadata.get("HTTPHeaders") or {}
+        headers = getattr(response, "headers", None)
+        named = (getattr(each, "status_code", None), getattr(each, "code", None))
+        for status in (*named, getattr(response, "status_code", None), _embedded(each).get("code")):
+            if _failed(status) is not None:
+                return _failed(status), headers if isinstance(headers, Mapping) else {}
+    return next((status for kind, status in _STATUS_OF_TYPE.items() if isinstance(error, kind)), None), {}
+
+
+def _failed(status: object) -> int | None:
+    return status if isinstance(status, int) and 400 <= status <= 599 else None
+
+
+def _embedded(error: BaseException) -> Mapping[str, Any]:
+    """The error that a gateway sends in the body of a reply with the status 200, as OpenAI's client raises it."""
+    return (
+        error.args[0] if isinstance(error, ValueError) and isinstance((*error.args, None)[0], Mapping) else {}
+    )
+
+
+def _lacks_money(error: BaseException) -> bool:
+    return any(_NO_MONEY.search(text) for _, text in _texts(error))
+
+
+def _texts(error: BaseException) -> Iterator[tuple[str, str]]:
+    """Yield the short texts of an error with their names: its codes, and everything in its body."""
+    for each in _chain(error):
+        yield from (("code", str(getattr(each, name, ""))) for name in ("code", "type"))
+        for body in (getattr(each, "body", None), getattr(each, "response", None), _embedded(each)):
+            yield from _texts_in(body, "body", 4)
+
+
+def _texts_in(body: object, name: str, depth: int) -> Iterator[tuple[str, str]]:
+    if isinstance(body, str):
+        yield name.lower(), body[:_LONGEST_TEXT]
+    elif isinstance(body, Mapping) and depth:
+        for key, value in body.items():
+            yield from _texts_in(value, str(key), depth - 1)
+    elif isinstance(body, list | tuple) and depth:
+        for value in body:
+            yield from _texts_in(value, name, depth - 1)
+
+
+def _was_never_sent(error: BaseException) -> bool:
+    return isinstance(error, _NEVER_SENT) or not _names(error).isdisjoint(_NEVER_SENT_NAMES)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

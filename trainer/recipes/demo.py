@@ -35,12 +35,11 @@ from trainer.training.config import TrainerConfig
 from trainer.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from langchain_core.language_models import BaseChatModel
 
-    from trainer.evaluation import Phase
     from trainer.evaluation.results import Reading, Report
     from trainer.training.trainer import Progress
 
@@ -192,38 +191,44 @@ def run_demo(
             files.artifact, resume=True, on_progress=on_training
         )
         presets = read_manifest(files.artifact)[0].presets
-        balanced = presets["balanced"]
-
-        def tell(phase: Phase) -> None:
-            on_stage(phase.name, phase.done, phase.of)
-
         report = evaluate(
             files.artifact,
             dataset,
             _model(server, "evaluation"),
-            EvaluationSettings(
-                levels=tuple(sorted({*plan.levels, *presets.values()})),
-                baselines=dict.fromkeys(CLASSICAL_ENGINES, plan.baseline_levels),
-                seed=seed,
-                train_images=plan.attacker_images,
-                classifiers=("small",),
-                cold=(),
-                queries_per_point=plan.queries_per_point,
-                private_questions=dict(PRIVATE_QUESTIONS),
-                query_originals=True,  # drawings show nobody
-            ),
+            _evaluation_settings(plan, presets, seed),
             ledger=out / "evaluation.sqlite",
-            on_progress=tell,
+            on_progress=lambda phase: on_stage(phase.name, phase.done, phase.of),
         )
-        save_json(report, files.report)
-        save_front(report, files.front, presets=presets)
-        pictures = picture_rows(
-            dataset, load_engine(files.artifact), plan.levels, _SHOWN_BASELINES, originals=True
-        )
-        contact_sheet(pictures, files.contact_sheet)
-        save_html(report, files.page, presets=presets, pictures=pictures)
+        _save(files, report, dataset, plan, presets)
+        balanced = presets["balanced"]
         conversation = _converse(server, dataset, files.artifact, balanced)
     return Outcome(report, judge_demo(report, balanced), balanced, conversation)
+
+
+def _evaluation_settings(plan: DemoPlan, presets: Mapping[str, float], seed: int) -> EvaluationSettings:
+    return EvaluationSettings(
+        levels=tuple(sorted({*plan.levels, *presets.values()})),
+        baselines=dict.fromkeys(CLASSICAL_ENGINES, plan.baseline_levels),
+        seed=seed,
+        train_images=plan.attacker_images,
+        classifiers=("small",),
+        cold=(),
+        queries_per_point=plan.queries_per_point,
+        private_questions=dict(PRIVATE_QUESTIONS),
+        query_originals=True,  # drawings show nobody
+    )
+
+
+def _save(
+    files: Files, report: Report, dataset: Dataset, plan: DemoPlan, presets: Mapping[str, float]
+) -> None:
+    """Write the report, its front, a contact sheet and the page."""
+    save_json(report, files.report)
+    save_front(report, files.front, presets=presets)
+    engine = load_engine(files.artifact)
+    pictures = picture_rows(dataset, engine, plan.levels, _SHOWN_BASELINES, originals=True)
+    contact_sheet(pictures, files.contact_sheet)
+    save_html(report, files.page, presets=presets, pictures=pictures)
 
 
 def judge_demo(report: Report, balanced_level: float) -> DemoResult:

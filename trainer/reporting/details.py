@@ -5,8 +5,9 @@ from __future__ import annotations
 from statistics import fmean
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from trainer.evaluation.results import OURS
+from trainer.evaluation.results import GREY, ORIGINALS, OURS, ItemsShown
 from trainer.reporting.rows import (
+    COUNT,
     NOT_MEASURED,
     PERCENT,
     Cell,
@@ -19,12 +20,12 @@ from trainer.reporting.rows import (
 )
 from trainer.reporting.summary import engine_label, percent, preset_names, strongest
 from trainer.reporting.tables import best_points
-from trainer.statistics import ConfidenceInterval
+from trainer.statistics import ConfidenceInterval, wilson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from trainer.evaluation.results import OperatingPoint, Reading, Report, Search, WordsRead
+    from trainer.evaluation.results import OperatingPoint, OtherPictures, Reading, Report, Search, WordsRead
 
 ReadingsKind = Literal["attributes", "tasks", "private_answers", "restored", "repeated"]
 
@@ -181,6 +182,85 @@ def words_table(report: Report, presets: Mapping[str, float]) -> Table:
         "of it."
     )
     return Table("Words and numbers", _columns("text", points, presets), tuple(sections), caption)
+
+
+def other_pictures_table(report: Report, presets: Mapping[str, float]) -> Table:
+    """Make the table of private items that are read in pictures of other kinds."""
+    conditions = dict.fromkeys((each.engine, each.level) for each in report.other_pictures)
+    found = [
+        [each for each in report.other_pictures if (each.engine, each.level) == condition]
+        for condition in conditions
+    ]
+    kinds = [("all kinds", "")] + [(each.kind, each.kind) for each in (found[0] if found else [])]
+    sections = []
+    if found:
+        by_kind = {
+            label: [_shares(each.shown for each in column if kind in {"", each.kind}) for column in found]
+            for label, kind in kinds
+        }
+        sections = [
+            _counted("kind of picture", by_kind),
+            _counted("way in which it was taken", _by_subject(found, "taken")),
+            _counted("kind of private item", _by_subject(found, "items")),
+        ]
+    headings = {ORIGINALS: "originals", GREY: "one grey"}
+    columns = tuple(
+        Column(
+            headings.get(engine, f"level {level:g}"), preset_names(presets, level) if engine == OURS else ""
+        )
+        for engine, level in conditions
+    )
+    caption = (
+        "Share of the pictures in which at least 60% of the characters of a private item were read, its 95% interval, "
+        "and the share in whose text as much was found of an item of another picture, by chance."
+    )
+    return Table(
+        "Pictures of other kinds",
+        (Column("pictures"), Column("how many"), *columns),
+        tuple(sections),
+        caption,
+    )
+
+
+def _by_subject(
+    found: Sequence[Sequence[OtherPictures]], field: Literal["items", "taken"]
+) -> dict[str, list[ItemsShown]]:
+    """Add up the counts of all kinds of pictures, for each subject and condition."""
+    counts: list[list[ItemsShown]] = [
+        [count for each in column for count in getattr(each, field)] for column in found
+    ]
+    return {
+        subject: [_shares(count for count in column if count.subject == subject) for column in counts]
+        for subject in dict.fromkeys(count.subject for count in counts[0])
+    }
+
+
+def _shares(counts: Iterable[ItemsShown]) -> ItemsShown:
+    """Add up counts."""
+    known = list(counts)
+    return ItemsShown(
+        subject=known[0].subject,
+        pictures=sum(each.pictures for each in known),
+        shown=sum(each.shown for each in known),
+        by_chance=sum(each.by_chance for each in known),
+    )
+
+
+def _counted(heading: str, rows: Mapping[str, Sequence[ItemsShown]]) -> Section:
+    """Make a section with a row for each subject, and its counts under each condition."""
+    return Section(
+        tuple(
+            Row((Cell(label), Cell(counts[0].pictures, None, COUNT), *map(_share, counts)))
+            for label, counts in rows.items()
+        ),
+        heading,
+    )
+
+
+def _share(count: ItemsShown) -> Cell:
+    share = count.shown / count.pictures
+    chance = f"({percent(count.by_chance / count.pictures)} by chance)" if count.by_chance else ""
+    return Cell(share, wilson(share, count.pictures), PERCENT, chance)
 
 
 def reconstructions_table(report: Report, presets: Mapping[str, float]) -> Table:

@@ -76,6 +76,7 @@ def render_html(report: Report, *, presets: Mapping[str, float], pictures: Seque
             "hypervolume": details.hypervolume_table(report),
             "identity": details.identity_table(report, presets),
             "words": details.words_table(report, presets),
+            "others": details.other_pictures_table(report, presets),
             "reconstructions": details.reconstructions_table(report, presets),
             **{kind: details.readings_table(report, kind, presets) for kind in details.KINDS},
         },

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import torch
 
 from langchain_vpp.errors import TrainingError
+from trainer.oracle.model_spec import without_address
 from trainer.runtime.checkpoint import save_state
 from trainer.training.config import REMOVED, RENAMED
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _FORMAT: Final = 2
 """Version of the state. Format 1, of version 0.1, names no format and averages the weights without torch's class."""
+_WITH_ADDRESS: Final = "model_with_address"
+"""Mark of a state whose fingerprint tells servers apart; earlier states know the chat model's name alone."""
 _FREE_SETTINGS: Final = frozenset(
     {
         "max_queries",
@@ -82,7 +85,8 @@ def save_checkpoint(path: Path, identity: RunIdentity, state: Mapping[str, Any])
     """
     failure = ""
     try:
-        save_state({"format": _FORMAT, "fingerprint": identity.fingerprint(), **state}, path)
+        kept = {"format": _FORMAT, _WITH_ADDRESS: True, "fingerprint": identity.fingerprint(), **state}
+        save_state(kept, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         failure = getattr(error, "strerror", None) or type(error).__name__
     if failure:
@@ -121,6 +125,8 @@ def load_checkpoint(path: Path, identity: RunIdentity, *, ledger: Path) -> dict[
             f"the checkpoint {path} has format {version}; this version reads up to {_FORMAT}. Nothing was done. "
             f"Resume with the version that made it, or {kept}."
         )
+    if _WITH_ADDRESS not in state:
+        identity = identity._replace(model=without_address(identity.model))
     if state["fingerprint"] == identity.fingerprint(version_0_1=version == 1):
         return _from_version_0_1(state) if version == 1 else state
     if version == 1:
@@ -129,8 +135,8 @@ def load_checkpoint(path: Path, identity: RunIdentity, *, ledger: Path) -> dict[
             f"done, and nothing paid is lost. Resume with those of the first call, or {kept}."
         )
     raise TrainingError(
-        f"the checkpoint {path} belongs to other settings, data or chat model; nothing was done. "
-        "Resume with those of the first call, or choose another folder."
+        f"the checkpoint {path} belongs to other settings, data or chat model; nothing was done. A model of the same "
+        "name at another address is another model. Resume with those of the first call, or choose another folder."
     )
 
 

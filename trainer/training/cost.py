@@ -16,6 +16,7 @@ from langchain_vpp.providers import AS_OF, FAMILIES, find_model
 from trainer.data.answers import answer_space, references
 from trainer.oracle.ledger import Price
 from trainer.oracle.query import Query
+from trainer.oracle.tokens import CHARACTERS_PER_TOKEN, PROMPT_OVERHEAD
 from trainer.training.budget import BudgetPlan, plan_training_queries
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
     from trainer.training.config import TrainerConfig
 
-_CHARACTERS_PER_TOKEN: Final = 4
-_PROMPT_OVERHEAD: Final = 12
-"""Tokens of a request besides its text and picture."""
 _ANSWER_OVERHEAD: Final = 8
 """Tokens of an answer's name or number among several."""
 _PICTURES_LOOKED_AT: Final = 200
@@ -136,7 +134,7 @@ def _estimate(
     family = FAMILIES[0] if listed is None else listed.family
     image_tokens = family.tokens(width, height)
     overhead = _ANSWER_OVERHEAD if together else 0
-    input_tokens = requests * (image_tokens + _PROMPT_OVERHEAD) + queries * prompt
+    input_tokens = requests * (image_tokens + PROMPT_OVERHEAD) + queries * prompt
     output_tokens = queries * (answer + overhead)
     charged = price or list_price(model)
     cost = None if charged is None else (input_tokens * charged.input + output_tokens * charged.output) / 1e6
@@ -196,6 +194,6 @@ def _texts(dataset: Dataset) -> tuple[list[str], list[str]]:
 def _text_tokens(prompts: Sequence[str], answers: Sequence[str]) -> tuple[int, int]:
     """Mean tokens of a question and most tokens of an answer."""
     return (
-        math.ceil(sum(map(len, prompts)) / len(prompts) / _CHARACTERS_PER_TOKEN),
-        math.ceil(max(map(len, answers)) / _CHARACTERS_PER_TOKEN) + 1,
+        math.ceil(sum(map(len, prompts)) / len(prompts) / CHARACTERS_PER_TOKEN),
+        math.ceil(max(map(len, answers)) / CHARACTERS_PER_TOKEN) + 1,
     )

@@ -12,6 +12,7 @@ from trainer.algorithms.interface import Probes, Records
 from trainer.data.answers import as_query, is_right, options
 from trainer.data.wire import as_image, as_tensor
 from trainer.oracle.scoring import distribution
+from trainer.training.stop_rule import StopRule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -78,6 +79,7 @@ class UtilityProbing:
         self._asked: list[tuple[str, int]] = []
         """Ledger key and question of every record that the estimator observed, in order."""
         self._right: list[float] = []
+        self._stop_rule = StopRule()
 
     @property
     def accuracy(self) -> float | None:
@@ -106,7 +108,7 @@ class UtilityProbing:
             return
         self.planned += len(probes.rows)
         queries = self._queries(probes, sent)
-        answers = self._oracle.ask(queries, purpose="train", on_answer=on_answer)
+        answers = self._answers(queries, on_answer)
         known = torch.tensor([answer is not None for answer in answers])
         answered = self._note(queries, probes, answers, sent.references)
         if answered:
@@ -149,6 +151,16 @@ class UtilityProbing:
         """Restore from :meth:`state_dict`."""
         self.planned, self._saved = state["planned"], state["saved"]
         self._asked, self._right = state["asked"], state["right"]
+
+    def _answers(self, queries: Sequence[Query], on_answer: Callable[[], None]) -> list[Answer | None]:
+        """Have queries answered; raises an :class:`~langchain_vpp.errors.OracleError` if no answer can be used."""
+        answers: list[Answer | None] = []
+        for part in self._stop_rule.parts(queries):
+            known = self._ledger.known(part)
+            answered = self._oracle.ask(part, purpose="train", on_answer=on_answer)
+            self._stop_rule.note(part, known, answered)
+            answers += answered
+        return answers
 
     def _queries(self, probes: Probes, sent: Sent) -> list[Query]:
         """Encode the probes, except pictures of the batch: to encode what arrived once more would change it."""

@@ -88,7 +88,7 @@ def test_answers_that_arrived_before_a_failure_are_kept_and_only_the_others_are_
     broken = True
 
     def script(_, body):
-        return (400, {}) if broken and number_of(body) == 3 else (200, completion())
+        return (404, {}) if broken and number_of(body) == 3 else (200, completion())
 
     with Provider(script) as provider:
         with pytest.raises(OracleError, match="did not answer 1 of 5"):

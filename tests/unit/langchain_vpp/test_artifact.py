@@ -6,6 +6,7 @@ import hashlib
 import json
 import pickle
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from langchain_vpp import ImageProtector
 from langchain_vpp.artifact import (
     FrontPoint,
     Manifest,
+    _warn_of_default,
     artifact_folder,
     level_of,
     load_engine,
@@ -188,6 +190,44 @@ def test_an_artifact_that_comes_along_is_found_by_its_name():
     named, default = artifact_folder("staff-cards"), artifact_folder("default")
     assert named == default
     assert load_engine("staff-cards").digest == load_engine("default").digest
+
+
+@pytest.fixture
+def first_use():
+    """As in a process that has not loaded `default` before."""
+    _warn_of_default.cache_clear()
+    yield
+    _warn_of_default.cache_clear()
+
+
+@pytest.mark.usefixtures("first_use")
+def test_default_says_once_which_artifact_it_is_and_for_which_pictures():
+    with pytest.warns(FutureWarning) as caught:
+        ImageProtector.from_pretrained("default")
+    (warning,) = caught
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_engine("default")
+        ImageProtector.from_pretrained("default")
+    assert warning.filename == __file__  # the line that asked for it, not ours
+    for said in (
+        "'default'",
+        "'staff-cards'",
+        "staff cards with a portrait",
+        "private text",
+        "later version",
+    ):
+        assert said in str(warning.message)
+
+
+@pytest.mark.usefixtures("first_use")
+def test_no_other_name_warns(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    folder.rename("default")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for source in ("staff-cards", "./default", Path("default")):
+            artifact_folder(source)
 
 
 def test_a_folder_of_the_same_name_is_told_apart_by_its_path(folder, tmp_path, monkeypatch):

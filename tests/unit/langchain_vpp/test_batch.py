@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -261,3 +262,121 @@ def test_results_wait_for_the_disk_in_small_number(tmp_path: Path) -> None:
     next(copies)
     copies.close()
     assert len(started) <= 8
+
+
+PICTURE = Image.effect_noise((24, 16), 60).convert("RGB")
+
+
+def encoded(kind: str) -> bytes:
+    file = io.BytesIO()
+    PICTURE.save(file, kind)
+    return file.getvalue()
+
+
+TAKEN = {
+    "JPEG": ("a.jpg", "a.JPEG", "a.jfif", "a.jpe", "a.jif", "a.pjpeg", "a.mpo", "a"),
+    "PNG": ("a.png", "a.apng", "a"),
+    "BMP": ("a.bmp", "a.dib", "a"),
+    "TIFF": ("a.tif", "a.TIFF", "a"),
+    "GIF": ("a.gif", "a"),
+    "WEBP": ("a.webp", "a"),
+    "AVIF": ("a.avif", "a"),
+}
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in TAKEN.items() for name in names])
+def test_every_picture_of_a_folder_is_taken(tmp_path: Path, kind: str, name: str) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_bytes(encoded(kind))
+    (copy,) = run([tmp_path / "in"], tmp_path / "out")
+    assert (copy.status, copy.target) == ("protected", tmp_path / "out" / "a.jpg")
+
+
+def test_what_is_left_out_is_listed_with_its_reason(originals: Path, tmp_path: Path) -> None:
+    (originals / "notes.txt").write_text("BM")
+    (originals / "README").write_text("BM is no bitmap")
+    (originals / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    (originals / "elsewhere").symlink_to(tmp_path)
+    os.mkfifo(originals / "pipe")
+    copies = run([originals], tmp_path / "out")
+    left = {copy.source.name: copy.reason for copy in copies if copy.status == "skipped"}
+    assert set(left) == {"notes.txt", "README", "gone.jpg", "elsewhere", "pipe"}
+    assert all(left.values())
+    assert count(copies, "protected") == 6
+
+
+@pytest.mark.parametrize("place", ["the same folder", "a folder within", "a link to it"])
+def test_outputs_are_never_taken_for_originals(originals: Path, tmp_path: Path, place: str) -> None:
+    out = {"the same folder": originals, "a folder within": originals / "sub"}.get(place, tmp_path / "link")
+    if place == "a link to it":
+        out.symlink_to(originals)
+    before = contents(originals)
+    assert count(run([originals], out), "protected") == 6
+    made = contents(originals)
+    assert before.items() <= made.items()
+    assert len(made) == 12
+    for _ in range(2):
+        copies = run([originals], out)
+        assert [copy.status for copy in copies] == ["unchanged"] * 6
+        assert contents(originals) == made
+    copies = run([originals], tmp_path / "another")
+    assert (count(copies, "protected"), count(copies, "skipped")) == (6, 6)
+    assert {copy.reason for copy in copies if copy.status == "skipped"} == {
+        "it is the output of an earlier call."
+    }
+
+
+def test_an_original_in_the_place_of_an_output_is_an_original(originals: Path, tmp_path: Path) -> None:
+    run([originals], originals)
+    photo = originals / "day 0" / "0.jpg"
+    PICTURE.save(photo)
+    before = photo.read_bytes()
+    copies = run([originals], originals, overwrite=True)
+    assert [copy.source.name for copy in copies if copy.status == "failed"] == ["0.jpg", "0.png"]
+    assert photo.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("A.png", "a.png"), ("\u00e9.png", "e\u0301.png"), ("a.png", "a.jfif")]
+)
+def test_outputs_that_some_disks_take_for_one_are_refused(tmp_path: Path, first: str, second: str) -> None:
+    (tmp_path / "in").mkdir()
+    for name in (first, second):
+        (tmp_path / "in" / name).write_bytes(encoded("PNG"))
+    if len(list((tmp_path / "in").iterdir())) < 2:
+        pytest.skip("this disk takes them for one")
+    copies = run([tmp_path / "in"], tmp_path / "out")
+    assert sorted(copy.status for copy in copies) == ["failed", "protected"]
+    assert any("is already the output of" in copy.reason for copy in copies)
+
+
+def test_a_document_is_protected_page_by_page(tmp_path: Path) -> None:
+    pytest.importorskip("pypdfium2")
+    from langchain_vpp.images.pdf import rasterize_pdf
+
+    page = Image.effect_noise((320, 200), 90).convert("RGB")
+    page.save(tmp_path / "a.pdf", save_all=True, append_images=[page], title="secret", author="secret")
+    (tmp_path / "b").write_bytes((tmp_path / "a.pdf").read_bytes())
+    copies = run([tmp_path], tmp_path / "out")
+    assert [copy.status for copy in copies] == ["protected"] * 2
+    made = (tmp_path / "out" / "a.pdf").read_bytes()
+    assert b"secret" not in made
+    pages = rasterize_pdf(made)
+    assert len(pages) == 2
+    for drawn in pages:
+        levels = drawn.convert("L").resize((320, 200)).getextrema()
+        assert levels[1] - levels[0] < 120  # noise from black to white, pixelated
+    assert [copy.status for copy in run([tmp_path], tmp_path / "out")] == ["unchanged"] * 2
+
+
+def test_a_document_without_its_extra_is_listed_in_a_folder_and_fails_by_name(
+    originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pypdfium2", None)
+    PICTURE.save(originals / "a.pdf")
+    left = [copy for copy in run([originals], tmp_path / "out") if copy.status == "skipped"]
+    assert [(copy.source.name, "langchain-vpp[documents]" in copy.reason) for copy in left] == [
+        ("a.pdf", True)
+    ]
+    (copy,) = run([originals / "a.pdf"], tmp_path / "out")
+    assert (copy.status, "langchain-vpp[documents]" in copy.reason) == ("failed", True)

@@ -188,6 +188,15 @@ def test_a_picture_as_canary_is_found_as_an_object_and_as_a_file() -> None:
     assert_no_leak(picture, Image.open(io.BytesIO(_png(2))), _png(2))
 
 
+@pytest.mark.parametrize("mode", Image.MODES)
+def test_a_picture_of_any_mode_may_be_canary_and_sink(mode: str) -> None:
+    picture = Image.open(io.BytesIO(CANARY)).convert("LA")
+    picture = picture.convert(mode) if mode == "La" else picture.convert("RGB").convert(mode)
+    with pytest.raises(AssertionError, match="leaked"):
+        assert_no_leak(picture, {"shot": picture})
+    assert_no_leak(CANARY, Image.new(mode, (24, 24)))
+
+
 def test_the_message_names_the_place_and_quotes_nothing() -> None:
     with pytest.raises(AssertionError) as caught:
         assert_no_leak(CANARY, "clean", {"requests": [{"body": B64}]})

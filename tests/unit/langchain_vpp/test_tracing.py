@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import uuid
@@ -15,11 +16,18 @@ from langchain_core.language_models import FakeListChatModel, FakeListLLM, Gener
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tracers import LangChainTracer
-from langsmith import Client
+from langsmith import Client, traceable, tracing_context
+from langsmith.schemas import Attachment
+from langsmith.utils import get_env_var
 from PIL import Image
 
 from langchain_vpp.testing import assert_no_leak
-from langchain_vpp.tracing import REMOVED_MEDIA, RedactingCallbackHandler, media_anonymizer
+from langchain_vpp.tracing import (
+    REMOVED_MEDIA,
+    RedactingCallbackHandler,
+    media_anonymizer,
+    redacting_client,
+)
 from tests.callbacks import Everything
 from tests.integration.recording import noise_png, recording_server
 
@@ -66,6 +74,150 @@ def test_what_a_langsmith_client_posts(*, redacting: bool, batching: bool) -> No
         assert sum(b"What is this?" in body for body in server.wire) >= 1
         assert _leaks(server.wire) is not redacting
         assert any(REMOVED_MEDIA.encode() in body for body in server.wire) is redacting
+
+
+INFO = {
+    "version": "1.0.0",
+    "batch_ingest_config": {
+        "use_multipart_endpoint": True,
+        "size_limit": 100,
+        "size_limit_bytes": 20_971_520,
+        "scale_up_nthreads_limit": 4,
+        "scale_up_qsize_trigger": 1000,
+        "scale_down_nempty_trigger": 4,
+    },
+}
+DATA_URL = f"data:image/png;base64,{ENCODED}"
+WHEN = "20260101T000000000000Z"
+
+
+def _look(value: Any) -> str:
+    return "What is this?"
+
+
+def _trace(client: Client, *, function: Any = _look, value: Any = 1, **extra: Any) -> None:
+    traced = traceable(function, enabled=True)
+    with tracing_context(enabled=True, client=client), contextlib.suppress(ValueError):
+        traced(value, langsmith_extra={"client": client, **extra})
+
+
+def _run(client: Client, config: Any, **bound: Any) -> None:
+    config = {**config, "callbacks": [LangChainTracer(client=client)]}
+    GenericFakeChatModel(messages=iter([AIMessage("ok")])).bind(**bound).invoke("What is this?", config)
+
+
+def _record(**fields: Any) -> dict[str, Any]:
+    run_id = uuid.uuid4()
+    return {
+        "id": run_id, "trace_id": run_id, "dotted_order": f"{WHEN}{run_id}", "name": "n", "run_type": "chain",
+        "inputs": {"question": "What is this?"}, "session_name": "s", **fields,
+    }  # fmt: skip
+
+
+def _updated(client: Client, **fields: Any) -> None:
+    record = _record()
+    client.create_run(**record)
+    client.update_run(record["id"], trace_id=record["id"], dotted_order=record["dotted_order"], **fields)
+
+
+def _attached(picture: Any) -> Any:
+    return {"shot": Attachment(mime_type="image/png", data=picture)}
+
+
+# Beside the inputs, outputs, errors and metadata, which the anonymizer covers.
+CHANNELS: dict[str, Any] = {
+    "attachment": lambda client: _trace(client, value=Attachment(mime_type="image/png", data=PICTURE)),
+    "attached": lambda client: client.create_run(**_record(attachments=_attached(PICTURE))),
+    "attached pair": lambda client: client.create_run(
+        **_record(attachments={"shot": ("image/png", PICTURE)})
+    ),
+    "attached as text": lambda client: client.create_run(
+        **_record(attachments={"shot": ("text/plain", ENCODED.encode())})
+    ),
+    "attached later": lambda client: _updated(client, attachments=_attached(PICTURE)),
+    "tags": lambda client: _trace(client, tags=[DATA_URL]),
+    "tags of a chain": lambda client: _run(client, {"tags": [DATA_URL]}),
+    "tags later": lambda client: _updated(client, tags=[DATA_URL]),
+    "name": lambda client: _trace(client, name=DATA_URL),
+    "run name": lambda client: _run(client, {"run_name": ENCODED}),
+    "settings": lambda client: _run(client, {}, reference=DATA_URL),
+    "events": lambda client: client.create_run(**_record(events=[{"name": "drew", "shot": ENCODED}])),
+    "events later": lambda client: _updated(client, events=[{"name": "drew", "shot": ENCODED}]),
+    "extra": lambda client: client.create_run(**_record(extra={"shot": ENCODED})),
+    "serialized": lambda client: client.create_run(
+        **_record(run_type="llm", serialized={"kwargs": {"shot": ENCODED}})
+    ),
+    "batch": lambda client: client.batch_ingest_runs([_record(tags=[DATA_URL])]),
+    "multipart": lambda client: client.multipart_ingest(
+        [_record(tags=[DATA_URL], attachments=_attached(PICTURE))]
+    ),
+    "batch of updates": lambda client: client.batch_ingest_runs(update=[_record(tags=[DATA_URL])]),
+    "feedback": lambda client: client.create_feedback(
+        run_id=uuid.uuid4(), key="k", comment=f"What is this? {ENCODED}", value={"shot": DATA_URL}
+    ),
+    "feedback in a batch": lambda client: client.create_feedback(
+        uuid.uuid4(), "k", trace_id=uuid.uuid4(), comment="What is this?", correction={"shot": DATA_URL}
+    ),
+}
+COVERED: dict[str, Any] = {
+    "inputs": lambda client: _trace(client, value=[DATA_URL, PICTURE]),
+    "outputs": lambda client: _trace(client, function=lambda value: {"shot": ENCODED}),
+    "error": lambda client: _trace(client, function=_fail),
+    "metadata": lambda client: _trace(client, metadata={"shot": ENCODED}),
+}
+
+
+def _posted(client: Client, server: Any, channel: Any) -> list[bytes]:
+    channel(client)
+    client.flush()
+    client.close()
+    return server.wire
+
+
+@pytest.fixture(params=["compressed", "plain"])
+def compression(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("LANGSMITH_DISABLE_RUN_COMPRESSION", str(request.param == "plain").lower())
+    get_env_var.cache_clear()
+    yield
+    get_env_var.cache_clear()
+
+
+@posts
+@pytest.mark.usefixtures("compression")
+@pytest.mark.parametrize("name", [*CHANNELS, *COVERED])
+def test_a_redacting_client_posts_no_media(name: str) -> None:
+    with recording_server() as server:
+        client = redacting_client(api_url=server.url, api_key="k", info=INFO)
+        wire = _posted(client, server, (CHANNELS | COVERED)[name])
+        assert wire
+        assert_no_leak(PICTURE, wire)
+        assert any(REMOVED_MEDIA.encode() in body for body in wire)
+
+
+@posts
+@pytest.mark.parametrize("name", CHANNELS)
+def test_the_anonymizer_alone_does_not_cover_these(name: str) -> None:
+    with recording_server() as server:
+        client = Client(api_url=server.url, api_key="k", info=INFO, anonymizer=media_anonymizer())
+        assert _leaks(_posted(client, server, CHANNELS[name]))
+
+
+@posts
+def test_a_redacting_client_keeps_what_is_no_media() -> None:
+    def channel(client: Client) -> None:
+        client.create_run(
+            **_record(
+                tags=["a tag"], extra={"note": "kept"}, attachments={"notes": ("text/csv", b"a,b\n1,2\n")}
+            )
+        )
+
+    with recording_server() as server:
+        options: Any = {"anonymizer": lambda data: {**data, "mine": "was asked"}}
+        client = redacting_client(api_url=server.url, api_key="k", info=INFO, **options)
+        body = b"".join(_posted(client, server, channel))
+    for kept in (b"a tag", b"kept", b"a,b\n1,2\n", b"What is this?", b"was asked", b"text/csv"):
+        assert kept in body
+    assert REMOVED_MEDIA.encode() not in body
 
 
 def test_the_anonymizer_keeps_what_is_no_media() -> None:

@@ -1,7 +1,8 @@
 """Every kind of value at every entry point: the walker judges alike wherever a value stands.
 
 A clean value comes through equal and of the same type. One that holds a picture is refused, or dropped where the
-protector is told to drop. Media and unknown objects are refused.
+protector is told to drop; in the input of a chain, a picture that stands alone is sealed. Media and unknown objects are
+refused.
 """
 
 from __future__ import annotations
@@ -310,6 +311,18 @@ MESSAGE_ENTRIES = (
     extra_field, artifact, document_in_artifact, additional_kwargs, response_metadata, tool_call_args, text_block
 )  # fmt: skip
 REWRITING = (*MESSAGE_ENTRIES, runnable_input, state_of_a_dataclass, tool_result, tool_artifact)
+# Pictures that stand alone are sealed: a handle takes their place.
+SEALING = (runnable_input, state_of_a_dataclass)
+NOT_ALONE = {
+    "attribute of text",
+    "path",
+    "key",
+    "key in a tuple",
+    "counter",
+    "enum",
+    "numbers",
+    "tuple of numbers",
+}
 # Settings go on as they are, or not at all.
 SEARCHING = (tool_arguments, config_metadata)
 # Functions, classes and clients are at home here; media are not.
@@ -344,13 +357,25 @@ def test_clean_values_come_through(entry: Any) -> None:
 
 @each_entry
 def test_values_that_hold_a_picture_are_refused(entry: Any) -> None:
-    refusals = {kind: _refusal(entry, value) for kind, value in HIDING.items()}
+    hiding = {kind: value for kind, value in HIDING.items() if entry not in SEALING or kind in NOT_ALONE}
+    refusals = {kind: _refusal(entry, value) for kind, value in hiding.items()}
     assert [kind for kind, error in refusals.items() if error is None] == []
     for error in refusals.values():
         assert error is not None
         assert error.__cause__ is None
         assert error.__context__ is None
         assert_no_leak(PICTURE, error.args)
+
+
+@pytest.mark.parametrize("entry", SEALING, ids=lambda entry: entry.__name__)
+@pytest.mark.parametrize("kind", HIDING.keys() - NOT_ALONE)
+@pytest.mark.parametrize("protector", [STRICT, LENIENT])
+def test_a_picture_that_stands_alone_in_an_input_is_sealed(
+    protector: ImageProtector, kind: str, entry: Any
+) -> None:
+    result = entry(protector, HIDING[kind])
+    assert_no_leak(PICTURE, *_shown(result))
+    assert "vpp://" in repr(_shown(result))
 
 
 @each_rewriting_entry
@@ -361,12 +386,13 @@ def test_a_value_that_holds_a_picture_is_dropped_if_told_to(kind: str, entry: An
     except (ProtectionError, TypeError, KeyError, AttributeError):
         return  # refused, or the container around it was dropped too
     assert_no_leak(PICTURE, *_shown(result))
-    assert "[removed" in repr(_shown(result))
+    assert ("[removed" in repr(_shown(result))) != (entry in SEALING and kind not in NOT_ALONE)
 
 
 @each_entry
 def test_media_are_refused(entry: Any) -> None:
-    assert [kind for kind, make in MEDIA.items() if _refusal(entry, make()) is None] == []
+    passed = [kind for kind, make in MEDIA.items() if _refusal(entry, make()) is None]
+    assert passed == (["picture"] if entry in SEALING else [])  # sealed
 
 
 @each_entry
@@ -386,7 +412,7 @@ def test_containers_of_unknown_classes_come_through_as_plain_copies(entry: Any) 
     for make in COPIED.values():
         value, expected = make("a title")
         assert _same(entry(STRICT, value), expected)
-        assert _refusal(entry, make(ENCODED)[0]) is not None
+        assert (_refusal(entry, make(ENCODED)[0]) is None) == (entry in SEALING)
 
 
 def test_traces_keep_clean_values() -> None:

@@ -13,7 +13,8 @@ The same command resumes an interrupted run. Its steps, with what each leaves in
    protector through that training (``assessor.pt``).
 7. Audit the artifact (``report.json``, ``report.html``) by fresh classifiers, by the chat model's own network that goes
    on learning, by training's assessor as it stands, by networks that re-identify people and restore their faces, and by
-   a text recogniser if one is installed; and measure the effect of its int8 graph (``recheck.json``).
+   text recognisers; measure what it shows of pictures unlike those that it has learned from, for which Chromium must be
+   installed (``out_of_distribution.json``); and measure the effect of its int8 graph (``recheck.json``).
 
 On one core of a server with bfloat16, steps 2, 3 and 5 take an hour or more each; step 2 takes a GPU if there is one.
 """

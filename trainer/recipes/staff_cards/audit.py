@@ -14,8 +14,10 @@ from trainer.attackers.classifier import OVERVIEW_SIDE, FixedClassifier, FreshCl
 from trainer.data.dataset import load_dataset
 from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.export import recheck
+from trainer.recipes.documents.browser import find_browser
+from trainer.recipes.documents.reading import best_readers, draw_documents, read_documents
 from trainer.recipes.staff_cards.model_card import render_card, write_card
-from trainer.recipes.staff_cards.out_of_distribution import out_of_distribution
+from trainer.recipes.staff_cards.out_of_distribution import out_of_distribution, save_seen
 from trainer.recipes.staff_cards.portrait_attacks import attack_portraits
 from trainer.recipes.staff_cards.progress import log_evaluation
 from trainer.recipes.staff_cards.readers import load_chat_model, new_assessor
@@ -36,15 +38,20 @@ _SHOWING: Final = 0.5
 """Level at which pictures still show something; attackers can't be compared where all of them are at chance."""
 _OTHERS: Final = 200
 """Pictures of each kind that the artifact was not made for."""
+_DOCUMENTS: Final = 16
+"""Documents of each kind that a browser renders; reading one at every level takes a quarter of a minute."""
 
 
 def audit_artifact(job: StaffCardsJob) -> None:
     """Measure the finished artifact, write its reports, and put the figures on its card.
 
+    It leaves ``report.json``, ``report.html`` and ``out_of_distribution.json`` in the job's folder.
+
     Raises:
-        DataError: See :func:`~trainer.evaluation.evaluate.evaluate`.
+        DataError: See :func:`~trainer.evaluation.evaluate.evaluate`; also if there is no browser.
         TrainingError: See :func:`~trainer.evaluation.evaluate.evaluate`; also if a file can't be written.
     """
+    find_browser()  # before hours of work
     dataset, model = load_dataset(job.data), load_chat_model(job.model)
     _, engine, manifest, _ = load_artifact(job.artifact)
     attributes, presets = dataset.private_attributes, manifest.presets
@@ -71,11 +78,16 @@ def audit_artifact(job: StaffCardsJob) -> None:
     save_json(report, job.out / "report.json")  # an hour's work, kept whatever comes next
     report = attack_portraits(report, engine, job.faces, attributes)
     save_json(report, job.out / "report.json")
+    documents = draw_documents(_DOCUMENTS, seed=report.seed)
+    read = read_documents(documents, engine, presets.values(), best_readers())
+    report = report.model_copy(update={"other_pictures": read})
+    save_json(report, job.out / "report.json")
     # Portraits of real people: the page shows protected pictures alone, and none of the weakest levels.
     shown = sorted({presets["balanced"], presets["high"]})
     pictures = picture_rows(dataset, engine, shown, {}, originals=False)
     balanced = ImageProtector(engine, level=presets["balanced"])
     others = out_of_distribution(job.faces, balanced, model.vision, count=_OTHERS, seed=report.seed)
+    save_seen(others, job.out / "out_of_distribution.json")
     write_card(job.artifact, render_card(manifest, report, others))
     save_html(report, job.out / "report.html", presets=presets, pictures=pictures)
 

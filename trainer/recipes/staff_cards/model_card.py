@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from trainer.evaluation.results import OURS, STRONGEST
-from trainer.reporting.summary import percent, percent_interval, preset_names, summaries
+from trainer.reporting.details import other_pictures_table
+from trainer.reporting.markdown import for_markdown
+from trainer.reporting.rows import COUNT, PERCENT, Cell, Column, Form, Row, Section, Table, figure
+from trainer.reporting.summary import preset_names, summaries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from langchain_vpp.artifact import Manifest
     from trainer.evaluation.results import OperatingPoint, Report
     from trainer.recipes.staff_cards.out_of_distribution import Seen
+    from trainer.statistics import ConfidenceInterval
 
 _TEMPLATE: Final = Path(__file__).parent / "card.md"
+_TENTHS: Final = Form(1, 100.0, "%")
+_EMPTY: Final = Cell("")
 _GALLERIES: Final = {"originals": "originals", "protected": "pictures protected alike"}
 
 
@@ -26,7 +32,7 @@ def render_card(manifest: Manifest, report: Report | None = None, others: Sequen
     Args:
         manifest: Manifest of the artifact.
         report: Audit of the artifact; without one the card says that there was none.
-        others: Measurements on pictures of other kinds.
+        others: Measurements on cards unlike those of training, and on pictures of other things.
     """
     presets = [f"{name} = level {level:.2f}" for name, level in manifest.presets.items()]
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
@@ -44,7 +50,10 @@ def render_card(manifest: Manifest, report: Report | None = None, others: Sequen
         attribution=manifest.attribution,
         created_with=manifest.created_with,
         audit="\n".join(_audit(manifest, report)) if report else "It has not been audited.",
-        others="\n".join(_others(others)) if others else "Nobody has looked.",
+        others=for_markdown(_others_table(others)) if others else "Nobody has looked.",
+        documents=for_markdown(other_pictures_table(report, manifest.presets))
+        if report and report.other_pictures
+        else "Nobody has looked.",
     )
 
 
@@ -58,55 +67,74 @@ def _audit(manifest: Manifest, report: Report) -> Iterator[str]:
     yield ""
     for verdict in summaries(report, manifest.presets):
         yield f"- **{verdict.name}** (level {verdict.level:g}): {verdict.sentence}"
-    points = report.of(OURS)
     yield ""
-    yield (
-        "| right, or read | by | originals | chance | "
-        + " | ".join(
-            preset_names(manifest.presets, point.level) or f"level {point.level:g}" for point in points
-        )
-        + " |"
-    )
-    yield "|---" * (4 + len(points)) + "|"
+    yield for_markdown(_readings_table(manifest, report))
+
+
+def _readings_table(manifest: Manifest, report: Report) -> Table:
+    """Make the table of everything that was read, with a column for each level."""
+    points = report.of(OURS)
+    names = (preset_names(manifest.presets, point.level) or f"level {point.level:g}" for point in points)
     originals, *columns = (_figures(point) for point in (report.originals, *points))
+    rows = []
     for key in dict.fromkeys(key for column in (originals, *columns) for key in column):
-        floor = next(column[key][1] for column in (originals, *columns) if key in column)
-        shown = [column.get(key, ("", ""))[0] for column in (originals, *columns)]
-        yield f"| {' | '.join(key)} | {shown[0]} | {floor} | {' | '.join(shown[1:])} |"
+        floor = next(column[key].floor for column in (originals, *columns) if key in column)
+        shown, *protected = (
+            column[key].share if key in column else _EMPTY for column in (originals, *columns)
+        )
+        rows.append(Row((*map(Cell, key), shown, floor, *protected)))
+    headings = ("right, or read", "by", "originals", "chance", *names)
+    return Table("Readings", tuple(map(Column, headings)), (Section(tuple(rows)),))
 
 
-def _figures(point: OperatingPoint) -> dict[tuple[str, str], tuple[str, str]]:
-    """Map each subject and its reader to the share that was read and the share expected by chance."""
+class _Figure(NamedTuple):
+    share: Cell
+    """Share that was read."""
+    floor: Cell
+    """Share expected by chance."""
+
+
+def _figures(point: OperatingPoint) -> dict[tuple[str, str], _Figure]:
+    """Map each subject and its reader to its figures."""
     readings = [
         *point.tasks,
         *(each for each in point.attributes if each.reader == STRONGEST),
         *point.private_answers,
     ]
     rows = {
-        (each.subject.replace("_", " "), each.reader): (percent_interval(each.accuracy), percent(each.chance))
+        (each.subject.replace("_", " "), each.reader): _shares(each.accuracy, each.chance)
         for each in readings
         if each.accuracy is not None
     }
     words = {
-        (f"{each.subject}, whole", "text recogniser"): (
-            percent_interval(each.exact),
-            percent(each.exact_floor),
-        )
+        (f"{each.subject}, whole", "text recogniser"): _shares(each.exact, each.exact_floor)
         for each in point.words
     }
     people = {
-        (f"who it is, among {each.people} {_GALLERIES[each.gallery]}", "re-identification"): (
-            percent_interval(each.top1),
-            percent(each.top1_floor),
+        (f"who it is, among {each.people} {_GALLERIES[each.gallery]}", "re-identification"): _shares(
+            each.top1, each.top1_floor
         )
         for each in point.identity
     }
     return rows | words | people
 
 
-def _others(others: Iterable[Seen]) -> Iterator[str]:
-    yield "| picture | how many | not grey | fields that are read | cards with a private part shown |"
-    yield "|---|---|---|---|---|"
-    for each in others:
-        shares = ("" if share is None else percent(share) for share in (each.fields, each.private))
-        yield f"| {each.kind} | {each.pictures} | {each.stands_out:.1%} | {' | '.join(shares)} |"
+def _shares(share: ConfidenceInterval, floor: float) -> _Figure:
+    return _Figure(figure(share, PERCENT), figure(floor, PERCENT))
+
+
+def _others_table(others: Sequence[Seen]) -> Table:
+    """Make the table of what is shown of cards that are unlike those of training, and of other things."""
+    headings = ("picture", "how many", "not grey", "fields that are read", "cards with a private part shown")
+    rows = tuple(
+        Row(
+            (
+                Cell(each.kind),
+                figure(each.pictures, COUNT),
+                figure(each.stands_out, _TENTHS),
+                *(figure(share, PERCENT, missing="") for share in (each.fields, each.private)),
+            )
+        )
+        for each in others
+    )
+    return Table("Other pictures", tuple(map(Column, headings)), (Section(rows),))

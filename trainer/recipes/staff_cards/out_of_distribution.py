@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from trainer.reporting.files import writing
 from trainer.sandbox.drawing.cards import CARD_TASKS, CARD_VIEW, TEXTS, draw_card
 from trainer.sandbox.drawing.portraits import read_portraits
 from trainer.sandbox.drawing.scenes import draw_scene
@@ -48,6 +50,22 @@ class Seen(NamedTuple):
     card; ``None`` for pictures of other things."""
     private: float | None = None
     """Share of the cards on which more than a fifth of a name, a number, a birth date or a portrait is shown."""
+
+
+def save_seen(seen: Sequence[Seen], path: Path) -> None:
+    """Write measurements as JSON.
+
+    Raises:
+        TrainingError: If the file can't be written.
+    """
+    with writing("measurements", path):
+        text = json.dumps([each._asdict() for each in seen], indent=2)
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def load_seen(path: Path) -> tuple[Seen, ...]:
+    """Read what :func:`save_seen` wrote."""
+    return tuple(Seen(**each) for each in json.loads(path.read_bytes()))
 
 
 @dataclass(frozen=True)

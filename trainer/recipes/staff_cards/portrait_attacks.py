@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from langchain_vpp.engines import Engine
     from trainer.data.format import Split
-    from trainer.evaluation.results import Reading, Report
+    from trainer.evaluation.results import OperatingPoint, Reading, Report
     from trainer.sandbox.drawing.portraits import Portrait
 
 PEOPLE: Final[Mapping[Split, int]] = {"train": 600, "val": 100, "test": 490}
@@ -54,6 +54,83 @@ class _Drawn(NamedTuple):
     file: bytes
     outline: tuple[tuple[float, float], ...]
     """Corners of the portrait; see :meth:`~trainer.sandbox.drawing.cards.Card.outline`."""
+
+
+class _PortraitCards(NamedTuple):
+    """Cards of every split, with the labels and the person of each."""
+
+    drawn: Mapping[Split, Sequence[_Drawn]]
+    labels: Mapping[Split, Tensor]
+    """Class of every attribute, shape ``[N, A]``."""
+    who: Mapping[Split, Tensor]
+    """Number of the person, shape ``[N]``."""
+
+    @classmethod
+    def draw(
+        cls, faces: Path, attributes: Mapping[str, tuple[str, ...]], people: Mapping[Split, int], seed: int
+    ) -> _PortraitCards:
+        portraits = {split: shown[: people[split]] for split, shown in read_portraits(faces).items()}
+        return cls(
+            {split: _draw(shown, seed, split) for split, shown in portraits.items()},
+            {split: _labels(shown, attributes) for split, shown in portraits.items()},
+            {
+                split: torch.arange(len(shown)).repeat_interleave(_CARDS_EACH)
+                for split, shown in portraits.items()
+            },
+        )
+
+    @property
+    def people(self) -> int:
+        """Number of people of all splits."""
+        return sum(map(len, self.drawn.values())) // _CARDS_EACH
+
+    def cut_out(self, change: Callable[[Image.Image], Image.Image]) -> AttackData:
+        """Change the pictures of all cards, and cut the portraits out of them."""
+        return AttackData(
+            *(AttackImages(_cut_out(self.drawn[split], change), self.labels[split]) for split in _SPLITS)
+        )
+
+
+class _PortraitAttack:
+    """Networks that have learned from the portraits of originals to find people and to read restored portraits."""
+
+    def __init__(self, cards: _PortraitCards, attributes: Mapping[str, tuple[str, ...]], seed: int) -> None:
+        self._cards, self._attributes, self._seed = cards, tuple(attributes), seed
+        self._suite = AttackSuite(
+            ("identity", "inversion"),
+            People(*(cards.who[split] for split in _SPLITS)),
+            Words((), ()),
+            cards.who["test"],
+        )
+        originals = cards.cut_out(lambda image: image)
+        prepared = self._suite.prepare(originals, generator=keyed_generator(seed, "portraits"))
+        self.identity = prepared.identity
+        self._classifier = FreshClassifier(attributes, side=_SIDE, warm_epochs=_WARM_EPOCHS)
+        scores = self._classifier.prepare(originals, generator=keyed_generator(seed, "restored portraits"))
+        right = scores.predictions == cards.labels["test"]
+        self._known: list[float] = right.float().mean(dim=0).tolist()
+
+    @property
+    def descriptions(self) -> tuple[str, ...]:
+        """Descriptions of the attackers, for the report."""
+        return self._suite.descriptions
+
+    def extend(self, point: OperatingPoint, engine: Engine) -> OperatingPoint:
+        """Add identity and restoration to a point of an audit."""
+        found = self._suite.attack(
+            self._cards.cut_out(partial(engine.protect, level=point.level)),
+            generator=keyed_generator(self._seed, "portraits", point.level),
+        )
+        restored = found.restored
+        if restored is not None and found.reconstructions is not None:
+            restored = restored.model_copy(update={"attributes": self._read(found.reconstructions)})
+        return point.model_copy(update={"identity": found.identity, "restored": restored})
+
+    def _read(self, restored: Tensor) -> tuple[Reading, ...]:
+        predictions, truth = self._classifier.read(restored).argmax(dim=2), self._cards.labels["test"]
+        columns = class_columns(self._attributes, predictions, truth, self._known)
+        generator = keyed_generator(self._seed, "bootstrap")
+        return to_readings(self._classifier.name, columns, self._cards.who["test"], generator=generator)[0]
 
 
 def attack_portraits(
@@ -80,53 +157,19 @@ def attack_portraits(
     Raises:
         DataError: If the portraits can't be used.
     """
-    seed = report.seed
-    portraits = {split: shown[: people[split]] for split, shown in read_portraits(faces).items()}
-    drawn = {split: _draw(shown, seed, split) for split, shown in portraits.items()}
-    labels = {split: _labels(shown, attributes) for split, shown in portraits.items()}
-    who = {
-        split: torch.arange(len(shown)).repeat_interleave(_CARDS_EACH) for split, shown in portraits.items()
-    }
-
-    def cut_out(change: Callable[[Image.Image], Image.Image]) -> AttackData:
-        return AttackData(*(AttackImages(_cut_out(drawn[split], change), labels[split]) for split in _SPLITS))
-
-    suite = AttackSuite(("identity", "inversion"), People(**who), Words((), ()), who["test"])
-    originals = cut_out(lambda image: image)
-    prepared = suite.prepare(originals, generator=keyed_generator(seed, "portraits"))
-    classifier = FreshClassifier(attributes, side=_SIDE, warm_epochs=_WARM_EPOCHS)
-    scores = classifier.prepare(originals, generator=keyed_generator(seed, "restored portraits"))
-    known = (scores.predictions == labels["test"]).float().mean(dim=0).tolist()
-
-    def read(restored: Tensor) -> tuple[Reading, ...]:
-        predictions, truth = classifier.read(restored).argmax(dim=2), labels["test"]
-        columns = class_columns(tuple(attributes), predictions, truth, known)
-        generator = keyed_generator(seed, "bootstrap")
-        return to_readings(classifier.name, columns, who["test"], generator=generator)[0]
-
-    points = []
-    for point in report.points:
-        if point.engine != OURS:
-            points.append(point)
-            continue
-        found = suite.attack(
-            cut_out(partial(engine.protect, level=point.level)),
-            generator=keyed_generator(seed, "portraits", point.level),
-        )
-        restored = found.restored
-        if restored is not None and found.reconstructions is not None:
-            restored = restored.model_copy(update={"attributes": read(found.reconstructions)})
-        points.append(point.model_copy(update={"identity": found.identity, "restored": restored}))
+    cards = _PortraitCards.draw(faces, attributes, people, report.seed)
+    attack = _PortraitAttack(cards, attributes, report.seed)
+    points = tuple(attack.extend(point, engine) if point.engine == OURS else point for point in report.points)
     told = (
         f"both on portraits alone, cut out of {_CARDS_EACH} further cards with the same photograph of each of "
-        f"{sum(map(len, portraits.values())):,} people"
+        f"{cards.people:,} people"
     )
     tested = (UNTESTED["identity"], UNTESTED["inversion"])
     return report.model_copy(
         update={
-            "attacker": "; ".join((report.attacker, *suite.descriptions, told)),
-            "originals": report.originals.model_copy(update={"identity": prepared.identity}),
-            "points": tuple(points),
+            "attacker": "; ".join((report.attacker, *attack.descriptions, told)),
+            "originals": report.originals.model_copy(update={"identity": attack.identity}),
+            "points": points,
             "not_tested": tuple(each for each in report.not_tested if each not in tested),
         }
     )

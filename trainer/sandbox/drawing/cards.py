@@ -14,24 +14,26 @@ from __future__ import annotations
 import contextlib
 import math
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFilter
 
 from langchain_vpp.errors import DataError
 from trainer.sandbox.drawing.card_design import CARD_SIZE, DoesNotFitError, FlatCard
 from trainer.sandbox.drawing.drawn_data import Entry, write_data
+from trainer.sandbox.drawing.photograph import SUPERSAMPLE, box_corners, homography, photograph
 from trainer.sandbox.drawing.portraits import PORTRAIT_ATTRIBUTES, read_portraits
-from trainer.sandbox.drawing.scenes import Question, pick, shade
+from trainer.sandbox.drawing.scenes import Question, pick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from PIL import Image
+
     from trainer.data.format import Split
     from trainer.sandbox.drawing.card_design import Box
+    from trainer.sandbox.drawing.photograph import Points
 
 CARD_VIEW: Final = (320, 224)
 """Width and height of the smallest picture of a card, pixels; larger pictures have the same shape."""
@@ -68,11 +70,6 @@ TEXTS: Final = ("name", "id number", "birth date")
 """Names of the private texts in ``data.jsonl``."""
 
 _THIS_YEAR: Final = 2026
-
-_SUPERSAMPLE: Final = 2
-
-_Array: TypeAlias = npt.NDArray[np.float64]
-
 
 # -- the data set --------------------------------------------------------------------------------------------------
 
@@ -160,8 +157,8 @@ class Card(NamedTuple):
     def outline(self, name: str) -> tuple[tuple[float, float], ...]:
         """Return the corners of one of :attr:`boxes` in the picture, pixels, clockwise from the top left."""
         left, top, right, bottom = self.boxes[name]
-        forward = _homography(_corners(0, 0, *CARD_SIZE), np.array(self.corners))
-        points = np.c_[_corners(left, top, right, bottom), np.ones(4)] @ forward.T
+        forward = homography(box_corners(0, 0, *CARD_SIZE), np.array(self.corners))
+        points = np.c_[box_corners(left, top, right, bottom), np.ones(4)] @ forward.T
         places = points[:, :2] / points[:, 2:]
         return tuple((x, y) for x, y in places.tolist())
 
@@ -214,11 +211,11 @@ def draw_card(
         "id number": f"{generator.integers(100, 1000)}-{generator.integers(1000, 10000)}",
         "birth date": _birth_date(generator, labels["age_group"]),
     }
-    scale = _SUPERSAMPLE * width / CARD_VIEW[0]
+    scale = SUPERSAMPLE * width / CARD_VIEW[0]
     flat = _flat_card(generator, face, values, scale, labels["stripe"])
     size = width, width * CARD_VIEW[1] // CARD_VIEW[0]
     corners = _lay_down(generator, size)
-    image = _photograph(generator, flat.image, flat.shape(), corners, size)
+    image = photograph(generator, flat.image, flat.shape(), corners, size)
     texts = {name: flat.printed[name] for name in TEXTS}
     return Card(image, labels, texts, flat.boxes, tuple((x, y) for x, y in corners.tolist()))
 
@@ -233,13 +230,10 @@ def _flat_card(
             return flat
 
 
-# -- the photograph ------------------------------------------------------------------------------------------------
-
-
-def _lay_down(generator: np.random.Generator, size: tuple[int, int]) -> _Array:
+def _lay_down(generator: np.random.Generator, size: tuple[int, int]) -> Points:
     """Draw the card's corners, shape ``[4, 2]``, all inside a picture of ``size``."""
     width, height = CARD_SIZE
-    corners = _corners(-width / 2, -height / 2, width / 2, height / 2)
+    corners = box_corners(-width / 2, -height / 2, width / 2, height / 2)
     angle = math.radians(float(np.clip(generator.normal(0, 2.2), -6, 6)))
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     corners = corners @ turn + generator.uniform(-5, 5, (4, 2))
@@ -251,92 +245,6 @@ def _lay_down(generator: np.random.Generator, size: tuple[int, int]) -> _Array:
     corners, least, most = corners * shrink, least * shrink, most * shrink
     spare = room - (most - least)
     return np.asarray(corners - least + margin + spare * generator.uniform(0, 1, 2), dtype=np.float64)
-
-
-def _photograph(
-    generator: np.random.Generator,
-    card: Image.Image,
-    shape: Image.Image,
-    corners: _Array,
-    size: tuple[int, int],
-) -> Image.Image:
-    large = size[0] * _SUPERSAMPLE, size[1] * _SUPERSAMPLE
-    scene = _desk(generator, size).resize(large, Image.Resampling.BILINEAR)
-    # Pillow wants the way back: from the picture to the card.
-    back = _homography(corners * _SUPERSAMPLE, _corners(0, 0, *card.size))
-    data = tuple((back / back[2, 2]).ravel()[:8].tolist())
-    warped = card.transform(large, Image.Transform.PERSPECTIVE, data, Image.Resampling.BILINEAR)
-    mask = shape.transform(large, Image.Transform.PERSPECTIVE, data, Image.Resampling.BILINEAR)
-    shift = round(3 * _SUPERSAMPLE * generator.uniform(0.3, 1.5))
-    shadow = Image.new("L", large, 0)
-    shadow.paste(mask, (shift, shift))
-    soft = shadow.reduce(2 * _SUPERSAMPLE).filter(ImageFilter.GaussianBlur(2)).point(lambda value: value // 2)
-    shadow = soft.resize(large, Image.Resampling.BILINEAR)
-    scene.paste((12, 12, 14), (0, 0, *large), shadow)
-    scene.paste(warped, (0, 0), mask)
-    return _light(generator, scene.reduce(_SUPERSAMPLE))
-
-
-def _desk(generator: np.random.Generator, size: tuple[int, int]) -> Image.Image:
-    """Draw the desk under the card: a gradient with papers, cables and cups, in any colours."""
-    base = generator.uniform(40, 225, (1, 1, 3)) * 0.7 + generator.uniform(40, 225, (2, 2, 3)) * 0.3
-    image = Image.fromarray(base.astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
-    pen = ImageDraw.Draw(image)
-    width, height = size
-    if generator.random() < 0.3:  # planks
-        tone = shade((int(base[0, 0, 0]), int(base[0, 0, 1]), int(base[0, 0, 2])), 0.85)
-        for y in np.arange(generator.uniform(0, 30), height, generator.uniform(20, 55)).tolist():
-            pen.line([(0, y), (width, y + generator.uniform(-6, 6))], fill=tone, width=2)
-    for _ in range(int(generator.integers(2, 8))):
-        x, y = generator.uniform((0, 0), size).tolist()
-        across, down = generator.uniform(0.06, 0.5, 2).tolist()
-        red, green, blue = generator.integers(20, 245, 3).tolist()
-        box = (x - across * width / 2, y - down * width / 2, x + across * width / 2, y + down * width / 2)
-        match int(generator.integers(3)):
-            case 0:
-                pen.rectangle(box, fill=(red, green, blue))
-            case 1:
-                pen.ellipse(box, fill=(red, green, blue))
-            case _:
-                ends = [tuple(each) for each in generator.uniform((0, 0), size, (4, 2)).tolist()]
-                pen.line(ends, fill=(red, green, blue), width=int(generator.integers(2, 7)), joint="curve")
-    return image.filter(ImageFilter.GaussianBlur(float(generator.uniform(0.3, 2))))
-
-
-def _light(generator: np.random.Generator, image: Image.Image) -> Image.Image:
-    """Vary the light: gain, warmth, a gradient, now and then a reflection, softness and sensor noise."""
-    if generator.random() < 0.3:
-        image = image.filter(ImageFilter.GaussianBlur(float(generator.uniform(0.2, 0.55))))
-    pixels = np.asarray(image, dtype=np.float32)
-    down = np.linspace(-1, 1, image.height, dtype=np.float32)[:, None, None]
-    right = np.linspace(-1, 1, image.width, dtype=np.float32)[None, :, None]
-    slopes = generator.uniform(-0.13, 0.13, 2).astype(np.float32)
-    gain = np.float32(generator.uniform(0.82, 1.08)) + slopes[0] * right + slopes[1] * down
-    pixels = pixels * gain * generator.uniform(0.96, 1.04, 3).astype(np.float32)
-    if generator.random() < 0.3:
-        x, y, reach = generator.uniform((-1, -1, 0.25), (1, 1, 0.6)).astype(np.float32)
-        glare = np.exp(-((right - x) ** 2 + (down - y) ** 2) / reach**2) * np.float32(
-            generator.uniform(0.08, 0.3)
-        )
-        pixels = pixels + (255 - pixels) * glare
-    deviation = np.float32(generator.uniform(0.5, 4))
-    noise = generator.standard_normal((image.height, image.width, 1), dtype=np.float32) * deviation
-    return Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8))
-
-
-def _corners(left: float, top: float, right: float, bottom: float) -> _Array:
-    """Return the corners of a box, clockwise from the top left, shape ``[4, 2]``."""
-    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], dtype=np.float64)
-
-
-def _homography(source: _Array, target: _Array) -> _Array:
-    """Return the projective map, shape ``[3, 3]``, that takes four points to four others, shape ``[4, 2]`` each."""
-    rows = []
-    for (x, y), (u, v) in zip(source.tolist(), target.tolist(), strict=True):
-        rows.append([x, y, 1, 0, 0, 0, -u * x, -u * y])
-        rows.append([0, 0, 0, x, y, 1, -v * x, -v * y])
-    solution = np.linalg.solve(np.array(rows), target.ravel())
-    return np.append(solution, 1.0).reshape(3, 3)
 
 
 # -- facts ---------------------------------------------------------------------------------------------------------

@@ -52,7 +52,21 @@ def test_a_request_cannot_go_below_min_level() -> None:
     assert engine.calls == [0.5]
 
 
-@pytest.mark.parametrize("level", [-0.1, 1.1, float("nan"), float("inf"), "0.5", True, [0.5]])
+def test_without_a_min_level_a_request_can_only_ask_for_more() -> None:
+    engine = Counting()
+    protector = ImageProtector(engine, level=0.8, presets={"low": 0.1, "high": 0.9})
+    for asked in (0.0, "low", 0.9, "high"):
+        protector.protect_messages(human(PICTURE), level=asked)
+    assert engine.calls == [0.8, 0.9]
+
+
+def test_a_protector_is_its_own_copy() -> None:
+    protector = ImageProtector(Pixelate())
+    assert copy.copy(protector) is protector
+    assert copy.deepcopy({"protector": protector})["protector"] is protector
+
+
+@pytest.mark.parametrize("level", [-0.1, 1.1, float("nan"), float("inf"), 10**400, "0.5", True, [0.5]])
 def test_a_level_outside_0_to_1_is_refused(level: Any) -> None:
     protector = ImageProtector(Counting())
     with pytest.raises(ProtectionError, match="from 0 to 1"):
@@ -70,6 +84,7 @@ def test_a_level_outside_0_to_1_is_refused(level: Any) -> None:
         {"on_document": "pass"},
         {"on_upstream_trace": "pass"},
         {"memo_bytes": -1},
+        {"presets": {"high": 2.0}},
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, Any]) -> None:

@@ -49,6 +49,21 @@ def test_a_stronger_level_asked_for_by_name_protects_again() -> None:
     assert sent_pictures(protector.protect_messages(once, level=0.9)) != sent_pictures(once)
 
 
+def test_what_was_put_out_at_a_weaker_level_is_protected_again() -> None:
+    engine = Counting()
+    protector = ImageProtector(engine, level=0.6, min_level=0.0)
+    weak = protector.protect_messages(human(PICTURE), level=0.2)
+    assert protector.protect_messages(weak, level=0.1) == weak
+    # A request that names no level asks for the protector's own, whatever the floor is.
+    for level in (None, 0.3):
+        receipt = protector.admit(weak, level=level).receipt
+        assert [sent.level for sent in receipt.images] == [0.6 if level is None else level]
+    assert engine.calls == [0.2, 0.6, 0.3]
+    # What is more private than a request asks for passes.
+    strong = protector.protect_messages(human(PICTURE))
+    assert [sent.level for sent in protector.admit(strong, level=0.2).receipt.images] == [0.6]
+
+
 def test_another_protectors_output_is_protected_again() -> None:
     once = ImageProtector(Pixelate()).protect_messages(human(PICTURE))
     again = ImageProtector(Blur(), level=0.9).protect_messages(once)

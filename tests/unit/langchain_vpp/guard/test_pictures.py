@@ -66,7 +66,7 @@ def test_an_engine_cannot_smuggle_metadata() -> None:
 def test_protect_image_takes_pictures_bytes_and_paths(tmp_path: Path) -> None:
     file = tmp_path / "picture.png"
     file.write_bytes(PICTURE)
-    protector = ImageProtector(Pixelate(), level=0.7)
+    protector = ImageProtector(Pixelate(), level=0.7, min_level=0.0)
     results = [
         protector.protect_image(source)
         for source in (PICTURE, file, str(file), Image.open(file), bytearray(PICTURE))

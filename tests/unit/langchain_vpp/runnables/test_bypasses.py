@@ -39,6 +39,7 @@ from langchain_core.prompt_values import ChatPromptValue, ChatPromptValueConcret
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import (
     ConfigurableField,
+    Runnable,
     RunnableBranch,
     RunnableLambda,
     RunnableParallel,
@@ -277,11 +278,9 @@ class PickyList(list[Any]):
 INPUTS = {
     "enum of bytes": PictureEnum.BYTES,
     "enum of text": PictureEnum.TEXT,
-    "text enum": TextEnum.PICTURE,
     "path": PurePosixPath(ENCODED),
     "numbers": list(PICTURE),
     "tuple of numbers": {"a": tuple(PICTURE)},
-    "cached property": _cached(),
     "private file": _private(io.BytesIO(PICTURE)),
     "private dataclass": _private(Picky(PICTURE, 1)),
     "init variable": Picky([HumanMessage([BLOCK])], 1),
@@ -290,6 +289,10 @@ INPUTS = {
     "numpy": np.frombuffer(PICTURE, np.uint8),
     "error": ValueError(ENCODED),
     "iterator": iter([BLOCK]),
+}
+SEALED = {
+    "text enum": TextEnum.PICTURE,
+    "cached property": _cached(),
     "serialized message": {
         "lc": 1,
         "type": "constructor",
@@ -297,6 +300,16 @@ INPUTS = {
         "kwargs": {"content": [BLOCK]},
     },
 }
+
+
+@pytest.mark.parametrize("place", SEALED)
+def test_a_picture_that_stands_alone_in_the_input_of_a_chain_is_sealed_wherever_it_hides(
+    place: str, protector: ImageProtector
+) -> None:
+    handler = Everything()
+    result = protect(RunnablePassthrough(), protector).invoke(SEALED[place], {"callbacks": [handler]})
+    assert_no_leak(PICTURE, handler.events, result, getattr(result, "__dict__", None))
+    assert "vpp://" in str([result, getattr(result, "__dict__", None)])
 
 
 @pytest.mark.parametrize("place", INPUTS)
@@ -337,6 +350,10 @@ def test_commands_and_sends_are_inputs(protector: ImageProtector) -> None:
         types.Send("node", ENCODED),
         types.Command(update=[ENCODED]),
     ):
+        result = runnable.invoke(value)
+        assert_no_leak(PICTURE, result)
+        assert "vpp://" in str(result)
+    for value in (types.Command(resume=[*PICTURE]), types.Send("node", iter([PICTURE]))):
         with pytest.raises(ProtectionError):
             runnable.invoke(value)
 
@@ -454,10 +471,28 @@ def test_a_history_that_holds_pictures_is_protected_on_its_way_to_the_model() ->
     assert_no_leak(PICTURE, model.seen)
 
 
-def test_a_chain_that_makes_a_picture_under_a_tracer_is_told_so(protector: ImageProtector) -> None:
-    chain = RunnableLambda(lambda _: [HumanMessage([BLOCK])]) | Echo(seen=[])
+def test_a_chain_that_makes_a_picture_keeps_it_out_of_traces(protector: ImageProtector) -> None:
+    handler, model = Everything(), Echo(seen=[])
+    chain = RunnableLambda(lambda _: [HumanMessage([BLOCK])]) | model
+    protect(chain, protector).invoke("x", {"callbacks": [handler]})
+    assert "/9j/" in str(model.seen)
+    assert_no_leak(PICTURE, model.seen, handler.events)
+
+
+class Made(Runnable[Any, Any]):
+    """A class of its own that makes a picture in its run, where nobody can get at it."""
+
+    def invoke(self, input: Any, config: Any = None, **kwargs: Any) -> Any:  # noqa: A002
+        return self._call_with_config(lambda _: [HumanMessage([BLOCK])], input, config)
+
+
+def test_a_chain_whose_runs_have_recorded_a_picture_is_told_so(protector: ImageProtector) -> None:
+    model = Echo(seen=[])
     with pytest.raises(ProtectionError, match="enclosing run"):
-        protect(chain, protector).invoke("x", {"callbacks": [Everything()]})
+        protect(Made() | model, protector).invoke("x", {"callbacks": [Everything()]})
+    assert not model.seen
+    protect(Made() | model, protector).invoke("x")
+    assert_no_leak(PICTURE, model.seen)
 
 
 def test_alternatives_and_fallbacks_with_an_exception_key_get_protected_input(
@@ -562,7 +597,9 @@ def test_nothing_is_logged_or_warned_with_content(
         model.invoke([HumanMessage([BLOCK])])
         with pytest.raises(ProtectionError):
             model.invoke([HumanMessage([{"type": "hologram", "data": ENCODED}])])
-        lenient = protect(Echo(seen=[]), ImageProtector(Pixelate(), on_unsupported="drop"))
+        lenient = protect(
+            Echo(seen=[]), ImageProtector(Pixelate(), on_unsupported="drop", on_upstream_trace="warn")
+        )
         lenient.invoke([HumanMessage([{"type": "hologram", "data": ENCODED}])])
         chain = RunnablePassthrough() | lenient
         chain.invoke([HumanMessage([BLOCK])], {"callbacks": [Everything()]})

@@ -38,6 +38,16 @@ def test_protected_things_are_not_serializable_and_cannot_be_pickled(protector: 
             pickle.dumps(thing)
 
 
+def test_copies_of_protected_things_are_protected(protector: ImageProtector) -> None:
+    model = protect(Echo(), protector)
+    for thing in (model, model.bind(stop=["x"]), model | RunnablePassthrough(), model.with_retry()):
+        for made in (copy.copy(thing), copy.deepcopy({"steps": [thing]})["steps"][0]):
+            assert type(made) is type(thing)
+            assert made is not thing
+            assert made.vpp_protector is protector
+            assert made.invoke([MESSAGE]).text == "ok"
+
+
 def test_bindings_of_every_kind_stay_protected_bindings(protector: ImageProtector) -> None:
     binding = protect(Echo(), protector).bind(a=1)
     for derived in (

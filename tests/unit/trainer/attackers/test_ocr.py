@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from langchain_vpp.errors import TrainingError
 from tests.unit.drawn_people import grey, identity, jpeg_noise
-from trainer.attackers.ocr import edits_within, rapid_ocr, read_words
+from trainer.attackers.ocr import edits_within, rapid_ocr, read_words, tesseract_ocr
 from trainer.data.wire import as_tensor
 from trainer.statistics import bootstrap_mean
 
@@ -113,3 +114,22 @@ def test_words_that_do_not_fit_are_refused() -> None:
         read_words(_TWO, [("a",)], _says())
     with pytest.raises(ValueError, match="letter"):
         read_words(_TWO, [("-",), ("a",)], _says())
+
+
+@pytest.mark.skipif(not shutil.which("tesseract"), reason="Tesseract is not installed")
+def test_tesseract_reads_what_stays_and_nothing_from_grey(cards) -> None:
+    words = list(zip(_NAMES, _NUMBERS, strict=True))
+    reader = tesseract_ocr(layouts=(3,))
+    assert read_words(cards, words, reader).distance.mean() < 0.2
+    assert read_words(grey(cards), words, reader).distance.min() == 1
+
+
+def test_without_tesseract_it_is_said_what_to_install(monkeypatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(TrainingError, match="no text was read: Tesseract is not installed"):
+        tesseract_ocr()
+
+
+def test_pictures_of_several_sizes_are_read() -> None:
+    images = [torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(3, 4, 16, dtype=torch.uint8)]
+    assert read_words(images, [("7",), ("8",)], _says("7")).exact.tolist() == [[1.0], [0.0]]

@@ -94,3 +94,36 @@ def test_reference_answers_that_train_lacks_are_counted(folder):
             entry["tasks"] = [{"question": "Sign?", "answer": "mauve"}]
     write(folder, entries)
     assert check_for_training(load_dataset(folder))[0].startswith("2 of 40 questions on val")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("f", "F", True),
+        ("f", " f", True),
+        ("f f", "f  F", True),
+        ("f", "\uff46", True),
+        ("f", "ff", False),
+        ("20-29", "2029", False),
+    ],
+)
+def test_classes_that_differ_in_capitals_or_spaces_only_are_told(folder, one, other, alike):
+    def spelled(number):
+        colour, gender = independent(number)
+        return colour, gender if gender == "m" else (one, other)[number // 4 % 2]
+
+    warnings = check_for_training(drawn(folder, rows(spelled)))
+    assert [each for each in warnings if "differ in capitals or spaces" in each] == list(warnings)
+    assert bool(warnings) == alike
+    if alike:
+        assert f"classes of 'gender' {min(one, other)!r}, {max(one, other)!r}" in warnings[0]
+
+
+def test_attributes_and_questions_that_are_spelled_in_two_ways_are_told(folder):
+    drawn(folder, rows(independent))
+    entries = (folder / "data.jsonl").read_text(encoding="utf-8").splitlines()
+    entries[-1] = entries[-1].replace("What colour", "what  colour").replace('"gender"', '"Gender"')
+    write(folder, entries)
+    told = " ".join(check_for_training(load_dataset(folder)))
+    assert "private attributes 'Gender', 'gender' differ" in told
+    assert "questions 'What colour is the sign?', 'what  colour is the sign?' differ" in told

@@ -32,6 +32,33 @@ def test_a_good_data_set_is_read(folder):
     assert dataset.labels(dataset.examples).tolist() == [[0], [1], [0], [1]]
 
 
+BOM = b"\xef\xbb\xbf"
+ENCODINGS = {
+    "a mark": lambda text: BOM + text.encode(),
+    "two marks": lambda text: BOM + BOM + text.encode(),
+    "a mark in each line": lambda text: b"".join(
+        BOM + each for each in text.encode().splitlines(keepends=True)
+    ),
+    "lines of Windows": lambda text: BOM + text.replace("\n", "\r\n").encode(),
+    "UTF-16 of PowerShell": lambda text: text.replace("\n", "\r\n").encode("utf-16"),
+    "UTF-16 of the other order": lambda text: b"\xfe\xff" + text.encode("utf-16-be"),
+}
+
+
+@pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS)
+def test_files_of_other_programs_are_read(folder, encode):
+    write(folder, [*lines()[:3], line("5.png", gender="\u00e9\ufeff"), lines()[3]])
+    whole = load_dataset(folder)
+    path = folder / "data.jsonl"
+    path.write_bytes(encode(path.read_text(encoding="utf-8")))
+    assert load_dataset(folder).examples == whole.examples
+
+
+def test_the_same_question_may_be_asked_twice_with_one_answer(folder):
+    write(folder, [line("5.png", tasks=[TASK, TASK | {"answer": "Red!"}]), *lines()])
+    assert len(load_dataset(folder).examples[0].tasks) == 2
+
+
 def test_the_digest_is_that_of_the_file(folder):
     write(folder, lines())
     before = load_dataset(folder).digest
@@ -76,6 +103,16 @@ BAD_LINES = {
     "image outside": (line("../outside.png"), "outside the data set's folder"),
     "absolute image": (line("/etc/passwd"), "outside the data set's folder"),
     "image again": (line("2.png"), "the image of line 2 again"),
+    "link to a cache": (line("linked.png"), r"outside the data set's folder: a link leads there.*cp -rL"),
+    "link of a folder": (line("linked/outside.png"), "outside the data set's folder: a link leads there"),
+    "contradiction": (
+        line("5.png", tasks=[TASK, TASK | {"answer": "blue"}]),
+        "the question 'What colour is the sign.' has two answers.*'answers'",
+    ),
+    "contradiction in other letters": (
+        line("5.png", tasks=[TASK, TASK | {"question": "what colour is  the sign? ", "answer": "blue"}]),
+        "has two answers",
+    ),
 }
 
 
@@ -83,6 +120,8 @@ BAD_LINES = {
 def test_a_bad_line_is_refused_with_its_number(folder, bad, reason):
     (folder.parent / "outside.png").touch()
     (folder / "loop.png").symlink_to("loop.png")
+    (folder / "linked.png").symlink_to("../outside.png")
+    (folder / "linked").symlink_to("..")
     good = lines()
     message = refuse(folder, [*good[:3], "", bad, good[3]], rf"line 5: .*({reason})")
     assert "\n" not in message

@@ -124,6 +124,22 @@ def test_a_checkpoint_of_a_newer_format_is_refused(tmp_path):
         load_checkpoint(path, run, ledger=tmp_path / "ledger.sqlite")
 
 
+def test_a_checkpoint_belongs_to_one_server_and_an_earlier_one_that_names_none_goes_on(tmp_path):
+    first, second, usual = (
+        RunIdentity(small_config(), "digest", f"ChatOpenAI:m{server}")
+        for server in ("@0123456789ab", "@ba9876543210", "")
+    )
+    path = tmp_path / "checkpoint.pt"
+    for run, others in ((first, (second, usual)), (usual, (first, second))):
+        save_checkpoint(path, run, {"step": 1})
+        assert load_checkpoint(path, run, ledger=tmp_path)["step"] == 1
+        for other in others:
+            with pytest.raises(TrainingError, match="at another address is another model"):
+                load_checkpoint(path, other, ledger=tmp_path)
+    torch.save({"format": 2, "fingerprint": usual.fingerprint(), "step": 2}, path)
+    assert load_checkpoint(path, first, ledger=tmp_path)["step"] == 2
+
+
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
 def test_a_damaged_checkpoint_is_refused(tmp_path, content):
     run = RunIdentity(small_config(), "digest", "model")

@@ -72,10 +72,13 @@ def test_the_card_holds_the_figures_of_the_audit():
     table = [line for line in card.splitlines() if line.startswith("| right, or read")]
     assert len(table) == 1
     assert "balanced" in table[0]
+    # Documents: 20 letters and 20 chats.
+    assert "| letter | 20 | 100% [84, 100] (30% by chance) | 45% [26, 66] (15% by chance) |" in card
 
 
 def test_a_card_without_an_audit_says_so_and_claims_nothing():
     card = render_card(MANIFEST)
     assert "It has not been audited." in card
-    assert "Nobody has looked." in card
+    assert card.count("Nobody has looked.") == 2
+    assert "It is for such cards only." in card
     assert "0.9" not in card

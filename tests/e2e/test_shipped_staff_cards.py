@@ -1,4 +1,4 @@
-"""The artifact that comes with the package, on drawn cards with portraits of nobody: what users get from "default"."""
+"""The artifact `staff-cards`, which comes with the package, on drawn cards with portraits of nobody."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def cards() -> list[Card]:
 
 @pytest.fixture(scope="module")
 def protected(cards) -> list[Image.Image]:
-    protector = ImageProtector.from_pretrained("default")
+    protector = ImageProtector.from_pretrained("staff-cards")
     return [protector.protect_image(card.image) for card in cards]
 
 
@@ -58,7 +58,7 @@ def test_private_parts_are_grey_and_fields_are_there(cards, protected):
 
 @pytest.mark.skipif(not FACES.is_dir(), reason="needs the FairFace photographs in ../shared/data")
 def test_portraits_of_people_are_one_grey():
-    protector, shares = ImageProtector.from_pretrained("default"), []
+    protector, shares = ImageProtector.from_pretrained("staff-cards"), []
     for number, portrait in enumerate(read_portraits(FACES)["test"][:_COUNT]):
         card = draw_card(np.random.default_rng((12, number)), portrait.open(), portrait.attributes)
         image = protector.protect_image(card.image)
@@ -82,7 +82,7 @@ def test_the_local_model_still_reads_the_fields(cards, protected):
 
 
 def test_it_says_what_it_is_and_whom_it_is_owed_to():
-    folder = artifact_folder("default")
+    folder = artifact_folder("staff-cards")
     manifest, _ = read_manifest(folder)
     assert "FairFace" in manifest.attribution
     assert "CC BY 4.0" in manifest.attribution
@@ -92,12 +92,30 @@ def test_it_says_what_it_is_and_whom_it_is_owed_to():
     assert sum(path.stat().st_size for path in folder.iterdir()) < 5_000_000
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("inspect", "default"),
+        ("protect", "card.png", "--out", "protected"),  # takes this artifact when it is given none
+        ("evaluate", "default", "--data", "nothing", "--out", "report.json"),
+        ("export", "default", "--data", "nothing"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_command_says_once_which_artifact_default_is(vpp, arguments):
+    Image.new("RGB", (320, 224)).save(vpp.folder / "card.png")
+    done = vpp.run(*arguments)
+    said = [line for line in done.err.splitlines() if "'default'" in line]
+    assert len(said) == 1, done.err
+    assert said[0].startswith("warning: 'default' is the artifact 'staff-cards'")
+
+
 def test_it_is_served_in_int8_without_torch():
-    assert GRAPH in read_manifest(artifact_folder("default"))[0].files
-    assert load_engine("default").name == "onnx"
+    assert GRAPH in read_manifest(artifact_folder("staff-cards"))[0].files
+    assert load_engine("staff-cards").name == "onnx"
     code = (
         "import sys; from PIL import Image; from langchain_vpp import ImageProtector; "
-        "ImageProtector.from_pretrained('default').protect_image(Image.new('RGB', (320, 224))); "
+        "ImageProtector.from_pretrained('staff-cards').protect_image(Image.new('RGB', (320, 224))); "
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""The one command that makes the default artifact, at its smallest sizes and with portraits of nobody."""
+"""The one command that makes the artifact for staff cards, at its smallest sizes and with portraits of nobody."""
 
 from __future__ import annotations
 

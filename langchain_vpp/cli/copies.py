@@ -1,0 +1,70 @@
+"""Report of ``vpp protect``: what was made, what was left out of folders, and what failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from langchain_vpp.cli.display import print_json, say, say_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from langchain_vpp.batch import Copy
+
+_BAD_INPUT: Final = 2
+_MOST_SHOWN: Final = 10
+"""Files that were left out of folders and are named on the terminal."""
+
+
+def show_copies(copies: Sequence[Copy], out: Path, *, folders: bool, as_json: bool) -> None:
+    """Show what became of pictures.
+
+    Args:
+        copies: Outcome for each of them.
+        out: Folder of the copies.
+        folders: Whether a folder was named, so that files may have been left out.
+        as_json: Print the result on stdout, too.
+
+    Raises:
+        typer.Exit: With code 2, if one failed.
+    """
+    of: dict[str, list[Copy]] = {"protected": [], "unchanged": [], "failed": [], "skipped": []}
+    for copy in copies:
+        of[copy.status].append(copy)
+    if as_json:
+        made = {
+            status: [{"input": str(each.source), "output": str(each.target)} for each in of[status]]
+            for status in ("protected", "unchanged")
+        }
+        left = {
+            status: [{"input": str(each.source), "reason": each.reason} for each in of[status]]
+            for status in ("failed", *(["skipped"] if folders else []))
+        }
+        print_json(made | left)
+    _show_skipped(of["skipped"])
+    counts = [f"{len(of['protected'])} protected"]
+    counts += [f"{len(of['unchanged'])} were there already"] if of["unchanged"] else []
+    counts += [f"{len(of['skipped'])} left out"] if of["skipped"] else []
+    summary = f"{', '.join(counts)}, in {out}"
+    failures = [f"{each.source} was not protected: {each.reason}" for each in of["failed"]]
+    if not failures:
+        say(summary)
+        return
+    summary = f"{len(failures)} not protected, {summary}."
+    if len(failures) == 1:
+        say_error(f"{failures[0]} {summary}")
+    else:
+        for failure in failures:
+            say_error(failure)
+        say(summary)
+    raise typer.Exit(_BAD_INPUT)
+
+
+def _show_skipped(skipped: Sequence[Copy]) -> None:
+    for each in skipped[:_MOST_SHOWN]:
+        say(f"left out: {each.source}: {each.reason}")
+    if len(skipped) > _MOST_SHOWN:
+        say(f"left out: {len(skipped) - _MOST_SHOWN} more files; --json lists all.")

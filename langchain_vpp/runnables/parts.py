@@ -1,0 +1,220 @@
+"""The parts of a composed Runnable: whatever a class calls them, each is found and protected in its place."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from langchain_core.messages import BaseMessage
+from langchain_core.prompts.base import BasePromptTemplate
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda, RunnablePassthrough
+from langchain_core.runnables.base import RunnableBindingBase
+from langchain_core.runnables.configurable import RunnableConfigurableAlternatives
+from langchain_core.tools import BaseTool
+from pydantic import BaseModel
+
+from langchain_vpp.runnables.classes import move_to_class, subclass_of
+from langchain_vpp.runnables.functions import Guard, Stand
+from langchain_vpp.runnables.values import Reading, aprotect_value, protect_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from langchain_core.runnables import RunnableConfig
+
+    from langchain_vpp.guard.gate import Gate
+
+    # Type of super() in the mixin. At run time it stands in front of the concrete class.
+    _AnyPrompt = BasePromptTemplate[Any]
+else:
+    _AnyPrompt = object
+
+_DEEPEST: Final = 64
+_METHODS: Final = ("_run", "_arun", "_get_relevant_documents", "_aget_relevant_documents")
+_FUNCTIONS: Final = ("func", "afunc")
+_CORE: Final = "langchain_core."
+
+
+class PartsWalk:
+    """Protects the parts of one composition. The composition itself is not changed.
+
+    Args:
+        protector: Protects the pictures.
+        stand: Protects the Runnables that functions refer to, or return, when they do.
+        leaf: Returns what stands for a part that is protected as a whole, such as a chat model; ``None`` for others.
+    """
+
+    def __init__(self, protector: Gate, stand: Stand, *, leaf: Callable[[Any], Any | None]) -> None:
+        self._protector = protector
+        self._stand = stand
+        self._leaf = leaf
+        self._guard = Guard(protector, stand)
+        # By identity, with the part, so that it lives as long. A part that holds itself stands for itself.
+        self._done: dict[int, tuple[Any, Any]] = {}
+
+    def part(self, part: Any, depth: int = 0) -> Any:
+        """Return ``part``, or what stands for it."""
+        if depth > _DEEPEST or not isinstance(part, Runnable | BaseModel | dict | list | tuple):
+            return part
+        if id(part) not in self._done:
+            self._done[id(part)] = (part, part)
+            self._done[id(part)] = (part, self._converted(part, depth))
+        return self._done[id(part)][1]
+
+    def inside(self, composition: Any) -> Any:
+        """Return a composition with its parts protected, whatever stands for the composition itself."""
+        self._done[id(composition)] = (composition, composition)
+        return self._converted(composition, 0, is_whole=True)
+
+    def _converted(self, part: Any, depth: int, *, is_whole: bool = False) -> Any:  # noqa: PLR0911  one table of shapes
+        if isinstance(part, Runnable) and not is_whole and (leaf := self._leaf(part)) is not None:
+            return leaf
+        if isinstance(part, RunnableLambda | RunnablePassthrough):
+            return _with_attributes(
+                part, {name: self._guard.function(getattr(part, name, None)) for name in _FUNCTIONS}
+            )
+        if isinstance(part, RunnableGenerator):
+            return self._generator(part)
+        if isinstance(part, BasePromptTemplate):
+            return self._prompt(part)
+        if isinstance(part, BaseTool | BaseRetriever):
+            return self._with_methods(self._object(part, depth))
+        if isinstance(part, BaseMessage) or is_graph(part):
+            return part  # the nodes of a graph hold their own models
+        if isinstance(part, RunnableConfigurableAlternatives):
+            return self._object(part, depth, alternatives=self._alternatives(part, depth))
+        if isinstance(part, Runnable | BaseModel):
+            return self._object(part, depth)
+        return self._container(part, depth)
+
+    def _object(self, part: Any, depth: int, **known: Any) -> Any:
+        private = getattr(part, "__pydantic_private__", None) or {}
+        attributes = {**getattr(part, "__dict__", {}), **private}
+        return _with_attributes(
+            part, {name: self.part(value, depth + 1) for name, value in attributes.items()} | known
+        )
+
+    def _container(self, part: Any, depth: int) -> Any:
+        if isinstance(part, dict):
+            items = {name: self.part(item, depth + 1) for name, item in part.items()}
+            return part if all(items[name] is item for name, item in part.items()) else items
+        parts = [self.part(item, depth + 1) for item in part]
+        if all(new is old for new, old in zip(parts, part, strict=True)) or type(part) not in (list, tuple):
+            return part
+        return type(part)(parts)
+
+    def _alternatives(self, part: RunnableConfigurableAlternatives[Any, Any], depth: int) -> dict[str, Any]:
+        return {
+            name: self.part(made, depth + 1) if isinstance(made, Runnable) else self._factory(made)
+            for name, made in part.alternatives.items()
+        }
+
+    def _factory(self, make: Callable[[], Any]) -> Callable[[], Any]:
+        return lambda: self._stand.alone(make())
+
+    def _with_methods(self, part: Any) -> Any:
+        """Return a tool or a retriever whose output is sealed or protected before its run records it."""
+        cls = type(part)
+        if hasattr(cls, "vpp_protector"):
+            return part
+        names = [name for name in _METHODS if hasattr(cls, name)]
+        methods = {name: self._guard.method(getattr(cls, name)) for name in names}
+        return move_to_class(part, subclass_of(cls, vpp_protector=self._protector, **methods))
+
+    def _generator(self, part: RunnableGenerator[Any, Any]) -> Any:
+        held = vars(part)
+        changes = {"_transform": self._guard.transform, "_atransform": self._guard.atransform}
+        return _with_attributes(
+            part, {name: guard(held[name]) for name, guard in changes.items() if name in held}
+        )
+
+    def alone(self, part: Runnable[Any, Any]) -> Runnable[Any, Any]:
+        """Return what stands for a part that keeps its class, where a function calls it by itself."""
+        converted: Runnable[Any, Any] = self.part(part)
+        if not isinstance(converted, BasePromptTemplate) or hasattr(type(converted), "vpp_protector"):
+            return converted
+        return move_to_class(
+            converted, subclass_of(type(converted), _SealingEntries, vpp_protector=self._protector)
+        )
+
+    def _prompt(self, part: BasePromptTemplate[Any]) -> Any:
+        """Protect the messages that stand in a template, and seal other pictures: its runs record them."""
+        template = protect_value(self._protector, part, level=None, reading=Reading("hold"))
+        partial = {
+            name: self._guard.function(value) if callable(value) else value
+            for name, value in template.partial_variables.items()
+        }
+        return _with_attributes(template, {"partial_variables": partial})
+
+
+class _SealingEntries(_AnyPrompt):
+    """Mixin of a prompt that seals pictures in its variables before its run records them."""
+
+    vpp_protector: ClassVar[Gate]
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
+        value = protect_value(self.vpp_protector, input, level=None, reading=Reading("hold"))
+        return super().invoke(value, config, **kwargs)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
+        value = await aprotect_value(self.vpp_protector, input, level=None, reading=Reading("hold"))
+        return await super().ainvoke(value, config, **kwargs)
+
+
+def settings_of(part: Any) -> list[Any]:
+    """Return the arguments and configs that are bound to Runnables anywhere in a composition."""
+    found: list[Any] = []
+    pending, seen = [part], set[int]()
+    while pending:
+        each = pending.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, RunnableBindingBase):
+            found.append((each.kwargs, each.config))
+        if (
+            isinstance(each, Runnable | BaseModel)
+            and not isinstance(each, BaseMessage)
+            and not is_graph(each)
+        ):
+            pending.extend(vars(each).values())
+        elif type(each) is dict:
+            pending.extend(each.values())
+        elif type(each) in (list, tuple):
+            pending.extend(each)
+    return found
+
+
+def is_graph(part: Any) -> bool:
+    """Say whether a Runnable is a compiled graph of langgraph."""
+    return any(base.__module__.startswith("langgraph.") for base in type(part).__mro__)
+
+
+def is_core_composition(part: Any) -> bool:
+    """Say whether a Runnable is of one of LangChain's own classes of compositions."""
+    return type(part).__module__.startswith(f"{_CORE}runnables.")
+
+
+def _with_attributes(part: Any, attributes: dict[str, Any]) -> Any:
+    """Return ``part``, or a copy of it with other attributes where they differ."""
+    held = getattr(part, "__dict__", {})
+    private = getattr(part, "__pydantic_private__", None) or {}
+    changed = {
+        name: new
+        for name, new in attributes.items()
+        if new is not None and new is not held.get(name, private.get(name))
+    }
+    if not changed:
+        return part
+    clone = part.model_copy() if isinstance(part, BaseModel) else copy.copy(part)
+    fields = type(part).model_fields if isinstance(part, BaseModel) else held
+    # Without cached properties, which hold the old parts.
+    kept = {name: value for name, value in clone.__dict__.items() if name in fields and name != "deps"}
+    object.__setattr__(
+        clone, "__dict__", kept | {name: new for name, new in changed.items() if name not in private}
+    )
+    if private:
+        kept_private = {name: changed.get(name, value) for name, value in private.items()}
+        object.__setattr__(clone, "__pydantic_private__", kept_private)
+    return clone
