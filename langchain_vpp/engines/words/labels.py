@@ -136,18 +136,17 @@ def _values(segment: Segment, segments: Sequence[Segment], labels: AbstractSet[i
     if len(row_of(segment, segments)) >= _COLUMNS and not colon:
         yield from _chain(segment, segments, labels, _TABLE)
         return
-    under = below(segment, segments, gap=_CLOSE.gap, slack=_CLOSE.slack)
     beside = right_of(segment, segments)
     near = beside is not None and beside.box[0] - segment.box[2] < _BESIDE * height_of(segment.box)
-    if (
-        near
-        and beside is not None
-        and id(beside) not in labels
-        and (under is None or colon or id(under) in labels)
-    ):
-        yield beside
-        yield from _chain(beside, segments, labels, _CLOSE)
-    else:
+    if beside is None or not near or id(beside) in labels:
+        yield from _chain(segment, segments, labels, _FORM)
+        return
+    yield beside
+    yield from _chain(beside, segments, labels, _CLOSE)
+    under = below(segment, segments, gap=_FORM.gap, slack=_FORM.slack)
+    under_beside = right_of(under, segments) if under is not None else None
+    in_rows = under_beside is not None and abs(under_beside.box[0] - beside.box[0]) < height_of(beside.box)
+    if not colon and not in_rows:
         yield from _chain(segment, segments, labels, _FORM)
 
 
