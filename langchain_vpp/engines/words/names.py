@@ -96,9 +96,10 @@ def _judged(
 
 def _follows_title(run: Sequence[int], words: Sequence[str], texts: Sequence[str]) -> int:
     """Return the index of the first word after a title or greeting, or 0."""
-    if run[0] > 0 and core(texts[run[0] - 1]).casefold().rstrip(".") in listed("titles"):
-        return run[0]
-    return run[1] if len(run) > 1 and words[0] in listed("titles") else 0
+    if len(run) > 1 and words[0] in listed("titles"):
+        return run[1]
+    before = core(texts[run[0] - 1]).casefold().rstrip(".") if run[0] > 0 else ""
+    return run[0] if before in listed("titles") else 0
 
 
 def _hidden(

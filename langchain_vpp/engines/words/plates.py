@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _GAP: Final = 1.3
 """Space between words, as a part of their height, from which they get plates of their own."""
-_UNIT: Final = 3.0
-"""Widths of plates are multiples of this many heights, so that they tell a length to about eight letters."""
+_UNIT: Final = 4.0
+"""Widths of plates are multiples of this many heights, so that they tell a length to about eleven letters."""
 _LEFT: Final = 2.0
 """Left edges are moved to multiples of this many heights where nothing stands in the way."""
 _AFTER: Final = 0.5

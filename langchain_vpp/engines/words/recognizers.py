@@ -55,7 +55,7 @@ _OWN: Final = (
             r"[\-_.]?[\w\-./+=]{8,}")),
     ("KEY", r"\b(?:SHA256|SHA1|MD5):\S+"),
     ("KEY", r"-----BEGIN.*|ssh-(?:rsa|ed25519)\s+\S+"),
-    ("KEY", r"(?i)(?:key|token|secret|passw(?:or)?d|pwd|credential|auth)\w*\s*[=:]\s*\S+"),
+    ("KEY", r"(?i)\w{0,40}(?:key|token|secret|passw(?:or)?d|pwd|credential|auth)\w*\s*[=:]\s*\S+"),
     ("KEY", r"(?=\S*\d)(?=\S*[A-Za-z])[A-Za-z0-9+/_\-=]{16,}"),
     ("KEY", r"\b[0-9a-f]{12,}\b"),
     ("HANDLE", r"(?<!\w)@\s?[\w.\-]{2,}"),
