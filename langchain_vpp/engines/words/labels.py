@@ -22,6 +22,8 @@ _COLUMNS: Final = 4
 """Segments on a row from which it counts as the head of a table."""
 _HARMLESS: Final = ("last login", "file name", "domain name")
 """Labels that end like one that announces something private."""
+_SENTENCE: Final = 4
+"""Words in small letters from which a text is no value."""
 _BESIDE: Final = 25
 """Largest distance to a value beside its label, in heights of the label."""
 
@@ -98,6 +100,11 @@ def _is_caption(text: str) -> bool:
     return label_kind(text) is not None or text.rstrip().endswith(":")
 
 
+def _is_sentence(text: str) -> bool:
+    """Say whether a text is a sentence, such as a note below a heading, and no value."""
+    return sum(word.strip(".,").isalpha() and word.islower() for word in text.split()) >= _SENTENCE
+
+
 def _ends_with_label(segment: Segment) -> str | None:
     """Return the kind of a label with a colon at the end of a segment, whose value stands elsewhere."""
     if not segment.text.rstrip().endswith(":"):
@@ -158,6 +165,6 @@ def _chain(
     for count in range(reach.rows + _MORE_LINES):
         near = reach if count < reach.rows else _CLOSE
         current = below(current, segments, gap=near.gap, slack=near.slack) if current else None
-        if current is None or id(current) in labels:
+        if current is None or id(current) in labels or _is_sentence(current.text):
             return
         yield current
