@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from langchain_vpp.engines import faces
 from langchain_vpp.engines.words.codes import find_codes
 from langchain_vpp.engines.words.gaps import refined
+from langchain_vpp.engines.words.geometry import scaled
 from langchain_vpp.engines.words.painter import (
     base_of,
     blind_base,
@@ -144,7 +145,7 @@ class Words:
             if left is None:
                 return blind_base(bare)
             boxes = [
-                tuple(edge / _LOOK for edge in word.box)
+                scaled(word.box, 1 / _LOOK)
                 for word in left
                 if sum(letter.isalnum() for letter in word.text) > 1
             ]

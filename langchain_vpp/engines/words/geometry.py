@@ -16,6 +16,17 @@ def height_of(box: Box) -> float:
     return box[3] - box[1]
 
 
+def scaled(box: Box, factor: float, *, by: tuple[float, float] = (0, 0)) -> Box:
+    """Move a box by so many pixels to the right and down, and then multiply its edges by a factor."""
+    right, down = by
+    return (
+        (box[0] + right) * factor,
+        (box[1] + down) * factor,
+        (box[2] + right) * factor,
+        (box[3] + down) * factor,
+    )
+
+
 def around(boxes: Iterable[Box]) -> Box:
     """Return the smallest box that holds all boxes."""
     lefts, tops, rights, bottoms = zip(*boxes, strict=True)

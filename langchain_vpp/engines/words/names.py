@@ -115,6 +115,8 @@ def _hidden(
         return places
     place = places[0]
     index, word = run[place], words[place]
+    if any(each in listed("trades") for each in words[place + 1 :]):
+        return places
     common = frequency(word, languages)
     begins = (
         index == 0

@@ -46,11 +46,11 @@ class Shown(NamedTuple):
     """A word that is shown.
 
     Attributes:
-        index: Its index among all words.
+        word: Its index among all words.
         shift: Pixels by which it moves to the right.
     """
 
-    index: int
+    word: int
     shift: int
 
 
@@ -93,12 +93,12 @@ def pieces_of(shown: Iterable[Shown], words: Sequence[Word]) -> list[tuple[Box, 
     pieces: list[list[Shown]] = []
     for each in shown:
         last = pieces[-1][-1] if pieces else None
-        follows = last is not None and (last.index, last.shift) == (each.index - 1, each.shift)
-        if follows and words[each.index - 1].line == words[each.index].line:
+        follows = last is not None and (last.word, last.shift) == (each.word - 1, each.shift)
+        if follows and words[each.word - 1].line == words[each.word].line:
             pieces[-1].append(each)
         else:
             pieces.append([each])
-    return [(around(words[each.index].box for each in piece), piece[0].shift) for piece in pieces]
+    return [(around(words[each.word].box for each in piece), piece[0].shift) for piece in pieces]
 
 
 def _moved(
@@ -129,7 +129,9 @@ def _moved(
             continue
         shift = math.ceil(plate.box[2] + _SPACE * height - words[chain[0]].box[0])
         end = words[chain[-1]].box[2] + shift
-        obstacles = [other.box[0] for other in plates if other is not plate and _on_row(plate.box, other.box)]
+        obstacles: list[float] = [
+            other.box[0] for other in plates if other is not plate and _on_row(plate.box, other.box)
+        ]
         obstacles += [words[index].box[0] + moved.get(index, 0) for index in row if index not in chain]
         if (
             not any(index in moved for index in chain)

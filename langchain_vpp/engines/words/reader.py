@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 import numpy as np
 
 from langchain_vpp import extras
+from langchain_vpp.engines.words.geometry import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,15 +99,7 @@ class RapidReader:
         for left, top, right, bottom in _tiles(*small.size):
             pixels = np.asarray(small.crop((left, top, right, bottom)))[:, :, ::-1]
             for words in self._lines(np.ascontiguousarray(pixels)):
-                placed = [
-                    word._replace(
-                        box=tuple(
-                            (edge + offset) / scale
-                            for edge, offset in zip(word.box, (left, top, left, top), strict=True)
-                        )
-                    )
-                    for word in words
-                ]
+                placed = [word._replace(box=scaled(word.box, 1 / scale, by=(left, top))) for word in words]
                 _add_line(found, placed)
         return found
 

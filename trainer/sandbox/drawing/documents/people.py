@@ -35,6 +35,8 @@ _MONTHS: Final = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
 )  # fmt: skip
+_IBAN_LENGTHS: Final = {"DE": 22, "ES": 24, "AT": 20, "PL": 28}
+"""Countries whose account numbers have digits alone -> length of an IBAN."""
 _PREFIXES: Final = ("sk-proj-", "ghp_", "AKIA", "xoxb-", "rk_live_", "glpat-", "eyJ", "pat_")
 
 
@@ -127,8 +129,8 @@ def _birth_date(generator: np.random.Generator) -> str:
 
 def _iban(generator: np.random.Generator) -> str:
     """Make an account number with valid check digits, in groups of four."""
-    country, length = pick(generator, (("DE", 22), ("ES", 24), ("AT", 20), ("PL", 28)))
-    digits = "".join(str(each) for each in generator.integers(0, 10, length - 4))
+    country = pick(generator, tuple(_IBAN_LENGTHS))
+    digits = "".join(str(each) for each in generator.integers(0, 10, _IBAN_LENGTHS[country] - 4))
     letters = "".join(str(int(letter, 36)) for letter in country)
     whole = f"{country}{98 - int(digits + letters + '00') % 97:02}{digits}"
     return " ".join(whole[start : start + 4] for start in range(0, len(whole), 4))

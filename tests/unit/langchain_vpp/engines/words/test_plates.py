@@ -30,13 +30,13 @@ def test_what_follows_stands_where_it_would_after_any_name_of_that_class(line):
     seen = []
     for name in NAMES:
         words, _, shown = plates(line.format(name), {name})
-        seen.append([(words[each.index].text, words[each.index].box[0] + each.shift) for each in shown])
+        seen.append([(words[each.word].text, words[each.word].box[0] + each.shift) for each in shown])
     assert seen[0] == seen[1] == seen[2]
 
 
 def test_what_does_not_fit_behind_a_plate_is_covered():
     words, found, shown = plates("from Anna today", {"Anna"}, size=(200, 400))
-    assert [words[each.index].text for each in shown] == ["from"]
+    assert [words[each.word].text for each in shown] == ["from"]
     assert found[0].box[2] <= 200
 
 

@@ -55,6 +55,8 @@ def test_what_is_known_to_be_harmless_is_shown(line):
         ("ask caleb for the number", "ask for the number"),
         ("Hi Grace, how are you?", "Hi how are you?"),
         ("Payment at Stone Bridge Insurance", "Payment at"),
+        ("Maple Street Insurance", ""),
+        ("Summit Health", ""),
         ("Payment at Halcyon Inc.", "Payment at"),
         ("Payment at Message Services Ltd", "Payment at"),
         ("We met with Dr Price today", "We met with Dr today"),
