@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import queue
 import threading
 import unicodedata
 import warnings
 from contextlib import suppress
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, Literal
 
 from langchain_vpp.engines import faces
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 PRESETS: Final = {"low": 0.25, "balanced": 0.5, "high": 0.75}
 """Names of levels; 1 shows no word."""
 _VERSION: Final = "words/1"
+_PACKAGES: Final = ("rapidocr", "onnxruntime", "presidio-analyzer", "phonenumbers", "wordfreq", "faker")
 _ROUNDS: Final = 2
 """Most further looks at what is left of a picture."""
 _LOOK: Final = 2
@@ -112,8 +115,8 @@ class Words:
         self._seconds = seconds
         self._readings = threading.Semaphore(_READINGS)
         self._find_faces = faces.FaceFinder() if faces.is_installed() else None
-        lists = f"{sorted(allow)}/{sorted(deny)}/{self._find_faces is not None}/{on_failure}"
-        self.digest = None if own else hashlib.sha256(f"{_VERSION}/{lists}".encode()).hexdigest()
+        settings = [sorted(allow), sorted(deny), self._find_faces is not None, on_failure]
+        self.digest = None if own else _digest(settings)
 
     def protect(self, image: Image.Image, level: float) -> Image.Image:
         """Protect one picture; see :meth:`Engine.protect <langchain_vpp.engines.Engine.protect>`."""
@@ -192,6 +195,12 @@ class Words:
                 'engine cover such pictures with on_failure="cover".'
             )
         return words
+
+
+def _digest(settings: Sequence[object]) -> str:
+    """Return the sha256 of settings and of the versions of the packages that read and judge words."""
+    versions = [f"{package} {version(package)}" for package in _PACKAGES]
+    return hashlib.sha256(json.dumps([_VERSION, *settings, *versions]).encode()).hexdigest()
 
 
 def _warn_of_scripts(words: Sequence[Word]) -> None:

@@ -115,8 +115,7 @@ def _hidden(
         return places
     place = places[0]
     index, word = run[place], words[place]
-    if any(each in listed("trades") for each in words[place + 1 :]):
-        return places
+    of_trade = any(each in listed("trades") for each in words[place + 1 :])
     common = frequency(word, languages)
     begins = (
         index == 0
@@ -126,7 +125,7 @@ def _hidden(
     follower = core(texts[index + 1]) if index + 1 < len(texts) else ""
     if begins and follower.islower() and not _ends(texts[index]) and common >= _STARTS:
         return [] if not is_name(word) or is_ordinary(word) else places
-    if is_name(word) or len(word) < 3:
+    if is_name(word) or of_trade or len(word) < 3:
         return places
     whole = len(texts) == len(run) or (begins and texts[index].endswith((".", "!", "?")))
     if whole and common >= _ALONE and not texts[index].isupper():

@@ -24,7 +24,10 @@ _LEFT: Final = 2.0
 _AFTER: Final = 0.5
 """Space that a plate covers after the last letter, in heights: the next word is covered too, because its place would
 tell where the private one ends."""
-_ABOVE: Final = 0.1
+_ABOVE: Final = 0.06
+"""Space above and below, in heights."""
+_HEIGHT: Final = 1.2
+"""Heights are powers of this number, because a line with a j or g is read as a higher one."""
 _TOUCHED: Final = 0.15
 _SPACE: Final = 0.3
 """Space between a plate and what follows it, in heights."""
@@ -170,7 +173,8 @@ def _padded(
 ) -> tuple[int, int, int, int]:
     """Return the box of a plate: enlarged, and snapped to a grid."""
     box = around(words[index].box for index in run)
-    height = max(4.0, 2 * math.ceil(height_of(box) / 2))
+    height = _HEIGHT ** math.ceil(math.log(max(4.0, height_of(box)), _HEIGHT))
+    middle = (box[1] + box[3]) / 2
     grid = math.floor(box[0] / (_LEFT * height)) * _LEFT * height
     before = max(
         (word.box[2] for word, verdict in zip(words, verdicts, strict=True)
@@ -181,9 +185,9 @@ def _padded(
     units = math.ceil((box[2] + _AFTER * height - left) / (_UNIT * height))
     return (
         max(0, math.floor(left)),
-        max(0, math.floor(box[1] - _ABOVE * height)),
+        max(0, math.floor(middle - (0.5 + _ABOVE) * height)),
         min(size[0], math.ceil(left + units * _UNIT * height)),
-        min(size[1], math.ceil(box[3] + _ABOVE * height)),
+        min(size[1], math.ceil(middle + (0.5 + _ABOVE) * height)),
     )
 
 

@@ -49,6 +49,16 @@ def test_a_plate_holds_what_it_covers_with_a_margin():
     assert bottom > words[1].box[3]
 
 
+def test_letters_that_reach_lower_give_no_other_plate():
+    words, found, _ = plates("from Anna today", {"Anna"})
+    lower = [word._replace(box=(*word.box[:3], word.box[3] + 1)) for word in words]
+    verdicts = [NAME if word.text == "Anna" else SHOWN for word in lower]
+    again, _ = plates_of(lower, verdicts, TokenNumbers(), (2000, 400))
+    size = [(box[2] - box[0], box[3] - box[1]) for (box, _) in (*found, *again)]
+    assert size[0][0] == size[1][0]
+    assert abs(size[0][1] - size[1][1]) <= 1
+
+
 def test_words_that_stand_together_share_a_plate_and_a_token():
     _, found, _ = plates("from Anna Meyer today", {"Anna", "Meyer"})
     assert [each.caption for each in found] == ["NAME_1"]
