@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     __version__: str
 
     from langchain_vpp.errors import ArtifactError, ProtectionError, TraceLeakWarning, VPPError
+    from langchain_vpp.guard.budget import RequestBudget
     from langchain_vpp.image_protector import ImageProtector
     from langchain_vpp.runnables.chat_model import protect, protected_class
     from langchain_vpp.runnables.runnable import ProtectedRunnable
@@ -21,6 +22,7 @@ __all__ = [
     "ImageProtector",
     "ProtectedRunnable",
     "ProtectionError",
+    "RequestBudget",
     "TraceLeakWarning",
     "VPPError",
     "__version__",
@@ -36,6 +38,7 @@ __getattr__, __dir__ = lazy_names(
         "ImageProtector": "langchain_vpp.image_protector",
         "ProtectedRunnable": "langchain_vpp.runnables.runnable",
         "ProtectionError": "langchain_vpp.errors",
+        "RequestBudget": "langchain_vpp.guard.budget",
         "TraceLeakWarning": "langchain_vpp.errors",
         "VPPError": "langchain_vpp.errors",
         "__version__": "langchain_vpp.version",

@@ -91,12 +91,20 @@ class FetchPolicy:
 _DEFAULT: Final = FetchPolicy()
 
 
-def fetch_image(url: str, policy: FetchPolicy = _DEFAULT) -> bytes:
+class _RefusedError(Exception):
+    """The URL is not fetched; the argument is the reason."""
+
+
+def fetch_image(
+    url: str, policy: FetchPolicy = _DEFAULT, *, spend: Callable[[int], None] | None = None
+) -> bytes:
     """Download the body of an http(s) URL within bounds; it is not checked to be a picture.
 
     Args:
         url: The URL.
         policy: The bounds.
+        spend: Called with the number of bytes as they arrive, to stop several fetches that are too much together: what
+            it raises ends the fetch.
 
     Raises:
         ProtectionError: If the URL, or one that it redirects to, may not or can't be fetched. The error carries neither
@@ -104,11 +112,13 @@ def fetch_image(url: str, policy: FetchPolicy = _DEFAULT) -> bytes:
     """
     reason = "the server didn't answer as it should."
     try:
-        return _fetch(url, policy, deadline=time.monotonic() + policy.timeout)
-    except ProtectionError as ours:
-        reason = str(ours)
+        return _fetch(url, policy, deadline=time.monotonic() + policy.timeout, spend=spend)
+    except _RefusedError as refused:
+        reason = str(refused)
     except (httpcore.TimeoutException, TimeoutError):
         reason = "it took too long."
+    except ProtectionError:
+        raise
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol, OSError, ValueError):
         pass
     except httpx.InvalidURL:
@@ -116,7 +126,7 @@ def fetch_image(url: str, policy: FetchPolicy = _DEFAULT) -> bytes:
     raise ProtectionError(f"A picture was not fetched: {reason}")
 
 
-def _fetch(start: str, policy: FetchPolicy, *, deadline: float) -> bytes:
+def _fetch(start: str, policy: FetchPolicy, *, deadline: float, spend: Callable[[int], None] | None) -> bytes:
     url = httpx.URL(start)
     context = policy.ssl_context or httpx.create_ssl_context(trust_env=False)
     for _ in range(policy.max_redirects + 1):
@@ -130,25 +140,25 @@ def _fetch(start: str, policy: FetchPolicy, *, deadline: float) -> bytes:
                 if response.status in _REDIRECTS and location:
                     target = url.join(location)
                     if url.scheme == "https" and target.scheme != "https":
-                        raise ProtectionError("it redirects from https to http.")
+                        raise _RefusedError("it redirects from https to http.")
                     url = target
                     continue
                 if response.status != httpx.codes.OK:
-                    raise ProtectionError(f"the server answered with status {response.status}.")
-                return _read(response, policy.max_bytes)
-    raise ProtectionError("it redirects too often.")
+                    raise _RefusedError(f"the server answered with status {response.status}.")
+                return _read(response, policy.max_bytes, spend)
+    raise _RefusedError("it redirects too often.")
 
 
 def _check_url(url: httpx.URL, policy: FetchPolicy) -> None:
     if url.scheme not in policy.schemes:
-        raise ProtectionError("its scheme is not allowed.")
+        raise _RefusedError("its scheme is not allowed.")
     # httpx writes characters that no host name has, and IPv6 zones, with a percent sign.
     if not url.host or "%" in url.host:
-        raise ProtectionError("its URL names no host.")
+        raise _RefusedError("its URL names no host.")
     if url.userinfo:
-        raise ProtectionError("its URL holds credentials.")
+        raise _RefusedError("its URL holds credentials.")
     if policy.ports is not None and (url.port or _DEFAULT_PORTS.get(url.scheme)) not in policy.ports:
-        raise ProtectionError("its port is not allowed.")
+        raise _RefusedError("its port is not allowed.")
 
 
 def _header(response: httpcore.Response, name: bytes) -> str:
@@ -156,22 +166,24 @@ def _header(response: httpcore.Response, name: bytes) -> str:
     return values[0] if values else ""
 
 
-def _read(response: httpcore.Response, max_bytes: int) -> bytes:
+def _read(response: httpcore.Response, max_bytes: int, spend: Callable[[int], None] | None) -> bytes:
     announced = _header(response, b"content-length")
     body = bytearray()
     if announced.isdigit() and int(announced) > max_bytes:
-        raise ProtectionError("it is too large.")
+        raise _RefusedError("it is too large.")
     for chunk in response.iter_stream():
+        if spend is not None:
+            spend(len(chunk))
         body.extend(chunk)
         if len(body) > max_bytes:
-            raise ProtectionError("it is too large.")
+            raise _RefusedError("it is too large.")
     return bytes(body)
 
 
 def _remaining(deadline: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
-        raise ProtectionError("it took too long.")
+        raise _RefusedError("it took too long.")
     return left
 
 
@@ -193,9 +205,9 @@ class _PinnedBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         addresses = self._addresses(host, port)
         if not addresses:
-            raise ProtectionError("its host has no address.")
+            raise _RefusedError("its host has no address.")
         if not all(self._policy.is_allowed(address) for address in addresses):
-            raise ProtectionError("its host is not a public one.")
+            raise _RefusedError("its host is not a public one.")
         for address in addresses:
             try:
                 stream = self._sockets.connect_tcp(
@@ -204,7 +216,7 @@ class _PinnedBackend(httpcore.NetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 continue
             return _BoundedStream(stream, self._deadline)
-        raise ProtectionError("its host can't be reached.")
+        raise _RefusedError("its host can't be reached.")
 
     def _addresses(self, host: str, port: int) -> Sequence[str]:
         # The system's resolver takes no timeout, so it runs in a thread that is abandoned after the deadline.
@@ -220,7 +232,7 @@ class _PinnedBackend(httpcore.NetworkBackend):
         thread.start()
         thread.join(_remaining(self._deadline))
         if thread.is_alive():
-            raise ProtectionError("it took too long.")
+            raise _RefusedError("it took too long.")
         return found
 
 

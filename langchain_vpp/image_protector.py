@@ -44,10 +44,12 @@ class ImageProtector(Gate):
             than the original, and never with more detail than the engine lets through.
         memo_bytes: Bound on the protected pictures that are kept for the next turn of a conversation.
         receipt_original_digest: Whether receipts name the originals' digests too. They identify the pictures.
+        budget: What protecting one request may cost: pictures, pixels, bytes and seconds. Default:
+            :class:`RequestBudget() <langchain_vpp.guard.budget.RequestBudget>`.
 
     Raises:
         ValueError: If a level is not in [0, 1], ``level < min_level``, or an option or a size is unknown.
-        TypeError: If ``engine`` has no ``protect``.
+        TypeError: If ``engine`` has no ``protect``, or ``budget`` is no ``RequestBudget``.
 
     Example:
         >>> from PIL import Image

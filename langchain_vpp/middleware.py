@@ -17,18 +17,14 @@ import langgraph.types
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, types
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables.config import (
-    ensure_config,
-    merge_configs,
-    run_in_executor,
-    var_child_runnable_config,
-)
+from langchain_core.runnables.config import ensure_config, merge_configs, var_child_runnable_config
 from langgraph.channels import AnyValue, BinaryOperatorAggregate, EphemeralValue, LastValue, UntrackedValue
 from langgraph.graph import StateGraph, add_messages
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.guard.pool import in_thread
 from langchain_vpp.runnables.calls import request_options
 from langchain_vpp.runnables.chat_model import protect
 from langchain_vpp.runnables.in_place import protect_in_place
@@ -117,7 +113,7 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
         runtime: Runtime[Any],  # noqa: ARG002
     ) -> dict[str, Any] | None:
         """Run :meth:`before_agent` with the work in a thread."""
-        return await run_in_executor(None, self._cleaned, state)
+        return await in_thread(self._cleaned, state)
 
     # Other middlewares may put pictures into the state at every step.
     before_model = after_model = after_agent = before_agent
@@ -138,7 +134,7 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> Any:
         """Protect the messages of an async model call, and the model."""
-        protected, updates = await run_in_executor(None, self._protected_request, request)
+        protected, updates = await in_thread(self._protected_request, request)
         with self._checked_calls():
             response = await handler(protected)
         return self._with_updates(response, updates)
@@ -159,9 +155,7 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> ToolMessage | Command[Any]:
         """Protect the arguments and the output of an async tool call; see :meth:`wrap_tool_call`."""
         output = await handler(self._protected_call(request))
-        result: ToolMessage | Command[Any] = await run_in_executor(
-            None, protect_output, self._protector, output
-        )
+        result: ToolMessage | Command[Any] = await in_thread(protect_output, self._protector, output)
         return result
 
     def _check_order(self, middlewares: Sequence[AgentMiddleware[Any, Any, Any]]) -> None:

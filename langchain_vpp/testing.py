@@ -7,8 +7,7 @@
 The best canary is a small picture of random pixels: nothing that protection derives from it resembles it by chance.
 
 The search shares no code with the protection, on purpose. It looks into everything that it can reach, whether or not
-:mod:`langchain_vpp.messages.tree` knows its class: a type that the registry there misjudges must not be overlooked here
-as well.
+:mod:`langchain_vpp.messages.registry` knows its class: a type that it misjudges must not be overlooked here as well.
 """
 
 from __future__ import annotations

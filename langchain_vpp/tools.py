@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 
 from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables import Runnable
-from langchain_core.runnables.config import run_in_executor
 from langchain_core.tools import BaseTool
 from langchain_core.tools.base import TOOL_MESSAGE_BLOCK_TYPES
 from PIL import Image
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.level import requested_level
+from langchain_vpp.guard.pool import in_thread
 from langchain_vpp.images.given import image_bytes
 from langchain_vpp.messages.base64 import encode_base64
-from langchain_vpp.messages.spelled import find_file_header
-from langchain_vpp.messages.tree import error_holds_media
+from langchain_vpp.messages.failures import error_holds_media
+from langchain_vpp.messages.file_headers import find_file_header
 from langchain_vpp.runnables.calls import check_call, check_callbacks
 from langchain_vpp.runnables.classes import move_to_class, subclass_of
 from langchain_vpp.runnables.in_place import protect_in_place
@@ -63,7 +63,7 @@ class _ProtectedTool(ConfigurableIngress):
         config: RunnableConfig | None,
         kwargs: dict[str, Any],
     ) -> AsyncIterator[Any]:
-        tool_input = await run_in_executor(None, _protect_arguments, self, tool_input, (), {"config": config})
+        tool_input = await in_thread(_protect_arguments, self, tool_input, (), {"config": config})
         async with aclosing(entry(self, tool_input, config, **kwargs)) as pieces:
             async for piece in pieces:
                 yield piece
@@ -167,7 +167,7 @@ def _aguarded_output(cls: Any, name: str, protector: Gate) -> Callable[..., Any]
                 raise
         if withheld:
             raise ProtectionError(_WITHHELD)
-        return await run_in_executor(None, _protect_result, self, output, protector)
+        return await in_thread(_protect_result, self, output, protector)
 
     return arun
 
@@ -183,7 +183,7 @@ def _guarded_input(method: Callable[..., Any]) -> Callable[..., Any]:
 def _aguarded_input(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     async def arun(self: _ProtectedTool, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
-        arguments = await run_in_executor(None, _protect_arguments, self, tool_input, args, kwargs)
+        arguments = await in_thread(_protect_arguments, self, tool_input, args, kwargs)
         return await method(self, arguments, *args, **kwargs)
 
     return arun

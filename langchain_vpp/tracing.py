@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 
 from langchain_vpp.messages.dialects import INLINE_PAYLOAD_KEYS
-from langchain_vpp.messages.tree import Finding, Shape, TreeWalk, error_holds_media, find_media
+from langchain_vpp.messages.failures import error_holds_media
+from langchain_vpp.messages.tree import Finding, TreeWalk, find_media
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from langsmith import Client
+
+    from langchain_vpp.messages.registry import Shape
 
 REMOVED_MEDIA: Final = "[media removed]"
 """Text in the place of media."""

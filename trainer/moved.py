@@ -64,7 +64,7 @@ HOMES: Final = {
         "trainer.sandbox.vision.samples",
         "trainer.sandbox.vision.weights",
     ),
-    "trainer.scoring": ("trainer.oracle.scoring",),
+    "trainer.scoring": ("trainer.oracle.scoring", "trainer.oracle.comparing"),
     "trainer.transfer": ("trainer.evaluation.transfer",),
     "trainer.validation": ("trainer.training.validation", "trainer.data.answers"),
     "trainer.verdict": ("trainer.reporting.summary",),

@@ -56,6 +56,14 @@ def protect(
             "--size", help="same, fit (what the main providers keep), or pixels of the longest side."
         ),
     ] = "same",
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            "--max-pixels",
+            min=1,
+            help="Pixels of the largest picture that is protected, 64 million by default; each takes up to 20 bytes.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace other files in --out; inputs are never replaced."),
@@ -73,10 +81,10 @@ def protect(
     # One thread per picture: networks that each start a thread per CPU would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from langchain_vpp.batch import plan, protect_files  # noqa: PLC0415
-    from langchain_vpp.guard.pictures import usable_cpus  # noqa: PLC0415
+    from langchain_vpp.guard.pool import usable_cpus  # noqa: PLC0415
 
     open_heic()
-    protector, settings = _protector(artifact, engine, level, size)
+    protector, settings = _protector(artifact, engine, level, size, max_pixels)
     jobs, copies = plan(paths, out)
     order = {path: position for position, path in enumerate(job.source for job in jobs)}
     started, made, interrupted = time.monotonic(), 0, False
@@ -102,11 +110,12 @@ def protect(
 
 
 def _protector(
-    artifact: str | None, engine: str | None, level: str | None, size: str
+    artifact: str | None, engine: str | None, level: str | None, size: str, max_pixels: int | None = None
 ) -> tuple[ImageProtector, Mapping[str, object]]:
     """Build a protector, and return it with all settings that its outputs depend on."""
     if artifact is not None and engine is not None:
         raise InputError("nothing was protected: give either --artifact or --engine.")
+    from langchain_vpp.guard.budget import RequestBudget  # noqa: PLC0415
     from langchain_vpp.image_protector import ImageProtector  # noqa: PLC0415
 
     chosen: Engine
@@ -130,7 +139,10 @@ def _protector(
         "size": output_size,
         "version": version("langchain-vpp"),
     }
-    return ImageProtector(chosen, level=strength, output_size=output_size), settings
+    budget = (
+        RequestBudget() if max_pixels is None else RequestBudget(max_pixels=max_pixels, pixels=2 * max_pixels)
+    )
+    return ImageProtector(chosen, level=strength, output_size=output_size, budget=budget), settings
 
 
 def _output_size(text: str) -> Literal["same", "fit"] | int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -13,6 +14,8 @@ from langchain_vpp.errors import ArtifactError
 from langchain_vpp.network.config import working_size
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from langchain_vpp.network.protector import Protector
 
 _Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -102,6 +105,9 @@ def open_session(graph: bytes) -> Any:
 class TorchEngine(_Learned):
     """Runs a :class:`~langchain_vpp.network.protector.Protector` in torch on the CPU, for artifacts without a graph.
 
+    Each call computes in the thread that made it, as in :class:`OnnxEngine`. Torch's own threads don't survive a fork:
+    a server that loads the protector, uses it and then forks would wait for them for ever.
+
     Args:
         protector: The network. It is switched to evaluation mode.
         digest: sha256, in hex, of the artifact.
@@ -116,8 +122,19 @@ class TorchEngine(_Learned):
     def _run(self, pixels: _Pixels, level: float) -> _Pixels:
         import torch  # noqa: PLC0415  takes seconds to load: only where a network runs
 
-        batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float().div_(255)
-        with torch.inference_mode():
+        with _one_thread(torch), torch.inference_mode():
+            batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float().div_(255)
             protected = self._protector(batch, torch.tensor([level], dtype=torch.float32))
-        array: _Pixels = protected[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
+            array: _Pixels = protected[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
         return array
+
+
+@contextmanager
+def _one_thread(torch: Any) -> Iterator[None]:
+    """Let torch compute in the calling thread alone; the number of threads is a setting of each thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

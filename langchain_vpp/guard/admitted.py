@@ -13,9 +13,14 @@ import hashlib
 import marshal
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from langchain_core.messages import BaseMessage
+
+from langchain_vpp.errors import ProtectionError
+from langchain_vpp.messages.extent import is_plain
+from langchain_vpp.messages.shielded import shielded
+from langchain_vpp.messages.tree import Finding, TreeWalk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 # One that is pushed out costs a second walk, never a leak.
 _REMEMBERED_MESSAGES: Final = 16_384
 _REMEMBERED_LISTS: Final = 1_024
+_HELD: Final = ("__dict__", "__pydantic_extra__", "__pydantic_private__")
 
 State = tuple[type, bytes]
 """The class of a message, and all that it holds."""
@@ -36,20 +42,69 @@ _Key = tuple[tuple[type, ...], bytes]
 _V = TypeVar("_V")
 
 
+@shielded("reading a message")
 def message_state(message: BaseMessage) -> State | None:
     """Return the state of a message; ``None`` if it holds anything but values of built-in classes.
 
-    :mod:`marshal` writes exact built-in types by their own content and refuses all others, so no method of a subclass
-    is asked, and different contents never give the same bytes. (Buffers, such as a ``bytearray``, count as bytes.)
+    :mod:`marshal` writes exact built-in types by their own content, so no method of a subclass is asked, and different
+    contents never give the same bytes.
     """
     if not isinstance(message, BaseMessage):
         return None
     held = (message.__dict__, message.__pydantic_extra__, message.__pydantic_private__)
+    # It would write a buffer as bytes, and what is shared as often as it is referred to, which has no end if much is.
+    if not is_plain(held):
+        return None
     try:
         # Version 2, because later versions also write who else refers to a value.
         return type(message), marshal.dumps(held, 2)
     except ValueError:
         return None
+
+
+@shielded("copying a message")
+def isolated(message: BaseMessage, state: State | None) -> BaseMessage:
+    """Return a copy of a message that nobody else can change.
+
+    Another thread may change a message while it is walked, while its pictures are protected, and while it is sent. So
+    nothing that it holds goes on by reference.
+
+    Args:
+        message: The message.
+        state: Its state. The copy is made of it, so that it holds exactly what the state is the digest of.
+
+    Raises:
+        ProtectionError: If it holds an object of which no copy can be made.
+    """
+    if state is None:
+        return _Copying().message(message)
+    return _with_state(message, marshal.loads(state[1]))  # noqa: S302  written by this process
+
+
+def _with_state(message: BaseMessage, held: tuple[Any, Any, Any]) -> BaseMessage:
+    copied = type(message).__new__(type(message))
+    for name, value in zip(_HELD, held, strict=True):
+        object.__setattr__(copied, name, value)
+    object.__setattr__(copied, "__pydantic_fields_set__", set(message.model_fields_set))
+    return copied
+
+
+class _Copying(TreeWalk):
+    """Copies everything in a message, and judges nothing: the walk does."""
+
+    copies = True
+    judges = False
+
+    def message(self, message: BaseMessage) -> BaseMessage:
+        if not isinstance(message, BaseMessage):
+            return message  # the walk refuses it
+        copies = [self.value(getattr(message, name)) for name in _HELD]
+        return _with_state(message, (copies[0], copies[1], copies[2]))
+
+    def refuse(self, finding: Finding, value: Any) -> Any:
+        if finding.kind in ("whole", "deep"):
+            raise ProtectionError(f"Nothing was sent: in a message, {finding.reason}.")
+        return value
 
 
 class Transit(NamedTuple):

@@ -7,24 +7,26 @@ messages. Nothing acts on messages that were walked only in part.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.guard.admitted import AdmittedMessages, Transit, message_state
-from langchain_vpp.guard.foreign import call_foreign
+from langchain_vpp.guard.admitted import AdmittedMessages, Transit, isolated, message_state
+from langchain_vpp.guard.budget import RequestBudget
 from langchain_vpp.guard.level import Levels
-from langchain_vpp.guard.memo import Output, OutputKey, ProducedPictures, Recipe, Record, content_digest
+from langchain_vpp.guard.memo import ProducedPictures
+from langchain_vpp.guard.originals import Originals
 from langchain_vpp.guard.pictures import OutputSize, PicturePipeline
+from langchain_vpp.guard.pool import arun_steps, in_thread, run_steps
 from langchain_vpp.guard.receipt import Receipt
 from langchain_vpp.guard.sealing import Sealing
+from langchain_vpp.guard.sources import Sources
 from langchain_vpp.guard.upstream import OnUpstreamTrace, Upstream
-from langchain_vpp.images.codec import decode_image
 from langchain_vpp.images.given import image_bytes
-from langchain_vpp.messages.plan import ContentPolicy, PixelSource
+from langchain_vpp.messages.plan import ContentPolicy
 from langchain_vpp.messages.walk import coerce_messages, plan_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from langchain_core.callbacks import Callbacks
@@ -34,9 +36,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from langchain_vpp.engines import Engine
+    from langchain_vpp.guard.budget import Account
     from langchain_vpp.guard.level import RequestLevel
+    from langchain_vpp.guard.pool import Steps
 
-_T = TypeVar("_T")
+_UNCHANGEABLE: Final = "A protector can't be changed; build another one"
+_UNPICKLABLE: Final = "A protector can't be pickled; build one in each process"
 
 
 class Admission(NamedTuple):
@@ -56,21 +61,24 @@ class Gate:
     __slots__ = (
         "__weakref__",
         "_admitted",
-        "_fetch",
+        "_budget",
         "_levels",
         "_pipeline",
-        "_policy",
         "_produced",
+        "_sources",
+        "content_policy",
         "sealing",
         "upstream",
     )
 
     _admitted: AdmittedMessages
-    _fetch: Callable[[str], bytes] | None
+    _budget: RequestBudget
     _levels: Levels
     _pipeline: PicturePipeline
-    _policy: ContentPolicy
     _produced: ProducedPictures
+    _sources: Sources
+    content_policy: ContentPolicy
+    """Reactions to content that is not simply a picture."""
     sealing: Sealing
     """Sealed originals, and values that are kept out of runs while a chain works on them."""
     upstream: Upstream
@@ -92,6 +100,7 @@ class Gate:
         output_size: OutputSize = "same",
         memo_bytes: int = 64 * 2**20,
         receipt_original_digest: bool = False,
+        budget: RequestBudget | None = None,
     ) -> None:
         pipeline = PicturePipeline(
             engine,
@@ -99,38 +108,31 @@ class Gate:
             memo_bytes=memo_bytes,
             names_originals=receipt_original_digest,
         )
-        choices: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-            ("on_unsupported", on_unsupported, ("raise", "drop")),
-            ("on_remote_url", on_remote_url, ("raise", "fetch")),
-            ("on_document", on_document, ("raise", "rasterize")),
-            ("on_upstream_trace", on_upstream_trace, ("warn", "raise", "ignore")),
-        )
-        for option, value, allowed in choices:
-            if value not in allowed:
-                msg = f"{option} must be one of {', '.join(allowed)}"
-                raise ValueError(msg)
+        _check_choice("on_upstream_trace", on_upstream_trace, ("warn", "raise", "ignore"))
+        policy = _checked_policy(on_unsupported, on_remote_url, on_document)
+        if not isinstance(budget, RequestBudget | None):
+            msg = "budget must be a RequestBudget"
+            raise TypeError(msg)
+        sealing, produced = Sealing(store), ProducedPictures()
         settings: dict[str, Any] = {
             "_pipeline": pipeline,
             "_levels": Levels.checked(level, min_level, presets),
-            "_fetch": fetch,
-            "_policy": ContentPolicy(
-                on_unsupported=on_unsupported, on_remote_url=on_remote_url, on_document=on_document
-            ),
-            "sealing": Sealing(store),
+            "_budget": budget or RequestBudget(),
+            "content_policy": policy,
+            "_sources": Sources(Originals(fetch, sealing), pipeline, produced, policy),
+            "sealing": sealing,
             "upstream": Upstream(on_upstream_trace),
-            "_produced": ProducedPictures(),
+            "_produced": produced,
             "_admitted": AdmittedMessages(),
         }
         for slot, value in settings.items():
             object.__setattr__(self, slot, value)
 
     def __setattr__(self, name: str, value: object) -> None:
-        msg = "A protector can't be changed; build another one"
-        raise AttributeError(msg)
+        raise AttributeError(_UNCHANGEABLE)
 
     def __delattr__(self, name: str) -> None:
-        msg = "A protector can't be changed; build another one"
-        raise AttributeError(msg)
+        raise AttributeError(_UNCHANGEABLE)
 
     def __repr__(self) -> str:
         engine, levels = self._pipeline.engine_name, self._levels
@@ -143,13 +145,7 @@ class Gate:
         return self
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        msg = "A protector can't be pickled; build one in each process"
-        raise TypeError(msg)
-
-    @property
-    def content_policy(self) -> ContentPolicy:
-        """Reactions to content that is not simply a picture."""
-        return self._policy
+        raise TypeError(_UNPICKLABLE)
 
     def protect_messages(
         self, messages: LanguageModelInput, *, level: RequestLevel | None = None
@@ -161,7 +157,7 @@ class Gate:
             level: In [0, 1], or a preset; ``min_level`` is the floor. Default: the protector's level.
 
         Returns:
-            A new list. Messages in which nothing had to change are the same objects.
+            New messages, which share nothing with those that were given.
 
         Raises:
             ProtectionError: If anything in the messages can't be protected.
@@ -190,7 +186,9 @@ class Gate:
         Raises:
             ProtectionError: If the picture can't be read, decoded or protected.
         """
-        return self._pipeline.protect_image(image_bytes(image), self._levels.effective(level))
+        return self._pipeline.protect_image(
+            image_bytes(image), self._levels.effective(level), self._budget.open()
+        )
 
     def protect_encoded(self, data: bytes, level: RequestLevel | None = None) -> bytes:
         """Protect one picture from bytes to bytes, as it would be sent to a chat model.
@@ -207,7 +205,7 @@ class Gate:
         Raises:
             ProtectionError: If the picture can't be decoded or protected.
         """
-        return self._pipeline.protect_encoded(data, self._levels.effective(level))
+        return self._pipeline.protect_encoded(data, self._levels.effective(level), self._budget.open())
 
     def seal(self, image: Image.Image | bytes | str | Path) -> dict[str, str]:
         """Store an original, and return a content block with a handle in its place.
@@ -226,12 +224,12 @@ class Gate:
             ProtectionError: If there is no store, it fails, or the picture can't be decoded.
         """
         data = image_bytes(image)
-        decode_image(data)
+        self._pipeline.decoded(data, self._budget.open())
         return {"type": "image", "url": self.sealing.seal(data)}
 
     async def aseal(self, image: Image.Image | bytes | str | Path) -> dict[str, str]:
         """Run :meth:`seal` in a thread."""
-        return await _in_thread(self.seal, image)
+        return await in_thread(self.seal, image)
 
     def admit(
         self,
@@ -253,7 +251,7 @@ class Gate:
             ProtectionError: If anything can't be protected, or an enclosing run with handlers has recorded an
                 original, or content that was dropped, and ``on_upstream_trace="raise"``.
         """
-        return self._told(self._tried(messages, level), callbacks, exposed=exposed)
+        return self.upstream.concluded(self._tried(messages, level), callbacks, exposed=exposed)
 
     async def aadmit(
         self,
@@ -263,56 +261,58 @@ class Gate:
         callbacks: Callbacks = None,
         exposed: bool = False,
     ) -> Admission:
-        """Run :meth:`admit` with the work in a thread."""
-        return self._told(await _in_thread(self._tried, messages, level), callbacks, exposed=exposed)
+        """Run :meth:`admit` with the work in threads; none of them waits for another, and a text for no picture."""
+        outcome = await self._atried(messages, level)
+        return self.upstream.concluded(outcome, callbacks, exposed=exposed)
 
-    def refuse_originals(self, messages: Sequence[BaseMessage]) -> None:
-        """Refuse messages with a picture that this gate has not put out, or with anything that it would not admit.
+    def has_put_out(self, messages: LanguageModelInput) -> bool:
+        """Say whether every picture in messages is a protected one of this protector, or a sealed handle.
 
         Raises:
-            ProtectionError: If there is one.
+            ProtectionError: If the messages hold anything else that can't be protected.
         """
-        for source in plan_messages(messages, ContentPolicy()).sources:
-            floor = self._levels.floor
-            if source.data is None or self._produced.find(source.data, floor) is None:
-                raise ProtectionError(
-                    "Nothing was sent: a chat model inside of the protected runnable, which is not protected itself, "
-                    "was about to send an original. Protect it too (protect(model, protector))."
-                )
-
-    def _told(
-        self, outcome: tuple[Admission | ProtectionError, bool], callbacks: Callbacks, *, exposed: bool
-    ) -> Admission:
-        """Return an admission or raise a refusal, after enclosing runs were looked for."""
-        admission, was_exposed = outcome
-        if isinstance(admission, ProtectionError):
-            self.upstream.refuse(admission, callbacks)
-        if exposed or was_exposed:
-            self.upstream.check(callbacks)
-        return admission
+        plan = plan_messages(coerce_messages(messages), ContentPolicy())
+        return self._produced.hold(plan.sources, self._levels.floor)
 
     def _tried(
         self, messages: LanguageModelInput, level: RequestLevel | None
     ) -> tuple[Admission | ProtectionError, bool]:
         """Return the admission, or the error that refuses it, so that it is raised with no other as its context."""
+        account = self._budget.open()
         try:
-            return self._admit(messages, self._levels.effective(level))
+            return run_steps(self._admit(messages, level, account), account)
         except ProtectionError as error:
             return error, True
 
-    def _admit(self, messages: LanguageModelInput, level: float) -> tuple[Admission, bool]:
-        """Return the admission, and whether the input held something that no enclosing run should have seen."""
+    async def _atried(
+        self, messages: LanguageModelInput, level: RequestLevel | None
+    ) -> tuple[Admission | ProtectionError, bool]:
+        account = self._budget.open()
+        try:
+            return await arun_steps(self._admit(messages, level, account), account, messages)
+        except ProtectionError as error:
+            return error, True
+
+    def _admit(
+        self, messages: LanguageModelInput, asked: RequestLevel | None, account: Account
+    ) -> Steps[tuple[Admission, bool]]:
+        """Return the admission, and whether the input held something that no enclosing run should have seen.
+
+        The work on pictures, which has to be waited for, is yielded.
+        """
+        level = self._levels.effective(asked)
         given = coerce_messages(messages)
         states = [message_state(message) for message in given]
+        given = [*map(isolated, given, states)]  # nobody else can change them from here on
         # The pictures in each message; None for a message that must be walked.
-        records = [self._known(keys, level) for keys in self._admitted.recall(states)]
+        records = [self._produced.recall_all(keys, level) for keys in self._admitted.recall(states)]
         walked = [place for place, each in enumerate(records) if each is None]
         exposed = False
         admitted = given
         if walked:
-            plan = plan_messages([given[place] for place in walked], self._policy, places=walked)
+            plan = plan_messages([given[place] for place in walked], self.content_policy, places=walked)
             self.sealing.refuse_in_text([given[place] for place in walked])
-            outputs, exposed = self._protected(plan.sources, level)
+            outputs, exposed = yield from self._sources.protect(plan.sources, level, account)
             exposed = exposed or plan.dropped
             rebuilt = plan.rebuild([[output.encoded for output in each] for each in outputs])
             admitted = [*given]
@@ -325,70 +325,15 @@ class Gate:
         receipt = Receipt(images, self._pipeline.engine_name, self._pipeline.artifact)
         return Admission(admitted, receipt), exposed
 
-    def _known(self, keys: Sequence[OutputKey] | None, level: float) -> Sequence[Record] | None:
-        """Return the records of the pictures in a known message; ``None`` if it is unknown, or not private enough."""
-        if not keys:
-            return None if keys is None else ()
-        records = [self._produced.recall(key, level) for key in keys]
-        found = [record for record in records if record is not None]
-        return found if len(found) == len(keys) else None
 
-    def _protected(
-        self, sources: Sequence[PixelSource], level: float
-    ) -> tuple[list[tuple[Output, ...]], bool]:
-        """Return the protected pictures of each source, and whether one was an original that travelled openly."""
-        exposed = False
-        wanted: list[Recipe | Output] = []
-        originals: dict[Recipe, bytes] = {}
-        for source in sources:
-            data = self._source_bytes(source)
-            own = None
-            if source.data is not None:
-                own = self._produced.find(data, level)
-            if own is not None:
-                wanted.append(Output(data, own))
-                continue
-            exposed = exposed or source.kind != "sealed"
-            recipe = Recipe(content_digest(data), level, self._is_document(source, data))
-            wanted.append(recipe)
-            originals[recipe] = data
-        made = self._pipeline.protect_files(originals)
-        for outputs in made.values():
-            self._produced.add(outputs)
-        return [(each,) if isinstance(each, Output) else made[each] for each in wanted], exposed
-
-    def _is_document(self, source: PixelSource, data: bytes) -> bool:
-        if source.kind != "sealed" or not data.startswith(b"%PDF-"):
-            return source.kind == "document"
-        if self._policy.on_document != "rasterize":
-            raise ProtectionError(
-                'Nothing was sent: a sealed PDF can\'t be sent as it is; set on_document="rasterize" to send its pages.'
-            )
-        return True
-
-    def _source_bytes(self, source: PixelSource) -> bytes:
-        if source.data is not None:
-            return source.data
-        if source.reference is None:
-            raise ProtectionError("A picture had neither data nor an address, so nothing was sent.")
-        if source.kind == "sealed":
-            return self.sealing.unseal(source.reference)
-        return self._fetched(source.reference)
-
-    def _fetched(self, url: str) -> bytes:
-        fetch = self._fetch
-        if fetch is None:
-            from langchain_vpp.fetch import fetch_image  # noqa: PLC0415  an HTTP client
-
-            return fetch_image(url)
-        data = call_foreign("fetch function", lambda: fetch(url))
-        if not isinstance(data, bytes):
-            raise ProtectionError("The fetch function did not return bytes, so nothing was sent.")
-        return data
+def _checked_policy(on_unsupported: Any, on_remote_url: Any, on_document: Any) -> ContentPolicy:
+    _check_choice("on_unsupported", on_unsupported, ("raise", "drop"))
+    _check_choice("on_remote_url", on_remote_url, ("raise", "fetch"))
+    _check_choice("on_document", on_document, ("raise", "rasterize"))
+    return ContentPolicy(on_unsupported=on_unsupported, on_remote_url=on_remote_url, on_document=on_document)
 
 
-async def _in_thread(function: Callable[..., _T], *arguments: Any) -> _T:
-    """Call a function in a thread of the loop's pool."""
-    from langchain_core.runnables.config import run_in_executor  # noqa: PLC0415  loads all Runnables
-
-    return await run_in_executor(None, function, *arguments)
+def _check_choice(option: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        msg = f"{option} must be one of {', '.join(allowed)}"
+        raise ValueError(msg)

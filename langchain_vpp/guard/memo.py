@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from langchain_vpp.images.fast import fast_module
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from langchain_vpp.guard.receipt import SentImage
+    from langchain_vpp.messages.plan import PixelSource
 
 # One that is pushed out costs a second protection, never a leak.
 _REMEMBERED_OUTPUTS: Final = 16_384
@@ -132,6 +135,29 @@ class ProducedPictures:
         key = OutputKey(len(data), hashlib.sha256(data).hexdigest())
         record = self.recall(key, level)
         return None if record is None else record.sent
+
+    def hold(self, sources: Iterable[PixelSource], level: float) -> bool:
+        """Say whether all pictures of messages were put out at ``level`` or a stronger one, or are sealed."""
+        return all(
+            source.kind == "sealed" or (source.data is not None and self.find(source.data, level) is not None)
+            for source in sources
+        )
+
+    def recall_all(self, keys: Sequence[OutputKey] | None, level: float) -> Sequence[Record] | None:
+        """Return the records of the pictures in a message.
+
+        Args:
+            keys: Keys of the pictures in a known message; ``None`` for an unknown one.
+            level: See :meth:`find`.
+
+        Returns:
+            The records; ``None`` if the message is unknown, or not private enough.
+        """
+        if not keys:
+            return None if keys is None else ()
+        records = [self.recall(key, level) for key in keys]
+        found = [record for record in records if record is not None]
+        return found if len(found) == len(keys) else None
 
     def recall(self, key: OutputKey, level: float) -> Record | None:
         """Return the record of a picture by its key; see :meth:`find`."""

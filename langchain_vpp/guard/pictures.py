@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextvars
 import hashlib
-import os
 import time
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from PIL import Image
@@ -14,8 +12,19 @@ from PIL import Image
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.foreign import call_foreign
 from langchain_vpp.guard.memo import Output, PictureMemo, Recipe
+from langchain_vpp.guard.pool import ISOLATED, LARGE, SMALL, SMALL_COST
 from langchain_vpp.guard.receipt import SentImage
-from langchain_vpp.images.codec import ScaledImage, decode_scaled, encode_scaled, resized, strip_metadata
+from langchain_vpp.images.bounds import TOO_LARGE
+from langchain_vpp.images.codec import (
+    ScaledImage,
+    decode_scaled,
+    decoding_work,
+    encode_scaled,
+    is_isolated,
+    resized,
+    strip_metadata,
+)
+from langchain_vpp.images.structure import look_at
 from langchain_vpp.network.config import working_size
 from langchain_vpp.providers import fit_size, within
 
@@ -23,6 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from langchain_vpp.engines import Engine
+    from langchain_vpp.guard.budget import Account
+    from langchain_vpp.guard.pool import FairPool, Steps
+    from langchain_vpp.images.structure import Structure
+
 
 OutputSize = Literal["same", "fit"] | int | tuple[int, int]
 """Values of ``ImageProtector(output_size=...)``."""
@@ -65,63 +78,87 @@ class PicturePipeline:
         self._memo = PictureMemo(memo_bytes)
         self._names_originals = names_originals
 
-    def protect_image(self, data: bytes, level: float) -> Image.Image:
-        """Decode and protect a picture.
+    def protect_image(self, data: bytes, level: float, account: Account) -> Image.Image:
+        """Decode and protect a picture, in the thread of the caller.
 
         Raises:
-            ProtectionError: If it can't be decoded or protected.
+            ProtectionError: If it can't be decoded or protected, or is more than the request may cost.
         """
-        picture = decode_scaled(data, self._seen_size)
+        picture = self.decoded(data, account)
         protected = self._run_engine(picture.image, level)
         size = self._sent_size(*picture.original_size)
         return protected if protected.size == size else protected.resize(size, Image.Resampling.BICUBIC)
 
-    def protect_encoded(self, data: bytes, level: float) -> bytes:
-        """Protect a picture from encoded bytes to the bytes of a JPEG.
+    def protect_encoded(self, data: bytes, level: float, account: Account) -> bytes:
+        """Protect a picture from encoded bytes to the bytes of a JPEG, in the thread of the caller.
 
         Raises:
-            ProtectionError: If it can't be decoded, protected or encoded.
+            ProtectionError: If it can't be decoded, protected or encoded, or is more than the request may cost.
         """
-        return self._encoded(decode_scaled(data, self._seen_size), level)
+        return self._encoded(self.decoded(data, account), level, account)
 
-    def protect_files(self, originals: Mapping[Recipe, bytes]) -> dict[Recipe, tuple[Output, ...]]:
-        """Protect pictures and PDFs, each once and in a thread of its own; those in the memo are taken from there.
+    def decoded(self, data: bytes, account: Account) -> ScaledImage:
+        """Decode the only picture of a request, at the size that the engine gets.
+
+        Raises:
+            ProtectionError: If it can't be decoded, or is more than the request may cost.
+        """
+        account.spend_pictures(1)
+        account.spend_bytes(len(data))
+        return self._decoded(data, None, account)
+
+    def protect_files(
+        self, originals: Mapping[Recipe, bytes], account: Account
+    ) -> Steps[dict[Recipe, tuple[Output, ...]]]:
+        """Protect pictures and PDFs, each once; those in the memo are taken from there.
+
+        The work that has to be waited for is yielded.
 
         Returns:
             For each recipe, the protected picture, or the protected pages.
 
         Raises:
-            ProtectionError: If any of them can't be decoded, protected or encoded.
+            ProtectionError: If any of them can't be decoded, protected or encoded, or all are more than the request may
+                cost.
         """
         made = {recipe: outputs for recipe in originals if (outputs := self._memo.get(recipe)) is not None}
         missing = [recipe for recipe in originals if recipe not in made]
-        if len(missing) < 2:
-            return made | {recipe: self._protect_file(originals[recipe], recipe) for recipe in missing}
-        # A pool per request: nothing to share, to shut down, or to break in a process that forks.
-        with ThreadPoolExecutor(min(len(missing), usable_cpus()), thread_name_prefix="vpp") as pool:
-            running = [
-                pool.submit(contextvars.copy_context().run, self._protect_file, originals[recipe], recipe)
-                for recipe in missing
-            ]
-            try:
-                made |= {recipe: each.result() for recipe, each in zip(missing, running, strict=True)}
-            finally:
-                pool.shutdown(cancel_futures=True)
+        if missing:
+            account.spend_pictures(len(missing))
+            account.spend_bytes(sum(len(originals[recipe]) for recipe in missing))
+            futures = []
+            for recipe in missing:
+                pool, cost, structure = self._line_for(originals[recipe], is_document=recipe.is_document)
+                futures.append(
+                    pool.submit(
+                        partial(self._protect_file, originals[recipe], recipe, structure, account),
+                        cost=cost,
+                        account=account,
+                    )
+                )
+            made |= zip(missing, (yield futures), strict=True)
         return made
 
-    def _protect_file(self, data: bytes, recipe: Recipe) -> tuple[Output, ...]:
+    def _line_for(self, data: bytes, *, is_document: bool = False) -> tuple[FairPool, int, Structure | None]:
+        """Return the threads that decode a file, its cost there, and its structure."""
+        structure = None if is_document else look_at(data)
+        if structure is None or is_isolated(structure):
+            return ISOLATED, 1, structure
+        sent = self._sent_size(*structure.size)
+        cost = decoding_work(structure, self._seen_size) + sent[0] * sent[1]
+        return (SMALL if cost <= SMALL_COST else LARGE), cost, structure
+
+    def _protect_file(
+        self, data: bytes, recipe: Recipe, structure: Structure | None, account: Account
+    ) -> tuple[Output, ...]:
         started = time.perf_counter()
-        if recipe.is_document:
-            pictures = [
-                ScaledImage(resized(page, self._seen_size(*page.size)), page.size)
-                for page in _rasterized(data)
-            ]
-        else:
-            pictures = [decode_scaled(data, self._seen_size)]
+        pictures = (
+            self._pages(data, account) if recipe.is_document else [self._decoded(data, structure, account)]
+        )
         original = hashlib.sha256(data).hexdigest() if self._names_originals else None
         outputs = []
         for picture in pictures:
-            encoded = self._encoded(picture, recipe.level)
+            encoded = self._encoded(picture, recipe.level, account)
             now = time.perf_counter()
             milliseconds = round((now - started) * 1000, 3)
             sent = SentImage(hashlib.sha256(encoded).hexdigest(), recipe.level, milliseconds, original)
@@ -129,8 +166,26 @@ class PicturePipeline:
             started = now
         return self._memo.put(recipe, tuple(outputs))
 
-    def _encoded(self, picture: ScaledImage, level: float) -> bytes:
+    def _decoded(self, data: bytes, structure: Structure | None, account: Account) -> ScaledImage:
+        def seen_size(width: int, height: int) -> tuple[int, int]:
+            sent = self._sent_size(width, height)
+            if sent[0] * sent[1] > account.max_pixels:
+                raise ProtectionError(TOO_LARGE.format(account.max_pixels))
+            return self._seen_size(width, height)
+
+        return decode_scaled(data, seen_size, bounds=account, structure=structure)
+
+    def _pages(self, data: bytes, account: Account) -> list[ScaledImage]:
+        from langchain_vpp.images.pdf import MAX_PAGES, rasterize_pdf  # noqa: PLC0415  extra `documents`
+
+        pages = rasterize_pdf(data, max_pages=min(MAX_PAGES, account.pictures_left + 1), bounds=account)
+        account.spend_pictures(len(pages) - 1)
+        return [ScaledImage(resized(page, self._seen_size(*page.size)), page.size) for page in pages]
+
+    def _encoded(self, picture: ScaledImage, level: float, account: Account) -> bytes:
+        account.check()
         protected = self._run_engine(picture.image, level)
+        account.check()
         return encode_scaled(protected, self._sent_size(*picture.original_size))
 
     def _seen_size(self, width: int, height: int) -> tuple[int, int]:
@@ -159,17 +214,6 @@ class PicturePipeline:
             )
         # Pixels only: an engine that carried `info` over would carry metadata over.
         return call_foreign("engine", lambda: strip_metadata(protected))
-
-
-def usable_cpus() -> int:
-    """Return how many CPUs this process may use: a container may give it fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _rasterized(data: bytes) -> list[Image.Image]:
-    from langchain_vpp.images.pdf import rasterize_pdf  # noqa: PLC0415  extra `documents`
-
-    return rasterize_pdf(data)
 
 
 def _checked_output_size(size: Any) -> OutputSize:

@@ -16,7 +16,7 @@ from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.foreign import call_foreign
 from langchain_vpp.images.given import image_bytes
 from langchain_vpp.messages.base64 import decode_text
-from langchain_vpp.messages.spelled import find_file_header
+from langchain_vpp.messages.file_headers import find_file_header
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

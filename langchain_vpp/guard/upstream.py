@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler, BaseCallbackManager
 
@@ -11,6 +11,8 @@ from langchain_vpp.errors import ProtectionError, TraceLeakWarning
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import Callbacks
+
+_T = TypeVar("_T")
 
 OnUpstreamTrace = Literal["warn", "raise", "ignore"]
 """Values of ``ImageProtector(on_upstream_trace=...)``."""
@@ -54,13 +56,33 @@ class Upstream:
             raise ProtectionError(f"{refusal} {_WAYS_OUT}")
         raise refusal
 
+    def concluded(
+        self, outcome: tuple[_T | ProtectionError, bool], callbacks: Callbacks, *, exposed: bool
+    ) -> _T:
+        """Return what was admitted, or raise the error that refuses it, and react to enclosing runs.
+
+        Args:
+            outcome: What was admitted, or an error; and whether an enclosing run may have recorded anything.
+            callbacks: The callbacks of the request.
+            exposed: Whether the request brought an original beside what was admitted.
+
+        Raises:
+            ProtectionError: The error, or that of an enclosing run.
+        """
+        admitted, was_exposed = outcome
+        if isinstance(admitted, ProtectionError):
+            self.refuse(admitted, callbacks)
+        if exposed or was_exposed:
+            self.check(callbacks)
+        return admitted
+
     def _speaks(self, callbacks: Callbacks) -> bool:
         """Warn, or say whether to raise."""
         if self._reaction == "ignore" or not _recorded_upstream(callbacks):
             return False
         if self._reaction == "warn":
             # The warning names the line that called admit().
-            warnings.warn(_WAYS_OUT, TraceLeakWarning, stacklevel=4)
+            warnings.warn(_WAYS_OUT, TraceLeakWarning, stacklevel=5)
         return self._reaction == "raise"
 
 

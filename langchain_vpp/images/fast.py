@@ -33,7 +33,7 @@ def decode_jpeg(opened: Image.Image, data: bytes, wanted: tuple[int, int]) -> Im
         wanted: Width and height that are needed, as the pixels are stored.
 
     Returns:
-        The image with its colour profile, or ``None`` if Pillow has to decode it.
+        The image, or ``None`` if Pillow has to decode it.
     """
     simplejpeg = fast_module("simplejpeg")
     if simplejpeg is None or opened.mode != "RGB":
@@ -54,9 +54,7 @@ def decode_jpeg(opened: Image.Image, data: bytes, wanted: tuple[int, int]) -> Im
         return None
     if pixels.shape != (height, width, 3):
         return None
-    image = Image.fromarray(pixels)
-    image.info["icc_profile"] = opened.info.get("icc_profile")
-    return image
+    return Image.fromarray(pixels)
 
 
 def encode_jpeg(image: Image.Image, size: tuple[int, int], quality: int) -> bytes | None:

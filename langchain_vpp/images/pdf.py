@@ -2,70 +2,57 @@
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Any, Final
-
-from PIL import Image
+from typing import TYPE_CHECKING, Final
 
 from langchain_vpp import extras
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.images.bounds import Bounds
+from langchain_vpp.images.isolated import IsolatedError, run_isolated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from PIL import Image
 
 MAX_PAGES: Final = 20
 """Default bound on the number of pages."""
 
-# PDFium keeps global state; two threads inside it, even in different documents, crash the process.
-_PDFIUM: Final = threading.Lock()
-_POINTS_PER_INCH: Final = 72
-
 
 def rasterize_pdf(
-    data: bytes, *, max_pages: int = MAX_PAGES, max_side: int = 1_568, dpi: int = 150
+    data: bytes,
+    *,
+    max_pages: int = MAX_PAGES,
+    max_side: int = 1_568,
+    dpi: int = 150,
+    bounds: Bounds | None = None,
 ) -> list[Image.Image]:
-    """Draw every page of a PDF on white.
+    """Draw every page of a PDF on white, in another process.
 
     Args:
         data: The file.
         max_pages: A document with more pages is refused, not cut: nobody would notice the missing ones.
         max_side: Bound on the longest side of a page, in pixels.
         dpi: Resolution, where ``max_side`` allows it.
+        bounds: What drawing may cost; by default a minute.
 
     Returns:
         One new RGB image per page, without metadata, text layer, attachments or links.
 
     Raises:
         MissingExtraError: If ``pypdfium2`` is not installed.
-        ProtectionError: If the document is damaged, locked by a password, empty or too long. The error carries nothing
-            of the document.
+        ProtectionError: If the document is damaged, locked by a password, empty, too long, or takes too much time or
+            memory. The error carries nothing of the document.
     """
-    pdfium = extras.load("pypdfium2", extra="documents", undone="A document was not protected")
-    refusal = "it is damaged, or locked by a password."
-    pages: list[Image.Image] = []
-    with _PDFIUM:
-        try:
-            document = pdfium.PdfDocument(data)
-            try:
-                if 0 < len(document) <= max_pages:
-                    pages.extend(_draw(document, max_side=max_side, dpi=dpi))
-                else:
-                    refusal = f"it has no pages, or more than {max_pages}."
-            finally:
-                document.close()
-        except (pdfium.PdfiumError, ValueError, OSError):
-            pages.clear()
-    if not pages:
-        raise ProtectionError(f"A document was not protected: {refusal}")
-    return pages
-
-
-def _draw(document: Any, *, max_side: int, dpi: int) -> Iterator[Image.Image]:
-    for page in document:
-        longest = max(*page.get_size(), 1.0)
-        scale = min(dpi / _POINTS_PER_INCH, max_side / longest)
-        drawn = page.render(scale=scale, may_draw_forms=True).to_pil().convert("RGB")
-        clean = Image.new("RGB", drawn.size, "white")
-        clean.paste(drawn)
-        page.close()
-        yield clean
+    extras.require("pypdfium2", extra="documents", undone="A document was not protected")
+    reason = ""
+    task = {"task": "draw", "max_pages": max_pages, "max_side": max_side, "dpi": dpi}
+    try:
+        drawn = run_isolated(task, data, bounds or Bounds(), lambda width, height: (width, height))
+        return [page for _, page in drawn]
+    except IsolatedError as error:
+        reason = error.reason
+    refusal = {
+        "pages": f"it has no pages, or more than {max_pages}.",
+        "damaged": "it is damaged, or locked by a password.",
+    }
+    raise ProtectionError(
+        f"A document was not protected: {refusal.get(reason, 'drawing it takes too long, or too much memory.')}"
+    )

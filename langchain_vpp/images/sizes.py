@@ -41,7 +41,7 @@ def resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     if image.mode.startswith("I;16"):
         image = gray_from_16_bits(image)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
     elif image.mode not in ("RGB", "L", "CMYK"):
         profile = image.info.get("icc_profile")
         image = flat_rgb(image)
@@ -55,17 +55,21 @@ def bounded(size: tuple[int, int], max_side: int) -> tuple[int, int]:
     return -(-size[0] * max_side // longest), -(-size[1] * max_side // longest)
 
 
-def turn_of(image: Image.Image) -> Image.Transpose | None:
-    """Return the transposition that makes an image upright, or ``None``.
-
-    Except for a JPEG, call this after ``load()``: a PNG's EXIF may follow its pixels, and ``load()`` turns a TIFF.
-    """
-    orientation = image.getexif().get(ExifTags.Base.Orientation)
+def turn_for(orientation: object) -> Image.Transpose | None:
+    """Return the transposition that makes a picture of an EXIF orientation upright, or ``None``."""
     return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """Return the transposition that makes a loaded image upright, or ``None``.
+
+    Call it after ``load()``, which turns a TIFF.
+    """
+    return turn_for(image.getexif().get(ExifTags.Base.Orientation))
+
+
 def upright(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:
-    """Turn an image by what :func:`turn_of` returned for it."""
+    """Turn an image by a transposition of :func:`turn_for` or :func:`turn_of`."""
     return image if turn is None else image.transpose(turn)
 
 

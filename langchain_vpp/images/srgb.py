@@ -11,7 +11,9 @@ from langchain_vpp.errors import ProtectionError
 
 _GRAY_MODES: Final = ("L", "LA", "I;16", "I;16B", "I;16L")
 _WHITE: Final = (255, 255, 255)
-_DEEP_GRAY: Final = (
+# Copies of a whole picture would take as much memory as the picture once more.
+_BAND_PIXELS: Final = 1_000_000
+DEEP_GRAY: Final = (
     "The picture was not protected: 32-bit gray has no defined range. Scale it to 8 or 16 bits."
 )
 
@@ -67,20 +69,18 @@ def flat_rgb(image: Image.Image) -> Image.Image:
         ProtectionError: If the mode has no RGB meaning.
     """
     if image.mode in ("I", "F"):
-        raise ProtectionError(_DEEP_GRAY)
+        raise ProtectionError(DEEP_GRAY)
     if image.mode.startswith("I;16"):
         image = gray_from_16_bits(image)
     if image.mode == "La":
         image = image.convert("LA")  # the only mode that Pillow converts it to
-    alpha: Image.Image | None = None
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        alpha = image.getchannel("A")
-    rgb = image if image.mode == "RGB" else image.convert("RGB")
-    if alpha is None:
-        return strip_metadata(rgb)
+    if not image.has_transparency_data:
+        return strip_metadata(image if image.mode == "RGB" else image.convert("RGB"))
     flat = Image.new("RGB", image.size, _WHITE)
-    flat.paste(rgb, mask=alpha)
+    rows = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+        flat.paste(band, (0, top), mask=band)
     return flat
 
 

@@ -13,7 +13,9 @@ add its shapes, with the expected outcome, to ``tests/carriers.py``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, Literal
 
 Role = Literal["picture", "file", "nest", "document", "data"]
@@ -88,14 +90,50 @@ PAYLOAD_KEYS: Final = INLINE_PAYLOAD_KEYS | {
 }  # fmt: skip
 """All keys under which a carrier holds its payload, or says where it is."""
 
+REFERENCE_KEYS: Final = frozenset(
+    {
+        "file_id", "fileId", "file_ids", "fileIds", "file_uri", "fileUri", "file_url", "fileUrl", "gcs_uri", "gcsUri",
+        "s3Location", "s3_location", "video_url", "audio_url",
+    }
+)  # fmt: skip
+"""Keys that name a picture or a file which is stored elsewhere, in whichever mapping they stand."""
+
 HOSTED_KEYS: Final = frozenset(
     {"file_id", "fileId", "gcs_uri", "gcsUri", "s3Location", "s3_location", "path"}
 )
 """Keys of payloads that are stored elsewhere, so that they can't be protected."""
 
+TEXT_FILE_KEYS: Final = frozenset(
+    {
+        "type", "text", "mime_type", "title", "context", "index", "extras", "metadata", "cache_control", "citations",
+        "filename", "source_type", "id",
+    }
+)  # fmt: skip
+"""Keys of a file that is nothing but its text."""
+
 ASIDE_KEYS: Final = frozenset({"extras", "metadata", "cache_control", "citations", "video_metadata"})
 """Keys that no provider reads as the picture. They are not searched for payloads, and dropped with the block."""
 
+_CARRIER_KEYS: Final = (
+    "image", "image_url", "imageUrl", "input_image", "video", "audio", "inline_data", "inlineData", "file_data",
+    "fileData",
+)  # fmt: skip
+_CITATIONS: Final = ("_citation", "_location", "file_path")
+_NONE: Final[frozenset[str]] = frozenset()
+_TEXT_SOURCE: Final[dict[Any, frozenset[str]]] = {"text": frozenset({"data"})}
+_TOKEN_NAME: Final = re.compile(r"(?i)signature|encrypted|redacted|ciphertext")
+
+_DETAILS: Final = ("low", "high", "auto", "original")
+_CACHE_CONTROLS: Final = (
+    {"type": "ephemeral"},
+    {"type": "ephemeral", "ttl": "5m"},
+    {"type": "ephemeral", "ttl": "1h"},
+)
+_RESOLUTIONS: Final = tuple(
+    f"{prefix}{level}"
+    for prefix in ("MEDIA_RESOLUTION_", "media_resolution_")
+    for level in ("LOW", "MEDIUM", "HIGH", "ULTRA_HIGH", "UNSPECIFIED", "low", "medium", "high", "ultra_high")
+)
 _MIME_KEYS: Final = ("mime_type", "media_type", "mimeType", "mediaType", "format")
 
 _Opaque = dict[str, Any]
@@ -169,13 +207,103 @@ def role_of(block: dict[Any, Any]) -> Role | None:
     return "data" if roles == {"data"} else None
 
 
+def is_reference(parts: Mapping[Any, Any]) -> bool:
+    """Say whether a mapping inside of plain data names a picture or a file, so that a provider might load it.
+
+    A mapping has the shape of a carrier by its ``type`` and a payload, by a ``source``, or by the key of a payload.
+    Citations name files too, but no provider loads them.
+    """
+    kind = parts.get("type")
+    kind = kind if isinstance(kind, str) else ""
+    if kind.endswith(_CITATIONS):
+        return False
+    source = parts.get("source")
+    return (
+        any(_names_something(parts.get(key)) for key in REFERENCE_KEYS)
+        or (ROLES.get(kind) in ("picture", "file") and _has_payload(parts, PAYLOAD_KEYS | {"source", "id"}))
+        or (kind in ("video", "audio", "input_audio", "url") and _has_payload(parts, PAYLOAD_KEYS))
+        or (
+            isinstance(source, Mapping)
+            and _has_payload(source, PAYLOAD_KEYS - _TEXT_SOURCE.get(str(source.get("type")), _NONE))
+        )
+        or any(_is_carrier(parts.get(key)) for key in _CARRIER_KEYS)
+        or (not kind and isinstance(parts.get("image_url", parts.get("imageUrl")), str))
+    )
+
+
+def is_argument(key: Any, parts: Mapping[Any, Any]) -> bool:
+    """Say whether a key holds the arguments of a call, or the schema of arguments."""
+    return key in ("args", "arguments", "input", "parameters", "input_schema") and "name" in parts
+
+
+def opaque_part(key: Any, parts: Mapping[Any, Any], opaque: Any) -> Any:
+    """Return where opaque tokens are expected in one part of a mapping; see :data:`OPAQUE`."""
+    kind = parts.get("type")
+    expected = OPAQUE.get(kind, opaque) if isinstance(kind, str) else opaque
+    return (expected.get(key) or expected.get("*")) if isinstance(expected, dict) else None
+
+
+def is_token_key(key: Any, parts: Mapping[Any, Any]) -> bool:
+    """Say whether a provider names the place of an opaque token by this key, or by the type beside it."""
+    if not isinstance(key, str):
+        return False
+    kind = parts.get("type")
+    is_encrypted = isinstance(kind, str) and _TOKEN_NAME.search(kind) is not None
+    return _TOKEN_NAME.search(key) is not None or (
+        is_encrypted and key in ("data", "content", "text", "value")
+    )
+
+
+def _names_something(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value)
+    if isinstance(value, list | tuple):
+        return any(isinstance(item, str) for item in value)
+    return isinstance(value, Mapping) and _has_payload(value, PAYLOAD_KEYS)
+
+
+def _has_payload(parts: Mapping[Any, Any], keys: AbstractSet[str]) -> bool:
+    return any(isinstance(parts.get(key), str | bytes | Mapping) and parts[key] for key in keys)
+
+
+def _is_carrier(value: Any) -> bool:
+    return isinstance(value, Mapping) and (
+        _has_payload(value, PAYLOAD_KEYS)
+        or (isinstance(value.get("source"), Mapping) and _has_payload(value["source"], PAYLOAD_KEYS))
+    )
+
+
+def picture_settings(block: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the settings of a picture that hold no pixels, and that change its price or its treatment.
+
+    Only known values pass: OpenAI's ``detail``, Anthropic's ``cache_control`` and Google's ``media_resolution``.
+    """
+    inner = [block.get(key) for key in ("image_url", "imageUrl", "extras", "metadata")]
+    places = [block, *(each for each in inner if isinstance(each, Mapping))]
+    settings: dict[str, Any] = {}
+    for place in places:
+        detail, cache, resolution = (
+            place.get(key) for key in ("detail", "cache_control", "media_resolution")
+        )
+        if isinstance(detail, str) and detail in _DETAILS:
+            settings.setdefault("detail", detail)
+        if isinstance(cache, Mapping) and dict(cache) in _CACHE_CONTROLS:
+            settings.setdefault("cache_control", dict(cache))
+        if isinstance(resolution, str) and resolution in _RESOLUTIONS:
+            settings.setdefault("media_resolution", resolution)
+    return settings
+
+
 def declared_mime_type(block: Mapping[Any, Any]) -> str:
     """Return the first MIME type or format named in a carrier, in lower case; empty if there is none."""
-    for key in _MIME_KEYS:
-        declared = block.get(key)
-        if isinstance(declared, str):
-            return declared.lower()
+    return next(_declared_mime_types(block, set()), "")
+
+
+def _declared_mime_types(block: Mapping[Any, Any], seen: set[int]) -> Iterator[str]:
+    if id(block) in seen:
+        return
+    seen.add(id(block))
+    yield from (block[key].lower() for key in _MIME_KEYS if isinstance(block.get(key), str))
     for value in block.values():
-        if isinstance(value, Mapping) and (declared := declared_mime_type(value)):
-            return declared
-    return ""
+        if isinstance(value, Mapping):
+            yield from _declared_mime_types(value, seen)

@@ -1,7 +1,7 @@
 """The plan that a walk makes: messages, the pictures found in them, and how protected ones take their places.
 
 One shape of block comes out, ``{"type": "image", "base64": ..., "mime_type": "image/jpeg"}``: every provider package
-takes it.
+takes it. A picture in OpenAI's shape keeps that shape if it has settings, which would not be read in the other.
 """
 
 from __future__ import annotations
@@ -54,9 +54,18 @@ class PixelSource:
 
 @dataclass(frozen=True)
 class Slot:
-    """The place in a planned content list where the protected pictures of one source will stand."""
+    """The place in a planned content list where the protected pictures of one source will stand.
+
+    Attributes:
+        index: Place of the source.
+        settings: Settings of the picture that its provider reads; see
+            :func:`langchain_vpp.messages.dialects.picture_settings`.
+        in_openai_shape: Whether the settings are read in OpenAI's shape of a picture only.
+    """
 
     index: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    in_openai_shape: bool = False
 
 
 class PlannedMessage(NamedTuple):
@@ -163,11 +172,18 @@ def _filled(value: Any, images: Sequence[Sequence[bytes]]) -> Any:
         if not isinstance(item, Slot):
             filled.append(_filled(item, images))
         elif images[item.index]:
-            filled.extend(_image_block(image) for image in images[item.index])
+            filled.extend(_image_block(image, item) for image in images[item.index])
         else:
             filled.append(note())
     return filled
 
 
-def _image_block(image: bytes) -> dict[str, str]:
-    return {"type": "image", "base64": encode_base64(image), "mime_type": ENCODED_MIME_TYPE}
+def _image_block(image: bytes, slot: Slot) -> dict[str, Any]:
+    encoded = encode_base64(image)
+    settings = copied(dict(slot.settings))
+    if not slot.in_openai_shape:
+        return {"type": "image", "base64": encoded, "mime_type": ENCODED_MIME_TYPE, **settings}
+    url = {"url": f"data:{ENCODED_MIME_TYPE};base64,{encoded}"}
+    if "detail" in settings:
+        url["detail"] = settings.pop("detail")
+    return {"type": "image_url", "image_url": url, **settings}

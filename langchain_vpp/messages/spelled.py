@@ -1,214 +1,413 @@
-"""Pictures that are spelled out inside text: base64, data URLs, hex, escapes, lists of numbers.
+"""Pictures that are spelled out inside text: base64, data URLs, hex, escapes, lists of numbers, other alphabets.
 
 Text holds a picture by one of two rules:
 
-- The header of a picture, a video or a PDF stands anywhere inside a run of base64 or hex (any alignment, standard
-  or URL-safe alphabet, wrapped lines, JSON or percent escapes, base64 within base64), with at least 40 bytes from
-  the header on. The bare word "iVBORw0KGgo" in a question about PNG is no picture.
-- A run without a known header is too long for anything but data: 2,048 characters of base64 (1.5 kB) in one piece,
-  or 8,192 over wrapped lines, unless it decodes to text. Hashes (128 characters), UUIDs (36), keys (716), signatures
-  (683), PEM blocks (3,300, wrapped) and the parts of a JWT (which decode to text) stay below. Fields that are known
-  to hold long opaque tokens, such as signatures of reasoning, are exempt from this rule only.
-
-Not found: other encodings (base32, base85, yEnc), base64 broken into lines under 32 characters, and encrypted or
-compressed data under the lengths above.
+- **A header.** The text is brought to a plain form first: escapes and entities are resolved; labels of lines, keys,
+  offsets and the margin of a dump are taken off. Then it is decoded, at every alignment, from each alphabet that
+  programs write: base64 in both alphabets, hex, binary digits, base32, base85 in three alphabets, uuencode, yEnc,
+  characters as bytes, and numbers (signed, as fractions, octal, or of 2, 4 and 8 bytes). If the header of a picture, a
+  video or a PDF turns up, with at least 40 bytes from there on, it is refused, whatever its size. The bare word
+  "iVBORw0KGgo" in a question about PNG is no picture.
+- **A volume.** Whatever the alphabet, a message that carries more than :data:`BUDGET` bytes of data is refused, because
+  that is enough for a picture; see :mod:`langchain_vpp.messages.volume`. Base64 that decodes to text is judged as that
+  text. Fields that are known to hold long opaque tokens, such as signatures of reasoning, are exempt from this rule.
 """
 
 from __future__ import annotations
 
 import base64
+import html
+import itertools
+import math
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from langchain_vpp.messages.file_headers import (
+    SHORTEST_SPELLING,
+    SHORTEST_WIDE,
+    find_file_header,
+    spells_text_picture,
+)
+from langchain_vpp.messages.volume import BUDGET, NUMBER, text_volume
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
-SHORTEST_SPELLING: Final = 40
-"""Shortest text, or list of numbers, that can spell a picture: fewer than 40 bytes of a file show nothing."""
+    from numpy.typing import NDArray
 
 _STRIDE: Final = 32
-_OPAQUE_RUN: Final = 2_048
-_OPAQUE_WRAPPED: Final = 8_192
 _MAX_LAYERS: Final = 4
+_FEW_TURNS: Final = 6
+# Fewer characters hold less than the budget: 6.6 bits each if they can be printed, 20 at most.
+_FEWEST_ASCII: Final = 1_800
+_FEWEST_OTHERS: Final = 600
 
-_FILE_HEADER: Final = re.compile(
-    rb"(?s)\x89PNG\r\n\x1a\n"
-    rb"|\xff\xd8\xff[\xc0-\xcf\xdb\xdd\xe0-\xef\xfe]"  # JPEG, by its second marker
-    rb"|GIF8[79]a.{6}[\0\x31]"  # with its pixel aspect ratio, so that prose about GIF89a is none
-    rb"|RIFF.{4}(?:WEBP|AVI )"
-    rb"|BM.{4}\0{4}.{2}\0\0[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}"  # BMP, by the size of its second header
-    rb"|II[\x2a\x2b]\0|MM\0[\x2a\x2b]"  # TIFF, BigTIFF
-    rb"|\0\0[\0-\x02].ftyp[0-9A-Za-z ]{4}"  # AVIF, HEIC, MP4, QuickTime
-    rb"|\0\0\0\x0c(?:jP  |JXL )\r\n\x87\n|\xff\x4f\xff\x51\0"  # JPEG 2000, JPEG XL
-    rb"|\x1aE\xdf\xa3|8BPS\0[\x01\x02]|qoif.{8}[\x03\x04]|%PDF-\d\.\d[\r\n]"
-)
 # Possessive, and only from the start of a run: a failing tail that is retried at every character is quadratic.
-_RUN: Final = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{64,}+")
+_RUN: Final = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{54,}+")
 _WRAPPED_RUN: Final = re.compile(
     r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{32,}+(?:\s++[A-Za-z0-9+/_-]{32,}+)++(?:\s++[A-Za-z0-9+/_-]++)?"
 )
+_BASE64_PIECES: Final = re.compile(r"[A-Za-z0-9+/_-]+")
+_BASE32_PIECES: Final = re.compile(r"(?<![A-Za-z0-9])(?:[A-Z2-7]{8,}+|[a-z2-7]{16,}+)(?![A-Za-z0-9])")
+_UNBROKEN: Final = re.compile(r"[!-~]{50,}+")
+_LINES: Final = re.compile(r"(?m)(?:^[^\S\n]{0,9}+[!-~]{8,}+[^\S\n]{0,9}+\n?+){2,}+")
+_UU_LINE: Final = re.compile(r"(?m)^[!-M`]([ -`]{4,84}+)$")
 _HEX_RUN: Final = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{80,}+")
-_HEX_DUMP: Final = re.compile(r"(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[\s,:]*+){40,}+", re.ASCII)
-_NUMBERS: Final = re.compile(r"(?:\d{1,3}\s*,\s*+){40,}+", re.ASCII)
+_HEX_PIECES: Final = re.compile(
+    r"(?<![0-9A-Za-z])(?:(?:0[xX]|U\+00)?[0-9A-Fa-f]++(?:[^0-9A-Za-z]{1,6}+|\Z)){2,}+"
+)
+_HEX_PREFIX: Final = re.compile(r"0[xX]|\\x|\\u00|U\+00|[^0-9A-Fa-f]")
+_BITS: Final = re.compile(r"(?<![0-9])(?:[01]{1,64}[\s,]{0,2}){320,}+|(?<![0-9])[01]{320,}+")
 _DATA_URL: Final = re.compile(
     r"data:(?:image/(?!svg)|video/|application/pdf)[^,]{0,256};base64,\s*[A-Za-z0-9+/_-]{64}", re.IGNORECASE
 )
-# Escapes of JSON, Python, C and URLs. Quoted-printable has its own, because "=" also stands in URLs.
-_ESCAPE: Final = re.compile(r"(?:\\+(?:x|u00)|%)([0-9A-Fa-f]{2})|\\+([0-3][0-7]{2})|\\+([/abfnrtv])")
-_QUOTED: Final = re.compile(r"=([0-9A-F]{2})()()|=\n")
-_CONTROL: Final = {"/": "/", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-# Parts of file headers that survive decoding as Latin-1, CP-1252 or with surrogates; cheap to look for.
-_RAW_HINTS: Final = (
-    "PNG\r\n",
-    "ÿØÿ",
-    "\udcff\udcd8\udcff",
-    "GIF8",
-    "RIFF",
-    "ftyp",
-    "BM",
-    "II*",
-    "MM\0",
-    "%PDF-",
+# Escapes of JSON, Python, C, URLs and HTML. Quoted-printable has its own, because "=" also stands in URLs.
+_ESCAPE: Final = re.compile(
+    r"(?:(?<!\\)\\++(?:x|u00|u\{0{0,2})|%|&\#[xX]0{0,4})([0-9A-Fa-f]{2});?\}?"
+    r"|(?<!\\)\\++u([0-9A-Fa-f]{4})"
+    r"|(?<!\\)\\++([0-3][0-7]{2})|(?<!\\)\\++([/abfnrtv])|&\#0{0,4}(\d{1,3});?"
 )
+_QUOTED: Final = re.compile(r"=([0-9A-F]{2})()()()()|=\n")
+_CONTROL: Final = {"/": "/", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+# Labels of lines ("part 3: ", "00000010  "), keys of JSON, index keys ("17: "), and the margin that a dump repeats.
+_LABEL: Final = re.compile(
+    r"""(?m)^[^\S\n]{0,9}+(?:[\w.\#-]{1,24}[^\S\n]?){0,3}[:=>|)]+[^\S\n]+"""
+    r"""|^[^\S\n]{0,9}+[0-9A-Fa-f]{6,16}[^\S\n]+(?=[0-9A-Fa-f]{2,8}[^\S\n])"""
+    r"""|["'][\w .-]{1,40}+["']\s{0,4}:"""
+)
+_INDEX: Final = re.compile(
+    r"""(?<![\w.-])["']?[A-Za-z_.-]{0,24}+\d{1,9}+["'\]]?\s{0,4}(?:[:=]|=>)\s{0,4}(?=["'\w-])"""
+)
+_MARGIN: Final = re.compile(r"(?m)[^\S\n]{2,}+\|?[^\n]{1,32}$")
+_DUMP_LINE: Final = re.compile(r"(?m)^[^\S\n]{0,9}[0-9A-Fa-f]{4,16}:?[^\S\n]+(?:[0-9A-Fa-f]{2,8}[^\S\n]+){4}")
+# Changes between letters, capitals and digits inside of words, as alphabets of data have them and languages do not.
+_TURN: Final = re.compile(r"[a-z][A-Z]|[A-Za-z][0-9+/]|[0-9+/][A-Za-z]")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9+/_=.:~\s-]*")
+_NUMERALS: Final = re.compile(r"[0-9]+")
+_CONTROLS: Final = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f]")
 _ESCAPED_BYTE: Final = re.compile("[\udc80-\udcff]")
-_NUMERIC: Final = "0123456789abcdefABCDEFx,:\\ \t\r\n"
+_NUMERIC: Final = "0123456789abcdefABCDEFxXuU,:;\\ \t\r\n\"'[](){}|+-.&#%="
 _URL_SAFE: Final = str.maketrans("-_", "+/")
-
-
-def find_file_header(data: bytes) -> int | None:
-    """Return the offset at which a picture, a video or a PDF of at least 40 bytes begins in ``data``."""
-    for match in _FILE_HEADER.finditer(data):
-        if len(data) - match.start() >= SHORTEST_SPELLING:
-            return match.start()
-    return None
+_SIXTY_FOUR: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_UU: Final = str.maketrans({chr(32 + value): _SIXTY_FOUR[value] for value in range(64)} | {"`": "A"})
+_LETTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_BASE85: Final = tuple(
+    np.array([alphabet.find(chr(code)) for code in range(128)], dtype=np.int64)
+    for alphabet in (
+        "".join(map(chr, range(33, 118))),  # Adobe
+        _LETTERS + "!#$%&()*+-;<=>?@^_`{|}~",  # RFC 1924, git
+        "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#",  # ZeroMQ
+    )
+)
+_POWERS_OF_85: Final = np.array([85**4, 85**3, 85**2, 85, 1], dtype=np.int64)
 
 
 def numbers_spell_file(numbers: Collection[Any]) -> bool:
-    """Say whether a collection of integers from 0 to 255 holds the header of a picture, a video or a PDF."""
-    return (
-        len(numbers) >= SHORTEST_SPELLING
-        and all(type(number) is int and 0 <= number < 256 for number in numbers)
-        and find_file_header(bytes(numbers)) is not None
-    )
+    """Say whether numbers are the bytes of a file: signed, as fractions of 255, or several bytes in one number."""
+    if len(numbers) < 5 or not all(type(number) in (int, float) for number in numbers):
+        return False
+    return any(find_file_header(data) is not None for data in _bytes_of_numbers(list(numbers)))
 
 
 def holds_pixels(text: str, *, opaque: bool = False) -> bool:
     """Say whether a picture is spelled out in ``text``.
 
     Args:
-        text: Any text. Ordinary prose is searched in a few nanoseconds per character.
+        text: Any text. Short prose is searched in a few nanoseconds per character.
         opaque: Whether long base64 without a known file header is expected, as in a signature.
     """
+    return spelled_volume(text, opaque=opaque) >= BUDGET
+
+
+def spelled_volume(text: str, *, opaque: bool = False) -> float:
+    """Estimate the bytes of data in a text; infinity if it spells the header of a file, 0 if it is short.
+
+    Args:
+        text: Any text.
+        opaque: Whether long base64 without a known file header is expected. It counts nothing then.
+    """
+    return examined(text, opaque=opaque).volume
+
+
+class Examined(NamedTuple):
+    """What a text spells.
+
+    Attributes:
+        volume: See :func:`spelled_volume`.
+        may_be_piece: Whether the text may be a piece of something larger: it doesn't look like prose.
+    """
+
+    volume: float
+    may_be_piece: bool
+
+
+def examined(text: str, *, opaque: bool = False) -> Examined:
+    """Search a text; see :func:`spelled_volume`."""
     # Methods of a subclass are not asked: serializers read the characters that it holds.
     plain = text if type(text) is str else str.__str__(text)
-    return len(plain) >= SHORTEST_SPELLING and _holds_pixels(plain, opaque=opaque, layers=_MAX_LAYERS)
+    # Characters beyond ASCII may stand for two or three bytes each.
+    if len(plain) < SHORTEST_WIDE or (len(plain) < SHORTEST_SPELLING and plain.isascii()):
+        return _NO_PROSE
+    return _examined(plain, opaque=opaque, layers=_MAX_LAYERS)
 
 
-def _holds_pixels(text: str, *, opaque: bool, layers: int) -> bool:
-    if len(text) < SHORTEST_SPELLING:
-        return False
-    if (not text.isascii() or "\0" in text) and _raw(text):
+def is_token(text: str) -> bool:
+    """Say whether a text has the shape of an opaque token: base64 or hex, in one piece or in several."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def _examined(text: str, *, opaque: bool, layers: int) -> Examined:
+    is_suspect = _looks_spelled(text)
+    rest = text
+    if spells_text_picture(text):
+        return _FILE
+    if is_suspect:
+        plain = _unescaped(text)
+        views = {text, plain, _QUOTED.sub(_unescape, text), *_without_labels(text), *_without_labels(plain)}
+        if any(_raw(view) or _DATA_URL.search(view) or _spells_header(view) for view in views):
+            return _FILE
+        decoded = _with_texts_decoded(plain, layers)
+        if decoded is None:
+            return _FILE
+        rest = decoded
+    if len(rest) < (_FEWEST_ASCII if rest.isascii() else _FEWEST_OTHERS) or (opaque and is_token(text)):
+        return _NO_PROSE if is_suspect else PROSE
+    return Examined(text_volume(rest), is_suspect)
+
+
+def _looks_spelled(text: str) -> bool:
+    """Say whether a text is worth the search. Most prose costs one look per 32 characters and per word."""
+    if not text.isascii() or _CONTROLS.search(text):
         return True
-    # Every run of 63 characters contains one of these stretches whole, and hardly any prose does: most text costs
-    # one look per 32 characters, and the regular expressions search the rest.
-    unbroken = numeric = False
+    # Every run of 63 characters contains one of these stretches whole, and hardly any prose does.
     for start in range(0, len(text) - _STRIDE + 1, _STRIDE):
         stretch = text[start : start + _STRIDE]
-        if stretch[0] in _NUMERIC and not stretch.strip(_NUMERIC):
-            numeric = True
-        if " " not in stretch and "\n" not in stretch and stretch.isascii():
-            unbroken = True
-    return (numeric and _numbers(text)) or (unbroken and _spelled(text, opaque=opaque, layers=layers))
-
-
-def _spelled(text: str, *, opaque: bool, layers: int) -> bool:
-    unescaped = _ESCAPE.sub(_unescape, text)
-    unquoted = _QUOTED.sub(_unescape, text)
-    return (
-        _raw(unescaped)
-        or _raw(unquoted)
-        or _DATA_URL.search(unescaped) is not None
-        or any(
-            _runs_hold_pixels(variant, opaque=opaque, layers=layers)
-            for variant in {unescaped, unquoted, text}
-        )
-    )
-
-
-def _runs_hold_pixels(text: str, *, opaque: bool, layers: int) -> bool:
-    return (
-        any(_hex_has_header(run.group()) for run in _HEX_RUN.finditer(text))
-        or any(
-            _base64_holds_pixels(run.group(), longest=None if opaque else _OPAQUE_RUN, layers=layers)
-            for run in _RUN.finditer(text)
-        )
-        or any(
-            _base64_holds_pixels(joined, longest=None if opaque else _OPAQUE_WRAPPED, layers=layers)
-            for joined in ("".join(run.group().split()) for run in _WRAPPED_RUN.finditer(text))
-        )
-    )
-
-
-def _base64_holds_pixels(run: str, *, longest: int | None, layers: int) -> bool:
-    run = run.translate(_URL_SAFE)
-    # Text before the run can shift its phase, so all four are tried. In each, the file may begin at any byte.
-    for phase in range(4):
-        end = len(run) - (len(run) - phase) % 4
-        decoded = base64.b64decode(run[phase:end])
-        if find_file_header(decoded) is not None:
+        if stretch[0] in _NUMERIC and stretch[9] in _NUMERIC and not stretch.strip(_NUMERIC):
             return True
-        inner = _as_text(decoded) if phase == 0 else None
-        if inner is not None:
-            return layers == 0 or _holds_pixels(inner, opaque=False, layers=layers - 1)
-    return longest is not None and len(run) >= longest and not _monotonous(run)
+        if " " not in stretch and "\n" not in stretch and stretch.isascii():
+            return True
+    if next(itertools.islice(_TURN.finditer(text), _FEW_TURNS, None), None) is not None:
+        return True
+    # The rest of this line saves a search in texts without numbers.
+    return ("1" in text or "2" in text) and (
+        next(itertools.islice(_NUMERALS.finditer(text), SHORTEST_SPELLING, None), None) is not None
+    )
+
+
+def _unescaped(text: str) -> str:
+    for _ in range(3):
+        plain = _ESCAPE.sub(_unescape, text)
+        if "&" in plain:
+            plain = html.unescape(plain)
+        if not plain.isascii():  # halves of characters that JSON writes one by one
+            plain = plain.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        if plain == text:
+            break
+        text = plain
+    return text
+
+
+def _without_labels(text: str) -> Iterator[str]:
+    """Yield a text without what a dump, or whoever cut it into pieces, has put before and behind each line."""
+    bare = _MARGIN.sub("", text) if _DUMP_LINE.search(text) else text
+    bare = _LABEL.sub("", bare)
+    if bare != text:
+        yield bare
+        yield _unescaped(bare.replace("\n", ""))
+    yield _INDEX.sub(" ", bare)
+
+
+_FILE: Final = Examined(math.inf, may_be_piece=True)
+_NO_PROSE: Final = Examined(0.0, may_be_piece=True)
+PROSE: Final = Examined(0.0, may_be_piece=False)
+"""The examination of text that is nothing but prose."""
+
+
+# Headers.
+
+
+def _spells_header(text: str) -> bool:
+    return any(find_file_header(data) is not None for data in _decodings(text))
+
+
+def _decodings(text: str) -> Iterator[bytes]:
+    """Yield the bytes that a text may stand for."""
+    for run in itertools.chain(_HEX_RUN.finditer(text), _HEX_PIECES.finditer(text)):
+        digits = _HEX_PREFIX.sub("", run.group())
+        if len(digits) < 2 * SHORTEST_SPELLING:
+            continue
+        yield from (
+            bytes.fromhex(digits[start : len(digits) - (len(digits) - start) % 2]) for start in (0, 1)
+        )
+    yield from _base64_alignments("".join(_BASE64_PIECES.findall(text)))
+    yield from _base32_alignments("".join(_BASE32_PIECES.findall(text)))
+    if len(lines := _UU_LINE.findall(text)) > 1 or "begin " in text:
+        yield from _base64_alignments("".join(lines).translate(_UU))
+    for run in itertools.chain(_UNBROKEN.finditer(text), _LINES.finditer(text)):
+        yield from _base85_starts("".join(run.group().split()))
+    for run in _BITS.finditer(text):
+        yield from _bit_alignments(re.sub(r"[^01]", "", run.group()))
+    yield from _written_numbers(text)
+
+
+def _base64_alignments(run: str) -> Iterator[bytes]:
+    # Text before the run can shift its phase, so all four are tried. In each, the file may begin at any byte.
+    run = run.translate(_URL_SAFE)
+    for phase in range(4):
+        yield base64.b64decode(run[phase : len(run) - (len(run) - phase) % 4])
+
+
+def _base32_alignments(run: str) -> Iterator[bytes]:
+    run = run.upper()
+    # Letters alone are words.
+    for phase in range(8 if len(run) > 64 and not run.isalpha() else 0):
+        yield base64.b32decode(run[phase : len(run) - (len(run) - phase) % 8])
+
+
+def _base85_starts(run: str) -> Iterator[bytes]:
+    run = run.removeprefix("<~")[:120]
+    for alphabet in _BASE85:
+        # Adobe's abbreviation of four zeros.
+        codes = np.frombuffer(
+            (run.replace("z", "!!!!!") if alphabet is _BASE85[0] else run).encode(), dtype=np.uint8
+        )
+        values = alphabet[codes]
+        values = values[values >= 0]
+        for phase in range(5):
+            groups = values[phase : len(values) - (len(values) - phase) % 5].reshape(-1, 5)
+            data = (groups @ _POWERS_OF_85 & 0xFFFFFFFF).astype(">u4").tobytes()
+            yield from _if_at_start(data)
+
+
+def _if_at_start(data: bytes) -> Iterator[bytes]:
+    """Yield data of which only the beginning counts, because further on a header would turn up by chance."""
+    start = find_file_header(data)
+    if start is not None and start <= 8:
+        yield data
+
+
+def _bit_alignments(bits: str) -> Iterator[bytes]:
+    for phase in range(8):
+        usable = bits[phase : len(bits) - (len(bits) - phase) % 8]
+        yield np.packbits(np.frombuffer(usable.encode("ascii"), dtype=np.uint8) - 48).tobytes()
+
+
+def _written_numbers(text: str) -> Iterator[bytes]:
+    written = NUMBER.findall(text)
+    if len(written) < SHORTEST_SPELLING // 8:
+        return
+    numbers = [float(number) for number in written]
+    yield from _bytes_of_numbers(numbers)
+    # Index keys ({"0": 137, "1": 80}) stand at every other place.
+    if len(numbers) > 2 * SHORTEST_SPELLING and numbers[2] - numbers[0] == numbers[4] - numbers[2] == 1:
+        yield from _bytes_of_numbers(numbers[1::2])
+    triples = [number for number in written if len(number) == 3 and number.isdecimal()]
+    octal = [int(number, 8) for number in triples if not set(number) & {"8", "9"}]
+    if len(octal) >= SHORTEST_SPELLING and len(octal) >= 0.8 * len(triples):
+        yield bytes(number & 0xFF for number in octal)
+
+
+def _bytes_of_numbers(numbers: list[Any]) -> Iterator[bytes]:
+    if any(abs(number) >= 2**64 for number in numbers):
+        yield from (
+            number.to_bytes((number.bit_length() + 7) // 8, order)
+            for number in numbers
+            if type(number) is int and number >= 2**64
+            for order in ("big", "little")
+        )
+        return
+    values = np.array(numbers, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    whole = np.where((values == np.floor(values)) & (values >= -128) & (values < 256), values, np.nan)
+    if len(values) >= SHORTEST_SPELLING:
+        for segment in np.split(whole, np.flatnonzero(np.isnan(whole))):
+            known = segment[~np.isnan(segment)]
+            if len(known) >= SHORTEST_SPELLING:
+                yield (known.astype(np.int64) & 0xFF).astype(np.uint8).tobytes()
+        if len(values) and values.min() >= 0 and values.max() <= 1:
+            yield np.rint(values * 255).astype(np.uint8).tobytes()
+    if len(values) and np.isnan(whole).any():
+        yield from _wide_numbers(values)
+
+
+def _wide_numbers(values: NDArray[Any]) -> Iterator[bytes]:
+    yield from _if_at_start(values.astype("<f8").tobytes())
+    yield from _if_at_start(values.astype(">f8").tobytes())
+    if (values == np.floor(values)).all() and abs(values).max() < 2**53:
+        width = 2 if abs(values).max() < 2**16 else 4 if abs(values).max() < 2**32 else 8
+        for order in "<>":
+            yield from _if_at_start(values.astype(np.int64).astype(f"{order}u{width}").tobytes())
+
+
+# Texts inside of base64.
+
+
+def _with_texts_decoded(text: str, layers: int) -> str | None:
+    """Put the texts that base64 decodes to in the place of it; ``None`` if one of them spells a file."""
+    pieces: list[str] = []
+    end = 0
+    runs = sorted(
+        itertools.chain(_WRAPPED_RUN.finditer(text), _RUN.finditer(text)),
+        key=lambda run: (run.start(), -run.end()),
+    )
+    for run in runs:
+        if run.start() < end:
+            continue
+        joined = "".join(run.group().split()).translate(_URL_SAFE)
+        inner = _as_text(base64.b64decode(joined[: len(joined) - len(joined) % 4]))
+        if inner is None:
+            continue
+        if layers == 0 or _examined(inner, opaque=True, layers=layers - 1) is _FILE:
+            return None
+        pieces += [text[end : run.start()], inner]
+        end = run.end()
+    return "".join([*pieces, text[end:]])
 
 
 def _as_text(data: bytes) -> str | None:
-    # A token is cut to whole groups of four, which can split the last character of its text.
-    text = data.decode("utf-8", errors="ignore")
-    printable = sum(character.isprintable() or character.isspace() for character in text)
-    return text if len(text.encode()) >= len(data) - 3 and printable == len(text) else None
+    """Decode bytes that are text in UTF-8, UTF-16 or Latin-1."""
+    if data[1::2].count(0) > len(data) // 3:
+        text = data.decode("utf-16-le", errors="ignore")
+    else:
+        # A token is cut to whole groups of four, which can split the last character of its text.
+        text = data.decode("utf-8", errors="ignore")
+        if len(text.encode()) < len(data) - 3:
+            text = data.decode("latin-1")
+            if len(text.encode()) - len(text) > len(text) // 8:
+                return None
+    return text if "".join(text.split()).isprintable() else None
 
 
-def _monotonous(run: str) -> bool:
-    """Say whether a run is a ruler ("-----"), hex digits, or letters of one case as in a genome."""
-    return (
-        len(set(run)) <= 4
-        or (run.isalpha() and (run.isupper() or run.islower()))
-        or _HEX_RUN.fullmatch(run) is not None
-    )
+# Characters as bytes.
 
 
 def _raw(text: str) -> bool:
-    if not any(hint in text for hint in _RAW_HINTS):
+    if text.isascii() and not _CONTROLS.search(text):
         return False
     # os.fsdecode() and errors="surrogateescape" keep byte 0x89 as U+DC89.
     latin = _ESCAPED_BYTE.sub(lambda character: chr(ord(character.group()) - 0xDC00), text)
-    return find_file_header(latin.encode("latin-1", errors="replace")) is not None
-
-
-def _numbers(text: str) -> bool:
-    for run in _HEX_DUMP.finditer(text):
-        if _hex_has_header(re.sub(r"0x|\\x|[\s,:]", "", run.group())):
-            return True
-    for run in _NUMBERS.finditer(text):
-        values = [int(number) for number in run.group().split(",") if number.strip()]
-        if max(values) <= 255 and find_file_header(bytes(values)) is not None:
-            return True
-    return False
-
-
-def _hex_has_header(digits: str) -> bool:
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    low = (codes & 0xFF).astype(np.uint8)
     return any(
-        find_file_header(bytes.fromhex(digits[start : len(digits) - (len(digits) - start) % 2])) is not None
-        for start in (0, 1)
+        find_file_header(data) is not None
+        for data in (
+            latin.encode("latin-1", errors="replace"),
+            low[codes > 0x7F].tobytes(),
+            (low - 42).tobytes(),  # yEnc
+            text.encode("utf-16-le", "surrogatepass"),
+            text.encode("utf-16-be", "surrogatepass"),
+        )
     )
 
 
 def _unescape(escape: re.Match[str]) -> str:
-    digits, octal, control = escape.groups()
-    if digits:
-        return chr(int(digits, 16))
+    digits, wide, octal, control, decimal = escape.groups()
+    if digits or wide:
+        return chr(int(digits or wide, 16))
     if octal:
         return chr(int(octal, 8))
+    if decimal:
+        return chr(int(decimal))
     return _CONTROL.get(control, "")

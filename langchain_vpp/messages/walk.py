@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 from urllib.parse import unquote_to_bytes
 
-from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.messages.base64 import decode_base64, sealed_reference
@@ -28,9 +29,12 @@ from langchain_vpp.messages.dialects import (
     OPAQUE_FIELDS,
     OPAQUE_TYPELESS,
     PAYLOAD_KEYS,
+    TEXT_FILE_KEYS,
     declared_mime_type,
+    picture_settings,
     role_of,
 )
+from langchain_vpp.messages.file_headers import SHORTEST_WIDE, find_file_header
 from langchain_vpp.messages.plan import (
     NOTE,
     ContentPolicy,
@@ -41,10 +45,12 @@ from langchain_vpp.messages.plan import (
     copied,
     note,
 )
-from langchain_vpp.messages.spelled import SHORTEST_SPELLING, find_file_header, holds_pixels
-from langchain_vpp.messages.tree import MAX_DEPTH, Finding, TreeWalk, plain
+from langchain_vpp.messages.registry import computed_fields, plain
+from langchain_vpp.messages.shielded import shielded
+from langchain_vpp.messages.spelled import holds_pixels, spelled_volume
+from langchain_vpp.messages.tree import MAX_DEPTH, Finding, TreeWalk
+from langchain_vpp.messages.volume import Tally
 
-_ATOMS: Final = frozenset({type(None), bool, int, float})
 _EMPTIABLE: Final = frozenset({str, list, dict})
 _MESSAGE_READERS: Final = frozenset(
     {
@@ -52,9 +58,12 @@ _MESSAGE_READERS: Final = frozenset(
         "dict", "json", "model_dump", "model_dump_json", "response_metadata", "text", "to_json", "tool_calls",
     }
 )  # fmt: skip
-_MESSAGE_PACKAGES: Final = ("langchain_core.", "pydantic.", "typing", "builtins", "abc")
+_MESSAGE_PACKAGES: Final = frozenset({"langchain_core", "pydantic", "typing", "builtins", "abc"})
+MAX_BLOCKS: Final = 20_000
+"""Most content blocks of a message, however they are nested."""
 
 
+@shielded("the search of the messages")
 def plan_messages(
     messages: Sequence[BaseMessage], policy: ContentPolicy, *, places: Sequence[int] | None = None
 ) -> MessagePlan:
@@ -75,6 +84,7 @@ def plan_messages(
     return MessagePlan(planned, walk.sources, droppable=policy.on_unsupported == "drop", dropped=walk.dropped)
 
 
+@shielded("reading the input")
 def coerce_messages(value: Any) -> list[BaseMessage]:
     """Turn any input of a chat model into messages.
 
@@ -116,26 +126,30 @@ class _Walk(TreeWalk):
         self._policy = policy
         self._dropping = policy.on_unsupported == "drop"
         self._place = 0
+        self.blocks = 0
 
     def message(self, place: int, message: BaseMessage) -> PlannedMessage:
         """Walk all fields of one message."""
         self._place = place
-        self.containers = 0
+        self.containers = self.blocks = 0
+        self.tally = Tally()
+        self._visited = {}
+        # Only what a model has said comes with tokens that its provider wants back.
+        self.knows_token_keys = isinstance(message, AIMessage)
         first = len(self.sources)
         fields = self._fields(message)
         changes: dict[str, Any] = {}
         for name, value in fields.items():
             kind = type(value)
-            if kind in _ATOMS or (kind in _EMPTIABLE and not value):
+            if value is None or (kind in _EMPTIABLE and not value):
                 continue
-            if name == "content":
-                walked = self._content(message, value)
-            elif kind is str and len(value) < SHORTEST_SPELLING:
-                continue
-            else:
-                walked = self._field(name, value)
+            # What providers get; metadata and artifacts stay here.
+            self.passes_references = name not in ("content", "additional_kwargs")
+            walked = self._content(message, value) if name == "content" else self._field(name, value)
             if walked is not value:
                 changes[name] = walked
+        if self.tally.exceeds_budget(spelled_volume):
+            self._refuse(Finding("volume", "").reason)
         # A copy, because protecting pictures takes time in which others could change what was walked.
         kept = copied({**fields, **changes}) if changes else None
         return PlannedMessage(message, kept, range(first, len(self.sources)))
@@ -149,6 +163,8 @@ class _Walk(TreeWalk):
         private = message.__pydantic_private__
         if private and not self.is_clean(private, 0):
             self._refuse("a private attribute holds what could not be protected")
+        if type(message).__pydantic_computed_fields__ and not self.is_clean(computed_fields(message), 0):
+            self._refuse("a computed field holds what could not be protected")
         extra = message.__pydantic_extra__
         if not extra:
             return {**message.__dict__}
@@ -158,7 +174,7 @@ class _Walk(TreeWalk):
 
     def _field(self, name: str, value: Any) -> Any:
         if name in IDENTIFIERS and isinstance(value, str):
-            if holds_pixels(value):
+            if len(value) >= SHORTEST_WIDE and holds_pixels(value):
                 self._refuse("a name or an id spells a picture")
             return value
         return self.value(value, OPAQUE_FIELDS.get(name))
@@ -206,8 +222,9 @@ class _Walk(TreeWalk):
         return [note()]
 
     def _walk_block(self, block: dict[Any, Any], depth: int) -> list[Any]:
-        if depth > MAX_DEPTH:
-            self._refuse("the content is nested too deeply")
+        self.blocks += 1
+        if depth > MAX_DEPTH or self.blocks > MAX_BLOCKS:
+            self._refuse(Finding("deep", "").reason)
         block = plain(block)
         role = role_of(block)
         if role == "data":
@@ -272,7 +289,7 @@ class _Walk(TreeWalk):
     def _carrier(self, block: dict[Any, Any], *, picture: bool, depth: int) -> list[Any]:
         payloads = self._payloads(block, 0)
         if not payloads and not picture and isinstance(block.get("text"), str):
-            return [self.value(block, None, depth)]
+            return [self._text_file(block, depth)]
         if not payloads:
             self._refuse("a picture or file has no payload that could be read")
         if len(payloads) > 1:
@@ -282,18 +299,37 @@ class _Walk(TreeWalk):
             self._refuse("a picture or file is stored elsewhere (an id, a bucket or a path); send its bytes")
         source = self._source(payload, picture=picture, mime_type=declared_mime_type(block))
         self.sources.append(source)
-        return [Slot(len(self.sources) - 1)]
+        settings = picture_settings(block)
+        is_openai = "detail" in settings or (bool(settings) and "image_url" in block)
+        return [Slot(len(self.sources) - 1, settings, in_openai_shape=is_openai)]
 
-    def _payloads(self, block: Mapping[Any, Any], depth: int) -> list[tuple[str, Any]]:
+    def _text_file(self, block: dict[Any, Any], depth: int) -> Any:
+        """Walk a file that is given as its text, and refuse one that is anything else beside it."""
+        own_id = block.get("id", "lc_")
+        if (
+            not block.keys() <= TEXT_FILE_KEYS
+            or block.get("source_type", "text") != "text"
+            or not (isinstance(own_id, str) and own_id.startswith("lc_"))
+        ):
+            self._refuse("a file has a text, and something beside it that a provider could load instead")
+        rest = {key: value for key, value in block.items() if key != "id"}
+        walked = self.value(rest, None, depth)
+        return block if walked is rest else walked
+
+    def _payloads(
+        self, block: Mapping[Any, Any], depth: int, seen: set[int] | None = None
+    ) -> list[tuple[str, Any]]:
         """List the payloads of a carrier, in whichever dict inside it they stand, with the names of their keys."""
-        if depth > MAX_DEPTH:
-            self._refuse("a picture or file is nested too deeply")
+        seen = set() if seen is None else seen
+        if depth > MAX_DEPTH or id(block) in seen:
+            self._refuse("a picture or file is nested too deeply, or a part of it stands in it twice")
+        seen.add(id(block))
         payloads: list[tuple[str, Any]] = []
         for key, value in block.items():
             if key in ASIDE_KEYS or value is None:
                 continue
             if isinstance(value, Mapping) and key not in HOSTED_KEYS:
-                payloads.extend(self._payloads(value, depth + 1))
+                payloads.extend(self._payloads(value, depth + 1, seen))
             elif key in PAYLOAD_KEYS and not (isinstance(value, str | bytes) and not value):
                 payloads.append((key, value))
         return payloads
@@ -366,5 +402,14 @@ class _Walk(TreeWalk):
 @functools.lru_cache(maxsize=256)
 def _reads_otherwise(cls: type[BaseMessage]) -> bool:
     """Say whether a class from outside of LangChain overrides how the content of a message is read or serialized."""
-    foreign = (base for base in cls.__mro__ if not base.__module__.startswith(_MESSAGE_PACKAGES))
+    foreign = (base for base in cls.__mro__ if not _is_known(base))
     return any(name in vars(base) for base in foreign for name in _MESSAGE_READERS)
+
+
+def _is_known(cls: type) -> bool:
+    """Say whether a class is one of LangChain's, of pydantic's or of Python's, and not one that only says so."""
+    package = cls.__module__.partition(".")[0]
+    found: Any = sys.modules.get(cls.__module__)
+    for name in cls.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return package in _MESSAGE_PACKAGES and found is cls

@@ -62,7 +62,8 @@ def check_settings(config: Mapping[str, Any], kwargs: Mapping[str, Any]) -> None
         # RunnableWithMessageHistory passes the store itself; its content comes as messages.
         and not isinstance(item, BaseChatMessageHistory)
     }
-    refuse_media([dict(kwargs), configurable], unknown="pass")
+    refuse_media(dict(kwargs), unknown="pass", references=True)
+    refuse_media(configurable, unknown="pass")
     refuse_media({key: config.get(key) for key in ("tags", "metadata", "run_name")})
     check_callbacks(config.get("callbacks"))
 
@@ -79,17 +80,20 @@ def check_callbacks(callbacks: Callbacks) -> None:
         )
 
 
-def refuse_media(value: Any, *, unknown: Literal["refuse", "pass"] = "refuse") -> None:
+def refuse_media(
+    value: Any, *, unknown: Literal["refuse", "pass"] = "refuse", references: bool = False
+) -> None:
     """Raise if a value holds a picture.
 
     Args:
         value: Settings or text.
         unknown: Whether objects of unknown classes are refused, or passed over.
+        references: Whether mappings that name a picture elsewhere are refused, because a provider may load it.
 
     Raises:
         ProtectionError: If it holds one, or is nested too deeply to tell.
     """
-    finding = find_media(value, unknown=unknown)
+    finding = find_media(value, unknown=unknown, references=references)
     if finding is not None:
         raise ProtectionError(
             f"Nothing was sent: in the settings of a call, {finding.reason}. Put pictures into messages."

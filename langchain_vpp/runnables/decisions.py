@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import HumanMessage
-from langchain_core.runnables.config import run_in_executor
 from pydantic import BaseModel
 
+from langchain_vpp.guard.pool import in_thread
 from langchain_vpp.messages.dialects import PAYLOAD_KEYS, role_of
-from langchain_vpp.messages.tree import Shape, find_media
+from langchain_vpp.messages.tree import find_media
 from langchain_vpp.runnables.in_place import InPlaceProtection
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from langchain_vpp.guard.gate import Gate
     from langchain_vpp.guard.level import RequestLevel
+    from langchain_vpp.messages.registry import Shape
 
 _SUBJECTS: Final = ("state", "input")
 _CARRIERS: Final = ("picture", "file", "document")
@@ -73,9 +74,7 @@ async def aprotect_request(
     protector: Gate, request: Any, *, level: RequestLevel | None, callbacks: Callbacks = None
 ) -> Any:
     """Run :func:`protect_request` in a thread."""
-    return await run_in_executor(
-        None, lambda: protect_request(protector, request, level=level, callbacks=callbacks)
-    )
+    return await in_thread(lambda: protect_request(protector, request, level=level, callbacks=callbacks))
 
 
 class _RequestProtection(InPlaceProtection):

@@ -20,7 +20,7 @@ from langchain_core.runnables.utils import is_async_callable, is_async_generator
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.level import requested_level
-from langchain_vpp.messages.tree import error_holds_media
+from langchain_vpp.messages.failures import error_holds_media
 from langchain_vpp.runnables.sentinel import vouching
 from langchain_vpp.runnables.values import Reading, aprotect_value, protect_value, unseal_value
 

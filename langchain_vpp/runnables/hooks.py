@@ -9,8 +9,6 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from langchain_core.runnables.config import run_in_executor
-
 from langchain_vpp.guard.level import LEVEL_KEY
 from langchain_vpp.runnables.calls import call_level, check_model
 
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
     from langchain_vpp.guard.gate import Admission, Gate
+    from langchain_vpp.guard.level import RequestLevel
     from langchain_vpp.guard.receipt import Receipt
 
     # Type of super() in the mixins. At run time they stand in front of the concrete class.
@@ -68,12 +67,17 @@ class Hooks(_Model):
     def _admit_last(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Admission:
         """Protect below the entry points, and take the level out of ``kwargs``."""
         check_model(self)
-        level = call_level(kwargs)
-        kwargs.pop(LEVEL_KEY, None)
-        return self.vpp_protector.admit(messages, level=level)
+        return self.vpp_protector.admit(messages, level=_taken_level(kwargs))
 
     async def _aadmit_last(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Admission:
-        return await run_in_executor(None, self._admit_last, messages, kwargs)
+        check_model(self)
+        return await self.vpp_protector.aadmit(messages, level=_taken_level(kwargs))
+
+
+def _taken_level(kwargs: dict[str, Any]) -> RequestLevel | None:
+    level = call_level(kwargs)
+    kwargs.pop(LEVEL_KEY, None)
+    return level
 
 
 class _Stream(_Model):

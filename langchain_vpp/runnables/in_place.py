@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
 
 from langchain_core.messages import BaseMessage, HumanMessage
-from langchain_core.runnables.config import run_in_executor
 from PIL import Image
 
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.guard.pool import in_thread
 from langchain_vpp.images.codec import ENCODED_MIME_TYPE, decode_image
 from langchain_vpp.images.given import image_bytes
 from langchain_vpp.messages.base64 import decode_base64, encode_base64
+from langchain_vpp.messages.file_headers import find_file_header
 from langchain_vpp.messages.plan import NOTE
-from langchain_vpp.messages.spelled import find_file_header
-from langchain_vpp.messages.tree import Finding, Shape, TreeWalk, find_media
+from langchain_vpp.messages.tree import Finding, TreeWalk, find_media
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import Callbacks
 
     from langchain_vpp.guard.gate import Gate
     from langchain_vpp.guard.level import RequestLevel
+    from langchain_vpp.messages.registry import Shape
 
 _MIME_KEYS: Final = frozenset({"mime_type", "media_type", "mimeType", "mediaType"})
 
@@ -59,8 +60,8 @@ async def aprotect_in_place(
     protector: Gate, value: Any, *, place: str, level: RequestLevel | None, callbacks: Callbacks = None
 ) -> Any:
     """Run :func:`protect_in_place` in a thread."""
-    return await run_in_executor(
-        None, lambda: protect_in_place(protector, value, place=place, level=level, callbacks=callbacks)
+    return await in_thread(
+        lambda: protect_in_place(protector, value, place=place, level=level, callbacks=callbacks)
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from langchain_core.runnables.config import ensure_config
 
+from langchain_vpp.errors import ProtectionError
 from langchain_vpp.runnables.calls import refuse_media
 from langchain_vpp.runnables.in_place import InPlaceProtection
 
@@ -55,7 +56,7 @@ class Sentinel(BaseCallbackHandler):
         if (serialized or {}).get("id", [""])[0] == _OURS:
             return
         for each in messages:
-            self.protector.refuse_originals(each)
+            _refuse_originals(self.protector, each)
 
     def on_chain_start(self, serialized: Any, inputs: Any, **kwargs: Any) -> None:  # noqa: ARG002  as in the base class
         """Look at the request of a decision model, which runs as a chain of this kind."""
@@ -71,8 +72,16 @@ class _OnlyKnown(InPlaceProtection):
     """Refuses pictures that the protector has not put out."""
 
     def admitted(self, message: BaseMessage) -> BaseMessage:
-        self._protector.refuse_originals([message])
+        _refuse_originals(self._protector, [message])
         return message
+
+
+def _refuse_originals(protector: Gate, messages: list[BaseMessage]) -> None:
+    if not protector.has_put_out(messages):
+        raise ProtectionError(
+            "Nothing was sent: a chat model inside of the protected runnable, which is not protected itself, was "
+            "about to send an original. Protect it too (protect(model, protector))."
+        )
 
 
 @contextlib.contextmanager

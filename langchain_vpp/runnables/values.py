@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPromptValue
-from langchain_core.runnables.config import run_in_executor
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.admitted import State, message_state
+from langchain_vpp.guard.pool import in_text_thread
 from langchain_vpp.messages.dialects import MESSAGE_ROLES
 from langchain_vpp.messages.plan import NOTE
+from langchain_vpp.messages.shielded import shielded
 from langchain_vpp.messages.tree import Finding, TreeWalk
 from langchain_vpp.messages.walk import coerce_messages
 from langchain_vpp.runnables.decisions import aprotect_request, is_decision_request, protect_request
@@ -95,7 +96,7 @@ async def aprotect_value(
     if is_decision_request(value):
         return await aprotect_request(protector, value, level=level, callbacks=callbacks)
     collection = _Collection(protector, reading)
-    copied = _told(protector, await run_in_executor(None, collection.collected, value), callbacks)
+    copied = _told(protector, await in_text_thread(value, lambda: collection.collected(value)), callbacks)
     admission = await protector.aadmit(
         collection.messages, level=level, callbacks=callbacks, exposed=collection.exposed
     )
@@ -150,19 +151,20 @@ class _Collection(TreeWalk):
         """The messages in the order of the walk, each object once."""
         return list(self._messages.values())
 
+    @shielded("reading the input")
     def collected(self, value: Any) -> Any:
         """Return the copy of a value; or the error that refuses it, to be raised with no other as its context."""
         try:
             if type(value) is not dict or _is_message_like(value):
-                return self.value(value)
+                return self.counted(value, self.value(value))
             # Each variable by itself, so that an error can name it.
             copied = {}
             for name, item in value.items():
                 self._variable = name if _is_name(name) else ""
                 copied.update(self.value({name: item}))
+            return self.counted(value, copied)
         except ProtectionError as error:
             return error
-        return copied
 
     def filled(self, copied: Any, admitted: list[BaseMessage]) -> Any:
         """Put admitted messages into the copy, in the place of those that were collected."""

@@ -271,6 +271,16 @@ def test_outputs_are_made_smaller_on_request(vpp, photo, artifact, tmp_path):
         assert (done.code, "--size must be same, fit" in done.error) == (2, True)
 
 
+def test_the_largest_picture_is_chosen_by_an_option_that_the_refusal_names(vpp, tmp_path):
+    source = tmp_path / "telephone.jfif"
+    Image.new("L", (12_000, 9_000)).save(source, "JPEG")
+    command = ("protect", source, "--engine", "pixelate", "--size", 300, "--out", tmp_path / "out")
+    refused = vpp.run(*command, "--max-pixels", 20_000_000)
+    assert (refused.code, "--max-pixels" in refused.error) == (2, True)
+    assert vpp.run(*command).code == 0  # decoded at the size that is needed
+    assert Image.open(tmp_path / "out" / "telephone.jpg").size == (300, 225)
+
+
 def test_another_level_or_artifact_is_not_taken_for_done(vpp, photo, artifact, tmp_path):
     command = ("protect", photo, "--out", tmp_path / "out")
     assert vpp.run(*command, "--artifact", artifact, "--level", 0.4).code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_vpp import ImageProtector, ProtectionError, protect
 from langchain_vpp.engines import Pixelate
 from langchain_vpp.testing import assert_no_leak
-from tests.carriers import CARRIERS, HARMLESS, Carrier, human, png_block
+from tests.carriers import CARRIERS, HARMLESS, Carrier, anthropic, human, openai, png_block
 
 from .recording import Recorder, noise_png, picture_digests, recording_server
 
@@ -160,6 +161,37 @@ def test_harmless_messages_reach_the_provider_as_from_the_bare_model(
         return [request.body for request in provider.requests]
 
     assert sent(model) == sent(bare)
+
+
+@pytest.mark.parametrize(
+    ("shape", "settings"),
+    [
+        ("openai", {"detail": "low"}),
+        ("openai", {"cache_control": {"type": "ephemeral"}}),
+        ("anthropic", {"cache_control": {"type": "ephemeral"}}),
+        ("langchain", {"cache_control": {"type": "ephemeral"}}),
+        ("langchain", {"media_resolution": "MEDIA_RESOLUTION_LOW"}),
+    ],
+)
+def test_no_setting_of_a_picture_is_lost(
+    shape: str, settings: dict[str, Any], bare: BaseChatModel, model: BaseChatModel, provider: Recorder
+) -> None:
+    if shape == "anthropic" and "Anthropic" not in type(model).__name__:
+        pytest.skip("it passes the shape on, which its provider doesn't read")
+    block: dict[str, Any] = {"openai": openai, "anthropic": anthropic, "langchain": png_block}[shape](CANARY)
+    if shape == "openai" and "detail" in settings:
+        block["image_url"].update(settings)
+    else:
+        block.update(settings)
+
+    def sent(candidate: BaseChatModel) -> set[bytes]:
+        provider.clear()
+        with contextlib.suppress(Exception):  # not every adapter takes every shape
+            candidate.invoke(human(block))
+        body = b"".join(request.body.lower() for request in provider.requests)
+        return {word for word in (b'"detail"', b"ephemeral", b"media_resolution_low") if word in body}
+
+    assert sent(model) >= sent(bare)
 
 
 def test_the_bare_model_sends_the_original(bare: BaseChatModel, provider: Recorder) -> None:

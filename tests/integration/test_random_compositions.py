@@ -217,8 +217,7 @@ def _around(
         lambda: RunnableLambda(lambda _: inner),
         lambda: inner.with_types(output_type=Any),  # type: ignore[arg-type]
         lambda: (
-            RunnableLambda(_fail)
-            .bind()
+            inner.bind()
             .configurable_alternatives(which, chosen=lambda: inner)
             .with_config(configurable={which.id: "chosen"})
         ),

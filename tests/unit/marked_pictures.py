@@ -182,6 +182,9 @@ def still_pictures() -> dict[str, bytes]:
         "bmp": bmp(),
         "bmp, palette": bmp(noise("P")),
         "avif": avif(),
+        "mpo with a preview": encoded(
+            noise(), "MPO", comment=MARK, exif=exif_with_thumbnail(), save_all=True, append_images=[noise()]
+        ),
     }
 
 
@@ -195,7 +198,6 @@ def moving_pictures() -> dict[str, bytes]:
         "png, animated": png(**options),
         "avif, animated": encoded(frames[0], "AVIF", speed=10, exif=exif_with_thumbnail(), **options),
         "tiff, pages": encoded(frames[0], "TIFF", description=MARK.decode(), **options),
-        "mpo": encoded(frames[0], "MPO", comment=MARK, exif=exif_with_thumbnail(), **options),
     }
 
 

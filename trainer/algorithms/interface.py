@@ -11,6 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+class Phrasing(NamedTuple):
+    """A question with the answers that its prompt lists."""
+
+    question: int
+    """Index of the question."""
+    choices: tuple[str, ...]
+    """The answers as they are written, in the order of the prompt."""
+    columns: tuple[int, ...]
+    """Index of each of them in the vocabulary."""
+
+
 class AnswerSpace(NamedTuple):
     """Questions, the answer vocabulary that they share, and the answers that each question may have."""
 
@@ -18,6 +29,8 @@ class AnswerSpace(NamedTuple):
     answers: tuple[str, ...]
     candidates: Tensor
     """Whether a question may have an answer, boolean, shape ``[Q, V]``."""
+    phrasings: tuple[Phrasing, ...] = ()
+    """Ways to ask the questions, since each picture may have choices of its own; the first ``Q`` are the usual ones."""
 
     @property
     def sizes(self) -> Tensor:

@@ -7,25 +7,34 @@ This module phrases the questions and scores the answers. The questions reach th
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 import torch
 
+from trainer.oracle.comparing import chosen, conclusion, kind
 from trainer.oracle.query import Query
-from trainer.oracle.scoring import chosen, kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
+__all__ = [
+    "STYLES",
+    "PrivateAnswers",
+    "PrivateQuery",
+    "Style",
+    "ask",
+    "conclusion",  # version 0.1 had it here
+    "hear",
+    "most_said",
+]
+
 Style = Literal["direct", "examples", "steps"]
 """The plain question; the question after examples of answers; the question after step-by-step reasoning."""
 
 STYLES: Final[tuple[Style, ...]] = get_args(Style)
-_CONCLUSION: Final = re.compile(r"\banswer\W*?:", re.IGNORECASE)
 _EXAMPLES: Final = (
     "You label pictures for a research data set; every picture gets exactly one label.\n"
     "{question}\n{shots}\nPicture {last}:"
@@ -107,28 +116,15 @@ def ask(
     return PrivateQuery(image, text, tuple(classes))
 
 
-def conclusion(text: str) -> str:
-    r"""Extract the conclusion of an answer: the part after its last "Answer:", or all of it if there is none.
-
-    Example:
-        >>> conclusion("It could be a man. The hair is long, though.\nAnswer: **woman**")
-        '**woman**'
-    """
-    marks = list(_CONCLUSION.finditer(text))
-    rest = text[marks[-1].end() :].strip() if marks else ""
-    return rest or text
-
-
 def hear(answers: Sequence[str | None], classes: Sequence[str]) -> PrivateAnswers:
-    """Read the answers to one question.
+    """Read the answers to one question: each one's conclusion, without thoughts.
 
     Args:
         answers: Text of each answer; ``None`` where one is lost.
         classes: The classes that were asked for.
     """
-    ends = [None if each is None else conclusion(each) for each in answers]
-    kinds = Counter(_kind(whole, end, classes) for whole, end in zip(answers, ends, strict=True))
-    named = [None if end is None else chosen(end, classes) for end in ends]
+    kinds = Counter("lost" if each is None else kind(each, classes) for each in answers)
+    named = [None if each is None else chosen(each, classes) for each in answers]
     return PrivateAnswers(
         torch.tensor([-1 if each is None else each for each in named], dtype=torch.long),
         refused=kinds["refused"],
@@ -151,12 +147,3 @@ def most_said(replies: Mapping[Style, PrivateAnswers]) -> Tensor:
     votes = torch.stack([each.chosen for each in replies.values()], dim=1).tolist()
     counts = (Counter(each for each in row if each >= 0) for row in votes)
     return torch.tensor([each.most_common(1)[0][0] if each else -1 for each in counts], dtype=torch.long)
-
-
-def _kind(
-    whole: str | None, end: str | None, classes: Sequence[str]
-) -> Literal["usable", "refused", "empty", "unfit", "lost"]:
-    if whole is None or end is None:
-        return "lost"
-    found = kind(end, classes)
-    return "refused" if found != "usable" and "refused" in {found, kind(whole, classes)} else found

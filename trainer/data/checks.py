@@ -11,7 +11,7 @@ import torch
 from langchain_vpp.errors import DataError
 from trainer.data.answers import answer_space, references
 from trainer.data.format import folded
-from trainer.oracle.scoring import normalise
+from trainer.oracle.comparing import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +25,9 @@ _TELLING: Final = 0.1
 _DEVIATIONS: Final = 3.0
 """Standard deviations of guessing by which the answers must exceed chance."""
 
+_MOST_ANSWERS: Final = 36
+"""Warn of a question with more answers: each of its prompts lists them all."""
+
 _Pairs = list[tuple[str, str]]
 """Task answers and classes of a private attribute of the same images."""
 
@@ -34,8 +37,8 @@ def check_for_training(dataset: Dataset) -> tuple[str, ...]:
 
     Returns:
         Warnings, a sentence each: task answers that give a private attribute away on their own, with the accuracy
-        that no protector can go below while it keeps the task; reference answers that can't be reached; and names that
-        differ in capitals or spaces only, and so count as different.
+        that no protector can go below while it keeps the task; questions with very many answers; reference answers that
+        can't be reached; and names that differ in capitals or spaces only, and so count as different.
 
     Raises:
         DataError: If a picture of the validation split can't be read, a private attribute can't be measured on it, or a
@@ -49,7 +52,7 @@ def check_for_training(dataset: Dataset) -> tuple[str, ...]:
         dataset.open_image(example)
     asked = sum(len(example.tasks) for example in examples)
     missing = asked - int((references(examples, space) >= 0).sum())
-    warnings = _giveaways(dataset)
+    warnings = [*_giveaways(dataset), *_long_prompts(space)]
     if missing:
         warnings.append(
             f"{missing} of {asked} questions on val are new, or have a reference answer that train lacks: left out"
@@ -78,12 +81,28 @@ def _spellings(dataset: Dataset) -> Iterator[str]:
 
 def _check_questions(space: AnswerSpace) -> None:
     """Refuse a question with one possible answer."""
-    for question, candidates in zip(space.questions, space.candidates, strict=True):
-        if int(candidates.sum()) < 2:
+    for phrasing in space.phrasings:
+        if len(phrasing.choices) < 2:
             raise DataError(
-                f"the question {question!r} has one possible answer only, so nothing can be learned from it. "
+                f"the question {space.questions[phrasing.question]!r} has one possible answer only, so nothing can be "
+                "learned from it. "
                 "Give it choices, add images with another answer, or remove it; nothing was trained."
             )
+
+
+def _long_prompts(space: AnswerSpace) -> list[str]:
+    """Warn of questions whose prompts list very many answers, which the provider reads with every picture."""
+    most = dict.fromkeys(space.questions, 0)
+    for phrasing in space.phrasings:
+        question = space.questions[phrasing.question]
+        most[question] = max(most[question], len(phrasing.choices))
+    return [
+        f"the question {question!r} has {count} possible answers, and each of its prompts lists them all: that costs "
+        "tokens with every picture, and the provider reads the answers of all pictures. Give its tasks choices of "
+        "their own, or fewer different answers"
+        for question, count in most.items()
+        if count > _MOST_ANSWERS
+    ]
 
 
 def _check_labels(dataset: Dataset) -> None:

@@ -22,7 +22,7 @@ from typing import Annotated, Final, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from langchain_vpp.errors import DataError
-from trainer.oracle.scoring import normalise
+from trainer.oracle.comparing import choice_keys, exact, matching
 
 Split = Literal["train", "val", "test"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
@@ -45,12 +45,20 @@ class Task(BaseModel):
 
     @model_validator(mode="after")
     def _answer_is_a_choice(self) -> Task:
-        chosen = [normalise(choice) for choice in self.choices]
-        if len(set(chosen)) != len(chosen):
+        forms = list(map(exact, self.choices))
+        if not all(forms):
+            raise ValueError("a choice is empty")
+        if len(set(forms)) != len(forms):
             raise ValueError("two choices read the same")
-        if chosen and normalise(self.answer) not in chosen:
+        if forms and matching(self.answer, self.choices) is None:
             raise ValueError("the answer is none of the choices")
         return self
+
+    @property
+    def key(self) -> str:
+        """Form in which the reference answer is compared: that of the choice that it is, if there are choices."""
+        index = matching(self.answer, self.choices) if self.choices else None
+        return choice_keys((self.answer,))[0] if index is None else choice_keys(self.choices)[index]
 
 
 class Example(BaseModel):
@@ -71,7 +79,7 @@ class Example(BaseModel):
     def _no_question_has_two_answers(self) -> Example:
         known: dict[str, str] = {}
         for task in self.tasks:
-            answer = normalise(task.answer)
+            answer = task.key
             if known.setdefault(folded(task.question), answer) != answer:
                 raise ValueError(
                     f"the question {task.question!r} has two answers. Keep one, or put those of several annotators "

@@ -18,11 +18,11 @@ from langchain_vpp.artifact import load_protector
 from langchain_vpp.errors import ArtifactError, DataError
 from trainer.evaluation.results import Record
 from trainer.evaluation.splits import group_numbers
+from trainer.oracle.comparing import kind
 from trainer.oracle.ledger import Budget, Ledger, Price
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Oracle
 from trainer.oracle.query import Query
-from trainer.oracle.scoring import kind
 from trainer.runtime.precision import cpu_precision
 from trainer.runtime.rng import keyed_generator
 from trainer.statistics import ConfidenceInterval, bootstrap_mean, wilson

@@ -12,7 +12,7 @@ from trainer.attackers.classifier import combine
 from trainer.attackers.prompted import hear
 from trainer.data.answers import answer_space, references
 from trainer.evaluation.results import STRONGEST, OperatingPoint, Reading
-from trainer.oracle.scoring import kind
+from trainer.oracle.comparing import kind
 from trainer.runtime.rng import keyed_generator
 from trainer.statistics import (
     ConfidenceInterval,
@@ -167,7 +167,7 @@ def task_columns(
             found = kind(answer.text, pair.choices)
             kinds[found] += 1
             scores[position] = pair.score(answer.text, same_meaning) if found == "usable" else 0.0
-            classes[position] = names.setdefault(pair.answer, len(names))
+            classes[position] = names.setdefault(pair.key, len(names))
         ceiling = None if ceilings is None else ceilings.get(subject, 1.0)
         unusable = kinds.total() - kinds["usable"]
         result.append(Column(subject, scores, classes, floors[subject], ceiling, unusable, kinds["refused"]))

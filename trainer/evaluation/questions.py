@@ -10,15 +10,16 @@ import torch
 from trainer.attackers.prompted import ask
 from trainer.evaluation.conditions import ORIGINALS, REPEATED
 from trainer.evaluation.results import OURS
+from trainer.oracle.comparing import choice_keys, matching
 from trainer.oracle.query import Query
-from trainer.oracle.scoring import accuracy, normalise
+from trainer.oracle.scoring import accuracy
 from trainer.runtime.rng import keyed_generator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from trainer.attackers.prompted import Style
-    from trainer.data.format import Example
+    from trainer.data.format import Example, Task
     from trainer.evaluation.conditions import Condition
     from trainer.evaluation.settings import EvaluationSettings
     from trainer.evaluation.splits import Splits
@@ -38,7 +39,15 @@ class PictureQuestion(NamedTuple):
     question: str
     choices: tuple[str, ...]
     answer: str
+    """As it is written; one of the choices, if there are any."""
     answers: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Form under which the reference answer is counted."""
+        if self.answer not in self.choices:
+            return choice_keys((self.answer,))[0]
+        return choice_keys(self.choices)[self.choices.index(self.answer)]
 
     def score(self, text: str, same_meaning: Callable[[str, str], bool] | None = None) -> float:
         """Score a usable answer, in [0, 1]."""
@@ -125,9 +134,15 @@ def task_questions(examples: Sequence[Example]) -> dict[str, list[PictureQuestio
     for row, task in asked:
         subject = task.question if frequency[task.question] >= LEAST_PER_QUESTION else OTHER_QUESTIONS
         by_subject[subject].append(
-            PictureQuestion(row, subject, task.question, task.choices, normalise(task.answer), task.answers)
+            PictureQuestion(row, subject, task.question, task.choices, _reference(task), task.answers)
         )
     return dict(by_subject)
+
+
+def _reference(task: Task) -> str:
+    """Reference answer of a task: the choice that it names, if there are choices."""
+    index = matching(task.answer, task.choices) if task.choices else None
+    return task.answer if index is None else task.choices[index]
 
 
 def draw_questions(
@@ -145,6 +160,6 @@ def draw_questions(
 def chance_floors(by_subject: Mapping[str, Sequence[PictureQuestion]]) -> dict[str, float]:
     """Compute the share of the commonest reference answer of each subject."""
     return {
-        subject: max(Counter(pair.answer for pair in pairs).values()) / len(pairs)
+        subject: max(Counter(pair.key for pair in pairs).values()) / len(pairs)
         for subject, pairs in by_subject.items()
     }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, ParamSpec, Ty
 
 import torch
 
-from langchain_vpp.guard.pictures import usable_cpus
+from langchain_vpp.guard.pool import usable_cpus
 from trainer.evaluation.attack_suite import AttackSuite, SuiteOutcome
 from trainer.evaluation.conditions import ORIGINALS, REPEATED
 from trainer.evaluation.results import OURS

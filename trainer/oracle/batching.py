@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import logging
 import re
-from collections.abc import Mapping
+import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_vpp.errors import TrainingError
+from trainer.oracle.comparing import refused, unwrapped
 from trainer.oracle.message import as_answer, as_message, picture_message, reply_text
-from trainer.oracle.scoring import refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,26 @@ if TYPE_CHECKING:
 
     from trainer.oracle.query import Access, Answer, Query
 
-_NUMBERED: Final = re.compile(r"[ \t]*(\d{1,3})[.):][ \t]+(\S.*)")
+logger = logging.getLogger(__name__)
+
+_DECORATION: Final = r"[*_`~#>|\s(\[]*"
+_NAME: Final = r"(?:answer|question|q|a|no\.?)?[ _]?"
+_LINE: Final = re.compile(
+    rf"(?:[-\u2022+]\s+)?{_DECORATION}{_NAME}#?(?P<number>\d{{1,3}})\ufe0f?"
+    r"(?:[*_`~\])\s\\]*(?:[.:|\uff0e\uff1a](?!\d)|[)\u3001\uff09])|\s?[\])]|\u20e3|\s[-\u2013\u2014]\s|\s?(?:[-=]>|\u2192))"
+    r"[*_`~|\s]*(?P<answer>\S.*)",
+    re.IGNORECASE,
+)
+"""A line with the number of its question, in plain text or Markdown; "1.5" is no line 1."""
+_KEY: Final = re.compile(rf"{_NAME}(\d{{1,3}})", re.IGNORECASE)
+_FENCE: Final = re.compile(r"```[a-z]*\s*\n(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
+_MOST_STARTS: Final = 64
+"""Most braces of a reply at which an object is looked for."""
+_UNREADABLE_IN_A_ROW: Final = 2
+
+
+class AskSingly(Exception):  # noqa: N818 - no failure: nothing was sent
+    """Questions of a request are to be asked one by one from now on; nothing was sent."""
 
 
 def check_access(access: Access, questions_per_call: int) -> None:
@@ -40,7 +59,9 @@ def check_access(access: Access, questions_per_call: int) -> None:
 class BatchedModel:
     """Asks a chat model one or several questions about a picture in one request.
 
-    Models that are known to support structured output are asked for it, other models for numbered lines.
+    Models that are known to support structured output are asked for it, other models for numbered lines. Both kinds of
+    reply are read from every model, plain or in Markdown, after its thoughts. If two replies in a row can't be read,
+    each question is asked in a request of its own from then on.
 
     Args:
         model: Any chat model that takes images and answers text.
@@ -59,13 +80,16 @@ class BatchedModel:
         )
         self._structured = _structured(model, questions_per_call)
         self._questions_per_call = questions_per_call
+        self._lock = threading.Lock()
+        self._unreadable = 0
+        """Replies in a row that could not be read."""
 
     def group(self, queries: Sequence[Query]) -> list[list[Query]]:
         """Divide queries into requests: those about the same picture share some, in their order."""
         by_image: dict[bytes, list[Query]] = {}
         for query in queries:
             by_image.setdefault(query.image, []).append(query)
-        size = self._questions_per_call
+        size = 1 if self._asks_singly else self._questions_per_call
         return [
             about[start : start + size] for about in by_image.values() for start in range(0, len(about), size)
         ]
@@ -81,17 +105,38 @@ class BatchedModel:
         if len(queries) == 1:
             reply = self._model.invoke([as_message(queries[0])])
             return [as_answer(reply_text(reply), reply, logprobs=reply.response_metadata.get("logprobs"))]
+        if self._asks_singly:
+            raise AskSingly
         structured = self._structured.get(len(queries))
         if structured is None:
             reply = self._model.invoke([picture_message(queries[0].image, _numbered_prompt(queries))])
-            texts = _numbered_answers(reply_text(reply), len(queries))
         else:
-            both = structured.invoke([picture_message(queries[0].image, _structured_prompt(queries))])
-            reply = both["raw"]
-            texts = _structured_answers(reply, len(queries))
-        if not any(texts) and refused(reply_text(reply)):
-            texts = [reply_text(reply)] * len(queries)
+            reply = structured.invoke([picture_message(queries[0].image, _structured_prompt(queries))])["raw"]
+        texts = self._read(reply, len(queries))
         return [as_answer(text, reply, part=part, parts=len(queries)) for part, text in enumerate(texts)]
+
+    @property
+    def _asks_singly(self) -> bool:
+        return self._unreadable >= _UNREADABLE_IN_A_ROW
+
+    def _read(self, reply: AIMessage, count: int) -> list[str]:
+        """Read the answers in a reply to several questions, and notice replies that can't be read."""
+        texts = _parts(reply, count)
+        if any(texts):
+            with self._lock:
+                self._unreadable = 0 if not self._asks_singly else self._unreadable
+        elif refused(reply_text(reply)):
+            texts = [reply_text(reply)] * count
+        else:
+            with self._lock:
+                self._unreadable += 1
+                if self._unreadable == _UNREADABLE_IN_A_ROW:
+                    logger.warning(
+                        "%d replies in a row to several questions could not be read: questions are asked one by one "
+                        "from now on",
+                        self._unreadable,
+                    )
+        return texts
 
 
 def _structured(
@@ -139,31 +184,59 @@ def _numbered_prompt(queries: Sequence[Query]) -> str:
     )
 
 
-def _structured_answers(reply: AIMessage, count: int) -> list[str]:
-    """Read the values of a whole structure, without a lenient parser: a part that was cut off is no answer."""
-    given: Any = None
+def _parts(reply: AIMessage, count: int) -> list[str]:
+    """Read the answers in a reply, in the order of their questions; empty where one is missing.
+
+    All are empty if a number is out of range or stands twice: none is safe then. A part that was cut off is no answer.
+    """
     if reply.tool_calls:
-        given = reply.tool_calls[0]["args"]
-    else:
-        with contextlib.suppress(ValueError):
-            given = json.loads(reply.text)
-    values = given if isinstance(given, Mapping) else {}
-    answers = [values.get(f"answer_{number}", "") for number in range(1, count + 1)]
-    return [
-        answer if isinstance(answer, str) else "" if answer is None else json.dumps(answer)
-        for answer in answers
-    ]
+        return _numbered_values(list(reply.tool_calls[0]["args"].items()), count)
+    text = unwrapped(reply_text(reply))
+    fenced = [found for found in map(_last_object, _FENCE.findall(text)) if found is not None]
+    found = fenced[-1] if fenced else _last_object(text)
+    if found is not None:
+        return _numbered_values(found, count)
+    lines = [match for line in text.splitlines() if (match := _LINE.fullmatch(line.strip())) is not None]
+    return _in_order([(int(match["number"]), _undecorated(match["answer"])) for match in lines], count)
 
 
-def _numbered_answers(text: str, count: int) -> list[str]:
-    """Read the numbered lines; all answers are empty if a number is out of range or stands twice: none is safe then."""
-    found: dict[int, str] = {}
-    for line in text.splitlines():
-        match = _NUMBERED.fullmatch(line)
-        if match is None:
+def _last_object(text: str) -> list[tuple[str, Any]] | None:
+    """Find the last whole JSON object with numbered keys in a text; ``None`` if there is none."""
+    decoder, last = json.JSONDecoder(object_pairs_hook=list), None
+    end = 0
+    for _ in range(_MOST_STARTS):
+        start = text.find("{", end)
+        if start < 0:
+            break
+        try:
+            found, end = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            end = start + 1
             continue
-        number = int(match[1])
-        if number in found or not 1 <= number <= count:
-            return [""] * count
-        found[number] = match[2].strip()
+        if any(_KEY.fullmatch(key) for key, _ in found):
+            last = found
+    return last
+
+
+def _numbered_values(items: Sequence[tuple[str, Any]], count: int) -> list[str]:
+    """Read the values of a structure by the numbers in its keys."""
+    numbered = [(match, value) for key, value in items if (match := _KEY.fullmatch(key)) is not None]
+    return _in_order([(int(match[1]), _as_text(value)) for match, value in numbered], count)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _in_order(answers: Sequence[tuple[int, str]], count: int) -> list[str]:
+    found = dict(answers)
+    if len(found) < len(answers) or any(not 1 <= number <= count for number in found):
+        return [""] * count
     return [found.get(number, "") for number in range(1, count + 1)]
+
+
+def _undecorated(answer: str) -> str:
+    """Remove what is left of Markdown around an answer."""
+    return answer.strip().strip("|").strip().removesuffix("**").strip()

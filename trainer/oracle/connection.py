@@ -124,7 +124,7 @@ def _client_names(owner: object) -> list[str]:
 def _connection(client: Any) -> Connection | None:
     """Read a client of httpx, of OpenAI's or Anthropic's kind, of botocore or of Google; ``None`` for any other."""
     meta = getattr(client, "meta", None)
-    if hasattr(meta, "endpoint_url") and hasattr(meta, "config"):
+    if meta is not None and hasattr(meta, "endpoint_url") and hasattr(meta, "config"):
         return Connection(
             normal_address(meta.endpoint_url),
             _seconds(meta.config.read_timeout),

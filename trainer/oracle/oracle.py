@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 
 from langchain_vpp.errors import OracleError
-from trainer.oracle.batching import BatchedModel
+from trainer.oracle.batching import AskSingly, BatchedModel
+from trainer.oracle.comparing import kind
 from trainer.oracle.connection import own_retries
 from trainer.oracle.gate import Gate
 from trainer.oracle.query import REJECTED, Answer
@@ -30,7 +31,6 @@ from trainer.oracle.retry import (
     names_a_filter,
     retry_after,
 )
-from trainer.oracle.scoring import kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -217,7 +217,7 @@ class Oracle:
                 before = len(pending)
                 errors = self._send(pending, answers, on_answer)
                 if not errors:
-                    break
+                    continue  # nothing is left, or what is left is asked one by one
                 failures = failures + 1 if len(pending) == before else 1
                 worst = next((error for error in errors if not is_retryable(error)), errors[-1])
                 if failures == self._attempts or not is_retryable(worst):
@@ -290,9 +290,8 @@ class Oracle:
             self._rejected_in_a_row += 1
             batch.rejected.append((queries, error))
         elif isinstance(error, Exception):
-            self._heed(queries, error)
+            batch.errors.extend(self._heed(queries, error))
             pending.extend(queries)
-            batch.errors.append(error)
         else:
             raise error
         del batch.sent[future]
@@ -339,12 +338,19 @@ class Oracle:
             answers[self._ledger.key(query)] = answer
             self._count(query, answer)
 
-    def _heed(self, queries: Sequence[Query], error: Exception) -> None:
-        """Pause as long as the provider wants, and note a request that may be charged without an answer."""
+    def _heed(self, queries: Sequence[Query], error: Exception) -> list[Exception]:
+        """Pause as long as the provider wants, and note a request that may be charged without an answer.
+
+        Returns:
+            The error, unless it is none: the queries are to be asked one by one.
+        """
+        if isinstance(error, AskSingly):
+            return []
         self._gate.pause(retry_after(error))
         if may_be_charged(error):
             self.counts.unanswered += 1
             self._ledger.doubt(queries)
+        return [error]
 
     def _count(self, query: Query, answer: Answer) -> None:
         counts = self.counts

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import torch
 
 from trainer.algorithms.pareto import sample_levels
-from trainer.data.answers import references
+from trainer.data.answers import asked_tasks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +25,8 @@ class TrainingSplit(NamedTuple):
     """Classes of the private attributes, shape ``[N, A]``; ``-1`` where unlabelled."""
     references: Tensor
     """Index of the reference answer to each question, shape ``[N, Q]``; ``-1`` where it can't be asked."""
+    phrasings: Tensor
+    """Index of the phrasing in which each question is asked, shape ``[N, Q]``."""
 
     @classmethod
     def load(cls, dataset: Dataset, space: AnswerSpace, working_resolution: int) -> Self:
@@ -37,13 +39,19 @@ class TrainingSplit(NamedTuple):
         return cls(
             dataset.pixels(examples, working_resolution),
             dataset.labels(examples),
-            references(examples, space),
+            *asked_tasks(examples, space),
         )
 
     def draw(self, size: int, generator: torch.Generator) -> Batch:
         """Draw a batch, with replacement."""
         rows, level = draw_rows(len(self.images), size, generator)
-        return Batch(self.images[rows].float() / 255, level, self.labels[rows], self.references[rows])
+        return Batch(
+            self.images[rows].float() / 255,
+            level,
+            self.labels[rows],
+            self.references[rows],
+            self.phrasings[rows],
+        )
 
 
 class Batch(NamedTuple):
@@ -56,6 +64,8 @@ class Batch(NamedTuple):
     labels: Tensor
     """Shape ``[B, A]``; see :class:`TrainingSplit`."""
     references: Tensor
+    """Shape ``[B, Q]``; see :class:`TrainingSplit`."""
+    phrasings: Tensor
     """Shape ``[B, Q]``; see :class:`TrainingSplit`."""
 
 

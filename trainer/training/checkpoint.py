@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import unicodedata
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from trainer.algorithms.interface import AnswerSpace
     from trainer.training.config import TrainerConfig
 
 _FORMAT: Final = 2
@@ -138,6 +141,48 @@ def load_checkpoint(path: Path, identity: RunIdentity, *, ledger: Path) -> dict[
         f"the checkpoint {path} belongs to other settings, data or chat model; nothing was done. A model of the same "
         "name at another address is another model. Resume with those of the first call, or choose another folder."
     )
+
+
+def space_digest(space: AnswerSpace) -> str:
+    """sha256, in hex, of how a run asks its questions; part of its checkpoint."""
+    asked = [(space.questions[each.question], each.choices) for each in space.phrasings]
+    return hashlib.sha256(json.dumps([space.answers, asked]).encode()).hexdigest()
+
+
+def check_answer_space(path: Path, state: Mapping[str, Any], space: AnswerSpace, *, ledger: Path) -> None:
+    """Check that a checkpoint's indices of answers mean what they mean now.
+
+    Checkpoints of version 0.1 don't say how the run asked: its questions offered every answer to them, in the normal
+    form of that version. Such a run goes on if this gives the same answers in the same order.
+
+    Args:
+        path: File of the checkpoint, for the message.
+        state: From :func:`load_checkpoint`.
+        space: The run's questions and answers now.
+        ledger: File of the run's paid queries, for the message.
+
+    Raises:
+        TrainingError: If they mean something else.
+    """
+    if state["space"] == space_digest(space) if "space" in state else _is_as_in_version_0_1(space):
+        return
+    raise TrainingError(
+        f"the run of {path} was begun by a version that compared answers in another way, or offered other answers to "
+        "these questions; nothing was done, and nothing paid is lost. Finish it with that version, or train in a new "
+        f"folder with --ledger {ledger}: answers to prompts that are still the same are not paid again."
+    )
+
+
+def _is_as_in_version_0_1(space: AnswerSpace) -> bool:
+    forms = [_form_of_version_0_1(answer) for answer in space.answers]
+    return forms == sorted(set(forms)) and len(space.phrasings) == len(space.questions)
+
+
+def _form_of_version_0_1(answer: str) -> str:
+    numbers = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    words = re.findall(r"[\w'+-]+", unicodedata.normalize("NFKC", answer).casefold())
+    kept = [word for word in words if word not in {"a", "an", "the"}]
+    return " ".join(str(numbers.index(word)) if word in numbers else word for word in kept)
 
 
 def _from_version_0_1(state: dict[str, Any]) -> dict[str, Any]:

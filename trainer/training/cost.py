@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from langchain_vpp.images.codec import decode_image
 from langchain_vpp.network.protector import working_size
 from langchain_vpp.providers import AS_OF, FAMILIES, find_model
-from trainer.data.answers import answer_space, references
+from trainer.data.answers import answer_space, as_query, asked_tasks, references
 from trainer.oracle.ledger import Price
-from trainer.oracle.query import Query
 from trainer.oracle.tokens import CHARACTERS_PER_TOKEN, PROMPT_OVERHEAD
 from trainer.training.budget import BudgetPlan, plan_training_queries
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from langchain_vpp.providers import Model
     from trainer.data.dataset import Dataset
+    from trainer.oracle.query import Query
     from trainer.training.config import TrainerConfig
 
 _ANSWER_OVERHEAD: Final = 8
@@ -185,10 +185,12 @@ def _canvas(dataset: Dataset, working_resolution: int) -> tuple[int, int]:
 
 
 def _texts(dataset: Dataset) -> tuple[list[str], list[str]]:
-    """Prompts of the training questions, and answers that they may have."""
-    tasks = [task for example in dataset.split("train") for task in example.tasks]
-    prompts = [Query(b"", task.question, task.choices).prompt for task in tasks]
-    return prompts, [text for task in tasks for text in task.choices or (task.answer,)]
+    """Prompts that training will send, each as often as it stands in the data, and answers that they may have."""
+    space = answer_space(dataset)
+    phrasings = asked_tasks(dataset.split("train"), space).phrasings
+    asked = phrasings[phrasings >= 0].tolist()
+    prompts = {each: as_query(space, b"", each).prompt for each in set(asked)}
+    return [prompts[each] for each in asked], list(space.answers)
 
 
 def _text_tokens(prompts: Sequence[str], answers: Sequence[str]) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import torch
 
 from langchain_vpp.images.codec import decode_image, encode_image
 from trainer.algorithms.interface import Probes, Records
-from trainer.data.answers import as_query, is_right, options
+from trainer.data.answers import as_query, is_right
 from trainer.data.wire import as_image, as_tensor
 from trainer.oracle.scoring import distribution
 from trainer.training.stop_rule import StopRule
@@ -41,11 +41,13 @@ class Sent(NamedTuple):
     """The pictures as they arrive, in [0, 1], shape ``[B, 3, H, W]``."""
     references: Tensor
     """Index of the reference answer or ``-1``, shape ``[B, Q]``."""
+    phrasings: Tensor
+    """Index of the phrasing in which each question is asked, shape ``[B, Q]``."""
 
 
 class _Answered(NamedTuple):
     image: bytes
-    question: int
+    phrasing: int
     answer: Answer
 
 
@@ -77,7 +79,7 @@ class UtilityProbing:
         self._saved = 0
         """Queries that were due so far and that the estimator did not use yet."""
         self._asked: list[tuple[str, int]] = []
-        """Ledger key and question of every record that the estimator observed, in order."""
+        """Ledger key and phrasing of every record that the estimator observed, in order."""
         self._right: list[float] = []
         self._stop_rule = StopRule()
 
@@ -110,7 +112,7 @@ class UtilityProbing:
         queries = self._queries(probes, sent)
         answers = self._answers(queries, on_answer)
         known = torch.tensor([answer is not None for answer in answers])
-        answered = self._note(queries, probes, answers, sent.references)
+        answered = self._note(queries, probes, answers, sent)
         if answered:
             self._estimator.observe(self._records(answered), Probes(*(column[known] for column in probes)))
 
@@ -133,9 +135,9 @@ class UtilityProbing:
             self.planned = max(self.planned, self._ledger.spent()[0])
             return None
         answered = []
-        for key, question in self._asked:
+        for key, phrasing in self._asked:
             image, answer = self._ledger.lookup(key)
-            answered.append(_Answered(image, question, answer))
+            answered.append(_Answered(image, phrasing, answer))
         return self._records(answered)
 
     def state_dict(self) -> dict[str, Any]:
@@ -171,28 +173,30 @@ class UtilityProbing:
             encoded = (
                 sent.encoded[row] if torch.equal(image, sent.arrived[row]) else encode_image(as_image(image))
             )
-            queries.append(as_query(self._space, encoded, question))
+            queries.append(as_query(self._space, encoded, int(sent.phrasings[row, question])))
         return queries
 
     def _note(
-        self, queries: Sequence[Query], probes: Probes, answers: Sequence[Answer | None], references: Tensor
+        self, queries: Sequence[Query], probes: Probes, answers: Sequence[Answer | None], sent: Sent
     ) -> list[_Answered]:
         """Note the keys and scores of the answers that arrived."""
         answered = []
         pairs = zip(probes.rows.tolist(), probes.questions.tolist(), strict=True)
         for query, (row, question), answer in zip(queries, pairs, answers, strict=True):
             if answer is not None:
-                answered.append(_Answered(query.image, question, answer))
-                self._asked.append((self._ledger.key(query), question))
-                self._right.append(is_right(self._space, answer, question, int(references[row, question])))
+                phrasing = int(sent.phrasings[row, question])
+                answered.append(_Answered(query.image, phrasing, answer))
+                self._asked.append((self._ledger.key(query), phrasing))
+                self._right.append(
+                    is_right(self._space, answer, phrasing, int(sent.references[row, question]))
+                )
         return answered
 
     def _records(self, answered: Sequence[_Answered]) -> Records:
         """Build records of one or more answers."""
         targets = torch.zeros(len(answered), len(self._space.answers))
-        for row, (_, question, answer) in zip(targets, answered, strict=True):
-            row[self._space.candidates[question]] = torch.tensor(
-                distribution(answer, options(self._space, question))
-            )
+        asked = [self._space.phrasings[each.phrasing] for each in answered]
+        for row, phrasing, each in zip(targets, asked, answered, strict=True):
+            row[list(phrasing.columns)] = torch.tensor(distribution(each.answer, phrasing.choices))
         images = torch.stack([as_tensor(decode_image(each.image)) for each in answered])
-        return Records(images, torch.tensor([each.question for each in answered]), targets)
+        return Records(images, torch.tensor([phrasing.question for phrasing in asked]), targets)

@@ -79,7 +79,10 @@ class TrainingStep:
         learners.assessor.eval()
         read = learners.assessor(protected, batch.level)
         self._probing.ask(
-            step, Sent(encoded, arrived, batch.references), generator=generator, on_answer=on_answer
+            step,
+            Sent(encoded, arrived, batch.references, batch.phrasings),
+            generator=generator,
+            on_answer=on_answer,
         )
         row = learners.estimator.fit(generator=self._generator("fit", step))
         utility = learners.estimator.loss(

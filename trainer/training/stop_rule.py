@@ -6,7 +6,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
 from langchain_vpp.errors import OracleError
-from trainer.oracle.scoring import kind
+from trainer.oracle.comparing import kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -23,7 +23,13 @@ from trainer.runtime.precision import cpu_precision
 from trainer.training.batches import TrainingSplit
 from trainer.training.budget import FRONT_LEVELS, BudgetPlan
 from trainer.training.calibration import presets
-from trainer.training.checkpoint import RunIdentity, load_checkpoint, save_checkpoint
+from trainer.training.checkpoint import (
+    RunIdentity,
+    check_answer_space,
+    load_checkpoint,
+    save_checkpoint,
+    space_digest,
+)
 from trainer.training.fronts import Fronts
 from trainer.training.learners import Learners, SuppliedParts, weights_digest
 from trainer.training.probing import UtilityProbing
@@ -275,7 +281,9 @@ class _Run:
         checkpoint = self._folder / _CHECKPOINT
         resumed = checkpoint.exists()
         if resumed:
-            self._load(load_checkpoint(checkpoint, self._identity, ledger=self._ledger.path))
+            state = load_checkpoint(checkpoint, self._identity, ledger=self._ledger.path)
+            check_answer_space(checkpoint, state, self._space, ledger=self._ledger.path)
+            self._load(state)
         with MetricsLog(self._folder, step=self._step, tensorboard=self._config.tensorboard) as metrics:
             if not resumed:
                 self._pretrain()
@@ -355,7 +363,11 @@ class _Run:
             )
 
     def _save(self) -> None:
-        state = {"step": self._step, "leak": self._stepping.leak}
+        state = {
+            "step": self._step,
+            "leak": self._stepping.leak,
+            "space": space_digest(self._space),
+        }
         for part in (self._probing, self._learners, self._fronts):
             state |= part.state_dict()
         save_checkpoint(self._folder / _CHECKPOINT, self._identity, state)

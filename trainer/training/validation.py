@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from trainer.data.answers import answer_space, as_query, is_right, options, references
+from trainer.data.answers import answer_space, as_query, asked_tasks, is_right
 from trainer.data.wire import encode
 from trainer.runtime.rng import keyed_generator
 
@@ -60,6 +60,8 @@ class Validation(NamedTuple):
     """Classes of the private attributes, shape ``[N, A]``."""
     references: Tensor
     """Index of the reference answer to each question, ``[N, Q]``; ``-1`` where it can't be asked."""
+    phrasings: Tensor = torch.empty(0, 0, dtype=torch.long)
+    """Index of the phrasing in which each question is asked, ``[N, Q]``; needed to ask and to score."""
 
     @classmethod
     def of(cls, dataset: Dataset, working_resolution: int) -> Validation:
@@ -73,7 +75,7 @@ class Validation(NamedTuple):
             space,
             dataset.pixels(examples, working_resolution),
             dataset.labels(examples),
-            references(examples, space),
+            *asked_tasks(examples, space),
         )
 
     def pairs(self, count: int, *, seed: int) -> Tensor:
@@ -100,8 +102,8 @@ class Validation(NamedTuple):
         with torch.no_grad():
             protected = protector(self.images[pairs[:, 0]].float() / 255, torch.full((len(pairs),), level))
         return [
-            as_query(self.space, image, int(question))
-            for image, question in zip(encode(protected)[0], pairs[:, 1], strict=True)
+            as_query(self.space, image, int(self.phrasings[row, question]))
+            for image, (row, question) in zip(encode(protected)[0], pairs.tolist(), strict=True)
         ]
 
     def leak(self, predicted: Tensor) -> float:
@@ -123,7 +125,8 @@ class Validation(NamedTuple):
         """Score the answers to some pairs; ``None`` is a lost answer."""
         right, chance = [], []
         for (row, question), answer in zip(pairs.tolist(), answers, strict=True):
-            reference = int(self.references[row, question])
-            right.append(math.nan if answer is None else is_right(self.space, answer, question, reference))
-            chance.append(math.nan if answer is None else 1 / len(options(self.space, question)))
+            reference, phrasing = int(self.references[row, question]), int(self.phrasings[row, question])
+            choices = self.space.phrasings[phrasing].choices
+            right.append(math.nan if answer is None else is_right(self.space, answer, phrasing, reference))
+            chance.append(math.nan if answer is None else 1 / len(choices))
         return TaskScores(torch.tensor(right), torch.tensor(chance))

@@ -121,3 +121,90 @@ def test_a_request_for_several_that_fails_leaves_none_of_them_paid(ledger):
 def test_log_probabilities_of_several_questions_at_once_are_refused(ledger):
     with pytest.raises(TrainingError, match="no log-probabilities of their own; nothing was sent"):
         Oracle(chat("http://127.0.0.1:9/v1"), ledger, PLENTY, access="logprobs", questions_per_call=2)
+
+
+ANSWERS = ["red", "blue", "red"]
+FENCED = "```json\n" + json.dumps({"answer_1": "red", "answer_2": "blue", "answer_3": "red"}) + "\n```"
+READABLE = (
+    FENCED,
+    f"Here you are:\n{FENCED}\nI hope this helps.",
+    f"<think>1. blue 2. red\n1. blue</think>\n{FENCED}",
+    '{"answer_1": "red"} no, better: {"answer_1": "red", "answer_2": "blue", "answer_3": "red"}',
+    '{"1": "red", "2": "blue", "3": "red"}',
+    "<think>1. blue\n2. blue\n3. blue</think>\n\n1. red\n2. blue\n3. red",
+    "1. red\n2. blue\n3. red<|im_end|>",
+    "**1.** red\n**2.** blue\n**3.** red",
+    "**1. red**\n**2. blue**\n**3. red**",
+    "1. **red**\n2. **blue**\n3. **red**",
+    "1.red\n2.blue\n3.red",
+    "1 - red\n2 - blue\n3 - red",
+    "1 \u2013 red\n2 \u2013 blue\n3 \u2013 red",
+    "(1) red\n(2) blue\n(3) red",
+    "[1] red\n[2] blue\n[3] red",
+    "1) red\n2) blue\n3) red",
+    "- 1. red\n- 2. blue\n- 3. red",
+    "### 1. red\n### 2. blue\n### 3. red",
+    "| 1 | red |\n| 2 | blue |\n| 3 | red |",
+    "Answer 1: red\nAnswer 2: blue\nAnswer 3: red",
+    "answer_1: red\nanswer_2: blue\nanswer_3: red",
+    "Q1: red\nQ2: blue\nQ3: red",
+    "1\ufe0f\u20e3 red\n2\ufe0f\u20e3 blue\n3\ufe0f\u20e3 red",
+    "1\uff1ared\n2\uff1ablue\n3\uff1ared",
+    "1\u3001red\n2\u3001blue\n3\u3001red",
+    "1\\. red\n2\\. blue\n3\\. red",
+    "```\n1. red\n2. blue\n3. red\n```",
+    "<answer>1. red\n2. blue\n3. red</answer>",
+)
+
+
+@pytest.mark.parametrize("structured", [False, True])
+def test_answers_are_read_in_the_dialects_of_models(ledger, structured):
+    for number, reply in enumerate(READABLE):
+        asked = about(number, *NAMES)
+        _, texts, counts, _ = ask_together(ledger, reply, structured=structured, asked=asked)
+        assert (reply, texts, counts.answered) == (reply, ANSWERS, 3)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "1.5\n2.5\n3.5",  # three numbers, not three numbered lines
+        '{"answer_1": "red", "answer_1": "blue", "answer_2": "red"}',
+        '{"answer_1": "red", "answer_4": "blue"}',
+        '```json\n{"answer_1": "red", "answer_2": "bl\n```',
+        "<think>1. red\n2. blue\n3. red",
+        "{" * 3000,
+        '{"a":' * 3000,
+    ],
+)
+def test_what_is_not_safe_to_read_gives_no_answer(ledger, reply):
+    assert ask_together(ledger, reply)[1] == ["", "", ""]
+
+
+def test_after_two_replies_that_nobody_can_read_questions_are_asked_one_by_one(ledger, caplog):
+    asked = [query for picture in range(6) for query in about(picture, *NAMES)]
+
+    def answer(_, body):
+        together = "First?" in str(body) and "Second?" in str(body)
+        return 200, completion("red blue red" if together else "red")
+
+    with Provider(answer) as provider:
+        oracle = Oracle(chat(provider.base_url), ledger, PLENTY, questions_per_call=3, max_concurrency=1)
+        texts = [each.text for each in oracle.ask(asked, purpose="train")]
+        assert len(provider.bodies) == 2 + 4 * 3
+        oracle.ask(about(9, *NAMES), purpose="train")
+        assert len(provider.bodies) == 2 + 4 * 3 + 3
+    assert texts == [""] * 6 + ["red"] * 12
+    assert (oracle.counts.empty, oracle.counts.answered, oracle.counts.failed) == (6, 15, 0)
+    assert ledger.spent()[0] == 18 + 3  # the two that could not be read are paid
+    assert "asked one by one" in caplog.text
+
+
+def test_one_reply_that_nobody_can_read_changes_nothing(ledger):
+    replies = iter(("red blue red", "1. red\n2. blue\n3. red", "red", "1. red\n2. blue\n3. red"))
+    with Provider(lambda *_: (200, completion(next(replies)))) as provider:
+        oracle = Oracle(chat(provider.base_url), ledger, PLENTY, questions_per_call=3, max_concurrency=1)
+        for picture in range(4):
+            oracle.ask(about(picture, *NAMES), purpose="train")
+    assert len(provider.bodies) == 4
+    assert (oracle.counts.empty, oracle.counts.answered) == (6, 6)

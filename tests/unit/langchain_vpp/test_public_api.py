@@ -24,6 +24,7 @@ PUBLIC = [
     "ImageProtector",
     "ProtectedRunnable",
     "ProtectionError",
+    "RequestBudget",
     "TraceLeakWarning",
     "VPPError",
     "__version__",

@@ -32,7 +32,7 @@ from pydantic import BaseModel, PrivateAttr
 
 from langchain_vpp import ImageProtector, ProtectionError, protect, protect_tool
 from langchain_vpp.engines import Pixelate
-from langchain_vpp.messages import tree
+from langchain_vpp.messages import registry
 from langchain_vpp.testing import assert_no_leak
 from langchain_vpp.tracing import media_anonymizer
 from tests.integration.recording import noise_png
@@ -443,7 +443,12 @@ def _outcomes() -> list[str]:
 
 # Known by their protocols too, which Pillow doesn't promise to keep.
 KNOWN_TWICE = {Image.Image}
-ROWS = [(table, row) for table in (tree.REGISTRY, tree.ABSTRACT) for row in table if row not in KNOWN_TWICE]
+ROWS = [
+    (table, row)
+    for table in (registry.REGISTRY, registry.ABSTRACT)
+    for row in table
+    if row not in KNOWN_TWICE
+]
 
 
 @pytest.fixture(scope="module")
@@ -456,8 +461,8 @@ def test_the_matrix_sees_a_missing_row(
     table: Any, row: type, outcomes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(table, row)
-    tree._entry_of.cache_clear()
+    registry.entry_of.cache_clear()
     try:
         assert _outcomes() != outcomes
     finally:
-        tree._entry_of.cache_clear()
+        registry.entry_of.cache_clear()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from langchain_vpp.errors import DataError
-from trainer.oracle.scoring import normalise
+from trainer.oracle.comparing import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,8 +33,9 @@ class VocabularyNetwork(nn.Module):
         self.network = vision.network
         self._attributes = tuple(_attribute(vision, question) for question in space.questions)
         self._size = len(space.answers)
+        answers = list(map(normalise, space.answers))
         self._columns = {
-            name: [space.answers.index(normalise(choice)) for choice in vision.subject.choices[name]]
+            name: [answers.index(normalise(choice)) for choice in vision.subject.choices[name]]
             for name in self._attributes
         }
 

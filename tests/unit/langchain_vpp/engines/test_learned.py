@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
+import pytest
+import torch
 from PIL import Image
 
 from langchain_vpp.engines import TorchEngine
@@ -39,3 +45,44 @@ def test_an_engine_keeps_the_network_in_evaluation_mode():
     network = Protector(ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=32)).train()
     TorchEngine(network, digest="d")
     assert not network.training
+
+
+def test_the_number_of_threads_of_torch_is_left_as_it_was():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        learned(32).protect(picture(), 0.5)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+FORKS = """
+import os, signal, sys
+import torch
+from tests.unit.langchain_vpp.engines.made import learned, picture
+
+torch.set_num_threads(4)
+engine = learned(384)
+if "elsewhere" in sys.argv:  # torch's own threads, started by other work of the process
+    torch.nn.Conv2d(3, 64, 3)(torch.rand(4, 3, 200, 200))
+engine.protect(picture(), 0.5)
+child = os.fork()
+if child == 0:
+    signal.alarm(15)
+    engine.protect(picture(), 0.6)
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.slow(seconds=6)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_a_process_that_forks_after_protecting_can_protect_in_both(where):
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKS, where],
+        capture_output=True, text=True, check=True, env=environment, timeout=100,
+    )  # fmt: skip
+    assert done.stdout.split() == ["0"]

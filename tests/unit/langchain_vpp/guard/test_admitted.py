@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import base64
 import copy
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import RunnableLambda
+from pydantic import BaseModel
 
 from langchain_vpp import ImageProtector, ProtectionError, protect
 from langchain_vpp.engines import Pixelate
@@ -175,7 +184,7 @@ def _same_content_in_another_class(message: BaseMessage) -> BaseMessage:
 def test_a_known_message_is_known_by_all_that_it_holds(protector: ImageProtector, walked: list[str]) -> None:
     (once,) = protector.protect_messages(_messages()[1:2])
     walked.clear()
-    assert protector.protect_messages([once])[0] is once
+    assert protector.protect_messages([once])[0] == once
     assert protector.protect_messages([copy.deepcopy(once)])[0] == once
     assert not walked
     changed = copy.deepcopy(once)
@@ -238,7 +247,7 @@ def test_a_stronger_level_walks_pictures_again_and_text_not(
     walked.clear()
     again = protector.protect_messages(once, level=0.95)
     assert len(walked) == 2
-    assert [new is old for new, old in zip(again, once, strict=True)] == [True, False, True, False]
+    assert [new == old for new, old in zip(again, once, strict=True)] == [True, False, True, False]
 
 
 # Mutations between the gate and the provider.
@@ -315,7 +324,7 @@ def test_private_methods_reached_directly_walk_what_they_get(model: Streaming, w
     assert_no_leak(PICTURE, model.seen)
 
 
-def test_a_message_that_changes_while_it_is_protected_leaves_as_it_was_and_is_not_remembered() -> None:
+def test_a_message_that_changes_while_it_is_protected_leaves_as_it_was_and_is_walked_again() -> None:
     # As another thread could change it: after the walk, before the messages are built.
     message = HumanMessage([{"type": "text", "text": "Hi."}, BLOCK])
 
@@ -328,8 +337,9 @@ def test_a_message_that_changes_while_it_is_protected_leaves_as_it_was_and_is_no
     (protected,) = protector.protect_messages([message])
     assert protected.content[0] == {"type": "text", "text": "Hi."}
     assert_no_leak(PICTURE, protected)
-    assert not protector._admitted._messages
-    assert not protector._admitted._lists
+    with pytest.raises(ProtectionError):
+        protector.protect_messages([message])
+    assert_no_leak(PICTURE, protector._admitted._messages, protector._admitted._lists)
 
 
 def test_a_message_that_changes_after_its_digest_is_not_remembered(
@@ -349,3 +359,61 @@ def test_a_message_that_changes_after_its_digest_is_not_remembered(
     message.content = ENCODED
     with pytest.raises(ProtectionError):
         protector.protect_messages([message])
+
+
+def _parts_of(value: Any) -> set[int]:
+    """The identities of everything in a value that can be changed."""
+    if isinstance(value, dict):
+        return {id(value)}.union(*map(_parts_of, value.values()))
+    if isinstance(value, list | tuple):
+        return ({id(value)} if isinstance(value, list) else set()).union(*map(_parts_of, value))
+    if isinstance(value, BaseModel):
+        return {id(value)} | _parts_of(value.__dict__) | _parts_of(value.__pydantic_extra__)
+    return {id(value)} if isinstance(value, bytearray) else set()
+
+
+SHARING: dict[str, BaseMessage] = {
+    "text": HumanMessage("Hi."),
+    "blocks": HumanMessage([{"type": "text", "text": "Hi.", "extras": {"a": [1]}}]),
+    "picture": HumanMessage([BLOCK, {"type": "text", "text": "Hi."}]),
+    "call": AIMessage(
+        "", tool_calls=[{"name": "f", "args": {"a": [{}]}, "id": "1"}], response_metadata={"a": {}}
+    ),
+    "objects": ToolMessage(
+        "Hi.", tool_call_id="1", artifact=[Document("x", metadata={"a": [1]}), bytearray(b"x")]
+    ),
+    "extra": HumanMessage("Hi.", attachment={"a": [1]}),
+    "chunk": AIMessageChunk([{"type": "text", "text": "Hi."}], additional_kwargs={"a": [1]}),
+}
+
+
+@pytest.mark.parametrize("message", SHARING.values(), ids=SHARING)
+def test_nothing_that_can_be_changed_goes_on_by_reference(
+    message: BaseMessage, protector: ImageProtector
+) -> None:
+    given = _parts_of(message)
+    for _ in range(2):  # walked, then known
+        (protected,) = protector.protect_messages([message])
+        assert type(protected) is type(message)
+        assert not given & _parts_of(protected)
+        if message is not SHARING["picture"]:
+            assert protected == message
+            assert protected.model_fields_set == message.model_fields_set
+        message, given = protected, _parts_of(protected)
+
+
+def test_what_is_shared_without_end_is_refused_at_once(protector: ImageProtector) -> None:
+    shared: Any = ["x"]
+    for _ in range(60):
+        shared = [shared, shared]
+    tree: dict[str, Any] = {"children": []}
+    tree["children"] = [{"parent": tree, "name": str(number)} for number in range(50)]
+    for artifact in (shared, tree):
+        for message in (
+            ToolMessage("Done.", tool_call_id="1", artifact=artifact),
+            HumanMessage([{"type": "text", "text": "x", "extras": {"a": artifact}}]),
+        ):
+            started = time.process_time()
+            with pytest.raises(ProtectionError, match="nested too deeply"):
+                protector.protect_messages([message])
+            assert time.process_time() - started < 2

@@ -167,8 +167,7 @@ class _Meeting(Seeing):
         return super().protect(image, level)
 
 
-def test_the_pictures_of_a_request_are_protected_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_vpp.guard.pictures.usable_cpus", lambda: 2)
+def test_the_pictures_of_a_request_are_protected_side_by_side() -> None:
     pictures = [gradient(40 + number, 30) for number in range(4)]
     sent = sent_pictures(ImageProtector(_Meeting()).protect_messages(human(*pictures)))
     assert [Image.open(io.BytesIO(each)).width for each in sent] == [40, 41, 42, 43]

@@ -231,10 +231,8 @@ def test_bombs_take_no_memory(tmp_path: Path) -> None:
         assert growth < 20, name
         if "megapixels" in name:
             assert "more than 64,000,000 pixels" in answer
-        elif "with pixels" in name:
-            assert answer == "protected"  # it says 8 x 8, and no more is inflated
         else:
-            assert "cut off, corrupt" in answer
+            assert answer == "protected"  # it says 8 x 8, and neither more pixels nor metadata are inflated
         assert answer == "protected" or REFUSAL.match(answer)
 
 

@@ -7,13 +7,13 @@ import hashlib
 import io
 import json
 import random
-import time
 import uuid
 
 import pytest
 from PIL import Image
 
-from langchain_vpp.messages.spelled import SHORTEST_SPELLING, find_file_header, holds_pixels
+from langchain_vpp.messages.file_headers import SHORTEST_SPELLING, find_file_header
+from langchain_vpp.messages.spelled import holds_pixels
 
 RANDOM = random.Random(3)
 NOISE = RANDOM.randbytes(20_000)
@@ -82,17 +82,13 @@ def test_a_pdf_and_videos_are_found_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "found"), [(2_044, False), (2_048, True)], ids=["below the threshold", "at the threshold"]
+    ("length", "found"), [(1_900, False), (2_100, True)], ids=["below the budget", "above the budget"]
 )
-def test_the_threshold_for_data_without_a_known_header(length: int, found: bool) -> None:  # noqa: FBT001
-    run = b64(NOISE)[:length]
+@pytest.mark.parametrize("width", [5_000, 64, 20])
+def test_the_budget_for_data_without_a_known_header(width: int, length: int, found: bool) -> None:  # noqa: FBT001
+    run = "\n".join(wrap(b64(NOISE)[:length], width))
     assert holds_pixels(f"token: {run}.") is found
     assert not holds_pixels(f"token: {run}.", opaque=True)
-
-
-@pytest.mark.parametrize(("length", "found"), [(8_100, False), (8_200, True)])
-def test_the_threshold_for_wrapped_data_without_a_known_header(length: int, found: bool) -> None:  # noqa: FBT001
-    assert holds_pixels("\n".join(wrap(b64(NOISE)[:length], 64))) is found
 
 
 def test_a_data_url_of_an_unknown_picture_format_is_found() -> None:
@@ -167,21 +163,3 @@ def test_a_header_needs_a_file_behind_it() -> None:
     assert find_file_header(data[: 4 + SHORTEST_SPELLING]) == 4
     assert find_file_header(data[: 3 + SHORTEST_SPELLING]) is None
     assert find_file_header(NOISE) is None
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "ab-" * 300_000,
-        "%41" * 300_000,
-        "\\n" * 300_000,
-        "a " * 300_000,
-        "1," * 300_000,
-        "x" * 31 + " y" * 300_000,
-        "=\n" * 300_000,
-    ],
-)
-def test_long_text_takes_linear_time(text: str) -> None:
-    start = time.perf_counter()
-    holds_pixels(text)
-    assert time.perf_counter() - start < 3

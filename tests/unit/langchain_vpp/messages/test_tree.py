@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from langchain_vpp.messages import tree
-from langchain_vpp.messages.tree import Finding, TreeWalk, find_media, plain
+from langchain_vpp.messages import registry, tree
+from langchain_vpp.messages.registry import plain
+from langchain_vpp.messages.tree import Finding, TreeWalk, find_media
 from tests.carriers import b64
 from tests.unit.langchain_vpp.messages.samples import PICTURE
 
@@ -74,12 +75,15 @@ def test_a_finding_says_what_it_is_and_quotes_nothing(value: Any, kind: str) -> 
 
 
 def test_a_note_takes_the_place_of_a_part_and_the_rest_stays() -> None:
-    value = {"a": [1, ENCODED], "b": collections.deque([("x", ENCODED)], maxlen=2), ENCODED: 1}
+    encoded = (b64(PICTURE) for _ in range(3))  # not the same object, which would be walked once
+    value = {"a": [1, next(encoded)], "b": collections.deque([("x", next(encoded))], maxlen=2)}
     walk = Noting()
-    assert walk.value({"only": value})["only"] == "[note]", "a key can't be replaced"
-    del value[ENCODED]
+    with_key = {**value, next(encoded): 1}
+    assert walk.value({"only": with_key})["only"] == "[note]", "a key can't be replaced"
+    assert walk.found == ["key"]
+    walk = Noting()
     assert walk.value(value) == {"a": [1, "[note]"], "b": collections.deque([("x", "[note]")], maxlen=2)}
-    assert walk.found == ["text", "text", "key", "text", "text"]
+    assert walk.found == ["text", "text"]
 
 
 def test_values_in_which_nothing_changes_are_returned_or_copied() -> None:
@@ -112,7 +116,7 @@ def test_a_copy_holds_what_was_walked_whoever_changes_the_original() -> None:
             outer["late"] = outer["text"] = ENCODED
             return super().value(value, opaque, depth)
 
-    assert Meddling().keyed(outer, outer, tree.REGISTRY[dict], None, 0) == {"text": "x"}  # type: ignore[arg-type]
+    assert Meddling().keyed(outer, outer, registry.REGISTRY[dict], None, 0) == {"text": "x"}  # type: ignore[arg-type]
     rows: list[Any] = ["x"]
 
     class Appending(Copying):
@@ -120,7 +124,7 @@ def test_a_copy_holds_what_was_walked_whoever_changes_the_original() -> None:
             rows.append(ENCODED)
             return super().value(value, opaque, depth)
 
-    assert Appending().listed(rows, rows, tree.REGISTRY[list], None, 0) == ["x"]  # type: ignore[arg-type]
+    assert Appending().listed(rows, rows, registry.REGISTRY[list], None, 0) == ["x"]  # type: ignore[arg-type]
 
 
 class Raising(collections.UserDict[str, Any]):

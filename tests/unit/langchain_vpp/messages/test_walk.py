@@ -295,7 +295,8 @@ def test_every_input_of_a_chat_model_becomes_messages(value: Any, texts: list[st
 
 def test_an_image_prompt_value_becomes_a_message_that_is_protected() -> None:
     messages = coerce_messages(ImagePromptValue(image_url={"url": data_url(PICTURE), "detail": "low"}))
-    assert protect(messages)[0].content == [FRESH]
+    url = f"data:image/jpeg;base64,{FRESH['base64']}"
+    assert protect(messages)[0].content == [{"type": "image_url", "image_url": {"url": url, "detail": "low"}}]
 
 
 @pytest.mark.parametrize(

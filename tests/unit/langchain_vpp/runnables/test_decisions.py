@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
-from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import RunnableLambda, RunnableParallel
 from langchain_core.stores import InMemoryByteStore
 
 from langchain_vpp import ImageProtector, ProtectionError, protect
@@ -133,12 +133,21 @@ def test_a_chain_that_begins_with_a_decision_model(protector: ImageProtector) ->
     assert_no_leak(PICTURE, judge.sent)
 
 
+MAKERS: dict[str, Any] = {
+    "whole": RunnableLambda(lambda _: _request(BLOCK)),
+    "parts": RunnableParallel(
+        state=lambda _: {"shot": BLOCK}, questions=lambda _: _request("text")["questions"]
+    ),
+}
+
+
 @pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("made", MAKERS)
 async def test_a_decision_model_inside_of_a_chain_is_protected(
-    protector: ImageProtector, *, is_async: bool
+    made: str, protector: ImageProtector, *, is_async: bool
 ) -> None:
     judge, handler = Judge(model="m", sent=[]), Everything()
-    chain = protect(RunnableLambda(lambda _: _request(BLOCK)) | judge, protector)
+    chain = protect(MAKERS[made] | judge, protector)
     config: Any = {"callbacks": [handler]}
     answer = await chain.ainvoke("go", config) if is_async else chain.invoke("go", config)
     assert answer.nouls["q"].noul == 0.5

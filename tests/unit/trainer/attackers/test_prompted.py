@@ -8,7 +8,7 @@ import torch
 from langchain_vpp.images.codec import encode_image
 from tests.chat_models import LookingModel
 from tests.unit.drawn_people import draw, fooling, grey, identity, jpeg_noise
-from trainer.attackers.prompted import STYLES, PrivateQuery, ask, conclusion, hear, most_said
+from trainer.attackers.prompted import STYLES, PrivateQuery, ask, hear, most_said
 from trainer.data.wire import as_image
 from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.oracle import Oracle
@@ -115,25 +115,27 @@ def test_the_same_generator_gives_the_same_query() -> None:
     assert first.prompt == second.prompt
 
 
-@pytest.mark.parametrize(
-    ("text", "end"),
-    [
-        ("man or woman? Answer: woman", "woman"),
-        ("**Final answer:** man", "** man"),
-        ("Answer: man. No, wait.\nAnswer: woman", "woman"),
-        ("woman", "woman"),
-        ("I think woman. Answer:", "I think woman. Answer:"),
-    ],
-)
-def test_an_answer_comes_to_what_follows_its_last_mark(text, end) -> None:
-    assert conclusion(text) == end
-
-
 def test_what_is_no_answer_is_counted_by_why() -> None:
     reply = hear([_SORRY, f"{_SORRY}\nAnswer: none", "", "left or right", None, "Answer: right"], _PLACES)
     assert (reply.refused, reply.unfit, reply.lost) == (2, 2, 1)
     assert reply.chosen.tolist() == [-1, -1, -1, -1, -1, 1]
     assert reply.scores(torch.tensor([1, 1, 1, 1, 1, -1])).isnan().all()
+
+
+def test_thoughts_wrappers_and_empty_answers_are_heard_for_what_they_say() -> None:
+    said = [
+        "<think>left? right? Answer: right</think>left",
+        "It could be left.</think>right",
+        "<think>left",
+        "",
+        "**",
+        "<answer>right</answer>",
+        "not left, but right",
+        "neither left nor right",
+        f"{_SORRY} <think>x</think>I can't tell.\nAnswer: left",
+    ]
+    assert hear(said, _PLACES).chosen.tolist() == [0, 1, -1, -1, -1, 1, 1, -1, 0]
+    assert hear(["", "The", "<think>"], ["a", "b"]).chosen.tolist() == [-1, -1, -1]
 
 
 def test_styles_vote() -> None:

@@ -96,6 +96,29 @@ def test_reference_answers_that_train_lacks_are_counted(folder):
     assert check_for_training(load_dataset(folder))[0].startswith("2 of 40 questions on val")
 
 
+def test_a_question_with_dozens_of_answers_is_told_for_its_prompts(folder):
+    def opened(count):
+        data = drawn(folder, rows(independent))
+        entries = [json.loads(line) for line in (folder / "data.jsonl").read_text().splitlines()]
+        for number, entry in enumerate(entries):
+            entry["tasks"] = [{"question": "What does it say?", "answer": f"word {number % count}"}]
+        write(folder, entries)
+        return check_for_training(load_dataset(data.folder))
+
+    assert not any("possible answers" in warning for warning in opened(12))
+    (warning,) = [each for each in opened(40) if "possible answers" in each]
+    assert "'What does it say?' has 40 possible answers, and each of its prompts lists them all" in warning
+    assert "the provider reads the answers of all pictures" in warning
+
+
+def test_own_choices_of_one_answer_are_refused(folder):
+    entries = lines()
+    entries[1]["tasks"] = [TASK | {"choices": ["red"]}]
+    write(folder, entries)
+    with pytest.raises(DataError, match="has one possible answer only"):
+        check_for_training(load_dataset(folder))
+
+
 @pytest.mark.parametrize(
     ("one", "other", "alike"),
     [

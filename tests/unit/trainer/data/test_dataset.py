@@ -87,6 +87,7 @@ BAD_LINES = {
         line("1.png", tasks=[TASK | {"choices": ["red", "Red!"]}]),
         "two choices read the same",
     ),
+    "empty choice": (line("1.png", tasks=[TASK | {"choices": ["red", " "]}]), "a choice is empty"),
     "unknown field": (line("1.png", label="x"), "label"),
     "unknown field of a task": (line("1.png", tasks=[TASK | {"hint": "x"}]), "hint"),
     "label that is no text": (line("1.png", private={"gender": 1}), "private.gender"),

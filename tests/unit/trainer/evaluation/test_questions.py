@@ -12,6 +12,7 @@ from trainer.evaluation.conditions import Conditions
 from trainer.evaluation.questions import (
     LEAST_PER_QUESTION,
     OTHER_QUESTIONS,
+    AskedQuestion,
     Questionnaire,
     chance_floors,
     draw_questions,
@@ -56,6 +57,34 @@ def test_pairs_are_drawn_evenly_over_the_questions_as_far_as_they_last() -> None
 
 def test_the_chance_floor_is_the_share_of_the_commonest_answer() -> None:
     assert chance_floors(task_questions(_examples(60))) == {"Question 0?": pytest.approx(2 / 3)}
+
+
+@pytest.mark.parametrize(
+    ("choices", "answer", "right", "wrong"),
+    [
+        (("A", "B"), "A", "The answer is A.", "A red sign"),
+        (("3.5", "4.0"), "4", "It is 4.0 metres.", "3,5"),
+        (("The Hague", "Hague"), "The Hague", "The Hague!", "Hague"),
+        (("A-", "A", "A+"), "A-", "**A-**", "A"),
+        ((), "The Hague", "hague", ""),
+        ((), "1,000", "<think>1?</think>1000", "1"),
+    ],
+)
+def test_a_question_is_put_as_it_is_written_and_scored_in_normal_form(choices, answer, right, wrong) -> None:
+    task = Task(question="Which?", answer=answer, choices=choices)
+    (pair,) = task_questions([Example(image="1.png", split="test", tasks=(task,))])[OTHER_QUESTIONS]
+    query = AskedQuestion(pair, None).query(b"", 0)
+    assert query.choices == choices
+    assert (pair.score(right), pair.score(wrong), pair.score("")) == (1, 0, 0)
+
+
+def test_spellings_of_one_answer_are_one_for_the_chance_floor() -> None:
+    answers = ("The Hague", "the hague.", "Delft")
+    examples = [
+        Example(image=f"{row}.png", split="test", tasks=(Task(question="Where?", answer=answer),))
+        for row, answer in enumerate(answers)
+    ]
+    assert chance_floors(task_questions(examples)) == {OTHER_QUESTIONS: pytest.approx(2 / 3)}
 
 
 @pytest.mark.parametrize("query_originals", [False, True])

@@ -11,60 +11,21 @@ from langchain_core.language_models import FakeListChatModel
 
 from langchain_vpp.errors import OracleError
 from trainer.oracle.query import Answer
-from trainer.oracle.scoring import AnswerJudge, accuracy, chosen, distribution, kind, normalise, refused
+from trainer.oracle.scoring import AnswerJudge, accuracy, distribution
 
 COLOURS = ("red", "blue", "dark blue", "green")
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("  The SIGN is Red. ", "sign is red"),
-        ("THREE", "3"),
-        ("ten", "10"),
-        ("a", ""),
-        ("ﬁve", "5"),
-        ("Straße", "strasse"),
-        ("30-39", "30-39"),
-        ("C++", "c++"),
-        ("don't", "don't"),
-        ("", ""),
-    ],
-)
-def test_normalise(text, expected):
-    assert normalise(text) == expected
-
-
-@given(st.text())
-def test_normalise_changes_nothing_the_second_time(text):
-    once = normalise(text)
-    # Number words and articles may come together anew only through characters that NFKC makes; none do.
-    assert normalise(once) == once
-
-
-@pytest.mark.parametrize(
-    ("text", "index"),
-    [
-        ("red", 0),
-        ("It is Red!", 0),
-        ("dark blue", 2),
-        ("a dark blue sign", 2),
-        ("blue", 1),
-        ("red or green", None),
-        ("reddish", None),
-        ("", None),
-        ("I can't help with that.", None),
-    ],
-)
-def test_chosen_is_the_one_choice_that_an_answer_names(text, index):
-    assert chosen(text, COLOURS) == index
-
-
-def test_chosen_reads_number_words():
-    assert chosen("There are three.", ("1", "2", "3")) == 2
-
-
 def test_accuracy_against_the_reference():
+    assert accuracy("<think>green?</think>Red.", "red") == 1
+    assert [accuracy(text, "red") for text in ("'red'", "- red", "_red_", "Answer: red")] == [1, 1, 1, 1]
+    assert (
+        accuracy("1,000", "1000")
+        == accuracy("none", "0")
+        == accuracy("1,000", "1000", choices=("1", "1000"))
+        == 1
+    )
+    assert accuracy("3 5", "3.5") == accuracy("12", "1,2") == 0
     assert accuracy("The Red", "red") == 1
     assert accuracy("It is red", "red") == 0  # without choices only the whole answer counts
     assert accuracy("It is red", "red", choices=COLOURS) == 1
@@ -95,6 +56,50 @@ def test_an_answer_that_fits_no_option_says_nothing(text):
     assert distribution(Answer(text), COLOURS) == [0.25] * 4
 
 
+def test_an_empty_answer_is_never_right():
+    for empty in ("", " ", "**", "The.", "<think>A", "<think>A</think>"):
+        assert accuracy(empty, "A", choices=("A", "B")) == 0
+        assert accuracy(empty, "A") == 0
+        assert accuracy(empty, "x", answers=["A", "A", ""]) == 0
+        assert distribution(Answer(empty), ("A", "B")) == [0.5, 0.5]
+    assert accuracy("", "") == 0
+
+
+def test_annotators_of_a_question_with_choices_agree_with_the_choice_that_is_named():
+    assert accuracy("It is red.", "red", choices=COLOURS, answers=["red", "red", "red", "blue"]) == 1
+    assert accuracy("red or blue", "red", choices=COLOURS, answers=["red", "red", "red", "blue"]) == 0
+
+
+NUMBERS = tuple(map(str, range(1, 13)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "index"),
+    [
+        (Answer("12", {"1": -0.01}), NUMBERS, 11),  # the token goes on
+        (Answer("12", {"1": -0.01, "12": -5.0}), NUMBERS, 11),
+        (Answer("1", {"1": -0.01}), NUMBERS, 0),
+        (Answer("dark blue", {"dark": -0.01}), ("dark", "dark blue"), 1),
+        (Answer("B", {"The": -0.9, "**": -1.5, "B": -0.7}), ("A", "B"), 1),
+        (Answer("red, no: green", {"red": -0.1}), ("red", "green"), None),
+        (Answer("Not red but green.", {"red": -0.1}), ("red", "green"), 1),  # the text names another
+        (Answer("<think>red?</think>green", {"red": -0.1}), ("red", "green"), 1),
+        (Answer("A cat, so B", {"A": -0.1}), ("A", "B"), 1),
+        (Answer("red or green", {"red": -0.1}), ("red", "green"), None),
+        (Answer("I can't tell.", {"red": -0.1}), ("red", "green"), None),
+        (Answer("", {"A": -0.1}), ("A", "B"), None),
+        (Answer("A", {"\u0120A": -0.1, "\u2581B": -3.0}), ("A", "B"), 0),
+    ],
+)
+def test_log_probabilities_count_only_where_they_agree_with_the_text(answer, options, index):
+    mass = distribution(answer, options)
+    if index is None:
+        assert mass == [1 / len(options)] * len(options)
+    else:
+        assert mass.index(max(mass)) == index
+        assert max(mass) > 0.9
+
+
 tokens = st.dictionaries(
     st.sampled_from(["red", "blue", "Green", "dark", "?", ""]), st.floats(-1e4, 0.01) | st.just(-math.inf)
 )
@@ -106,62 +111,6 @@ def test_every_answer_is_a_distribution(text, logprobs, options):
     assert len(mass) == len(options)
     assert min(mass) >= 0
     assert sum(mass) == pytest.approx(1)
-
-
-REFUSALS = (
-    "I can't help with people.",
-    "I can\u2019t help with identifying the person.",
-    "I'm sorry, but I can't assist with that.",
-    "I am unable to identify people in images.",
-    "Sorry, I cannot tell whether the sign is red.",
-    "Unfortunately, I can't determine that.",
-    "As an AI, I don't identify people.",
-    "I won\u2019t answer that.",
-    "I apologize, that is not something I do.",
-)
-
-
-@pytest.mark.parametrize("text", REFUSALS)
-def test_a_refusal_is_no_answer_even_if_it_names_a_choice(text):
-    assert refused(text)
-    assert kind(text) == kind(text, COLOURS) == "refused"
-    assert chosen(f"{text} red", COLOURS) is None
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "red",
-        "It is red, I can't see it well.",
-        "sorry",
-        "The sign says sorry",
-        "I think it is red",
-        "no entry",
-        "none",
-    ],
-)
-def test_an_answer_is_no_refusal(text):
-    assert not refused(text)
-    assert kind(text) == "usable"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", "empty"),
-        (" \n", "empty"),
-        ("...", "empty"),
-        ("mauve", "unfit"),
-        ("red or blue", "unfit"),
-        ("Red", "usable"),
-    ],
-)
-def test_answers_that_fit_no_choice_are_told_from_empty_ones(text, expected):
-    assert kind(text, COLOURS) == expected
-
-
-def test_a_choice_that_reads_like_a_refusal_can_be_chosen():
-    assert chosen("I can not know", ("yes", "I can not know")) == 1
 
 
 class Recording(FakeListChatModel):
@@ -185,6 +134,17 @@ def test_a_judge_is_asked_once_per_pair_in_either_order_and_sees_text_alone():
     assert len(model.seen) == 3
     assert all(isinstance(message.content, str) for messages in model.seen for message in messages)
     assert '"couch"' in model.seen[0][0].content
+
+
+def test_a_judge_is_asked_about_answers_as_they_are_written_and_thinks_for_itself():
+    model = Recording(responses=["<think>yes or no?</think>No."], seen=[])
+    judge = AnswerJudge(model)
+    assert not judge.same("The Hague", "<think>x</think>Den Bosch")
+    assert '"Den Bosch"' in model.seen[0][0].content
+    assert '"The Hague"' in model.seen[0][0].content
+    assert not judge.same("", "")
+    assert not judge.same("<think>sofa", "sofa")
+    assert len(model.seen) == 1
 
 
 def test_a_judge_that_fails_says_so_without_the_answers():

@@ -9,7 +9,15 @@ import torch
 
 from langchain_vpp.errors import TrainingError
 from tests.unit.trainer.training.small_run import small_config, small_trainer
-from trainer.training.checkpoint import RunIdentity, load_checkpoint, save_checkpoint
+from trainer.algorithms.interface import AnswerSpace, Phrasing
+from trainer.data.answers import answer_space
+from trainer.training.checkpoint import (
+    RunIdentity,
+    check_answer_space,
+    load_checkpoint,
+    save_checkpoint,
+    space_digest,
+)
 from trainer.training.config import TrainerConfig
 
 pytestmark = pytest.mark.trains
@@ -31,7 +39,7 @@ def interrupt(trainer, folder, *, step: int) -> None:
 def as_version_0_1(path, run: RunIdentity) -> None:
     """Rewrite a checkpoint as version 0.1 would have written it."""
     state = torch.load(path, weights_only=True)
-    del state["format"]
+    del state["format"], state["space"]
     averaged = state["averaged"]
     del averaged["n_averaged"]
     state["averaged"] = {name.removeprefix("module."): value for name, value in averaged.items()}
@@ -114,6 +122,32 @@ def test_a_run_of_version_0_1_with_other_settings_names_the_way_and_the_way_pays
     small_trainer(signs).fit(tmp_path / "whole")
     small_trainer(signs).fit(new, ledger=old / "ledger.sqlite")
     assert spent(old / "ledger.sqlite") == spent(tmp_path / "whole" / "ledger.sqlite") > paid > 0
+
+
+@pytest.mark.parametrize("stated", ["another way to ask", None])
+def test_a_run_that_asked_in_another_way_names_the_way_out(tmp_path, stated):
+    table = torch.ones(1, 2, dtype=torch.bool)
+    asked = (Phrasing(0, ("The Hague", "Delft"), (1, 0)),)
+    state = {} if stated is None else {"space": stated}
+    now = AnswerSpace(
+        ("Where?",), ("Delft", "The Hague"), table, asked
+    )  # version 0.1 sorted "hague" after "delft"
+    other = AnswerSpace(("Where?",), ("4.0", "12,000"), table, asked)  # and "12 000" before "4 0"
+    check_answer_space(tmp_path, {"space": space_digest(now)}, now, ledger=tmp_path)
+    if stated is None:
+        check_answer_space(tmp_path, state, now, ledger=tmp_path)
+    with pytest.raises(TrainingError, match=r"begun by a version .*nothing paid is lost") as caught:
+        check_answer_space(tmp_path, state, other, ledger=tmp_path / "ledger.sqlite")
+    assert f"--ledger {tmp_path / 'ledger.sqlite'}" in str(caught.value)
+
+
+def test_a_checkpoint_says_how_its_run_asks(signs, tmp_path):
+    small_trainer(signs).fit(tmp_path)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["space"] == space_digest(answer_space(signs))
+    torch.save(state | {"space": "another way"}, tmp_path / "checkpoint.pt")
+    with pytest.raises(TrainingError, match="begun by a version"):
+        small_trainer(signs).fit(tmp_path, resume=True)
 
 
 def test_a_checkpoint_of_a_newer_format_is_refused(tmp_path):

@@ -13,6 +13,7 @@ from langchain_vpp.images.codec import encode_image
 from langchain_vpp.network.protector import ProtectorConfig
 from langchain_vpp.providers import AS_OF, FAMILIES
 from tests.unit.image_tokens import GOLDEN, SIZES, TRAINING_SIZES
+from trainer.data.answers import answer_space, as_query, asked_tasks
 from trainer.data.dataset import load_dataset
 from trainer.oracle.ledger import Price
 from trainer.oracle.query import Query
@@ -77,6 +78,26 @@ def test_several_questions_per_call_save_requests_and_tokens(dataset):
     assert four.queries == one.queries
     assert four.requests < one.requests / 2
     assert four.input_tokens < one.input_tokens / 2
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_the_prompts_that_will_be_sent_are_counted(tmp_path, own):
+    """An open question lists the answers of all pictures, a closed one those of its picture."""
+    folder = make_dataset(tmp_path, (320, 160))
+    entries = [json.loads(line) for line in (folder / "data.jsonl").read_text().splitlines()]
+    for number, entry in enumerate(entries):
+        answer = f"some words that stand on sign {number}"
+        choices = {"choices": [answer, "nothing"]} if own else {}
+        entry["tasks"] = [{"question": "What does it say?", "answer": answer, **choices}]
+    (folder / "data.jsonl").write_text("\n".join(map(json.dumps, entries)))
+    data = load_dataset(folder)
+    foreseen = estimate(config(), data, "openai:gpt-4o")
+    space = answer_space(data)
+    ways = asked_tasks(data.split("train"), space).phrasings[:, 0].tolist()
+    sent = sum(len(as_query(space, b"", way).prompt) for way in ways) / len(ways)
+    image = foreseen.input_tokens - foreseen.queries * (sent / 4)
+    assert 0 <= image / foreseen.requests - 255 - 12 < 1
+    assert (sent < 150) == own
 
 
 def test_without_queries_nothing_is_asked_in_training(dataset):

@@ -1,0 +1,80 @@
+"""Sources of pixels in messages: read, known again or protected, within the budget of the request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from langchain_vpp.errors import ProtectionError
+from langchain_vpp.guard.memo import Output, Recipe, content_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_vpp.guard.budget import Account
+    from langchain_vpp.guard.memo import ProducedPictures
+    from langchain_vpp.guard.originals import Originals
+    from langchain_vpp.guard.pictures import PicturePipeline
+    from langchain_vpp.guard.pool import Steps
+    from langchain_vpp.messages.plan import ContentPolicy, PixelSource
+
+
+class Sources:
+    """Protects what a walk has found.
+
+    Args:
+        originals: Reads the bytes of a source.
+        pipeline: Protects them.
+        produced: Pictures that were put out, which pass unchanged; it gets the new ones.
+        policy: Reactions to content that is not simply a picture.
+    """
+
+    def __init__(
+        self,
+        originals: Originals,
+        pipeline: PicturePipeline,
+        produced: ProducedPictures,
+        policy: ContentPolicy,
+    ) -> None:
+        self._originals = originals
+        self._pipeline = pipeline
+        self._produced = produced
+        self._policy = policy
+
+    def protect(
+        self, sources: Sequence[PixelSource], level: float, account: Account
+    ) -> Steps[tuple[list[tuple[Output, ...]], bool]]:
+        """Return the protected pictures of each source, and whether one was an original that travelled openly.
+
+        The work that has to be waited for is yielded.
+
+        Raises:
+            ProtectionError: If any of them can't be read or protected, or all are more than the request may cost.
+        """
+        exposed = False
+        wanted: list[Recipe | Output] = []
+        originals: dict[Recipe, bytes] = {}
+        read = yield from self._originals.read(sources, account)
+        for source, data in zip(sources, read, strict=True):
+            own = None
+            if source.data is not None:
+                own = self._produced.find(data, level)
+            if own is not None:
+                wanted.append(Output(data, own))
+                continue
+            exposed = exposed or source.kind != "sealed"
+            recipe = Recipe(content_digest(data), level, self._is_document(source, data))
+            wanted.append(recipe)
+            originals[recipe] = data
+        made = yield from self._pipeline.protect_files(originals, account)
+        for outputs in made.values():
+            self._produced.add(outputs)
+        return [(each,) if isinstance(each, Output) else made[each] for each in wanted], exposed
+
+    def _is_document(self, source: PixelSource, data: bytes) -> bool:
+        if source.kind != "sealed" or not data.startswith(b"%PDF-"):
+            return source.kind == "document"
+        if self._policy.on_document != "rasterize":
+            raise ProtectionError(
+                'Nothing was sent: a sealed PDF can\'t be sent as it is; set on_document="rasterize" to send its pages.'
+            )
+        return True

@@ -1,0 +1,130 @@
+"""The process in which files are decoded that may keep a decoder busy; see :mod:`langchain_vpp.images.isolated`."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from PIL import Image
+
+from langchain_vpp.images.bounds import Bounds
+from langchain_vpp.images.codec import decode_here
+from langchain_vpp.images.isolated import TOO_MUCH_MEMORY, IsolatedError, receive, send
+from langchain_vpp.images.sizes import resized, swaps_sides, turn_for, turn_of, upright
+from langchain_vpp.images.srgb import DEEP_GRAY, to_srgb
+from langchain_vpp.images.structure import look_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FORMATS: Final = ("BMP", "TIFF", "AVIF")
+_NICENESS: Final = 10
+_POINTS_PER_INCH: Final = 72
+
+
+class _RefusedError(Exception):
+    """The file is refused; the argument names the reason."""
+
+
+def main() -> None:
+    """Decode files from standard input until it ends."""
+    source, target = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print goes where their errors go
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(_NICENESS)
+    Image.MAX_IMAGE_PIXELS = None  # the bound of each request is checked below
+    with contextlib.suppress(IsolatedError, OSError):
+        while True:
+            request = receive(source)
+            _serve(request.head, request.data, source, target)
+
+
+def _serve(task: dict[str, Any], data: bytes, source: IO[bytes], target: IO[bytes]) -> None:
+    reason = ""
+    try:
+        _bound_memory(task["memory"])
+        for size, draw in _drawn(data, task) if task["task"] == "draw" else _decoded(data, task):
+            send(target, {"size": size})
+            wanted = tuple(receive(source).head["size"])
+            send(target, {}, draw(wanted).tobytes())
+        send(target, {"last": True})
+    except (IsolatedError, BrokenPipeError):
+        raise
+    except _RefusedError as refusal:
+        reason = str(refusal)
+    except MemoryError:
+        reason = TOO_MUCH_MEMORY
+    except Exception as error:  # noqa: BLE001  decoders raise whatever they like
+        reason = "deep gray" if str(error) == DEEP_GRAY else "damaged"
+    else:
+        return
+    finally:
+        _bound_memory(None)
+    send(target, {"refused": reason, "last": True})
+
+
+def _bound_memory(most: int | None) -> None:
+    """Make allocations fail beyond so many bytes of address space, where the system can; ``None`` ends the bound."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource  # noqa: PLC0415  not on every system
+
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (hard if most is None else most, hard))
+
+
+def _decoded(data: bytes, task: dict[str, Any]) -> Iterator[tuple[tuple[int, int], Any]]:
+    structure = look_at(data)
+    if structure is not None:
+        bounds = Bounds(max_pixels=task["max_pixels"])
+        size = structure.size[::-1] if swaps_sides(turn_for(structure.orientation)) else structure.size
+        yield size, lambda wanted: decode_here(structure, lambda *_: wanted, bounds, exactly=True).image
+        return
+    formats = list(_FORMATS)
+    if task.get("heif"):
+        import pillow_heif  # noqa: PLC0415  extra `heic`
+
+        pillow_heif.options.DECODE_THREADS = 1
+        pillow_heif.register_heif_opener()
+        formats.insert(0, "HEIF")
+    with contextlib.suppress(ImportError):
+        from PIL import AvifImagePlugin  # noqa: PLC0415
+
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    with Image.open(io.BytesIO(data), formats=formats) as opened:
+        width, height = opened.size
+        if width * height > task["max_pixels"]:
+            raise _RefusedError("too large")
+        if getattr(opened, "is_animated", False):
+            raise _RefusedError("several frames")
+        opened.load()
+        turn = turn_of(opened)
+        on_its_side = swaps_sides(turn)
+
+        def drawn(wanted: tuple[int, int]) -> Image.Image:
+            size = wanted[::-1] if on_its_side else wanted
+            return upright(to_srgb(resized(opened, size)), turn)
+
+        yield (opened.size[::-1] if on_its_side else opened.size), drawn
+
+
+def _drawn(data: bytes, task: dict[str, Any]) -> Iterator[tuple[tuple[int, int], Any]]:
+    import pypdfium2  # noqa: PLC0415  extra `documents`
+
+    document = pypdfium2.PdfDocument(data)
+    try:
+        if not 0 < len(document) <= task["max_pages"]:
+            raise _RefusedError("pages")
+        for page in document:
+            longest = max(*page.get_size(), 1.0)
+            scale = min(task["dpi"] / _POINTS_PER_INCH, task["max_side"] / longest)
+            drawn = page.render(scale=scale, may_draw_forms=True).to_pil().convert("RGB")
+            page.close()
+            yield (
+                drawn.size,
+                lambda wanted, page=drawn: page if page.size == wanted else resized(page, wanted),
+            )
+    finally:
+        document.close()
