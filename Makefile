@@ -9,6 +9,8 @@ UV      := $(shell which uv 2>/dev/null)
 
 # One thread each: threads that compete for cores make small tensors twenty times as slow.
 PYTEST  := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+# Tests start many processes; each would compile our modules anew where bytecode is not kept.
+unexport PYTHONDONTWRITEBYTECODE
 UNIT    := tests/unit tests/docs/test_doctests.py
 FAST    := -m "not trains and not slow and not network"
 

@@ -36,9 +36,10 @@ _TOLERANCE: Final = 3.0
 _LEAST_CONTRAST: Final = 8.0
 
 _BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9+/]{32,}={0,2}")
-_BREAKS: Final = re.compile(rb"(?:\\+[rn]|[\s\"',+])+")
+# A run of backslashes is tried once, not again at each of them.
+_BREAKS: Final = re.compile(rb"(?:(?<!\\)\\++[rn]|[\s\"',+])+")
 _ESCAPES: Final = re.compile(
-    rb"\\+(?:x|u00)([0-9a-fA-F]{2})|\\+([0-7]{3})|\\+([abfnrtv'\"/])|%([0-9a-fA-F]{2})|=([0-9A-F]{2})"
+    rb"(?<!\\)\\++(?:(?:x|u00)([0-9a-fA-F]{2})|([0-7]{3})|([abfnrtv'\"/]))|%([0-9a-fA-F]{2})|=([0-9A-F]{2})"
 )
 _CONTROLS: Final = {
     b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v",

@@ -77,7 +77,7 @@ _TEXT_PICTURE: Final = re.compile(
     r"(?<![A-Za-z0-9])P[1-3]\s(?:\#[^\n]{0,200}\n)?\s{0,9}\d{1,6}\s{1,9}\d{1,6}(?=\s[\s01]{60}|(?:\s{1,9}\d{1,5}){30})"
     r"|/\* XPM \*/[^\"]{0,200}\"\s{0,9}\d{1,5}\s{1,9}\d{1,5}\s{1,9}\d{1,5}\s{1,9}\d"
     r"|\#define[ \t]{1,9}\w{0,99}_width[ \t]{1,9}\d{1,6}\s{1,9}\#define[ \t]{1,9}\w{0,99}_height[ \t]{1,9}\d"
-    r"|%!PS-Adobe-\d\.\d EPSF-\d\.\d\s{1,9}%%"
+    r"|%!PS-Adobe-\d\.\d EPSF-\d\.\d\s{1,9}%%|%PDF-\d\.\d[\r\n]"
 )
 
 
@@ -123,9 +123,15 @@ def _is_varied(data: bytes, start: int) -> bool:
 
 
 def spells_text_picture(text: str) -> bool:
-    """Say whether a text holds a picture in a format that is text itself: PBM, PGM, PPM, XPM, XBM, EPS."""
+    """Say whether a text holds a picture in a format that is text itself: PBM, PGM, PPM, XPM, XBM, EPS; or a PDF."""
     if not (
-        "P1" in text or "P2" in text or "P3" in text or "XPM" in text or "_width" in text or "%!PS" in text
+        "P1" in text
+        or "P2" in text
+        or "P3" in text
+        or "XPM" in text
+        or "_width" in text
+        or "%!PS" in text
+        or "%PDF" in text
     ):
         return False
     return _TEXT_PICTURE.search(text) is not None

@@ -46,7 +46,6 @@ _MOST_LEVELS: Final = 768  # of three channels with 256 levels each
 _NUMBER: Final = r"[+-]?+(?:\d++(?:\.\d*+)?+|\.\d++)(?:[eE][+-]?\d{1,3})?+"
 NUMBER: Final = re.compile(rf"(?<![\w.+-]){_NUMBER}(?![\w.])")
 _NUMBER_RUN: Final = re.compile(rf"(?<![\w.+-])(?:{_NUMBER}(?:[^\w.+-]{{1,12}}+|\Z)){{64,}}+")
-_NAMES_LINE: Final = re.compile(r"[^\n]*[A-Za-z_][^\n]*\n\s*\Z")
 
 _BODY: Final = r"[A-Za-z0-9+/=\s\\:,.()]"
 _HEX: Final = "[0-9a-fA-F]"
@@ -256,5 +255,6 @@ def _is_table(text: str, run: re.Match[str]) -> bool:
     """Say whether a run of numbers is a table of 2 to 23 columns below a line of names."""
     rows = run.group().strip().split("\n")
     columns = {len(NUMBER.findall(row)) for row in rows[1:-1]}
-    before = text[max(0, run.start() - 1_000) : run.start()]
-    return len(columns) == 1 and 1 < columns.pop() < 24 and _NAMES_LINE.search(before) is not None
+    above = text[max(0, run.start() - 1_000) : run.start()].rstrip().rpartition("\n")[2]
+    has_names = any(character.isalpha() for character in above)
+    return has_names and len(columns) == 1 and 1 < columns.pop() < 24

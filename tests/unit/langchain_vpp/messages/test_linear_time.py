@@ -24,7 +24,7 @@ from langchain_vpp.messages.volume import text_volume
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LENGTH = 8_000
+LENGTH = 2_500
 GROWTH = 4
 UNITS = (
     "\\", "\\\\x", "\\x4", "\\u", "%4", "%41", "&#", "&#12", "=4", "=\n", "a", "A1", "aB3", "0x", "1,", "1, ", "-1", "1e",
@@ -50,13 +50,13 @@ def growth(work: Callable[[str], object], unit: str) -> float:
     """Return how many times as long ``work`` takes with text that is ``GROWTH`` times as long."""
     short, long = (unit * (length // len(unit)) for length in (LENGTH, LENGTH * GROWTH))
     best = [float("inf"), float("inf")]
-    for _ in range(4):
+    for _ in range(3):
         for which, text in enumerate((short, long)):
             started = time.process_time()
             work(text)
             best[which] = min(best[which], time.process_time() - started)
-        if best[1] < 0.02 or best[1] < 1.5 * GROWTH * best[0]:
-            return 1.0 if best[1] < 0.02 else best[1] / best[0]
+        if best[1] < 0.015 or best[1] < 1.5 * GROWTH * best[0]:
+            return 1.0 if best[1] < 0.015 else best[1] / best[0]
     return best[1] / best[0]
 
 
@@ -76,7 +76,7 @@ def random_units(number: int) -> list[str]:
 @pytest.mark.parametrize("name", patterns())
 def test_every_pattern_takes_linear_time(name: str) -> None:
     work = functools.partial(search, patterns()[name])
-    slow = {unit: round(growth(work, unit), 1) for unit in (*UNITS, *random_units(20))}
+    slow = {unit: round(growth(work, unit), 1) for unit in (*UNITS, *random_units(8))}
     assert {unit: ratio for unit, ratio in slow.items() if ratio > 2 * GROWTH} == {}
 
 
@@ -87,7 +87,7 @@ def test_every_pattern_takes_linear_time(name: str) -> None:
     ids=["spelled", "volume", "headers"],
 )
 def test_the_whole_search_takes_linear_time(work: Callable[[str], object]) -> None:
-    slow = {unit: round(growth(work, unit), 1) for unit in (*UNITS, *random_units(10))}
+    slow = {unit: round(growth(work, unit), 1) for unit in (*UNITS[::3], *random_units(4))}
     assert {unit: ratio for unit, ratio in slow.items() if ratio > 2 * GROWTH} == {}
 
 
