@@ -118,15 +118,20 @@ def level_of(manifest: Manifest, level: float | str | None) -> float:
     Raises:
         ValueError: If the artifact has no preset of that name.
     """
+    return level_in(manifest.presets, level)
+
+
+def level_in(presets: Mapping[str, float], level: float | str | None) -> float:
+    """Return a level that is given as a number or by the name of one of the presets; see :func:`level_of`."""
     if level is None:
-        return manifest.presets.get("balanced", 0.5)
+        return presets.get("balanced", 0.5)
     if not isinstance(level, str):
         return level
-    if level not in manifest.presets:
-        names = ", ".join(manifest.presets) or "none"
+    if level not in presets:
+        names = ", ".join(presets) or "none"
         msg = f"the artifact has no preset {level!r}; it has {names}. Give one, or a number from 0 to 1"
         raise ValueError(msg)
-    return manifest.presets[level]
+    return presets[level]
 
 
 def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str:

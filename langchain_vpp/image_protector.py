@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from langchain_vpp.guard.gate import Gate
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_SCREENS: Final = "screens"
+"""Name of the protector of words, which has no artifact."""
 
 
 class ImageProtector(Gate):
@@ -66,7 +69,9 @@ class ImageProtector(Gate):
 
         Args:
             source: The folder of an artifact, or the name of one that is shipped: ``"staff-cards"``. See
-                :func:`~langchain_vpp.artifact.artifact_folder` for the older name ``"default"``.
+                :func:`~langchain_vpp.artifact.artifact_folder` for the older name ``"default"``. Or ``"screens"`` for
+                :class:`~langchain_vpp.engines.words.Words`, which covers the words of screens, letters and documents
+                that are not known to be harmless (extra ``words``).
             level: As in the constructor; or one of the artifact's presets, such as ``"low"``. Default: the
                 preset ``"balanced"``, or 0.5 if the artifact has none.
             **options: The constructor's other options.
@@ -74,7 +79,14 @@ class ImageProtector(Gate):
         Raises:
             ArtifactError: If the artifact is missing, altered or of another format.
             ValueError: If it has no preset of that name.
+            MissingExtraError: If ``source`` is ``"screens"``, and the extra ``words`` is not installed.
         """
+        if source == _SCREENS:
+            from langchain_vpp.artifact import level_in  # noqa: PLC0415  onnxruntime or torch
+            from langchain_vpp.engines.words.engine import PRESETS, Words  # noqa: PLC0415  extra `words`
+
+            options.setdefault("presets", PRESETS)
+            return cls(Words(), level=level_in(PRESETS, level), **options)
         from langchain_vpp.artifact import level_of, load_artifact  # noqa: PLC0415  onnxruntime or torch
 
         _, engine, manifest, _ = load_artifact(source)

@@ -1,0 +1,213 @@
+"""The engine for screens, letters and documents: it shows words that are known to be harmless, and covers the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import queue
+import threading
+import unicodedata
+import warnings
+from contextlib import suppress
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final, Literal
+
+from langchain_vpp.engines import faces
+from langchain_vpp.engines.words.codes import find_codes
+from langchain_vpp.engines.words.gaps import refined
+from langchain_vpp.engines.words.geometry import scaled
+from langchain_vpp.engines.words.painter import (
+    base_of,
+    blind_base,
+    cover,
+    cut_in,
+    enlarged,
+    put_plates,
+    wordless,
+)
+from langchain_vpp.engines.words.plates import pieces_of, plates_of
+from langchain_vpp.engines.words.policy import Policy
+from langchain_vpp.engines.words.reader import RapidReader
+from langchain_vpp.engines.words.recognizers import default_recognizers
+from langchain_vpp.engines.words.tokens import TokenNumbers
+from langchain_vpp.engines.words.verdict import Stage
+from langchain_vpp.errors import ProtectionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from PIL import Image
+
+    from langchain_vpp.engines.words.geometry import Box
+    from langchain_vpp.engines.words.reader import TextReader, Word
+    from langchain_vpp.engines.words.recognizers import Recognizer
+    from langchain_vpp.engines.words.tokens import TokenSource
+
+PRESETS: Final = {"low": 0.25, "balanced": 0.5, "high": 0.75}
+"""Names of levels; 1 shows no word."""
+_VERSION: Final = "words/1"
+_PACKAGES: Final = ("rapidocr", "onnxruntime", "presidio-analyzer", "phonenumbers", "wordfreq", "faker")
+_ROUNDS: Final = 2
+"""Most further looks at what is left of a picture."""
+_LOOK: Final = 2
+"""Enlargement of the base for a further look."""
+_HEAD: Final = 1.6
+"""Size of what is covered, as a multiple of the face."""
+_FACE: Final = 0.05
+"""Score from which something is taken for a face."""
+_READINGS: Final = 16
+"""Most pictures that are read at once, with those whose time is over: a reader can't be stopped."""
+_SCRIPTS: Final = ("LATIN", "CYRILLIC", "GREEK")
+
+
+class Words:
+    """Shows the words that are known to be harmless, and covers all others with plates that carry tokens.
+
+    Where no word is shown, a copy of the picture stays that is so small that text in it can't be read. So text that the
+    reader misses is not shown either. A word is shown only if it is read with certainty, belongs to a public
+    vocabulary, and is no part of what may be a name, of something that a recognizer finds, or of what a label such as
+    ``IBAN`` or ``From:`` announces. Faces are covered where the extra ``faces`` is installed; else they stay in the
+    small copy. QR codes and bar codes are covered.
+
+    At level 1 no word is shown; from 0.5 to 0.75 words of the vocabulary; from 0.25 to 0.5 also numbers and dates that
+    identify nobody; up to 0.25 all but what is recognised as private, and the picture itself in full detail where faces
+    can be found.
+
+    Args:
+        reader: Finds the words. Default: :class:`~langchain_vpp.engines.words.reader.RapidReader`.
+        recognizers: Find private text; see :class:`~langchain_vpp.engines.words.recognizers.Recognizer`. Default: those
+            of :func:`~langchain_vpp.engines.words.recognizers.default_recognizers`.
+        allow: Words that are shown, such as the names of your own products.
+        deny: Words that are never shown.
+        tokens: Makes what names the private values of a picture. Default: numbers that begin anew in each picture.
+        on_failure: Reaction to a reader that fails or takes too long: cover the whole picture, or refuse it.
+        seconds: Time that the reader has for a picture.
+
+    Attributes:
+        digest: sha256, in hex, of everything that determines the output; ``None`` with parts of your own.
+
+    Raises:
+        MissingExtraError: If the extra ``words`` is missing or can't be loaded.
+    """
+
+    name = "words"
+
+    def __init__(
+        self,
+        *,
+        reader: TextReader | None = None,
+        recognizers: Sequence[Recognizer] | None = None,
+        allow: Sequence[str] = (),
+        deny: Sequence[str] = (),
+        tokens: Callable[[], TokenSource] = TokenNumbers,
+        on_failure: Literal["cover", "raise"] = "cover",
+        seconds: float = 60.0,
+    ) -> None:
+        if on_failure not in ("cover", "raise"):
+            raise ValueError("on_failure must be cover or raise")
+        own = reader is not None or recognizers is not None or tokens is not TokenNumbers
+        self._reader = RapidReader() if reader is None else reader
+        self._policy = Policy(
+            default_recognizers() if recognizers is None else recognizers, allow=allow, deny=deny
+        )
+        self._tokens = tokens
+        self._on_failure = on_failure
+        self._seconds = seconds
+        self._readings = threading.Semaphore(_READINGS)
+        self._find_faces = faces.FaceFinder() if faces.is_installed() else None
+        settings = [sorted(allow), sorted(deny), self._find_faces is not None, on_failure]
+        self.digest = None if own else _digest(settings)
+
+    def protect(self, image: Image.Image, level: float) -> Image.Image:
+        """Protect one picture; see :meth:`Engine.protect <langchain_vpp.engines.Engine.protect>`."""
+        found = self._read(image)
+        if found is None:
+            return blind_base(image)
+        words = refined(image, found)
+        _warn_of_scripts(words)
+        stage = Stage.of(level)
+        plates, shown = plates_of(words, self._policy.judge(words, stage), self._tokens(), image.size)
+        hidden_boxes = [*find_codes(image), *self._heads(image)]
+        bare = wordless(image, words)
+        cover(bare, hidden_boxes)
+        if stage == Stage.RECOGNIZED and self._find_faces is not None:
+            result = image.copy()
+        else:
+            result = self._base(bare, words)
+            cut_in(result, image, pieces_of(shown, words))
+        cover(result, hidden_boxes)
+        put_plates(result, plates)
+        return result
+
+    def _base(self, bare: Image.Image, words: Sequence[Word]) -> Image.Image:
+        """Return the small copy, enlarged again, without text that is large enough to be read in it."""
+        small = base_of(bare, words)
+        for _ in range(_ROUNDS):
+            look = small.resize((small.width * _LOOK, small.height * _LOOK))
+            left = self._read(look)
+            if left is None:
+                return blind_base(bare)
+            boxes = [
+                scaled(word.box, 1 / _LOOK)
+                for word in left
+                if sum(letter.isalnum() for letter in word.text) > 1
+            ]
+            if not boxes:
+                break
+            cover(small, boxes)
+        return enlarged(small, bare.size)
+
+    def _heads(self, image: Image.Image) -> list[Box]:
+        found = [] if self._find_faces is None else self._find_faces(image, _FACE)
+        boxes = []
+        for face in found:
+            wide, high = _HEAD * (face.right - face.left) / 2, _HEAD * (face.bottom - face.top) / 2
+            x, y = (face.left + face.right) / 2, (face.top + face.bottom) / 2
+            boxes.append((x - wide, y - high, x + wide, y + high))
+        return boxes
+
+    def _read(self, image: Image.Image) -> Sequence[Word] | None:
+        """Return the words of a picture; ``None`` if it can't be read in time and is to be covered.
+
+        Raises:
+            ProtectionError: If it can't be read in time and is to be refused.
+        """
+        answer: queue.Queue[Sequence[Word] | None] = queue.Queue(1)
+
+        def read() -> None:
+            words = None
+            try:
+                # Whatever a reader raises means that the picture was not read, and may hold its text.
+                with suppress(Exception):
+                    words = self._reader.read(image)
+            finally:
+                self._readings.release()
+                answer.put(words)
+
+        words = None
+        if self._readings.acquire(timeout=self._seconds):
+            threading.Thread(target=read, name="vpp-reader", daemon=True).start()
+            with suppress(queue.Empty):
+                words = answer.get(timeout=self._seconds)
+        if words is None and self._on_failure == "raise":
+            raise ProtectionError(
+                "The text of a picture could not be read in time, so nothing was sent. Give `seconds` more, or let the "
+                'engine cover such pictures with on_failure="cover".'
+            )
+        return words
+
+
+def _digest(settings: Sequence[object]) -> str:
+    """Return the sha256 of settings and of the versions of the packages that read and judge words."""
+    versions = [f"{package} {version(package)}" for package in _PACKAGES]
+    return hashlib.sha256(json.dumps([_VERSION, *settings, *versions]).encode()).hexdigest()
+
+
+def _warn_of_scripts(words: Sequence[Word]) -> None:
+    letters = {letter for word in words for letter in word.text if letter.isalpha()}
+    unknown = [each for each in letters if not unicodedata.name(each, "LATIN").startswith(_SCRIPTS)]
+    if len(unknown) > 3:
+        warnings.warn(
+            "A picture has text in a script without a vocabulary; all of that text is covered.",
+            stacklevel=3,
+        )

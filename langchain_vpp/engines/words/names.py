@@ -1,0 +1,140 @@
+"""Names in text: runs of words with capitals that may be a person, a company or a place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from langchain_vpp.engines.words.spelling import core
+from langchain_vpp.engines.words.verdict import Verdict
+from langchain_vpp.engines.words.vocabulary import (
+    frequency,
+    is_code,
+    is_harmless,
+    is_name,
+    is_ordinary,
+    listed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_STARTS: Final = 3.3
+"""Least Zipf frequency of a word with a capital that begins a sentence and is shown."""
+_ALONE: Final = 3.8
+"""Least Zipf frequency of a word with a capital that stands alone, such as on a button, and is shown."""
+_NOUN: Final = 3.3
+"""Least Zipf frequency of a German noun that is shown."""
+
+
+def named(texts: Sequence[str], languages: Sequence[str]) -> Iterator[tuple[int, Verdict]]:
+    """Yield the words of a segment that may belong to a name, with their verdicts.
+
+    Args:
+        texts: The words of a segment.
+        languages: Languages that the picture speaks.
+    """
+    for run in _runs(texts):
+        yield from _judged(run, texts, languages)
+
+
+def is_closing(texts: Sequence[str]) -> bool:
+    """Say whether a segment closes a letter, so that a name stands below it."""
+    return 0 < len(texts) <= 4 and core(texts[-1]).casefold() in listed("closings")
+
+
+def _runs(texts: Sequence[str]) -> Iterator[list[int]]:
+    """Yield runs of words with capitals, without the small words between them."""
+    run: list[int] = []
+    pending = False
+    for index, text in enumerate(texts):
+        word = core(text)
+        if word[:1].isupper():
+            run.append(index)
+            pending = False
+        elif not (run and not pending and word.casefold() in listed("joiners")) and run:
+            yield run
+            run = []
+        else:
+            pending = True
+        bare = text.rstrip("\"')»”")
+        ends = bare.endswith(":") or (bare.endswith((".", "!", "?", ";", ",")) and len(word) > 2)
+        if ends and run and word.casefold().rstrip(".") not in listed("legal_forms"):
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def _judged(
+    run: Sequence[int], texts: Sequence[str], languages: Sequence[str]
+) -> Iterator[tuple[int, Verdict]]:
+    words = [core(texts[index]).casefold().rstrip(".") for index in run]
+    risky = [not is_harmless(word) and not is_code(word) for word in words]
+    legal = [place for place, word in enumerate(words) if word in listed("legal_forms") and place > 0]
+    if legal:
+        yield from ((index, Verdict("COMPANY", strong=True)) for index in run[: legal[-1] + 1])
+        return
+    titled = _follows_title(run, words, texts)
+    if not any(risky):
+        # Names that are ordinary words, such as Will or May, are names after a title or a greeting.
+        for index, word in zip(run, words, strict=True):
+            if titled and is_name(word) and index == titled:
+                yield index, Verdict("NAME", strong=True)
+        return
+    hidden = _hidden(run, words, risky, texts, languages)
+    if not hidden:
+        return
+    strong = any(is_name(words[place]) and not is_harmless(words[place]) for place in hidden) or bool(titled)
+    first = min(hidden)
+    # Words of interfaces belong to a name if they follow it, or are names themselves and stand before it.
+    while first > 0 and is_name(words[first - 1]):
+        first -= 1
+    verdict = Verdict("NAME" if strong or len(hidden) > 1 else "TEXT", strong=strong)
+    for place in range(first, len(run)):
+        yield run[place], verdict
+
+
+def _follows_title(run: Sequence[int], words: Sequence[str], texts: Sequence[str]) -> int:
+    """Return the index of the first word after a title or greeting, or 0."""
+    if len(run) > 1 and words[0] in listed("titles"):
+        return run[1]
+    before = core(texts[run[0] - 1]).casefold().rstrip(".") if run[0] > 0 else ""
+    return run[0] if before in listed("titles") else 0
+
+
+def _hidden(
+    run: Sequence[int],
+    words: Sequence[str],
+    risky: Sequence[bool],
+    texts: Sequence[str],
+    languages: Sequence[str],
+) -> list[int]:
+    """Return the places in a run that may be a name."""
+    places = [place for place, each in enumerate(risky) if each]
+    if len(places) > 1:
+        return places
+    place = places[0]
+    index, word = run[place], words[place]
+    of_trade = any(each in listed("trades") for each in words[place + 1 :])
+    common = frequency(word, languages)
+    begins = (
+        index == 0
+        or texts[index - 1].rstrip("\"')»”").endswith((".", "!", "?", ":"))
+        or not core(texts[index - 1])
+    )
+    follower = core(texts[index + 1]) if index + 1 < len(texts) else ""
+    if begins and follower.islower() and not _ends(texts[index]) and common >= _STARTS:
+        return [] if not is_name(word) or is_ordinary(word) else places
+    if is_name(word) or of_trade or len(word) < 3:
+        return places
+    whole = len(texts) == len(run) or (begins and texts[index].endswith((".", "!", "?")))
+    if whole and common >= _ALONE and not texts[index].isupper():
+        return []
+    if texts[index].isupper() and len(texts) == len(run) and common >= _STARTS:
+        return []
+    german = "de" in languages and frequency(word, ("de",)) >= _NOUN
+    return [] if german and not begins else places
+
+
+def _ends(text: str) -> bool:
+    return text.endswith((",", ":", ";", ".", "!", "?"))

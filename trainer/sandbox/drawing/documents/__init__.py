@@ -1,0 +1,1 @@
+"""Pages as a browser renders them, with invented people: letters, chats, tables, cards, forms."""
