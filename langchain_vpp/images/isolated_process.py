@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from PIL import Image
 
+from langchain_vpp.extras import is_installed
 from langchain_vpp.images.bounds import Bounds
 from langchain_vpp.images.codec import decode_here
 from langchain_vpp.images.isolated import TOO_MUCH_MEMORY, IsolatedError, receive, send
@@ -68,9 +69,11 @@ def _serve(task: dict[str, Any], data: bytes, source: IO[bytes], target: IO[byte
 
 def _bound_memory(most: int | None) -> None:
     """Make allocations fail beyond so many bytes of address space, where the system can; ``None`` ends the bound."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource  # noqa: PLC0415  not on every system
+    if not is_installed("resource"):  # not on every system
+        return
+    import resource  # noqa: PLC0415
 
+    with contextlib.suppress(OSError, ValueError):
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (hard if most is None else most, hard))
 
@@ -89,7 +92,7 @@ def _decoded(data: bytes, task: dict[str, Any]) -> Iterator[tuple[tuple[int, int
         pillow_heif.options.DECODE_THREADS = 1
         pillow_heif.register_heif_opener()
         formats.insert(0, "HEIF")
-    with contextlib.suppress(ImportError):
+    if is_installed("PIL.AvifImagePlugin"):
         from PIL import AvifImagePlugin  # noqa: PLC0415
 
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1

@@ -130,7 +130,7 @@ def _run(arguments: list[str], folder: Path, out: Path, err: Path) -> None:
     main()
 
 
-def wait_until(condition, seconds: float = 60) -> None:
+def wait_until(condition, seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from langchain_vpp.messages import registry, tree
+from langchain_vpp.messages import failures, registry, tree
 from langchain_vpp.messages.registry import plain
 from langchain_vpp.messages.tree import Finding, TreeWalk, find_media
 from tests.carriers import b64
@@ -200,6 +200,6 @@ def test_lists_and_dicts_are_shown_as_they_are() -> None:
 def test_errors_are_searched_with_all_that_hangs_on_them() -> None:
     clean = ValueError("x")
     clean.__cause__ = KeyError("y")
-    assert not tree.error_holds_media(clean)
+    assert not failures.error_holds_media(clean)
     clean.__cause__.__context__ = OSError(ENCODED)
-    assert tree.error_holds_media(clean)
+    assert failures.error_holds_media(clean)

@@ -110,7 +110,7 @@ def test_a_wrong_answer_never_becomes_a_choice(choices):
     st.sampled_from(CHOICES),
 )
 def test_an_answer_without_a_word_names_nothing(text, choices):
-    assume(text.strip() not in choices)
+    assume(not any(choice in text for choice in choices))  # some choices are signs
     assert chosen(text, choices) is None
     assert kind(text) in {"empty", "usable"}
 
