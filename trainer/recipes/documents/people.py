@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from trainer.sandbox.drawing.documents.people import birth_date, iban
 from trainer.sandbox.drawing.scenes import pick
 
 if TYPE_CHECKING:
@@ -40,13 +41,7 @@ _NATIONALITIES: Final = (
     "Argentinian", "Australian", "Bangladeshi", "Colombian", "Croatian", "Ethiopian", "Indonesian", "Lithuanian",
     "Mozambican", "Norwegian", "Pakistani", "Portuguese", "Singaporean", "Ukrainian", "Venezuelan",
 )  # fmt: skip
-_MONTHS: Final = (
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
-    "December",
-)  # fmt: skip
 _MAIL_HOSTS: Final = ("mailbox.example", "post.example", "inbox.example")
-_IBAN_LENGTHS: Final = {"DE": 22, "ES": 24, "AT": 20, "PL": 28}
-"""Countries whose account numbers have digits alone -> length of an IBAN."""
 
 
 class Person(NamedTuple):
@@ -83,27 +78,13 @@ def _person(generator: np.random.Generator, name: str, street: str, town: str) -
         "address": address,
         "phone number": f"+44 {generator.integers(1000, 2000)} {generator.integers(100000, 1000000)}",
         "mail address": f"{name.lower().replace(' ', '.')}@{pick(generator, _MAIL_HOSTS)}",
-        "IBAN": _iban(generator),
-        "birth date": _birth_date(generator),
+        "IBAN": iban(generator),
+        "birth date": birth_date(generator),
         "nationality": pick(generator, _NATIONALITIES),
         "id number": _id_number(generator),
     }
     return Person(name, address, f"{town} {generator.integers(10000, 99999)}", items)
 
 
-def _birth_date(generator: np.random.Generator) -> str:
-    day, month, year = (int(generator.integers(low, high)) for low, high in ((1, 29), (1, 13), (1940, 2005)))
-    return f"{day:02}.{month:02}.{year}" if generator.random() < 0.5 else f"{day} {_MONTHS[month - 1]} {year}"
-
-
 def _id_number(generator: np.random.Generator) -> str:
     return f"{pick(generator, 'CFGHJKLMNPRTVWXYZ')}{generator.integers(10**8, 10**9)}"
-
-
-def _iban(generator: np.random.Generator) -> str:
-    """Make an account number with valid check digits, in groups of four."""
-    country = pick(generator, tuple(_IBAN_LENGTHS))
-    digits = "".join(str(each) for each in generator.integers(0, 10, _IBAN_LENGTHS[country] - 4))
-    letters = "".join(str(int(letter, 36)) for letter in country)
-    whole = f"{country}{98 - int(digits + letters + '00') % 97:02}{digits}"
-    return " ".join(whole[start : start + 4] for start in range(0, len(whole), 4))

@@ -14,9 +14,9 @@ from langchain_vpp.extras import is_installed
 from trainer.attackers.ocr import rapid_ocr, read_words, tesseract_ocr
 from trainer.data.wire import as_tensor
 from trainer.evaluation.results import GREY, ORIGINALS, OURS, ItemsShown, OtherPictures
-from trainer.recipes.documents.browser import find_browser, screenshot
 from trainer.recipes.documents.camera import CAMERAS
 from trainer.recipes.documents.pages import KINDS, design_page
+from trainer.sandbox.drawing.documents.browser import find_browser, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -61,7 +61,7 @@ def draw_documents(count: int, *, seed: int) -> tuple[Document, ...]:
         for number in range(count):
             generator = np.random.default_rng((seed, _STREAM, row, number))
             page = design_page(kind, generator)
-            rendered = screenshot(page.html, page.size, page.scale, browser=browser)
+            rendered = render(page.html, page.size, page.scale, browser=browser).picture
             taken = tuple(CAMERAS)[number % len(CAMERAS)]
             documents.append(Document(kind, taken, CAMERAS[taken](generator, rendered), page.items))
     return tuple(documents)

@@ -14,7 +14,6 @@ from trainer.attackers.classifier import OVERVIEW_SIDE, FixedClassifier, FreshCl
 from trainer.data.dataset import load_dataset
 from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.export import recheck
-from trainer.recipes.documents.browser import find_browser
 from trainer.recipes.documents.reading import best_readers, draw_documents, read_documents
 from trainer.recipes.staff_cards.model_card import render_card, write_card
 from trainer.recipes.staff_cards.out_of_distribution import out_of_distribution, save_seen
@@ -25,6 +24,7 @@ from trainer.reporting.files import save_json
 from trainer.reporting.html import save_html
 from trainer.reporting.pictures import picture_rows
 from trainer.sandbox.drawing.cards import CARD_TASKS, PORTRAIT_QUESTIONS
+from trainer.sandbox.drawing.documents.browser import find_browser
 from trainer.sandbox.vision.adapters import AttributeReader
 
 if TYPE_CHECKING:

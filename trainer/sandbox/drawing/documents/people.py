@@ -102,8 +102,8 @@ def _person(generator: np.random.Generator) -> Person:
         phone=_phone(generator),
         street=_street(generator),
         town=f"{generator.integers(10000, 99999)} {pick(generator, _TOWNS)}",
-        iban=_iban(generator),
-        born=_birth_date(generator),
+        iban=iban(generator),
+        born=birth_date(generator),
         number=f"{pick(generator, tuple('CFGHKLNPRTVX'))}{generator.integers(10**7, 10**8)}",
         company=company,
         host=host,
@@ -122,13 +122,14 @@ def _street(generator: np.random.Generator) -> str:
     return f"{street} {number}" if "strasse" in street or "Via" in street else f"{number} {street}"
 
 
-def _birth_date(generator: np.random.Generator) -> str:
+def birth_date(generator: np.random.Generator) -> str:
+    """Draw the birth date of an adult, with the month as a number or a word."""
     day, month, year = (int(generator.integers(low, high)) for low, high in ((1, 29), (1, 13), (1940, 2005)))
     return f"{day:02}.{month:02}.{year}" if generator.random() < 0.5 else f"{day} {_MONTHS[month - 1]} {year}"
 
 
-def _iban(generator: np.random.Generator) -> str:
-    """Make an account number with valid check digits, in groups of four."""
+def iban(generator: np.random.Generator) -> str:
+    """Draw an account number (IBAN) with valid check digits, in groups of four."""
     country = pick(generator, tuple(_IBAN_LENGTHS))
     digits = "".join(str(each) for each in generator.integers(0, 10, _IBAN_LENGTHS[country] - 4))
     letters = "".join(str(int(letter, 36)) for letter in country)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from langchain_vpp.errors import DataError
-from trainer.recipes.documents.browser import BROWSERS, find_browser, screenshot
 from trainer.recipes.documents.reading import draw_documents
+from trainer.sandbox.drawing.documents.browser import BROWSERS, find_browser, render
 
 _PAGE = (
     "<style>body { margin: 0; background: #204060 } div { width: 100px; height: 60px; background: #e0d0c0 }</style>"
@@ -26,7 +26,7 @@ def browser():
 
 @pytest.mark.slow(seconds=2)
 def test_a_page_is_drawn_at_its_size_and_scale(browser):
-    picture = screenshot(_PAGE, (360, 240), 1.5, browser=browser)
+    picture = render(_PAGE, (360, 240), 1.5, browser=browser).picture
     assert (picture.size, picture.mode) == ((540, 360), "RGB")
     pixels = np.asarray(picture)
     assert (pixels[:90, :150] == (0xE0, 0xD0, 0xC0)).all()
@@ -49,5 +49,5 @@ def test_a_missing_browser_is_one_error_that_names_it(monkeypatch):
 )
 def test_a_browser_that_draws_nothing_is_named_with_the_reason(program, reason):
     with pytest.raises(DataError, match=f"{program} made no picture .{reason}") as caught:
-        screenshot(_PAGE, (40, 30), 1.0, browser=program)
+        render(_PAGE, (40, 30), 1.0, browser=program)
     assert caught.value.__cause__ is caught.value.__context__ is None
