@@ -213,7 +213,6 @@ UNKNOWN: dict[str, Callable[[], Any]] = {
     "object": Mystery,
     "class": lambda: Mystery,
     "function": lambda: len,
-    "error": lambda: ValueError("x"),
 }
 # They answer for their content by methods of their own, so a plain copy of it travels on.
 COPIED: dict[str, Callable[[Any], tuple[Any, Any]]] = {
@@ -405,6 +404,15 @@ def test_unknown_objects_are_refused_except_among_arguments(entry: Any) -> None:
             continue
         assert "not known to be free of pixels" in str(error)
         assert type(value).__name__ in str(error)
+
+
+@each_entry
+def test_an_error_is_searched_in_an_input_and_refused_in_a_message(entry: Any) -> None:
+    # A fallback puts the error of the first chain into the input of the next one.
+    passes = entry in (runnable_input, state_of_a_dataclass, tool_result, *OPEN)
+    assert (_refusal(entry, ValueError("x")) is None) == passes
+    if entry not in OPEN:
+        assert _refusal(entry, ValueError(ENCODED)) is not None
 
 
 @each_rewriting_entry
