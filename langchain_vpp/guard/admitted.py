@@ -13,7 +13,7 @@ import hashlib
 import marshal
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from langchain_core.messages import BaseMessage
 
@@ -107,20 +107,6 @@ class _Copying(TreeWalk):
         return value
 
 
-class Transit(NamedTuple):
-    """Messages on their way through the gate.
-
-    Attributes:
-        given: The messages that came in.
-        states: Their states at that time.
-        walked: Places of those that had to be walked.
-    """
-
-    given: Sequence[BaseMessage]
-    states: Sequence[State | None]
-    walked: Sequence[int]
-
-
 class AdmittedMessages:
     """Messages, and whole lists of them, that the gate has put out. Thread-safe."""
 
@@ -143,32 +129,30 @@ class AdmittedMessages:
                     self._messages.move_to_end(key)
             return [None if key is None else self._messages.get(key) for key in keys]
 
-    def add(self, transit: Transit, admitted: Sequence[BaseMessage], pictures: Sequence[Pictures]) -> None:
-        """Remember messages that are put out now, except those that were changed while they were walked.
+    def add(
+        self,
+        states: Sequence[State | None],
+        walked: Sequence[int],
+        admitted: Sequence[BaseMessage],
+        pictures: Sequence[Pictures],
+    ) -> None:
+        """Remember messages that are put out now.
 
         Args:
-            transit: The given messages, with their states before they were walked.
+            states: The states of the given messages. One without a state is not remembered, whatever is put out for it.
+            walked: Places of those that had to be walked.
             admitted: The messages that are put out for them.
             pictures: The pictures in each of these.
         """
-        states = [*transit.states]
-        for place in transit.walked:
-            states[place] = _state_if_unchanged(transit, place, admitted[place])
+        states = [*states]
+        for place in walked:
+            states[place] = states[place] and message_state(admitted[place])
         whole = _key(states)
-        walked = [(_key([states[place]]), pictures[place]) for place in transit.walked]
+        remembered = [(_key([states[place]]), pictures[place]) for place in walked]
         with self._lock:
-            for key, each in walked:
+            for key, each in remembered:
                 _remember(self._messages, key, each, _REMEMBERED_MESSAGES)
             _remember(self._lists, whole, tuple(pictures), _REMEMBERED_LISTS)
-
-
-def _state_if_unchanged(transit: Transit, place: int, admitted: BaseMessage) -> State | None:
-    """Return the state of an admitted message; ``None`` if the given one is not what it was before the walk."""
-    given = transit.given[place]
-    state = message_state(admitted)
-    # Taken after that of a new message, which shares parts with the given one.
-    again = state if admitted is given else message_state(given)
-    return state if again is not None and again == transit.states[place] else None
 
 
 def _key(states: Sequence[State | None]) -> _Key | None:

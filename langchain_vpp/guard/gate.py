@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.guard.admitted import AdmittedMessages, Transit, isolated, message_state
+from langchain_vpp.guard.admitted import AdmittedMessages, isolated, message_state
 from langchain_vpp.guard.budget import RequestBudget
 from langchain_vpp.guard.level import Levels
 from langchain_vpp.guard.memo import ProducedPictures
@@ -322,7 +322,7 @@ class Gate:
                 admitted[place] = message
                 records[place] = [output.record for source in planned.sources for output in outputs[source]]
             pictures = [tuple(record.key for record in each or ()) for each in records]
-            self._admitted.add(Transit(given, states, walked), admitted, pictures)
+            self._admitted.add(states, walked, admitted, pictures)
         images = tuple(record.sent for each in records for record in each or ())
         receipt = Receipt(images, self._pipeline.engine_name, self._pipeline.artifact)
         return Admission(admitted, receipt), exposed
