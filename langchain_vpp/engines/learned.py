@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -14,8 +13,6 @@ from langchain_vpp.errors import ArtifactError
 from langchain_vpp.network.config import working_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from langchain_vpp.network.protector import Protector
 
 _Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -122,19 +119,10 @@ class TorchEngine(_Learned):
     def _run(self, pixels: _Pixels, level: float) -> _Pixels:
         import torch  # noqa: PLC0415  takes seconds to load: only where a network runs
 
-        with _one_thread(torch), torch.inference_mode():
+        from langchain_vpp.network.threads import one_thread  # noqa: PLC0415
+
+        with one_thread(), torch.inference_mode():
             batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float().div_(255)
             protected = self._protector(batch, torch.tensor([level], dtype=torch.float32))
             array: _Pixels = protected[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
         return array
-
-
-@contextmanager
-def _one_thread(torch: Any) -> Iterator[None]:
-    """Let torch compute in the calling thread alone; the number of threads is a setting of each thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

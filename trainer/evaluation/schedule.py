@@ -5,12 +5,10 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, ParamSpec, TypeVar
 
-import torch
-
 from langchain_vpp.guard.pool import usable_cpus
+from langchain_vpp.network.threads import one_thread
 from trainer.evaluation.attack_suite import AttackSuite, SuiteOutcome
 from trainer.evaluation.conditions import ORIGINALS, REPEATED
 from trainer.evaluation.results import OURS
@@ -18,8 +16,9 @@ from trainer.runtime.cancellation import thread_pools
 from trainer.runtime.rng import keyed_generator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    import torch
     from torch import Tensor
 
     from trainer.attackers.classifier import AttackData, Attacker, Scores
@@ -137,7 +136,8 @@ class AttackSchedule:
         longest_first = sorted(chains.values(), key=len, reverse=True)  # so that none of them ends alone
         at_once = max(1, min(len(chains), usable_cpus()))  # each holds the pictures of two levels
         sizes = (usable_cpus(), 2 * at_once * (len(self._attackers) + 1), at_once)
-        with _one_thread_each(), thread_pools(*sizes) as (workers, waiting, engines):
+        # Parallel attackers with one thread each: faster than sharing, and no result depends on the cores.
+        with one_thread(), thread_pools(*sizes) as (workers, waiting, engines):
             turns = _Turns(workers, waiting)
             self._wait([engines.submit(self._attack_originals, turns)])
             self._wait([engines.submit(self._attack_engine, chain, turns) for chain in longest_first])
@@ -246,14 +246,3 @@ def _attack(attacker: Future[Attacker], protected: AttackData, generator: torch.
 
 def _attack_with_copy(suite: AttackSuite, protected: AttackData, generator: torch.Generator) -> SuiteOutcome:
     return copy.deepcopy(suite).attack(protected, generator=generator)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let parallel attackers compute with one thread each: faster than sharing, and no result depends on the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

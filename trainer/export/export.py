@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import onnxruntime
-import torch
 
 from langchain_vpp.artifact import EXACT_GRAPH, GRAPH, load_engine, load_protector, save_graphs
 from langchain_vpp.engines import OnnxEngine, TorchEngine
 from langchain_vpp.errors import ArtifactError, DataError
 from langchain_vpp.images.codec import resized
 from langchain_vpp.network.config import working_size
+from langchain_vpp.network.threads import one_thread
 from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.export.graph import Range, exact_graph, observed_graph, quantised_graph
 
@@ -189,17 +189,13 @@ def _ranges(protector: Protector, images: Sequence[Image.Image]) -> dict[str, Ra
 
 def _differences(one: Engine, other: Engine, images: Sequence[Image.Image]) -> list[np.ndarray]:
     """Subtract the pixels of two engines, an array in grey levels for each image; images take levels in turn."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         pairs = [(image, level) for image, level in zip(images, cycle(_LEVELS), strict=False)]
         return [
             np.asarray(one.protect(image, level), dtype=np.int16)
             - np.asarray(other.protect(image, level), dtype=np.int16)
             for image, level in pairs
         ]
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _psnr(difference: np.ndarray) -> float:
