@@ -60,7 +60,7 @@ class RequestBudget:
 
 
 class Account(Bounds):
-    """What one request has spent of its budget. Thread-safe.
+    """Account of what is left of one request's budget. Thread-safe.
 
     Args:
         budget: The bounds.

@@ -24,7 +24,7 @@ TOO_LARGE: Final = (
 
 
 class Bounds:
-    """What decoding may cost; a request's own account of it builds upon this class.
+    """Bounds on the cost of decoding; the account of a request builds upon this class.
 
     Args:
         max_pixels: Bound on the width x height that one picture is decoded to.

@@ -132,7 +132,7 @@ def spelled_volume(text: str, *, opaque: bool = False) -> float:
 
 
 class Examined(NamedTuple):
-    """What a text spells.
+    """Result of the search of a text.
 
     Attributes:
         volume: See :func:`spelled_volume`.

@@ -281,7 +281,7 @@ class ProtectedRunnable(Ingress, Shell):
 
     @property
     def part(self) -> Runnable[Any, Any]:
-        """What stands for this Runnable in a composition that is protected as a whole.
+        """The Runnable that stands for this one in a composition that is protected as a whole.
 
         LangChain's own compositions need no shell inside of another one: their parts are protected.
         """

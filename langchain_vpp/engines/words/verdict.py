@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 
 class Stage(IntEnum):
-    """What is shown."""
+    """Kinds of words that a level shows."""
 
     RECOGNIZED = 0
     """All but what is recognised as private."""

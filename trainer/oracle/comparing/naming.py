@@ -31,17 +31,17 @@ _SENTENCE_ENDS: Final = _QUESTION_MARKS | frozenset(".!\n。！")
 _FARTHEST: Final = 20
 """Tokens on either side that make the clause of a mention."""
 _EDGES: Final = " \t\n*_`\"'\u201c\u201d\u201e\u00ab\u00bb()[]{}.,:;!?\u2026"
-"""What may surround a choice without letters."""
+"""Characters that may surround a choice without letters."""
 _LABEL: Final = re.compile(r"\s*[(\[]?([A-Za-z]|\d{1,2})[)\].:]+\s*(\S.*)", re.DOTALL)
 _BEFORE_WORDS: Final = frozenset(
     {"ال", "وال", "بال", "لل", "ה", "l'", "d'", "s'", "c'", "dell'", "nell'", "un'", "all'"}
 )
-"""What is written together with the word after it: articles and elisions."""
+"""Articles and elisions, which are written together with the word after them."""
 _AFTER_WORDS: Final = re.compile(
     r"'s|(?:으로|로|이라고|라고|이|가|은|는|을|를|의|에|도|만|와|과|이나|인|색)?(?:입니다|이다|다|이에요|예요|에요|이야|야|임|요|이고|이며|같아요|"
     r"같습니다|보입니다)?|[dt][ıiuü]r"
 )
-"""What is written together with the word before it: particles of Korean, a copula of Turkish, a genitive."""
+"""Endings that are written together with the word before them: particles of Korean, a copula of Turkish, a genitive."""
 _HANGUL: Final = re.compile(r"[\uac00-\ud7a3]")
 _MAY_FOLLOW_A_LETTER: Final = frozenset(
     "is was are were isn't or and nor because since as would could should seems appears matches fits has in on at of "
