@@ -22,6 +22,7 @@ from langchain_vpp.guard.sealing import Sealing
 from langchain_vpp.guard.sources import Sources
 from langchain_vpp.guard.upstream import OnUpstreamTrace, Upstream
 from langchain_vpp.images.given import image_bytes
+from langchain_vpp.messages.extent import extent, is_brief
 from langchain_vpp.messages.plan import ContentPolicy
 from langchain_vpp.messages.walk import coerce_messages, plan_messages
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from langchain_vpp.guard.level import RequestLevel
     from langchain_vpp.guard.pool import Steps
 
+_MOST_PARTS: Final = 100_000  # of a request, whose length is counted
 _UNCHANGEABLE: Final = "A protector can't be changed; build another one"
 _UNPICKLABLE: Final = "A protector can't be pickled; build one in each process"
 
@@ -300,15 +302,18 @@ class Gate:
     ) -> Steps[tuple[Admission, bool]]:
         """Return the admission, and whether the input held something that no enclosing run should have seen.
 
-        The work on pictures, which has to be waited for, is yielded.
+        The work on pictures, which has to be waited for, is yielded; and nothing to wait for before long work on texts.
         """
         level = self._levels.effective(asked)
         given = coerce_messages(messages)
+        account.require_length(extent(given, most=_MOST_PARTS))
         states = [message_state(message) for message in given]
-        given = [*map(isolated, given, states)]  # nobody else can change them from here on
         # The pictures in each message; None for a message that must be walked.
         records = [self._produced.recall_all(keys, level) for keys in self._admitted.recall(states)]
         walked = [place for place, each in enumerate(records) if each is None]
+        if not is_brief([given[place] for place in walked]):
+            yield []  # the rest is work for a thread
+        given = [*map(isolated, given, states)]  # nobody else can change them from here on
         exposed = False
         admitted = given
         if walked:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FORMATS: Final = ("BMP", "TIFF", "AVIF")
-_NICENESS: Final = 10
+_NICENESS: Final = 19
 _POINTS_PER_INCH: Final = 72
 
 
