@@ -21,6 +21,7 @@ from langchain_core.runnables.utils import is_async_callable, is_async_generator
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.level import requested_level
 from langchain_vpp.messages.failures import error_holds_media
+from langchain_vpp.runnables.pieces import Pieces
 from langchain_vpp.runnables.sentinel import vouching
 from langchain_vpp.runnables.values import Reading, aprotect_value, protect_value, unseal_value
 
@@ -107,8 +108,7 @@ class Guard:
         def guarded(chunks: Iterator[Any], *args: Any, **kwargs: Any) -> Iterator[Any]:
             unsealed = (unseal_value(self._protector, chunk)[0] for chunk in chunks)
             with _Withholding(), vouching(self._protector):
-                for chunk in rebound(transform, self._stand)(unsealed, *args, **kwargs):
-                    yield self._left(chunk, _MADE)
+                yield from self._all_left(rebound(transform, self._stand)(unsealed, *args, **kwargs), _MADE)
 
         return self._marked(transform, guarded)
 
@@ -120,8 +120,9 @@ class Guard:
         async def guarded(chunks: AsyncIterator[Any], *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             unsealed = (unseal_value(self._protector, chunk)[0] async for chunk in chunks)
             with _Withholding(), vouching(self._protector):
-                async for chunk in rebound(transform, self._stand)(unsealed, *args, **kwargs):
-                    yield await self._aleft(chunk, _MADE)
+                made = rebound(transform, self._stand)(unsealed, *args, **kwargs)
+                async for chunk in self._aall_left(made, _MADE):
+                    yield chunk
 
         return self._marked(transform, guarded)
 
@@ -170,8 +171,7 @@ class Guard:
         def guarded(*args: Any, **kwargs: Any) -> Iterator[Any]:
             args, reading = unseal_value(self._protector, args)
             with _Withholding(), vouching(self._protector):
-                for output in rebound(function, self._stand)(*args, **kwargs):
-                    yield self._left(output, reading)
+                yield from self._all_left(rebound(function, self._stand)(*args, **kwargs), reading)
 
         return guarded
 
@@ -179,10 +179,27 @@ class Guard:
         async def guarded(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             args, reading = unseal_value(self._protector, args)
             with _Withholding(), vouching(self._protector):
-                async for output in rebound(function, self._stand)(*args, **kwargs):
-                    yield await self._aleft(output, reading)
+                made = rebound(function, self._stand)(*args, **kwargs)
+                async for output in self._aall_left(made, reading):
+                    yield output
 
         return guarded
+
+    def _all_left(self, outputs: Iterator[Any], reading: Reading) -> Iterator[Any]:
+        pieces = Pieces()
+        for output in outputs:
+            left = self._left(output, reading)
+            pieces.add(output, left)
+            yield left
+        pieces.end()
+
+    async def _aall_left(self, outputs: AsyncIterator[Any], reading: Reading) -> AsyncIterator[Any]:
+        pieces = Pieces()
+        async for output in outputs:
+            left = await self._aleft(output, reading)
+            pieces.add(output, left)
+            yield left
+        pieces.end()
 
     def _left(self, output: Any, reading: Reading) -> Any:
         if isinstance(output, Runnable):
