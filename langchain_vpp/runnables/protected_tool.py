@@ -1,0 +1,266 @@
+"""Tools whose arguments and output are protected before a run records them."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
+
+from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from langchain_core.tools.base import TOOL_MESSAGE_BLOCK_TYPES
+from PIL import Image
+
+from langchain_vpp.errors import ProtectionError
+from langchain_vpp.guard.level import requested_level
+from langchain_vpp.guard.pool import in_thread
+from langchain_vpp.images.given import image_bytes
+from langchain_vpp.messages.base64 import encode_base64
+from langchain_vpp.messages.failures import error_holds_media
+from langchain_vpp.messages.file_headers import find_file_header
+from langchain_vpp.runnables.calls import check_call, check_callbacks
+from langchain_vpp.runnables.classes import move_to_class, subclass_of
+from langchain_vpp.runnables.in_place import protect_in_place
+from langchain_vpp.runnables.runnable import ConfigurableIngress
+from langchain_vpp.runnables.values import protect_value
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from langchain_core.runnables import RunnableConfig
+
+    from langchain_vpp.guard.gate import Gate
+    from langchain_vpp.guard.level import RequestLevel
+
+_T = TypeVar("_T", bound=BaseTool)
+_OTHER_ENTRIES: Final = (
+    "stream", "astream", "batch", "abatch", "batch_as_completed", "abatch_as_completed", "transform", "atransform",
+    "stream_events",
+)  # fmt: skip
+_WITHHELD: Final = "The tool failed with a picture in its error, so the error was withheld."
+
+
+class _ProtectedTool(ConfigurableIngress):
+    vpp_protector: ClassVar[Gate]
+
+    # These two hand out the input of the call beside its output.
+
+    def astream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
+        """See :meth:`Runnable.astream_events`."""
+        if kwargs.get("version") == "v3":
+            return Runnable.astream_events(self, input, config, **kwargs)  # which tools don't have
+        return self._pieces(Runnable.astream_events, input, config, kwargs)
+
+    def astream_log(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
+        """See :meth:`Runnable.astream_log`."""
+        return self._pieces(Runnable.astream_log, input, config, kwargs)
+
+    async def _pieces(
+        self,
+        entry: Callable[..., Any],
+        tool_input: Any,
+        config: RunnableConfig | None,
+        kwargs: dict[str, Any],
+    ) -> AsyncIterator[Any]:
+        tool_input = await in_thread(_protect_arguments, self, tool_input, (), {"config": config})
+        async with aclosing(entry(self, tool_input, config, **kwargs)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        msg = "A protected tool can't be pickled; call protect_tool() in each process"
+        raise TypeError(msg)
+
+
+def protect_tool(tool: _T, protector: Gate) -> _T:
+    """Protect the arguments of a tool, and its output: content, artifact, messages and ``Command``.
+
+    Every entry point protects: ``invoke``, ``run``, ``stream``, ``batch``, their async twins, and what is composed from
+    the tool. ``stream`` gives the whole output in one piece.
+
+    Pictures among the arguments are protected where they stand, before the tool's run records them: as messages,
+    content blocks, base64, bytes or PIL images. Arguments that core injects (the state of a graph, a store) are
+    not recorded, and reach the tool as they are. A tool that needs an original gets it by a path or an id, or from the
+    injected state.
+
+    The output of the tool's error handlers is protected too, and an error that holds a picture is withheld. A tool
+    may return pictures as a PIL image, as the bytes of an encoded picture, or as content blocks in any dialect that
+    messages may hold. An artifact must hold none: it is refused, or dropped, as the protector's ``on_unsupported``
+    says.
+
+    Args:
+        tool: Any tool. It is not changed.
+        protector: Protects the pictures.
+
+    Returns:
+        A copy of the tool, of a subclass of its class.
+
+    Raises:
+        TypeError: If ``tool`` is no ``BaseTool``.
+        ProtectionError: If it is protected by another protector already. Calling the tool raises it when an
+            argument or the output can't be protected.
+    """
+    if not isinstance(tool, BaseTool):
+        msg = f"protect_tool() takes a BaseTool, not a {type(tool).__name__}"
+        raise TypeError(msg)
+    if isinstance(tool, _ProtectedTool):
+        if tool.vpp_protector is protector:
+            return tool
+        raise ProtectionError("This tool is protected by another protector already; protect the bare tool.")
+    methods = _guarded_methods(type(tool), protector)
+    clone = move_to_class(tool, subclass_of(type(tool), _ProtectedTool, vpp_protector=protector, **methods))
+    # Results of these handlers become the tool's content without another pass through the tool.
+    for name in ("handle_tool_error", "handle_validation_error"):
+        handler: Any = getattr(clone, name)
+        if callable(handler):
+            setattr(clone, name, _guarded_handler(handler, protector))
+    return clone
+
+
+def protect_output(protector: Gate, output: Any) -> Any:
+    """Protect the output of a tool, and keep its shape.
+
+    Raises:
+        ProtectionError: If anything in it can't be protected.
+    """
+    if isinstance(output, Image.Image) or (isinstance(output, bytes) and find_file_header(output) == 0):
+        return _protect_message(protector, [_image_block(output)]).content
+    if isinstance(output, BaseMessage):
+        return protector.protect_messages([output], level=requested_level(None))[0]
+    if isinstance(output, str) or _is_content(output):
+        return _protect_message(protector, output).content
+    return protect_value(protector, output, level=requested_level(None))
+
+
+def _guarded_output(cls: Any, name: str, protector: Gate) -> Callable[..., Any]:
+    # With the method's signature: core reads from it which arguments to inject.
+    method = getattr(cls, name)
+
+    @functools.wraps(method)
+    def run(self: BaseTool, *args: Any, **kwargs: Any) -> Any:
+        withheld = False
+        try:
+            output = method(self, *args, **kwargs)
+        except Exception as error:
+            withheld = error_holds_media(error)
+            if not withheld:
+                raise
+        if withheld:
+            raise ProtectionError(_WITHHELD)
+        return _protect_result(self, output, protector)
+
+    return run
+
+
+def _aguarded_output(cls: Any, name: str, protector: Gate) -> Callable[..., Any]:
+    method = getattr(cls, name)
+
+    @functools.wraps(method)
+    async def arun(self: BaseTool, *args: Any, **kwargs: Any) -> Any:
+        withheld = False
+        try:
+            output = await method(self, *args, **kwargs)
+        except Exception as error:
+            withheld = error_holds_media(error)
+            if not withheld:
+                raise
+        if withheld:
+            raise ProtectionError(_WITHHELD)
+        return await in_thread(_protect_result, self, output, protector)
+
+    return arun
+
+
+def _guarded_input(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def run(self: _ProtectedTool, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
+        return method(self, _protect_arguments(self, tool_input, args, kwargs), *args, **kwargs)
+
+    return run
+
+
+def _aguarded_input(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    async def arun(self: _ProtectedTool, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
+        arguments = await in_thread(_protect_arguments, self, tool_input, args, kwargs)
+        return await method(self, arguments, *args, **kwargs)
+
+    return arun
+
+
+def _guarded_methods(cls: type[BaseTool], protector: Gate) -> dict[str, Any]:
+    """Return guards for all methods that take arguments or return output.
+
+    Core's ``invoke`` calls its ``run``, and that calls ``_run``. A class may have its own of each. The other entry
+    points become those of ``Runnable``, which call ``invoke``: pieces of a picture can't be told from text.
+    """
+    methods: dict[str, Any] = {
+        name: getattr(Runnable, name) for name in _OTHER_ENTRIES if hasattr(Runnable, name)
+    }
+    methods["_run"] = _guarded_output(cls, "_run", protector)
+    methods["_arun"] = _aguarded_output(cls, "_arun", protector)
+    for guard_output, guard_input, names in (
+        (_guarded_output, _guarded_input, ("run", "invoke")),
+        (_aguarded_output, _aguarded_input, ("arun", "ainvoke")),
+    ):
+        for name in names:
+            is_own = not getattr(cls, name).__module__.startswith("langchain_core.")
+            method = guard_output(cls, name, protector) if is_own else getattr(cls, name)
+            if is_own or name.endswith("run"):
+                methods[name] = guard_input(method)
+    return methods
+
+
+def _protect_arguments(
+    tool: _ProtectedTool, tool_input: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Protect the arguments that a run records, and refuse pictures in its settings."""
+    config = kwargs.get("config")
+    others = {name: value for name, value in kwargs.items() if name not in ("config", "callbacks")}
+    check_call(config, {"args": args, **others})
+    check_callbacks(kwargs.get("callbacks"))
+    return _protect_recorded(tool, tool_input, requested_level(config))
+
+
+def _protect_recorded(tool: Any, tool_input: Any, level: RequestLevel | None) -> Any:
+    recorded = tool_input
+    if isinstance(tool_input, dict):
+        arguments = tool_input.get("args")
+        if tool_input.get("type") == "tool_call" and isinstance(arguments, dict):
+            return {**tool_input, "args": _protect_recorded(tool, arguments, level)}
+        # The rest is injected: a state, a store, a runtime. Tools need it whole, and no run records it.
+        recorded = tool._filter_injected_args(tool_input)  # noqa: SLF001  core asks the same
+    protected = protect_in_place(tool.vpp_protector, recorded, place="the arguments of a tool", level=level)
+    if protected is recorded:
+        return tool_input
+    return {**tool_input, **protected} if isinstance(tool_input, dict) else protected
+
+
+def _guarded_handler(handler: Callable[[Any], Any], protector: Gate) -> Callable[[Any], Any]:
+    return lambda error: protect_output(protector, handler(error))
+
+
+def _protect_result(tool: BaseTool, output: Any, protector: Gate) -> Any:
+    if tool.response_format == "content_and_artifact" and isinstance(output, tuple) and len(output) == 2:
+        content, artifact = output
+        return protect_output(protector, content), _protect_message(protector, "", artifact).artifact
+    return protect_output(protector, output)
+
+
+def _protect_message(protector: Gate, content: Any, artifact: Any = None) -> ToolMessage:
+    message = ToolMessage(content=content, artifact=artifact, tool_call_id="")
+    level = requested_level(None)
+    return cast("ToolMessage", protector.protect_messages([message], level=level)[0])
+
+
+def _is_content(output: Any) -> bool:
+    """Say whether core would put ``output`` into a message as it is, rather than its text."""
+    return isinstance(output, list) and all(
+        isinstance(item, str) or (isinstance(item, dict) and item.get("type") in TOOL_MESSAGE_BLOCK_TYPES)
+        for item in output
+    )
+
+
+def _image_block(picture: Image.Image | bytes) -> dict[str, str]:
+    return {"type": "image", "base64": encode_base64(image_bytes(picture)), "mime_type": "image/png"}
