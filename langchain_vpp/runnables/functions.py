@@ -12,6 +12,7 @@ import dis
 import functools
 import inspect
 import types
+from contextlib import nullcontext
 from operator import attrgetter, itemgetter, methodcaller
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -22,11 +23,12 @@ from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.level import requested_level
 from langchain_vpp.messages.failures import error_holds_media
 from langchain_vpp.runnables.pieces import Pieces
-from langchain_vpp.runnables.sentinel import vouching
+from langchain_vpp.runnables.sentinel import holds_no_original, vouching
 from langchain_vpp.runnables.values import Reading, aprotect_value, protect_value, unseal_value
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from langchain_vpp.guard.gate import Gate
 
@@ -49,10 +51,12 @@ class Stand(NamedTuple):
     Attributes:
         alone: Returns a protected Runnable that can be called by itself.
         inside: Returns a protected part of a composition, of the same class.
+        tool: Returns a tool whose output is protected for good, as in the state of a graph.
     """
 
     alone: Callable[[Any], Any]
     inside: Callable[[Any], Any]
+    tool: Callable[[Any], Any]
 
 
 class Guard:
@@ -86,17 +90,35 @@ class Guard:
 
         The Runnables that it refers to are protected. What it gets and returns is the object's own affair.
         """
+        return self._referring(function, lambda _: nullcontext())
+
+    def node(self, function: Any) -> Any:
+        """Return a function that a graph or a tool calls, around ``function``; see :meth:`reference`.
+
+        Its run has recorded its arguments. If these hold no original, what it asks models is in no run.
+        """
+
+        def watching(arguments: Any) -> AbstractContextManager[None]:
+            return (
+                vouching(self._protector) if holds_no_original(self._protector, arguments) else nullcontext()
+            )
+
+        return self._referring(function, watching)
+
+    def _referring(self, function: Any, watching: Callable[[Any], AbstractContextManager[None]]) -> Any:
         if not isinstance(function, _REBOUND) or hasattr(function, _MARK):
             return function
         if is_async_callable(function):
 
             async def acall(*args: Any, **kwargs: Any) -> Any:
-                return await rebound(function, self._stand)(*args, **kwargs)
+                with watching((args, kwargs)):
+                    return await rebound(function, self._stand)(*args, **kwargs)
 
             return self._marked(function, acall)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            return rebound(function, self._stand)(*args, **kwargs)
+            with watching((args, kwargs)):
+                return rebound(function, self._stand)(*args, **kwargs)
 
         return self._marked(function, call)
 

@@ -61,7 +61,10 @@ class Pieces:
         if isinstance(chunk, (str, bytes)):
             self._texts.setdefault((*place, isinstance(chunk, str)), _Text(chunk[:0])).add(chunk)
         elif isinstance(chunk, BaseMessage):
-            self._add(chunk.content, (*place, "content"), depth + 1)
+            # The pictures of a message are protected ones.
+            blocks = chunk.content if isinstance(chunk.content, list) else [chunk.content]
+            texts = [each for each in blocks if not isinstance(each, dict) or each.get("type") == "text"]
+            self._add(texts, (*place, "content"), depth + 1)
         elif isinstance(chunk, dict):
             # Blocks of content are joined by their index.
             place = (*place, chunk.get("index")) if isinstance(chunk.get("index"), int) else place

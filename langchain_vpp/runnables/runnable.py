@@ -21,8 +21,9 @@ from langchain_vpp.runnables.classes import move_to_class, subclass_of
 from langchain_vpp.runnables.decisions import is_decision_model
 from langchain_vpp.runnables.entries import Entries
 from langchain_vpp.runnables.functions import Stand
+from langchain_vpp.runnables.graphs import is_graph
 from langchain_vpp.runnables.hooks import OPTIONAL_HOOKS, Hooks
-from langchain_vpp.runnables.parts import PartsWalk, is_core_composition, is_graph
+from langchain_vpp.runnables.parts import PartsWalk, is_core_composition
 from langchain_vpp.runnables.shell import Shell
 from langchain_vpp.runnables.values import INPUT, aprotect_value
 
@@ -74,7 +75,11 @@ def model_class(cls: type[BaseChatModel], protector: Gate) -> type[BaseChatModel
 
 
 def _walk(protector: Gate) -> PartsWalk:
-    stand = Stand(alone=lambda part: _alone(part, protector), inside=lambda part: _walk(protector).part(part))
+    stand = Stand(
+        alone=lambda part: _alone(part, protector),
+        inside=lambda part: _walk(protector).part(part),
+        tool=lambda part: _tool(part, protector),
+    )
     return PartsWalk(protector, stand, leaf=lambda part: _leaf(part, protector))
 
 
@@ -82,6 +87,12 @@ def _alone(part: Runnable[Any, Any], protector: Gate) -> Runnable[Any, Any]:
     """Protect a Runnable that a function calls. Prompts, parsers, tools and the like keep their attributes."""
     is_composed = is_core_composition(part) or is_graph(part)
     return protected(part, protector) if is_composed else _walk(protector).alone(part)
+
+
+def _tool(part: BaseTool, protector: Gate) -> BaseTool:
+    from langchain_vpp.runnables.protected_tool import protect_tool  # noqa: PLC0415  it is composed with this module
+
+    return part if isinstance(part, Ingress) else protect_tool(part, protector)
 
 
 def _leaf(part: Runnable[Any, Any], protector: Gate) -> Runnable[Any, Any] | None:
