@@ -14,19 +14,13 @@ unexport PYTHONDONTWRITEBYTECODE
 UNIT    := tests/unit tests/docs/test_doctests.py
 FAST    := -m "not trains and not slow and not network"
 
-.PHONY: demo fast check test docs format lowest lint types quick
+.PHONY: demo fast check test docs format lowest lint types tests-fast tests-check tests-test
 demo: $(VENV)/.demo
 	$(BIN)/vpp demo $(ARGS)
 
-# At the same time: the types take one core, and so do the tests.
-fast: $(VENV)/.dev
-	$(MAKE) --no-print-directory -j 3 lint types quick
-
-check: lint types
-	$(PYTEST) $(UNIT) $(ARGS)
-
-test: lint types
-	$(PYTEST) $(ARGS)
+# Types and tests at the same time: neither keeps two cores busy.
+fast check test: $(VENV)/.dev
+	$(MAKE) --no-print-directory -j 3 lint types tests-$@
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
@@ -46,8 +40,14 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-quick: $(VENV)/.dev
+tests-fast: $(VENV)/.dev
 	$(PYTEST) -n 2 $(FAST) $(UNIT) $(ARGS)
+
+tests-check: $(VENV)/.dev
+	$(PYTEST) $(UNIT) $(ARGS)
+
+tests-test: $(VENV)/.dev
+	$(PYTEST) $(ARGS)
 
 $(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
