@@ -57,10 +57,7 @@ from .recording import noise_png, picture_digests, recording_server
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-pytestmark = [
-    pytest.mark.network,
-    pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainDeprecationWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainDeprecationWarning")
 
 CANARY = noise_png(77)
 ENCODED = base64.b64encode(CANARY).decode()
@@ -415,6 +412,7 @@ async def _invoked(runnable: Any_, given: Any, config: Any) -> list[Any]:
 ENTRIES = (_invoked, _batch_as_completed, _events, _log)
 
 
+@pytest.mark.slow(seconds=5)
 @pytest.mark.parametrize("name", CASES)
 async def test_no_sink_holds_the_original_and_the_model_gets_a_protected_picture(name: str) -> None:
     build, given = CASES[name]

@@ -241,7 +241,8 @@ _Numbered = list[tuple[int, str]]
 
 def _last_numbered(text: str) -> list[_Numbered]:
     """Find the numbered answers in the last whole JSON value of a text that holds some; empty if there is none."""
-    decoder, last = json.JSONDecoder(object_pairs_hook=_Object), []
+    decoder = json.JSONDecoder(object_pairs_hook=_Object)
+    last: list[_Numbered] = []
     end = 0
     for _ in range(_MOST_STARTS):
         start = _START.search(text, end)

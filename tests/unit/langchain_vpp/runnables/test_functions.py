@@ -492,6 +492,7 @@ def _streaming(kind: str, chunks: list[Any], given: list[Any]) -> Any:
     }[kind]
 
 
+@pytest.mark.slow(seconds=2)
 @pytest.mark.parametrize("kind", ["lambda", "async lambda", "generator", "async generator"])
 @pytest.mark.parametrize("name", STREAMS)
 async def test_a_picture_in_pieces_is_stopped_at_its_beginning(
