@@ -22,7 +22,6 @@ from langchain_vpp.messages.file_headers import find_file_header
 from langchain_vpp.runnables.calls import check_call, check_callbacks
 from langchain_vpp.runnables.classes import move_to_class, subclass_of
 from langchain_vpp.runnables.in_place import protect_in_place
-from langchain_vpp.runnables.runnable import ConfigurableIngress
 from langchain_vpp.runnables.values import protect_value
 
 if TYPE_CHECKING:
@@ -33,6 +32,11 @@ if TYPE_CHECKING:
     from langchain_vpp.guard.gate import Gate
     from langchain_vpp.guard.level import RequestLevel
 
+    # Type of super() in the mixin. At run time it stands in front of the concrete class.
+    _AnyTool = BaseTool
+else:
+    _AnyTool = object
+
 _T = TypeVar("_T", bound=BaseTool)
 _OTHER_ENTRIES: Final = (
     "stream", "astream", "batch", "abatch", "batch_as_completed", "abatch_as_completed", "transform", "atransform",
@@ -41,7 +45,7 @@ _OTHER_ENTRIES: Final = (
 _WITHHELD: Final = "The tool failed with a picture in its error, so the error was withheld."
 
 
-class _ProtectedTool(ConfigurableIngress):
+class _ProtectedTool(_AnyTool):
     vpp_protector: ClassVar[Gate]
 
     # These two hand out the input of the call beside its output.
@@ -73,33 +77,13 @@ class _ProtectedTool(ConfigurableIngress):
         raise TypeError(msg)
 
 
-def protect_tool(tool: _T, protector: Gate) -> _T:
-    """Protect the arguments of a tool, and its output: content, artifact, messages and ``Command``.
-
-    Every entry point protects: ``invoke``, ``run``, ``stream``, ``batch``, their async twins, and what is composed from
-    the tool. ``stream`` gives the whole output in one piece.
-
-    Pictures among the arguments are protected where they stand, before the tool's run records them: as messages,
-    content blocks, base64, bytes or PIL images. Arguments that core injects (the state of a graph, a store) are
-    not recorded, and reach the tool as they are. A tool that needs an original gets it by a path or an id, or from the
-    injected state.
-
-    The output of the tool's error handlers is protected too, and an error that holds a picture is withheld. A tool
-    may return pictures as a PIL image, as the bytes of an encoded picture, or as content blocks in any dialect that
-    messages may hold. An artifact must hold none: it is refused, or dropped, as the protector's ``on_unsupported``
-    says.
+def guarded_tool(tool: _T, protector: Gate, composing: type) -> _T:
+    """Protect a tool; see :func:`langchain_vpp.tools.protect_tool`.
 
     Args:
-        tool: Any tool. It is not changed.
+        tool: Any tool.
         protector: Protects the pictures.
-
-    Returns:
-        A copy of the tool, of a subclass of its class.
-
-    Raises:
-        TypeError: If ``tool`` is no ``BaseTool``.
-        ProtectionError: If it is protected by another protector already. Calling the tool raises it when an
-            argument or the output can't be protected.
+        composing: Mixin whose methods compose the tool with other Runnables.
     """
     if not isinstance(tool, BaseTool):
         msg = f"protect_tool() takes a BaseTool, not a {type(tool).__name__}"
@@ -109,7 +93,9 @@ def protect_tool(tool: _T, protector: Gate) -> _T:
             return tool
         raise ProtectionError("This tool is protected by another protector already; protect the bare tool.")
     methods = _guarded_methods(type(tool), protector)
-    clone = move_to_class(tool, subclass_of(type(tool), _ProtectedTool, vpp_protector=protector, **methods))
+    clone = move_to_class(
+        tool, subclass_of(type(tool), _ProtectedTool, composing, vpp_protector=protector, **methods)
+    )
     # Results of these handlers become the tool's content without another pass through the tool.
     for name in ("handle_tool_error", "handle_validation_error"):
         handler: Any = getattr(clone, name)

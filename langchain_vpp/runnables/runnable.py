@@ -24,6 +24,7 @@ from langchain_vpp.runnables.functions import Stand
 from langchain_vpp.runnables.graphs import is_graph
 from langchain_vpp.runnables.hooks import OPTIONAL_HOOKS, Hooks
 from langchain_vpp.runnables.parts import PartsWalk, is_core_composition
+from langchain_vpp.runnables.protected_tool import guarded_tool
 from langchain_vpp.runnables.shell import Shell
 from langchain_vpp.runnables.values import INPUT, aprotect_value
 
@@ -90,9 +91,7 @@ def _alone(part: Runnable[Any, Any], protector: Gate) -> Runnable[Any, Any]:
 
 
 def _tool(part: BaseTool, protector: Gate) -> BaseTool:
-    from langchain_vpp.runnables.protected_tool import protect_tool  # noqa: PLC0415  it is composed with this module
-
-    return part if isinstance(part, Ingress) else protect_tool(part, protector)
+    return part if isinstance(part, Ingress) else guarded_tool(part, protector, ConfigurableIngress)
 
 
 def _leaf(part: Runnable[Any, Any], protector: Gate) -> Runnable[Any, Any] | None:
