@@ -46,6 +46,9 @@ class ImageProtector(Gate):
         receipt_original_digest: Whether receipts name the originals' digests too. They identify the pictures.
         budget: What protecting one request may cost: pictures, pixels, bytes and seconds. Default:
             :class:`RequestBudget() <langchain_vpp.guard.budget.RequestBudget>`.
+        vaults: Where it is kept what tokens of each conversation (``thread_id``) stand for, with an engine that names
+            private values. Default: :class:`MemoryVaults() <langchain_vpp.guard.vault.MemoryVaults>`; or
+            :class:`~langchain_vpp.guard.vault.StoredVaults`, encrypted in a store.
 
     Raises:
         ValueError: If a level is not in [0, 1], ``level < min_level``, or an option or a size is unknown.

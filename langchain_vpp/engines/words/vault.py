@@ -49,7 +49,17 @@ class Vault:
         Vault(1 value)
     """
 
-    __slots__ = ("__weakref__", "_answers", "_counts", "_lock", "_mentions", "_sought", "_tokens", "_values")
+    __slots__ = (
+        "__weakref__",
+        "_answers",
+        "_counts",
+        "_lock",
+        "_mentions",
+        "_sought",
+        "_tokens",
+        "_values",
+        "_version",
+    )
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -59,6 +69,7 @@ class Vault:
         self._sought = HiddenValues()
         self._mentions: Mentions | None = None
         self._answers: OrderedDict[bytes, str] = OrderedDict()
+        self._version = 0
 
     def __repr__(self) -> str:
         count = len(self._values)
@@ -79,9 +90,9 @@ class Vault:
         return not self._values
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Number of values, and of answers that are remembered. Both only grow, up to a bound."""
-        return len(self._values), len(self._answers)
+    def version(self) -> int:
+        """Number of changes so far."""
+        return self._version
 
     def token(self, kind: str, value: str) -> str:
         """Return the token of a value, a new one for a new value.
@@ -142,6 +153,7 @@ class Vault:
         if given == said:
             return
         with self._lock:
+            self._version += self._answers.get(_digest(given)) != said
             self._answers[_digest(given)] = said
             self._answers.move_to_end(_digest(given))
             if len(self._answers) > _MOST_ANSWERS:
@@ -181,6 +193,7 @@ class Vault:
         self._values[token] = kind, value
         self._sought.add(kind, value)
         self._mentions = None
+        self._version += 1
 
     def _current_mentions(self) -> Mentions:
         with self._lock:

@@ -102,4 +102,17 @@ def test_answers_that_are_remembered_are_bounded(vault, monkeypatch):
     monkeypatch.setattr(vaults, "_MOST_ANSWERS", 3)
     for number in range(9):
         vault.restored(f"{number} NAME_1")
-    assert vault.size == (3, 3)
+    assert len(vault.state()["answers"]) == 3
+
+
+def test_the_version_tells_whether_anything_has_changed(vault):
+    before = vault.version
+    vault.token("NAME", "ada lovelace")
+    vault.hidden("nothing")
+    vault.restored("nothing")
+    assert vault.version == before
+    vault.restored("NAME_1")
+    vault.restored("NAME_1")
+    assert vault.version == before + 1
+    vault.token("NAME", "Bo")
+    assert vault.version == before + 2
