@@ -9,6 +9,8 @@ from langchain_vpp.guard.gate import Gate
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from langchain_vpp.runnables.restoring import Restorer
+
 _SCREENS: Final = "screens"
 """Name of the protector of words, which has no artifact."""
 
@@ -95,6 +97,21 @@ class ImageProtector(Gate):
         _, engine, manifest, _ = load_artifact(source)
         options.setdefault("presets", manifest.presets)
         return cls(engine, level=level_of(manifest, level), **options)
+
+    def restorer(self, thread_id: str | None = None) -> Restorer:
+        """Return a Runnable that puts back what this protector hid: in text, messages, structures and streams.
+
+        Args:
+            thread_id: The conversation. Default: ``config["configurable"]["thread_id"]`` of each call.
+
+        Example:
+            >>> from langchain_vpp.engines import Pixelate
+            >>> ImageProtector(Pixelate()).restorer("1").invoke("NAME_1 is no token: this engine hides no words")
+            'NAME_1 is no token: this engine hides no words'
+        """
+        from langchain_vpp.runnables.restoring import Restorer  # noqa: PLC0415  loads all Runnables
+
+        return Restorer(self, thread_id)
 
     def __or__(self, other: Any) -> Any:
         """Protect the right operand, a chat model or any other Runnable, function or mapping, and what follows it."""

@@ -43,6 +43,7 @@ _WITHHELD: Final = "The tool failed with a picture in its error, so the error wa
 
 class _ProtectedTool(ConfigurableIngress):
     vpp_protector: ClassVar[Gate]
+    vpp_restores: ClassVar[bool] = False  # its output goes to a model
 
     # These two hand out the input of the call beside its output.
 

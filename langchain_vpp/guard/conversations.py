@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from langchain_vpp.engines.words.vault import Vault
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.guard.pool import in_thread
 from langchain_vpp.messages.shielded import shielded
 from langchain_vpp.messages.texts import TextWalk
 
@@ -87,6 +88,16 @@ class Conversations:
         if found is None:
             raise ProtectionError(_ENDED)
         return Conversation(name, found)
+
+    def current(self) -> Conversation:
+        """Open the conversation of the enclosing run; an empty one if there is none."""
+        name = conversation_of(None) if self.is_needed else None
+        return Conversation(_CALL, Vault()) if name is None else self.open(name)
+
+    async def aopen(self, name: str | None) -> Conversation:
+        """Run :meth:`open`, in a thread if a store may be asked."""
+        is_kept = self.is_needed and name is not None and not name.startswith(_CALL)
+        return await in_thread(self.open, name) if is_kept else self.open(name)
 
     def keep(self, conversation: Conversation) -> Conversation:
         """Keep what has changed in a conversation since it was opened or kept, and return it as it is kept.

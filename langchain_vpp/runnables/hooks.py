@@ -9,8 +9,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from langchain_vpp.guard.level import LEVEL_KEY
-from langchain_vpp.runnables.calls import call_level, check_model
+from langchain_vpp.runnables.calls import CARRIED, call_conversation, call_level, check_model
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
     from langchain_vpp.guard.gate import Admission, Gate
-    from langchain_vpp.guard.level import RequestLevel
     from langchain_vpp.guard.receipt import Receipt
 
     # Type of super() in the mixins. At run time they stand in front of the concrete class.
@@ -65,19 +63,21 @@ class Hooks(_Model):
         return _with_receipt(result, admission.receipt)
 
     def _admit_last(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Admission:
-        """Protect below the entry points, and take the level out of ``kwargs``."""
+        """Protect below the entry points, and take what travels in ``kwargs`` out of them."""
         check_model(self)
-        return self.vpp_protector.admit(messages, level=_taken_level(kwargs))
+        return self.vpp_protector.admit(messages, **_taken(kwargs))
 
     async def _aadmit_last(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Admission:
         check_model(self)
-        return await self.vpp_protector.aadmit(messages, level=_taken_level(kwargs))
+        return await self.vpp_protector.aadmit(messages, **_taken(kwargs))
 
 
-def _taken_level(kwargs: dict[str, Any]) -> RequestLevel | None:
-    level = call_level(kwargs)
-    kwargs.pop(LEVEL_KEY, None)
-    return level
+def _taken(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Take what travels in the arguments of a call out of them."""
+    options = {"level": call_level(kwargs), "conversation": call_conversation(kwargs)}
+    for key in CARRIED:
+        kwargs.pop(key, None)
+    return options
 
 
 class _Stream(_Model):

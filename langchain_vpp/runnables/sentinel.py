@@ -130,6 +130,11 @@ def watched(config: RunnableConfig | None, protector: Gate) -> tuple[RunnableCon
     return {**(config or {}), "callbacks": _with_first(callbacks, Sentinel(protector))}, False
 
 
+def is_watched(callbacks: Callbacks, protector: Gate) -> bool:
+    """Say whether a call stands inside of another one of a protected runnable of the same protector."""
+    return _sentinel(callbacks, protector) is not None
+
+
 def _sentinel(callbacks: Callbacks, protector: Gate) -> Sentinel | None:
     handlers = callbacks.handlers if isinstance(callbacks, BaseCallbackManager) else callbacks or []
     found = (
