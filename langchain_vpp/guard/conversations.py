@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
@@ -14,6 +16,8 @@ from langchain_vpp.messages.shielded import shielded
 from langchain_vpp.messages.texts import TextWalk
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from langchain_core.runnables import RunnableConfig
 
     from langchain_vpp.guard.vault import VaultKeeper
@@ -26,6 +30,7 @@ CONVERSATION_KEY: Final = "__vpp_conversation"
 Core writes no key that begins so into metadata.
 """
 
+_SAID: Final[ContextVar[str | None]] = ContextVar("vpp_conversation", default=None)
 _CALL: Final = "call/"
 _THREAD: Final = "thread/"
 _ENDED: Final = (
@@ -99,6 +104,14 @@ class Conversations:
         is_kept = self.is_needed and name is not None and not name.startswith(_CALL)
         return await in_thread(self.open, name) if is_kept else self.open(name)
 
+    def inside(self, config: RunnableConfig | None, conversation: Conversation) -> RunnableConfig:
+        """Return a config for what happens inside of a conversation, which names it."""
+        config = config or {}
+        if not self.is_needed:
+            return config
+        configurable = {**config.get("configurable", {}), CONVERSATION_KEY: conversation.name}
+        return {**config, "configurable": configurable}
+
     def keep(self, conversation: Conversation) -> Conversation:
         """Keep what has changed in a conversation since it was opened or kept, and return it as it is kept.
 
@@ -114,7 +127,8 @@ class Conversations:
 def conversation_of(config: RunnableConfig | None) -> str | None:
     """Return the name of the conversation that a request belongs to; ``None`` if it says none.
 
-    That of an enclosing call counts first, then ``thread_id``, here or in the config of the enclosing run.
+    That of an enclosing call counts first, then ``thread_id``, here or in the config of the enclosing run, then what
+    :func:`conversing` has said.
     """
     from langchain_core.runnables.config import ensure_config  # noqa: PLC0415  loads all Runnables
 
@@ -123,7 +137,26 @@ def conversation_of(config: RunnableConfig | None) -> str | None:
     if isinstance(begun, str):
         return begun
     thread = configurable.get("thread_id")
-    return None if thread is None else thread_name(thread)
+    return _SAID.get() if thread is None else thread_name(thread)
+
+
+@contextlib.contextmanager
+def conversing(name: str | None) -> Iterator[None]:
+    """Say which conversation what happens inside belongs to, where no config says so.
+
+    Args:
+        name: Name of the conversation; with ``None`` nothing changes.
+    """
+    token = _SAID.set(_SAID.get() if name is None else name)
+    try:
+        yield
+    finally:
+        _SAID.reset(token)
+
+
+def run_name() -> str:
+    """Return a name for the conversation of a run without a thread, which outlives its single calls."""
+    return f"run/{secrets.token_hex(16)}"
 
 
 def thread_name(thread: object) -> str:

@@ -158,7 +158,7 @@ class Entries(_Model):
         entered = await self._aenter(model_input, config, stop, kwargs)
         inner = super().astream_events(entered.messages, config, stop=stop, **entered.kwargs)
         async with aclosing(inner) as events:
-            async for event in events:
+            async for event in entered.restoring.aevents(events):
                 yield event
 
     async def astream_log(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002

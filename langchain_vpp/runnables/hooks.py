@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from langchain_vpp.guard.conversations import hidden_in
 from langchain_vpp.runnables.calls import CARRIED, call_conversation, call_level, check_model
 
 if TYPE_CHECKING:
@@ -65,11 +66,17 @@ class Hooks(_Model):
     def _admit_last(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Admission:
         """Protect below the entry points, and take what travels in ``kwargs`` out of them."""
         check_model(self)
-        return self.vpp_protector.admit(messages, **_taken(kwargs))
+        options = _taken(kwargs)
+        admission = self.vpp_protector.admit(messages, **options)
+        _hide(kwargs, self.vpp_protector, options["conversation"])
+        return admission
 
     async def _aadmit_last(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Admission:
         check_model(self)
-        return await self.vpp_protector.aadmit(messages, **_taken(kwargs))
+        options = _taken(kwargs)
+        admission = await self.vpp_protector.aadmit(messages, **options)
+        _hide(kwargs, self.vpp_protector, options["conversation"])
+        return admission
 
 
 def _taken(kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -78,6 +85,12 @@ def _taken(kwargs: dict[str, Any]) -> dict[str, Any]:
     for key in CARRIED:
         kwargs.pop(key, None)
     return options
+
+
+def _hide(kwargs: dict[str, Any], gate: Gate, conversation: str | None) -> None:
+    """Put tokens into the arguments of a call, such as the descriptions of tools."""
+    if kwargs and conversation is not None and gate.conversations.is_needed:
+        kwargs.update(hidden_in(kwargs, gate.conversations.open(conversation).vault))
 
 
 class _Stream(_Model):

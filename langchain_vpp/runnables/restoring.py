@@ -17,7 +17,7 @@ from langchain_vpp.guard.conversations import conversation_of, restored_in, thre
 from langchain_vpp.guard.pool import in_thread
 from langchain_vpp.runnables.calls import GRAPH_INTERNAL
 from langchain_vpp.runnables.sentinel import is_watched
-from langchain_vpp.runnables.streams import ChunkStream
+from langchain_vpp.runnables.streams import ChunkStream, EventStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -94,6 +94,18 @@ class Restoring(NamedTuple):
         for chunk in stream.flush():
             yield chunk
         await in_thread(self.gate.conversations.keep, self.conversation)
+
+    async def aevents(self, events: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """Yield the events of ``astream_events`` with their values."""
+        stream = EventStream(self.conversation.vault)
+        async for event in events:
+            if not self.is_due:
+                yield event
+                continue
+            for restored in stream.feed(event):
+                yield restored
+        if self.is_due:
+            await in_thread(self.gate.conversations.keep, self.conversation)
 
 
 def restoring(gate: Gate, conversation: Conversation, callbacks: Callbacks, *, restores: bool) -> Restoring:

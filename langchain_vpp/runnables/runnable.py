@@ -16,6 +16,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnablePassthrough
 
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.guard.conversations import conversation_of
 from langchain_vpp.runnables.calls import refuse_media, request_options
 from langchain_vpp.runnables.classes import move_to_class, subclass_of
 from langchain_vpp.runnables.decisions import is_decision_model
@@ -23,7 +24,7 @@ from langchain_vpp.runnables.entries import Entries, bare_class
 from langchain_vpp.runnables.functions import Stand
 from langchain_vpp.runnables.hooks import OPTIONAL_HOOKS, Hooks
 from langchain_vpp.runnables.parts import PartsWalk, is_core_composition, is_graph, parts_of
-from langchain_vpp.runnables.restoring import Restorer
+from langchain_vpp.runnables.restoring import Restorer, restoring
 from langchain_vpp.runnables.shell import Shell
 from langchain_vpp.runnables.values import INPUT, aprotect_value
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
     from langchain_vpp.guard.gate import Gate
+    from langchain_vpp.runnables.restoring import Restoring
 
     # Type of super() in the mixins. At run time they stand in front of the concrete class.
     _Composed = Runnable[Any, Any]
@@ -280,20 +282,27 @@ class ProtectedBinding(ConfigurableIngress, RunnableBinding[Any, Any]):  # type:
     async def _astream_events(
         self, value: Any, config: RunnableConfig | None, kwargs: dict[str, Any]
     ) -> AsyncIterator[Any]:
-        value = await aprotect_value(
-            self.vpp_protector, value, **request_options(self._merge_configs(config)), reading=INPUT
-        )
-        async with aclosing(super().astream_events(value, config, **kwargs)) as events:
-            async for event in events:
+        value, inside, put_back = await self._aenter(value, config)
+        async with aclosing(super().astream_events(value, inside, **kwargs)) as events:
+            async for event in put_back.aevents(events):
                 yield event
 
     async def astream_log(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
         """See :meth:`Runnable.astream_log`."""
-        value = await aprotect_value(
-            self.vpp_protector, input, **request_options(self._merge_configs(config)), reading=INPUT
-        )
-        async for patch in super().astream_log(value, config, **kwargs):
+        # The conversation is open for as long as what restores it is held.
+        value, inside, _restoring = await self._aenter(input, config)
+        async for patch in super().astream_log(value, inside, **kwargs):
             yield patch
+
+    async def _aenter(
+        self, value: Any, config: RunnableConfig | None
+    ) -> tuple[Any, RunnableConfig | None, Restoring]:
+        gate, merged = self.vpp_protector, self._merge_configs(config)
+        conversation = await gate.conversations.aopen(conversation_of(merged))
+        options = {**request_options(merged), "conversation": conversation.name}
+        value = await aprotect_value(gate, value, **options, reading=INPUT)
+        put_back = restoring(gate, conversation, options["callbacks"], restores=self.vpp_restores)
+        return value, gate.conversations.inside(config, conversation), put_back
 
 
 class ProtectedRunnable(Ingress, Shell):

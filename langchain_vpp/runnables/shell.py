@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
-from langchain_vpp.guard.conversations import CONVERSATION_KEY, conversation_of
+from langchain_vpp.guard.conversations import conversation_of
 from langchain_vpp.runnables.calls import check_call, check_settings, request_options
 from langchain_vpp.runnables.parts import settings_of
-from langchain_vpp.runnables.restoring import restoring
+from langchain_vpp.runnables.restoring import restoring as restoring_for
 from langchain_vpp.runnables.sentinel import watched
 from langchain_vpp.runnables.values import INPUT, aprotect_value, protect_value, release_value
 
@@ -211,13 +211,13 @@ class Shell(Runnable[Any, Any]):
     async def _astream_events(
         self, value: Any, config: RunnableConfig | None, kwargs: dict[str, Any]
     ) -> AsyncIterator[Any]:
-        # The conversation is open for as long as what restores it is held.
-        value, inside, _, _restoring = await self._aenter(value, config, kwargs)
-        async for event in self._inner.astream_events(value, inside, **kwargs):
+        value, inside, _, restoring = await self._aenter(value, config, kwargs)
+        async for event in restoring.aevents(self._inner.astream_events(value, inside, **kwargs)):
             yield event
 
     async def astream_log(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
         """See :meth:`Runnable.astream_log`."""
+        # The conversation is open for as long as what restores it is held.
         value, inside, _, _restoring = await self._aenter(input, config, kwargs)
         async for patch in self._inner.astream_log(value, inside, **kwargs):
             yield patch
@@ -244,11 +244,9 @@ class Shell(Runnable[Any, Any]):
     def _entered(self, value: Any, config: RunnableConfig | None, conversation: Conversation) -> _Entered:
         gate = self.vpp_protector
         callbacks = ensure_config(config).get("callbacks")
-        put_back = restoring(gate, conversation, callbacks, restores=self.vpp_restores)
+        put_back = restoring_for(gate, conversation, callbacks, restores=self.vpp_restores)
         inside, is_nested = watched(config, gate)
-        if gate.conversations.is_needed:
-            configurable = {**inside.get("configurable", {}), CONVERSATION_KEY: conversation.name}
-            inside = {**inside, "configurable": configurable}
+        inside = gate.conversations.inside(inside, conversation)
         return _Entered(value, inside, functools.partial(_released, gate, is_nested), put_back)
 
 

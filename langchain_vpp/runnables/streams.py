@@ -89,6 +89,35 @@ class ChunkStream:
         return restored_in(chunk, self._vault)
 
 
+class EventStream:
+    """Restores the events of ``astream_events``: the chunks of each run as a stream of their own.
+
+    Args:
+        vault: What is hidden in the conversation.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._runs: dict[Any, tuple[ChunkStream, dict[str, Any]]] = {}
+
+    def feed(self, event: Any) -> Iterator[Any]:
+        """Take an event, and yield what can be given out: before the end of a run, what is left of its chunks."""
+        if not isinstance(event, dict) or not isinstance(event.get("data"), dict):
+            yield restored_in(event, self._vault)
+            return
+        name, run, data = str(event.get("event")), event.get("run_id"), event["data"]
+        if name.endswith("_stream") and "chunk" in data:
+            stream = self._runs[run][0] if run in self._runs else ChunkStream(self._vault)
+            self._runs[run] = stream, event
+            yield {**event, "data": {**data, "chunk": stream.feed(data["chunk"])}}
+            return
+        if name.endswith("_end") and run in self._runs:
+            stream, last = self._runs.pop(run)
+            for tail in stream.flush():
+                yield {**last, "data": {**last["data"], "chunk": tail}}
+        yield restored_in(event, self._vault)
+
+
 class _MessageStream:
     """Restores the chunks of one message."""
 
