@@ -70,10 +70,10 @@ class Chain:
 
     def _draft(self, image: Image.Image, level: float, *, printed: Sequence[Word] = ()) -> Draft:
         first, second = self._parts
-        if isinstance(first, DraftingEngine):
-            return _Followed(first.draft(image, level, printed=printed), second, level)
-        drafting: DraftingEngine = second  # type: ignore[assignment]  one of the two is
-        return drafting.draft(first.protect(image, level), level, printed=printed)
+        if isinstance(second, DraftingEngine):
+            return second.draft(first.protect(image, level), level, printed=printed)
+        assert isinstance(first, DraftingEngine)
+        return _Followed(first.draft(image, level, printed=printed), second, level)
 
 
 class _Followed:

@@ -299,8 +299,8 @@ class PicturePipeline:
         return encode_scaled(protected, self._sent_size(*picture.original_size))
 
     def _draft(self, picture: _Picture, level: float) -> Draft:
-        engine: Any = self._drafting
-        printed = picture.printed()
+        engine, printed = self._drafting, picture.printed()
+        assert engine is not None
         return call_foreign("engine", lambda: engine.draft(picture.image, level, printed=printed))
 
     def _seen_size(self, width: int, height: int) -> tuple[int, int]:
@@ -366,6 +366,10 @@ class _Drafts:
             for each in pictures
             for value in call_foreign("engine", lambda each=each: [*each.draft.values])
         )
+
+
+def _values_of(draft: Draft) -> list[tuple[str, str]]:
+    return [*draft.values]
 
 
 class _Given:

@@ -86,7 +86,7 @@ async def aprotect_request(
     conversation: str | None = None,
 ) -> Any:
     """Run :func:`protect_request` in a thread."""
-    options = {"level": level, "callbacks": callbacks, "conversation": conversation}
+    options: dict[str, Any] = {"level": level, "callbacks": callbacks, "conversation": conversation}
     return await in_thread(lambda: protect_request(protector, request, **options))
 
 

@@ -73,7 +73,7 @@ async def aprotect_in_place(
     conversation: str | None = None,
 ) -> Any:
     """Run :func:`protect_in_place` in a thread."""
-    options = {"level": level, "callbacks": callbacks, "conversation": conversation}
+    options: dict[str, Any] = {"level": level, "callbacks": callbacks, "conversation": conversation}
     return await in_thread(lambda: protect_in_place(protector, value, place=place, **options))
 
 

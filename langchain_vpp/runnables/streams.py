@@ -73,15 +73,12 @@ class ChunkStream:
             return message.feed(chunk)
         if isinstance(chunk, AddableDict):
             return AddableDict(
-                {
-                    key: self._fed(item, (*path, key), lambda new, key=key: wrapped(AddableDict({key: new})))
-                    for key, item in chunk.items()
-                }
+                {key: self._fed(item, (*path, key), _under(key, wrapped)) for key, item in chunk.items()}
             )
         if type(chunk) is tuple and any(_holds_chunk(item) for item in chunk):
             place = (*path, len(chunk), *(_place(item) for item in chunk))
             return tuple(
-                self._fed(item, place, lambda new, at=at: wrapped((*chunk[:at], new, *chunk[at + 1 :])))
+                self._fed(item, place, _at(at, chunk, wrapped))
                 if _holds_chunk(item)
                 else restored_in(item, self._vault)
                 for at, item in enumerate(chunk)
@@ -141,7 +138,7 @@ class _MessageStream:
         restored = type(chunk)(**fields)
         if getattr(chunk, "chunk_position", None) == "last":
             tail = self.flush()
-            restored = restored if tail is None else restored + tail  # type: ignore[assignment]
+            restored = restored if tail is None else restored + tail
         return restored
 
     def flush(self) -> BaseMessageChunk | None:
@@ -159,7 +156,7 @@ class _MessageStream:
             if isinstance(chunk, AIMessageChunk) and path[0] == "tool_call_chunks":
                 settings[path[0]] = [{"name": None, "id": None, **each} for each in part]
             piece = type(chunk)(**settings)
-            last = piece if last is None else last + piece  # type: ignore[assignment]
+            last = piece if last is None else last + piece
         return last
 
     def _pieces(self, value: Any, path: _Path, key: Any) -> Any:
@@ -195,6 +192,14 @@ def _part(path: _Path, tail: str) -> Any:
         return [rest]
     known = {"type": first.kind, "index": first.index}
     return [{**{name: value for name, value in known.items() if value is not None}, **rest}]
+
+
+def _under(key: Any, wrapped: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda new: wrapped(AddableDict({key: new}))
+
+
+def _at(place: int, chunk: tuple[Any, ...], wrapped: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda new: wrapped((*chunk[:place], new, *chunk[place + 1 :]))
 
 
 def _holds_chunk(item: Any) -> bool:

@@ -81,7 +81,7 @@ def protect_value(
         ProtectionError: If anything can't be protected.
     """
     opened = protector.conversations.open(conversation or conversation_of(None))
-    options = {"level": level, "callbacks": callbacks, "conversation": opened.name}
+    options: dict[str, Any] = {"level": level, "callbacks": callbacks, "conversation": opened.name}
     if is_decision_request(value):
         return hidden_in(protect_request(protector, value, **options), opened.vault)
     collection = _Collection(protector, reading)
@@ -101,7 +101,7 @@ async def aprotect_value(
 ) -> Any:
     """Run :func:`protect_value` with the work in threads."""
     opened = await protector.conversations.aopen(conversation or conversation_of(None))
-    options = {"level": level, "callbacks": callbacks, "conversation": opened.name}
+    options: dict[str, Any] = {"level": level, "callbacks": callbacks, "conversation": opened.name}
     if is_decision_request(value):
         return hidden_in(await aprotect_request(protector, value, **options), opened.vault)
     collection = _Collection(protector, reading)
