@@ -362,9 +362,7 @@ class _Drafts:
     def __init__(self, pictures: list[_Drafted]) -> None:
         self.pictures = pictures
         self.values: Values = tuple(
-            value
-            for each in pictures
-            for value in call_foreign("engine", lambda each=each: [*each.draft.values])
+            value for each in pictures for value in call_foreign("engine", partial(_values_of, each.draft))
         )
 
 

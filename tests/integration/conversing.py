@@ -36,7 +36,7 @@ _FAMILY = (
     "Jørgensen",
     "O'Neil",
     "Patel",
-    "Yılmaz",
+    "Yildiz",
     "Okafor",
     "Kovalenko",
     "Vandersteen",
