@@ -44,11 +44,11 @@ def write_to(name: str, account: str) -> str:
 class Talk:
     """One conversation with a protected model, in all ways in which a model is called."""
 
-    def __init__(self, seed: int, bare: ChatOpenAI, provider: Recorder, threads: bool) -> None:
+    def __init__(self, seed: int, bare: ChatOpenAI, provider: Recorder, thread: str | None) -> None:
         self.turns, self.provider, self.pages = conversation(seed), provider, Pages()
         self.protector = protector_of(self.pages)
         self.model = protect(bare, self.protector, restore=True)
-        self.config: Any = {"configurable": {"thread_id": str(seed)}} if threads else {}
+        self.config: Any = {"configurable": {"thread_id": thread}} if thread else {}
         self.history: list[Any] = []
         self.handler = Everything()
         self.config["callbacks"] = [self.handler]
@@ -129,14 +129,14 @@ def leaks(talk: Talk) -> list[str]:
 
 
 @pytest.mark.slow(seconds=3)
-@pytest.mark.parametrize("threads", [True, False])
+@pytest.mark.parametrize("thread", ["thread {}", ""])
 async def test_conversations_hide_on_the_wire_and_restore_for_the_caller(
-    bare: ChatOpenAI, provider: Recorder, threads: bool
+    bare: ChatOpenAI, provider: Recorder, thread: str
 ) -> None:
     wrong, leaked, asked = [], [], 0
     for seed in range(CONVERSATIONS):
         provider.clear()
-        talk = Talk(seed, bare, provider, threads)
+        talk = Talk(seed, bare, provider, thread.format(seed))
         pairs = await talk.hold()
         asked += len(pairs)
         wrong += [(seed, got, expected) for got, expected in pairs if got != expected]
