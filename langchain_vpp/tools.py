@@ -42,6 +42,8 @@ _OTHER_ENTRIES: Final = (
 )  # fmt: skip
 _WITHHELD: Final = "The tool failed with a picture in its error, so the error was withheld."
 _WITHHELD_TEXT: Final = "The tool failed with something hidden in its error, so the error was withheld."
+_CONTROL: Final = ("langgraph.errors", "GraphBubbleUp")
+"""Base of the exceptions by which a tool directs its graph."""
 _INVALID: Final = "The tool was not called: what its arguments stand for does not fit its schema."
 
 
@@ -254,9 +256,12 @@ def _refusal_of(error: Exception, protector: Gate) -> Exception | None:
     """
     if error_holds_media(error):
         return ProtectionError(_WITHHELD)
-    text = str(error)
-    hidden = hidden_in(text, protector.conversations.current().vault)
+    text, vault = str(error), protector.conversations.current().vault
+    hidden = hidden_in(text, vault)
     if hidden == text:
+        return None
+    if any((each.__module__, each.__name__) == _CONTROL for each in type(error).__mro__):
+        error.args = hidden_in(error.args, vault)  # such as an interrupt, which asks a person
         return None
     return ToolException(hidden) if isinstance(error, ToolException) else ProtectionError(_WITHHELD_TEXT)
 

@@ -49,6 +49,8 @@ OutputSize = Literal["same", "fit"] | int | tuple[int, int]
 
 _KNOWN_PICTURES: Final = 4_096
 """Pictures whose private values are kept, so that they need not be read again."""
+_MOST_PRINTED: Final = 3_000
+"""Words that a page may say it has; a page of small print has half as many."""
 _AT_ONCE: Final = 4
 """Files that are drafted side by side: a draft holds a picture at its full size."""
 # The largest side of a JPEG.
@@ -341,7 +343,9 @@ class _Picture(NamedTuple):
     words: tuple[PrintedWord, ...] = ()
 
     def printed(self) -> list[Word]:
-        """Return the words of the document at their places in the picture."""
+        """Return the words of the document at their places in the picture; none if they are too many to be judged."""
+        if len(self.words) > _MOST_PRINTED:
+            return []
         across, down = (seen / whole for seen, whole in zip(self.image.size, self.original_size, strict=True))
         return [
             Word(each.text, (each.box[0] * across, each.box[1] * down, each.box[2] * across, each.box[3] * down), 1.0,

@@ -142,3 +142,40 @@ async def test_conversations_hide_on_the_wire_and_restore_for_the_caller(
         wrong += [(seed, got, expected) for got, expected in pairs if got != expected]
         leaked += [(seed, each) for each in leaks(talk)]
     assert (wrong, leaked) == ([], []), f"{len(wrong)} of {asked} answers, {len(leaked)} leaks"
+
+
+async def test_an_agent_streams_values_and_its_tool_gets_them(bare: ChatOpenAI, provider: Recorder) -> None:
+    pytest.importorskip("langchain")
+    from langchain.agents import create_agent
+
+    from langchain_vpp.middleware import VisualPrivacyMiddleware
+
+    pages, got = Pages(), []
+
+    @tool
+    def send(name: str, account: str) -> str:
+        """Send a letter."""
+        got.append((name, account))
+        return f"Sent to {name}."
+
+    protector = protector_of(pages)
+    agent = protect(
+        create_agent(bare, [send], middleware=[VisualPrivacyMiddleware(protector, restore=True)]),
+        protector,
+        restore=True,
+    )
+    provider.reply = lambda body: (
+        "Sent to Name_1."
+        if body["messages"][-1]["role"] == "tool"
+        else {"name": "NAME_1", "account": "IBAN_1"}
+    )
+    block = pages.block("Name: Ada Lovelace", "IBAN: DE89 3704 0044 0532 0130 00")
+    chunks = agent.astream({"messages": [HumanMessage([block])]}, stream_mode="messages")
+    said = [chunk async for chunk, _ in chunks]
+    assert got == [("Ada Lovelace", "DE89 3704 0044 0532 0130 00")]
+    assert "".join(each.text for each in said if isinstance(each, AIMessage)) == "Sent to Ada Lovelace."
+    arguments = "".join(piece["args"] for each in said for piece in getattr(each, "tool_call_chunks", ()))
+    assert json.loads(arguments) == {"name": "Ada Lovelace", "account": "DE89 3704 0044 0532 0130 00"}
+    wire = b"".join(provider.wire)
+    assert b"NAME_1" in wire
+    assert b"ovelace" not in wire
