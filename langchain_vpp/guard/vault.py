@@ -70,6 +70,7 @@ class MemoryVaults:
             raise ValueError(msg)
         self._most = most
         self._vaults: OrderedDict[str, Vault] = OrderedDict()
+        self._opened = _Opened()
         self._dropped: OrderedDict[bytes, None] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -87,20 +88,26 @@ class MemoryVaults:
             ProtectionError: If it was dropped.
         """
         with self._lock:
-            if _digest(conversation) in self._dropped:
+            vault = self._opened.vault(conversation)
+            if vault.is_empty and _digest(conversation) in self._dropped:
                 raise ProtectionError(_FORGOTTEN)
-            vault = self._vaults.setdefault(conversation, Vault())
-            self._vaults.move_to_end(conversation)
-            if len(self._vaults) > self._most:
-                name, dropped = self._vaults.popitem(last=False)
-                if not dropped.is_empty:
-                    self._dropped[_digest(name)] = None
-            if len(self._dropped) > _REMEMBERED:
-                self._dropped.popitem(last=False)
+            self._keep(conversation, vault)
             return vault
 
     def save(self, conversation: str, vault: Vault) -> None:
-        """Do nothing: what changes in a vault is kept already."""
+        """Keep a vault that may have been dropped while somebody used it."""
+        with self._lock:
+            self._keep(conversation, vault)
+
+    def _keep(self, conversation: str, vault: Vault) -> None:
+        self._vaults[conversation] = vault
+        self._vaults.move_to_end(conversation)
+        if len(self._vaults) > self._most:
+            name, dropped = self._vaults.popitem(last=False)
+            if not dropped.is_empty:
+                self._dropped[_digest(name)] = None
+        if len(self._dropped) > _REMEMBERED:
+            self._dropped.popitem(last=False)
 
 
 class StoredVaults:
@@ -143,7 +150,7 @@ class StoredVaults:
             msg = "store must be a BaseStore of LangChain (mget, mset) or of LangGraph (get, put)"
             raise TypeError(msg)
         self._store = store
-        self._memory = _Opened()
+        self._opened = _Opened()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self._store).__name__})"
@@ -158,7 +165,7 @@ class StoredVaults:
         Raises:
             ProtectionError: If the store fails, has something else, or contradicts what this process has.
         """
-        vault = self._memory.vault(conversation)
+        vault = self._opened.vault(conversation)
         state = self._read(conversation)
         if state is not None:
             vault.absorb(state)

@@ -181,8 +181,7 @@ class Entries(_Model):
         refuse_media([stop, kwargs], unknown="pass")
         check_callbacks(callbacks)
         level, restoring = call_level(kwargs), self._restoring(call_conversation(kwargs), callbacks)
-        kwargs = {**kwargs, CALL_CONVERSATION: restoring.conversation.name}
-        name = restoring.conversation.name
+        kwargs, name = _named(kwargs, restoring), restoring.conversation.name
         admitted = [
             self.vpp_protector.admit(prompt, level=level, callbacks=callbacks, conversation=name).messages
             for prompt in messages
@@ -202,8 +201,7 @@ class Entries(_Model):
         check_callbacks(callbacks)
         level = call_level(kwargs)
         restoring = await self._arestoring(call_conversation(kwargs), callbacks)
-        name = restoring.conversation.name
-        kwargs = {**kwargs, CALL_CONVERSATION: name}
+        kwargs, name = _named(kwargs, restoring), restoring.conversation.name
         admitted = [
             (
                 await self.vpp_protector.aadmit(prompt, level=level, callbacks=callbacks, conversation=name)
@@ -265,7 +263,7 @@ class Entries(_Model):
         restoring = self._restoring(options.pop("conversation"), options["callbacks"])
         name = restoring.conversation.name
         messages = self.vpp_protector.admit(model_input, conversation=name, **options).messages
-        return _Entered(messages, {**kwargs, CALL_CONVERSATION: name}, restoring)
+        return _Entered(messages, _named(kwargs, restoring), restoring)
 
     async def _aenter(
         self,
@@ -279,7 +277,7 @@ class Entries(_Model):
         restoring = await self._arestoring(options.pop("conversation"), options["callbacks"])
         name = restoring.conversation.name
         admission = await self.vpp_protector.aadmit(model_input, conversation=name, **options)
-        return _Entered(admission.messages, {**kwargs, CALL_CONVERSATION: name}, restoring)
+        return _Entered(admission.messages, _named(kwargs, restoring), restoring)
 
     def _restoring(self, conversation: str | None, callbacks: Callbacks) -> Restoring:
         gate = self.vpp_protector
@@ -320,6 +318,13 @@ class _Entered(NamedTuple):
     messages: list[BaseMessage]
     kwargs: dict[str, Any]
     restoring: Restoring
+
+
+def _named(kwargs: dict[str, Any], restoring: Restoring) -> dict[str, Any]:
+    """Return the arguments of a call with the name of its conversation, where the hooks need it."""
+    if not restoring.gate.conversations.is_needed:
+        return kwargs
+    return {**kwargs, CALL_CONVERSATION: restoring.conversation.name}
 
 
 def _sent(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -42,6 +42,19 @@ def test_a_conversation_whose_vault_was_dropped_is_refused():
     vaults.load("b").token("NAME", "Bo")  # which was empty
 
 
+def test_a_vault_that_is_dropped_while_it_is_used_is_kept_again():
+    vaults = MemoryVaults(most=1)
+    used = vaults.load("a")
+    vaults.load("b")
+    used.token("NAME", SECRET)
+    assert vaults.load("a") is used
+    vaults.load("b")
+    vaults.save("a", used)
+    del used
+    gc.collect()
+    assert not vaults.load("a").is_empty
+
+
 @pytest.mark.parametrize("store", [InMemoryByteStore, InMemoryStore, graph_store])
 def test_a_conversation_goes_on_in_another_process(store, key):
     kept = store()
