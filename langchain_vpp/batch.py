@@ -381,7 +381,9 @@ def _protect_together(pages: list[Image.Image], protector: ImageProtector) -> li
     """Protect pages as those of one conversation, so that a private value has the same name on all of them."""
     from langchain_core.messages import HumanMessage  # noqa: PLC0415  only documents need it
 
-    blocks = [{"type": "image", "base64": encode_base64(image_bytes(page))} for page in pages]
+    blocks: list[str | dict[Any, Any]] = [
+        {"type": "image", "base64": encode_base64(image_bytes(page))} for page in pages
+    ]
     content: Any = protector.protect_messages([HumanMessage(blocks)])[0].content
     return [decode_image(decode_base64(block["base64"]) or b"") for block in content]
 
