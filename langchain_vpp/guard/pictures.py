@@ -151,8 +151,7 @@ class PicturePipeline:
         made = {recipe: outputs for recipe in originals if (outputs := self._memo.get(recipe)) is not None}
         missing = [recipe for recipe in originals if recipe not in made]
         if missing:
-            account.spend_pictures(len(missing))
-            account.spend_bytes(sum(len(originals[recipe]) for recipe in missing))
+            _spend(missing, originals, account)
             futures = [
                 self._submit(self._protect_file, originals[recipe], recipe, account) for recipe in missing
             ]
@@ -164,6 +163,7 @@ class PicturePipeline:
     ) -> Steps[dict[Recipe, tuple[Output, ...]]]:
         """Protect files some at a time: draft them side by side, name their values in order, and finish them."""
         made: dict[Recipe, tuple[Output, ...]] = {}
+        _spend([each for each in originals if self._values.get(each) is None], originals, account)
         for start in range(0, len(originals), _AT_ONCE):
             several = [*originals][start : start + _AT_ONCE]
             known = {recipe: self._values.get(recipe) for recipe in several}
@@ -177,9 +177,9 @@ class PicturePipeline:
                 named[recipe] = recipe._replace(tokens=tuple(tokens.token(*value) for value in values))
             kept = {recipe: self._memo.get(named[recipe]) for recipe in several}
             missing = [recipe for recipe in several if kept[recipe] is None]
-            drafts |= yield from self._drafted(
-                [each for each in missing if each not in drafts], originals, account
-            )
+            renamed = [each for each in missing if each not in drafts]
+            _spend(renamed, originals, account)
+            drafts |= yield from self._drafted(renamed, originals, account)
             futures = [
                 self._submit(
                     partial(self._finish_file, drafts[recipe]), originals[recipe], named[recipe], account
@@ -195,8 +195,6 @@ class PicturePipeline:
     ) -> Steps[dict[Recipe, _Drafts]]:
         if not recipes:
             return {}
-        account.spend_pictures(len(recipes))
-        account.spend_bytes(sum(len(originals[recipe]) for recipe in recipes))
         futures = [self._submit(self._draft_file, originals[recipe], recipe, account) for recipe in recipes]
         return dict(zip(recipes, (yield futures), strict=True))
 
@@ -333,6 +331,12 @@ class PicturePipeline:
             )
         # Pixels only: an engine that carried `info` over would carry metadata over.
         return call_foreign("engine", lambda: strip_metadata(protected))
+
+
+def _spend(recipes: Sequence[Recipe], originals: Mapping[Recipe, bytes], account: Account) -> None:
+    """Count what has to be made, before it is."""
+    account.spend_pictures(len(recipes))
+    account.spend_bytes(sum(len(originals[recipe]) for recipe in recipes))
 
 
 class _Picture(NamedTuple):

@@ -35,12 +35,14 @@ class TextWalk(TreeWalk):
 
     Args:
         rewrite: Returns what stands for a text. Its second argument says whether the text is JSON for certain.
+        is_lenient: Whether what can't be searched to its end, or not be built again, stays as it is.
     """
 
     judges = False
 
-    def __init__(self, rewrite: Callable[[str, bool], str]) -> None:
+    def __init__(self, rewrite: Callable[[str, bool], str], *, is_lenient: bool = False) -> None:
         super().__init__()
+        self._is_lenient = is_lenient
         self.passes_unknown = True
         self._rewrite = rewrite
 
@@ -89,8 +91,8 @@ class TextWalk(TreeWalk):
         )
 
     def refuse(self, finding: Finding, value: Any) -> Any:
-        """See :meth:`TreeWalk.refuse`. What can't be searched to its end is refused."""
-        if finding.kind in ("deep", "whole"):
+        """See :meth:`TreeWalk.refuse`."""
+        if finding.kind in ("deep", "whole") and not self._is_lenient:
             raise ProtectionError(f"Nothing was sent: in text that may hold hidden values, {finding.reason}.")
         return value
 

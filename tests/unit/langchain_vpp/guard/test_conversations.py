@@ -9,7 +9,7 @@ import threading
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from langchain_vpp import ImageProtector, ProtectionError
+from langchain_vpp import ImageProtector, ProtectionError, RequestBudget
 from langchain_vpp.engines import Blur, Chain, Pixelate
 from langchain_vpp.engines.words import Words
 from langchain_vpp.guard.conversations import conversation_of, conversing, hidden_in, restored_in
@@ -189,3 +189,14 @@ def test_a_chain_names_values_too(pages, order):
 class _Same:
     def protect(self, image, level):
         return image.copy()
+
+
+def test_a_request_that_costs_too_much_is_refused_before_any_picture_is_read(pages):
+    protector = protector_of(pages, budget=RequestBudget(pictures=6))
+    blocks = tuple(pages.block(f"Name: Person{number}x") for number in range(7))
+    with pytest.raises(ProtectionError, match="more than 6 pictures"):
+        sent(protector, blocks, thread_id="1")
+    assert pages.read_pages == 0
+    sent(protector, blocks[:6], thread_id="1")
+    sent(protector, blocks[:6], blocks[6:], thread_id="1")
+    assert [token for token, _ in values(protector, 1)] == [f"NAME_{number}" for number in range(1, 8)]

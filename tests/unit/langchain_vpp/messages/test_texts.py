@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
@@ -96,3 +97,11 @@ def test_what_is_too_deep_is_refused():
         deep = [deep]
     with pytest.raises(ProtectionError, match="nested too deeply"):
         rewritten(deep)
+    assert TextWalk(lambda text, _: text.replace("Ada", "X"), is_lenient=True).value(["Ada", deep])[0] == "X"
+
+
+def test_what_can_not_be_built_again_is_refused_or_stays():
+    with pytest.raises(ProtectionError, match="can't be rebuilt"):
+        rewritten([PurePosixPath("Ada")])
+    value = [PurePosixPath("Ada"), "Ada"]
+    assert TextWalk(lambda text, _: text.replace("Ada", "X"), is_lenient=True).value(value) == [value[0], "X"]

@@ -109,6 +109,8 @@ async def test_events_give_values_and_what_was_held_back_before_their_end(protec
         events = [each async for each in runnable.astream_events(asked, version="v2")]
         pieces = [each["data"]["chunk"].text for each in events if each["event"] == "on_chat_model_stream"]
         assert "".join(pieces) == GIVEN
+        parsed = "".join(each["data"]["chunk"] for each in events if each["event"] == "on_parser_stream")
+        assert parsed in ("", GIVEN)
         (end,) = (each for each in events if each["event"] == "on_chat_model_end")
         assert end["data"]["output"].text == GIVEN
         assert max(
@@ -173,6 +175,8 @@ async def test_runs_and_traces_hold_tokens_only(protector, asked):
         assert chain.invoke({"asked": asked, "q": question}, config) == GIVEN
         assert "".join(chain.stream({"asked": asked, "q": question}, config)) == GIVEN
     assert [each async for each in restoring.astream(asked, config)]
+    assert (restoring | StrOutputParser()).invoke(asked, config) == GIVEN
+    assert "".join([each async for each in (restoring | StrOutputParser()).astream(asked, config)]) == GIVEN
     seen = repr(handler.events)
     assert "NAME_1" in seen
     assert "ovelace" not in seen
