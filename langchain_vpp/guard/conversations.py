@@ -44,12 +44,10 @@ class Conversation(NamedTuple):
     Attributes:
         name: Its name.
         vault: What is hidden in it.
-        version: Version of the vault as it was kept last.
     """
 
     name: str
     vault: Vault
-    version: int = 0
 
 
 class Conversations:
@@ -86,8 +84,7 @@ class Conversations:
                 vault = self._calls[name] = Vault()
             return Conversation(name, vault)
         if not name.startswith(_CALL):
-            vault = self._keeper.load(name)
-            return Conversation(name, vault, vault.version)
+            return Conversation(name, self._keeper.load(name))
         with self._lock:
             found = self._calls.get(name)
         if found is None:
@@ -112,16 +109,14 @@ class Conversations:
         configurable = {**config.get("configurable", {}), CONVERSATION_KEY: conversation.name}
         return {**config, "configurable": configurable}
 
-    def keep(self, conversation: Conversation) -> Conversation:
-        """Keep what has changed in a conversation since it was opened or kept, and return it as it is kept.
+    def keep(self, conversation: Conversation) -> None:
+        """Keep what has changed in a conversation.
 
         Raises:
             ProtectionError: If that fails.
         """
-        version = conversation.vault.version
-        if version != conversation.version and not conversation.name.startswith(_CALL):
+        if self.is_needed and not conversation.name.startswith(_CALL):
             self._keeper.save(conversation.name, conversation.vault)
-        return conversation._replace(version=version)
 
 
 def conversation_of(config: RunnableConfig | None) -> str | None:

@@ -8,7 +8,7 @@ import json
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from langchain_vpp import extras
 from langchain_vpp.engines.words.vault import Vault
@@ -151,6 +151,7 @@ class StoredVaults:
             raise TypeError(msg)
         self._store = store
         self._opened = _Opened()
+        self._saved: WeakKeyDictionary[Vault, int] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self._store).__name__})"
@@ -166,20 +167,26 @@ class StoredVaults:
             ProtectionError: If the store fails, has something else, or contradicts what this process has.
         """
         vault = self._opened.vault(conversation)
+        is_saved = self._saved.get(vault, 0) == vault.version
         state = self._read(conversation)
         if state is not None:
             vault.absorb(state)
+        if is_saved:
+            self._saved[vault] = vault.version
         return vault
 
     def save(self, conversation: str, vault: Vault) -> None:
-        """Encrypt a vault and put it into the store; see :class:`VaultKeeper`.
+        """Encrypt a vault and put it into the store, if it has changed; see :class:`VaultKeeper`.
 
         Raises:
             ProtectionError: If the store fails, or contradicts what this process has.
         """
+        if self._saved.get(vault, 0) == vault.version:
+            return
         state = self._read(conversation)
         if state is not None:
             vault.absorb(state)
+        version = vault.version
         sealed = {"conversation": _digest(conversation).hex(), **vault.state()}
         encrypted: bytes = self._cipher.encrypt(json.dumps(sealed).encode())
         name = _digest(conversation).hex()
@@ -188,6 +195,7 @@ class StoredVaults:
             call_foreign("vault store", lambda: self._store.put(_NAMESPACE, name, value))
         else:
             call_foreign("vault store", lambda: self._store.mset([(_PREFIX + name, encrypted)]))
+        self._saved[vault] = version
 
     def _read(self, conversation: str) -> Mapping[str, Any] | None:
         name = _digest(conversation).hex()

@@ -82,6 +82,29 @@ def test_the_store_holds_neither_values_nor_names_of_conversations(store, key):
     assert not any(each in held for each in ("Lovelace", "ada@example", "NAME_1"))
 
 
+def test_a_vault_is_written_only_when_it_has_changed(key):
+    class Counting(InMemoryByteStore):
+        written = 0
+
+        def mset(self, pairs):
+            self.written += 1
+            super().mset(pairs)
+
+    kept = Counting()
+    vaults = StoredVaults(kept, key)
+    vault = vaults.load("1")
+    vaults.save("1", vault)
+    vault.token("NAME", SECRET)
+    assert vaults.load("1") is vault  # by another call, before the change is saved
+    vaults.save("1", vault)
+    vaults.save("1", vault)
+    assert kept.written == 1
+    other = StoredVaults(kept, key)
+    again = other.load("1")
+    other.save("1", again)
+    assert kept.written == 1
+
+
 def test_a_key_can_be_replaced(key):
     kept, new = InMemoryByteStore(), fernet.Fernet.generate_key()
     vaults = StoredVaults(kept, key)
@@ -89,7 +112,9 @@ def test_a_key_can_be_replaced(key):
     vault.token("NAME", SECRET)
     vaults.save("1", vault)
     both = StoredVaults(kept, [new, key])
-    both.save("1", both.load("1"))
+    again = both.load("1")
+    again.token("NAME", "Bo")
+    both.save("1", again)
     assert StoredVaults(kept, new).load("1").token("NAME", SECRET) == "NAME_1"
 
 

@@ -340,3 +340,21 @@ def test_an_answer_without_tokens_stays_the_same_object(protector):
             return ChatResult(generations=[ChatGeneration(message=said)])
 
     assert protect(Fixed(), protector, restore=True).invoke("x", THREAD).content == "Hello"
+
+
+def test_a_conversation_goes_on_in_another_process_with_a_stored_vault(pages, asked):
+    fernet = pytest.importorskip("cryptography.fernet")
+    from langchain_core.stores import InMemoryByteStore
+
+    from langchain_vpp.guard.vault import StoredVaults
+
+    store, key = InMemoryByteStore(), fernet.Fernet.generate_key()
+    bare = hearing()
+    history = [*asked]
+    for number in range(3):
+        protector = protector_of(pages, vaults=StoredVaults(store, key))
+        restoring = protect(bare, protector, restore=True)
+        history.append(restoring.invoke(history[-1:] if number else history, THREAD))
+        history.append(HumanMessage("And Ada Lovelace, or Lovelace?"))
+    assert [answer.text for answer in history[1::2]] == [GIVEN] * 3
+    assert [messages[-1].text for messages, _ in bare.heard[1:]] == ["And NAME_1, or NAME_2?"] * 2
