@@ -45,10 +45,11 @@ class Hooks(_Model):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        admission = self._admit_last(messages, kwargs)
+        settings = {"stop": stop, **kwargs}
+        admission = self._admit_last(messages, settings)
         # The concrete class stands behind this one, so the method is not the abstract one.
         result = super()._generate(  # type: ignore[safe-super]
-            admission.messages, stop=stop, run_manager=run_manager, **kwargs
+            admission.messages, run_manager=run_manager, **settings
         )
         return _with_receipt(result, admission.receipt)
 
@@ -59,8 +60,9 @@ class Hooks(_Model):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        admission = await self._aadmit_last(messages, kwargs)
-        result = await super()._agenerate(admission.messages, stop=stop, run_manager=run_manager, **kwargs)
+        settings = {"stop": stop, **kwargs}
+        admission = await self._aadmit_last(messages, settings)
+        result = await super()._agenerate(admission.messages, run_manager=run_manager, **settings)
         return _with_receipt(result, admission.receipt)
 
     def _admit_last(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Admission:
@@ -101,9 +103,10 @@ class _Stream(_Model):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        admission = cast("Hooks", self)._admit_last(messages, kwargs)  # noqa: SLF001
+        settings = {"stop": stop, **kwargs}
+        admission = cast("Hooks", self)._admit_last(messages, settings)  # noqa: SLF001
         receipt: Receipt | None = admission.receipt
-        for chunk in super()._stream(admission.messages, stop=stop, run_manager=run_manager, **kwargs):
+        for chunk in super()._stream(admission.messages, run_manager=run_manager, **settings):
             if receipt is not None:
                 _add_receipt(chunk, receipt)
                 receipt = None
@@ -118,9 +121,10 @@ class _AStream(_Model):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        admission = await cast("Hooks", self)._aadmit_last(messages, kwargs)  # noqa: SLF001
+        settings = {"stop": stop, **kwargs}
+        admission = await cast("Hooks", self)._aadmit_last(messages, settings)  # noqa: SLF001
         receipt: Receipt | None = admission.receipt
-        inner = super()._astream(admission.messages, stop=stop, run_manager=run_manager, **kwargs)
+        inner = super()._astream(admission.messages, run_manager=run_manager, **settings)
         async with aclosing(inner) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
                 if receipt is not None:

@@ -202,6 +202,7 @@ def test_settings_of_a_call_leave_as_tokens(protector, asked):
     protect(bare, protector, restore=True).bind(tools=[{"function": tool}], stop=["Ada Lovelace"]).invoke(
         asked
     )
+    assert bare.heard[0][1]["stop"] == ["NAME_1"]
     assert bare.heard[0][1]["tools"][0]["function"] == {
         "name": "f", "description": "Writes to NAME_1", "parameters": {"enum": ["NAME_1"]},
     }  # fmt: skip
