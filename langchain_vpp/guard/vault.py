@@ -202,7 +202,7 @@ class StoredVaults:
         encrypted: Any
         if self._is_graph_store:
             item = call_foreign("vault store", lambda: self._store.get(_NAMESPACE, name))
-            encrypted = None if item is None else item.value.get("sealed")
+            encrypted = None if item is None else item.value.get("sealed") or b""
         else:
             encrypted = call_foreign("vault store", lambda: self._store.mget([_PREFIX + name])[0])
         if encrypted is None:

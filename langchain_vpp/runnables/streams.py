@@ -50,7 +50,7 @@ class ChunkStream:
 
     def feed(self, chunk: Any) -> Any:
         """Take a chunk, and return what can be given out of it: a chunk of the same shape."""
-        return self._fed(chunk, (), lambda restored: restored)
+        return chunk if self._vault.is_empty else self._fed(chunk, (), lambda restored: restored)
 
     def flush(self) -> Iterator[Any]:
         """Yield chunks with what is still held back, at the end of the stream."""

@@ -137,6 +137,18 @@ def test_what_can_not_be_decrypted_or_stands_at_the_place_of_another_is_refused(
         StoredVaults(kept, key).load("1")
 
 
+def test_an_item_of_a_store_that_is_no_vault_is_refused(key):
+    kept = graph_store()
+    vaults = StoredVaults(kept, key)
+    vault = vaults.load("1")
+    vault.token("NAME", SECRET)
+    vaults.save("1", vault)
+    (item,) = kept.search(("vpp",))
+    kept.put(item.namespace, item.key, {"other": 1})
+    with pytest.raises(ProtectionError, match="altered"):
+        StoredVaults(kept, key).load("1")
+
+
 def test_two_processes_that_contradict_each_other_are_refused(key):
     kept = InMemoryByteStore()
     one, other = StoredVaults(kept, key), StoredVaults(kept, key)

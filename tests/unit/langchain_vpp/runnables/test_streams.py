@@ -120,3 +120,9 @@ def test_what_ends_a_stream_is_remembered_for_the_next_turn(vault):
     stream = ChunkStream(vault)
     given = "".join([*map(stream.feed, ["Name_", "1 it is"]), *stream.flush()])
     assert vault.hidden(given) == "Name_1 it is"
+
+
+def test_where_nothing_is_hidden_chunks_pass_as_they_are():
+    stream, chunk = ChunkStream(Vault()), AIMessageChunk("NAME_1")
+    assert stream.feed(chunk) is chunk
+    assert [*stream.flush()] == []
