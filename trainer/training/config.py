@@ -61,7 +61,7 @@ _ZEROTH_ORDER: Final = {
     "rgf": _SHARED | {"memory", "memory_decay"},
 }
 
-
+EstimatorName = Literal["student", "label-only", "zo-image", "zo-code", "spsa", "spsa-gc", "rgf", "none"]
 _Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -123,8 +123,9 @@ class TrainerConfig(BaseModel):
 
     scalarisation: Literal["weighted_sum", "smooth_tchebycheff", "upgrad", "mgda"] = "weighted_sum"
     """Rule that combines utility and privacy into one step; the last two aggregate gradients (extra ``pareto``)."""
-    estimator: Literal["student", "zo-image", "zo-code", "spsa", "spsa-gc", "rgf", "none"] = "student"
-    """Source of utility gradients; ``none`` asks nothing: fidelity alone keeps utility, the baseline."""
+    estimator: EstimatorName = "student"
+    """Source of utility gradients. Two ask nothing and are baselines: with ``label-only`` a student learns from the
+    user's labelled pictures, and with ``none`` fidelity alone keeps utility."""
     zeroth_order: ZerothOrderConfig = ZerothOrderConfig()
     student_steps: int = Field(2, ge=1)
     student_batch: int = Field(32, ge=4)
