@@ -60,7 +60,7 @@ class RunIdentity(NamedTuple):
             version_0_1: Whether to spell the settings as version 0.1 did.
         """
         unknown = ADDED if version_0_1 else frozenset()
-        settings = self.config.model_dump_json(exclude=_FREE_SETTINGS | unknown)
+        settings = self.config.model_dump_json(exclude={*_FREE_SETTINGS, *unknown})
         if version_0_1:
             settings = _as_version_0_1(settings)
         assessor = "a given assessor" if self.has_assessor else ""

@@ -138,7 +138,7 @@ class TrainingStep:
         """Step down the objectives; ``fidelity`` goes with the first of them, ``hiding_penalty`` with the last."""
         config, learners = self._config, self._learners
         for group in learners.optimizer.param_groups:
-            group["lr"] = _learning_rate(config, step)
+            group["lr"] = learning_rate(config, step)
         learners.optimizer.zero_grad(set_to_none=True)
         if config.scalarisation in {"upgrad", "mgda"}:
             first, last = objectives
@@ -176,7 +176,7 @@ class TrainingStep:
         return float(loss)
 
 
-def _learning_rate(config: TrainerConfig, step: int) -> float:
+def learning_rate(config: TrainerConfig, step: int) -> float:
     """Rate of the protector: linear warm-up, then cosine down to the floor."""
     warm = min(1.0, (step + 1) / _WARMUP_STEPS)
     cosine = 0.5 * (1 + math.cos(math.pi * step / config.steps))
