@@ -17,8 +17,10 @@ __all__ = ["protect_output", "protect_tool"]
 _T = TypeVar("_T", bound=BaseTool)
 
 
-def protect_tool(tool: _T, protector: Gate) -> _T:
+def protect_tool(tool: _T, protector: Gate, *, restore: bool = False) -> _T:
     """Protect the arguments of a tool, and its output: content, artifact, messages and ``Command``.
+
+    What the conversation hides becomes tokens in the output.
 
     Every entry point protects: ``invoke``, ``run``, ``stream``, ``batch``, their async twins, and what is composed from
     the tool. ``stream`` gives the whole output in one piece.
@@ -36,6 +38,8 @@ def protect_tool(tool: _T, protector: Gate) -> _T:
     Args:
         tool: Any tool. It is not changed.
         protector: Protects the pictures.
+        restore: Whether the tool gets what was hidden in the places of tokens (``NAME_1``) among its arguments. Its run
+            records the tokens. For tools that work on your side: whatever it sends away, it sends with real values.
 
     Returns:
         A copy of the tool, of a subclass of its class.
@@ -45,4 +49,4 @@ def protect_tool(tool: _T, protector: Gate) -> _T:
         ProtectionError: If it is protected by another protector already. Calling the tool raises it when an
             argument or the output can't be protected.
     """
-    return guarded_tool(tool, protector, ConfigurableIngress)
+    return guarded_tool(tool, protector, ConfigurableIngress, restore=restore)

@@ -25,7 +25,7 @@ from langchain_vpp.runnables.graphs import is_of_langgraph, with_protected_nodes
 from langchain_vpp.runnables.values import Reading, aprotect_value, protect_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from langchain_core.runnables import RunnableConfig
 
@@ -200,15 +200,18 @@ class _SealingEntries(_AnyPrompt):
 
 def settings_of(part: Any) -> list[Any]:
     """Return the arguments and configs that are bound to Runnables anywhere in a composition."""
-    found: list[Any] = []
+    return [(each.kwargs, each.config) for each in parts_of(part) if isinstance(each, RunnableBindingBase)]
+
+
+def parts_of(part: Any) -> Iterator[Any]:
+    """Yield a composition, and everything inside that its attributes lead to."""
     pending, seen = [part], set[int]()
     while pending:
         each = pending.pop()
         if id(each) in seen:
             continue
         seen.add(id(each))
-        if isinstance(each, RunnableBindingBase):
-            found.append((each.kwargs, each.config))
+        yield each
         if (
             isinstance(each, Runnable | BaseModel)
             and not isinstance(each, BaseMessage)
@@ -219,7 +222,6 @@ def settings_of(part: Any) -> list[Any]:
             pending.extend(each.values())
         elif type(each) in (list, tuple):
             pending.extend(each)
-    return found
 
 
 def is_core_composition(part: Any) -> bool:

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 8. The budget of a request
+# # 9. The budget of a request
 #
 # Whoever uploads a picture chooses what protecting it costs: a file of 60 kilobytes can ask for 64 million pixels.
 # This recipe sets a budget, shows what it refuses and with which words, and sends a question beside large requests.
