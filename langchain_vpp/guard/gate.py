@@ -307,9 +307,9 @@ class Gate:
     async def _atried(
         self, messages: LanguageModelInput, level: RequestLevel | None, conversation: str | None
     ) -> tuple[Admission | ProtectionError, bool]:
-        account = self._budget.open()
+        steps = self._admit(messages, level, conversation, account := self._budget.open())
         try:
-            return await arun_steps(self._admit(messages, level, conversation, account), account, messages)
+            return await arun_steps(steps, account, messages, at_once=not self.conversations.is_needed)
         except ProtectionError as error:
             return error, True
 
@@ -322,21 +322,19 @@ class Gate:
     ) -> Steps[tuple[Admission, bool]]:
         """Return the admission, and whether the input held something that no enclosing run should have seen.
 
-        The work on pictures, which has to be waited for, is yielded; and nothing to wait for before long work on texts.
+        Work on pictures is yielded, to be waited for; before long work on texts, there is nothing to wait for.
         """
         level = self._levels.effective(asked)
         conversation = self.conversations.open(name)
         given = coerce_messages(messages)
         account.require_length(extent(given, most=_MOST_PARTS))
         states = [message_state(message) for message in given]
-        # The pictures in each message; None for a message that must be walked.
         records = [self._produced.recall_all(keys, level) for keys in self._admitted.recall(states)]
         walked = [place for place, each in enumerate(records) if each is None]
         if not is_brief([given[place] for place in walked]):
             yield []  # the rest is work for a thread
         given = [*map(isolated, given, states)]  # nobody else can change them from here on
-        exposed = False
-        admitted = [*given]
+        exposed, admitted = False, [*given]
         if walked:
             plan = plan_messages([given[place] for place in walked], self.content_policy, places=walked)
             self.sealing.refuse_in_text([given[place] for place in walked])

@@ -257,7 +257,7 @@ def run_steps(steps: Steps[_T], account: Account) -> _T:
     return result
 
 
-async def arun_steps(steps: Steps[_T], account: Account, value: Any) -> _T:
+async def arun_steps(steps: Steps[_T], account: Account, value: Any, *, at_once: bool = True) -> _T:
     """Run work that yields what it waits for: its steps in threads for texts, and without a thread while it waits.
 
     The first step for a short conversation is taken at once: most of it is known from the last turn.
@@ -266,9 +266,10 @@ async def arun_steps(steps: Steps[_T], account: Account, value: Any) -> _T:
         steps: The work.
         account: The request that asks.
         value: What the work is about, see :func:`in_text_thread`.
+        at_once: Whether the first step waits for nothing.
     """
     try:
-        step = _next(steps, []) if is_short(value) else _Step([])
+        step = _next(steps, []) if at_once and is_short(value) else _Step([])
         while step.waits_for is not None:
             done = await _async_results(step.waits_for, account)
             step = await in_text_thread(value, partial(_next_that_waits, steps, done), account)
