@@ -93,7 +93,8 @@ PAYLOAD_KEYS: Final = INLINE_PAYLOAD_KEYS | {
 REFERENCE_KEYS: Final = frozenset(
     {
         "file_id", "fileId", "file_ids", "fileIds", "file_uri", "fileUri", "file_url", "fileUrl", "gcs_uri", "gcsUri",
-        "s3Location", "s3_location", "video_url", "audio_url",
+        "s3Location", "s3_location", "s3Uri", "s3_uri", "video_url", "videoUrl", "audio_url", "audioUrl",
+        "document_url", "documentUrl",
     }
 )  # fmt: skip
 """Keys that name a picture or a file which is stored elsewhere, in whichever mapping they stand."""
@@ -118,6 +119,8 @@ _CARRIER_KEYS: Final = (
     "image", "image_url", "imageUrl", "input_image", "video", "audio", "inline_data", "inlineData", "file_data",
     "fileData",
 )  # fmt: skip
+_MEDIA_KIND: Final = re.compile(r"(?i)image|picture|video|audio|file|document|media")
+_MEDIA_TYPES: Final = ("image/", "video/", "audio/", "application/pdf")
 _CITATIONS: Final = ("_citation", "_location", "file_path")
 _NONE: Final[frozenset[str]] = frozenset()
 _TEXT_SOURCE: Final[dict[Any, frozenset[str]]] = {"text": frozenset({"data"})}
@@ -134,6 +137,7 @@ _RESOLUTIONS: Final = tuple(
     for prefix in ("MEDIA_RESOLUTION_", "media_resolution_")
     for level in ("LOW", "MEDIUM", "HIGH", "ULTRA_HIGH", "UNSPECIFIED", "low", "medium", "high", "ultra_high")
 )
+_PLACES: Final = frozenset({"url", "uri", "href"})
 _MIME_KEYS: Final = ("mime_type", "media_type", "mimeType", "mediaType", "format")
 
 _Opaque = dict[str, Any]
@@ -210,7 +214,8 @@ def role_of(block: dict[Any, Any]) -> Role | None:
 def is_reference(parts: Mapping[Any, Any]) -> bool:
     """Say whether a mapping inside of plain data names a picture or a file, so that a provider might load it.
 
-    A mapping has the shape of a carrier by its ``type`` and a payload, by a ``source``, or by the key of a payload.
+    A mapping has the shape of a carrier by its ``type`` and a payload, by a ``source``, by the key of a payload, by a
+    key that is its ``type``, or by an address beside a MIME type.
     Citations name files too, but no provider loads them.
     """
     kind = parts.get("type")
@@ -227,8 +232,15 @@ def is_reference(parts: Mapping[Any, Any]) -> bool:
             and _has_payload(source, PAYLOAD_KEYS - _TEXT_SOURCE.get(str(source.get("type")), _NONE))
         )
         or any(_is_carrier(parts.get(key)) for key in _CARRIER_KEYS)
+        or (_MEDIA_KIND.search(kind) is not None and _names_something(parts.get(kind)))
+        or (_has_payload(parts, _PLACES) and _declares_media(parts))
         or (not kind and isinstance(parts.get("image_url", parts.get("imageUrl")), str))
     )
+
+
+def _declares_media(parts: Mapping[Any, Any]) -> bool:
+    types = (parts.get(key) for key in _MIME_KEYS)
+    return any(isinstance(each, str) and each.lower().startswith(_MEDIA_TYPES) for each in types)
 
 
 def is_argument(key: Any, parts: Mapping[Any, Any]) -> bool:

@@ -33,19 +33,19 @@ _FILE_HEADER: Final = re.compile(
     rb"|II[\x2a\x2b]\0|MM\0[\x2a\x2b]|MM\x2a\0|II\0\x2a"  # TIFF and BigTIFF, and two misspellings that Pillow reads
     rb"|ftyp[0-9A-Za-z ]{4}"  # AVIF, HEIC, MP4, QuickTime
     rb"|\0\0\0\x0c(?:jP  |JXL )\r\n\x87\n|\xff\x4f\xff\x51"  # JPEG 2000, JPEG XL
-    rb"|\0\0[\1\2]\0[^\0]\0.{8}(?!\0\0\0).{3}\0(?!\0\0).{2}\0\0"  # ICO, CUR: fewer than 256 pictures within 64 KB
+    rb"|\0\0[\1\2]\0[^\0]\0.{16}"  # ICO, CUR: fewer than 256 pictures
     rb"|\x01\xda[\0\1][\1\2]\0[\1-\3]"  # SGI
     rb"|\x0a[\0\2\3\5][\0\1][\1\2\4\x08].{60}\0[\1-\4]"  # PCX
     rb"|[\x11\x12]\xaf.{2}(?:.[\0-\x0f]){2}[\0\x08]\0[\0\3]\0"  # FLI
     rb"|P(?:[4-6f]|0CMYK|yP|yRGBA?|yCMYK)\s(?:\#[^\n]{0,200}\n)?\s{0,9}\d{1,6}\s{1,9}\d{1,6}\s|P7 332"  # PPM, XV
     rb"|\x1aE\xdf\xa3|8BPS\0[\1\2]|qoif|DDS \x7c\0|icns|BLP[12]|FTEX|FTU\0|DanM|LinS|\xb1\x68\xde\x3a"
     rb"|\x59\xa6\x6a\x95|\xd7\xcd\xc6\x9a\0\0|\x01\0\0\0.{36}\x20EMF|\x80\xe8\0\0|\xc5\xd0\xd3\xc6|SIMPLE\ \ ="
-    rb"|GRIB.{3}[\1\2]|\x89HDF\r\n\x1a\n|BUFR.{3}[\2-\4]|[Ii]mage\ type:[^\r\n]{1,40}\ image\r?\n|GIMP"
+    rb"|GRIB.{3}[\1\2]|\x89HDF\r\n\x1a\n|BUFR.{3}[\2-\4]|[Ii]mage\ type:[^\r\n]{1,40}\ image\r?\n|\0{3}[\1\4]GIMP"
     rb"|\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1|\0{7}\x04.{34}\0{3}[\1\2\4]|%!PS-Adobe-\d|%PDF-\d\.\d[\r\n]"
 )
 # These have no magic number: only at the start of data does a match mean anything. TARGA, and SPIDER's floats.
 _AT_START: Final = re.compile(
-    rb"(?s)[\0-\x40](?:\x01[\1\x09].{9}|\0[\2\3\x0a\x0b].{9})(?!\0\0).[\0-\x3f](?!\0\0).[\0-\x3f]"
+    rb"(?s)[\0-\x40](?:\x01[\1\x09].{4}[\x10\x18\x20].{4}|\0[\2\3\x0a\x0b].{9})(?!\0\0).[\0-\x3f](?!\0\0).[\0-\x3f]"
     rb"[\x08\x10\x18\x20][\0-\x2f]"
     rb"|\0\0\x80\x3f(?:\0.{2}[\x3f-\x46]){2}|\x3f\x80\0\0(?:[\x3f-\x46].{2}\0){2}"
 )
@@ -58,17 +58,19 @@ _MAGIC: Final = {
             b"\0\0\1\0", b"\0\0\2\0", b"\x01\xda", b"\n\0", b"\n\2", b"\n\3", b"\n\5", b"\x11\xaf", b"\x12\xaf", b"P4",
             b"P5", b"P6", b"Pf", b"P0CMYK", b"Py", b"P7 332", b"\x1aE\xdf\xa3", b"8BPS", b"qoif", b"DDS |", b"icns",
             b"BLP", b"FTEX", b"FTU\0", b"DanM", b"LinS", b"\xb1\x68\xde\x3a", b"\x59\xa6\x6a\x95", b"\xd7\xcd\xc6\x9a",
-            b"\x80\xe8\0\0", b"\xc5\xd0\xd3\xc6", b"SIMPLE", b"GRIB", b"BUFR", b"GIMP", b"\xd0\xcf\x11\xe0", b"%!PS",
+            b"\x80\xe8\0\0", b"\xc5\xd0\xd3\xc6", b"SIMPLE", b"GRIB", b"BUFR", b"\xd0\xcf\x11\xe0", b"%!PS",
             b"%PDF-",
         ),
         0,
     ),
-    b"HDF\r\n": 1, b"mage type:": 1, b"NG\r\n": 2, b"jP  ": 4, b"JXL ": 4, b"\0\0\0\x04": 4, b" EMF": 40,
+    b"HDF\r\n": 1, b"mage type:": 1, b"NG\r\n": 2, b"jP  ": 4, b"JXL ": 4, b"GIMP": 4, b"\0\0\0\x04": 4, b" EMF": 40,
 }  # fmt: skip
 _PRINTABLE: Final = (
     rb"GIF|qoif|icns|BLP|FTEX|DanM|LinS|SIMPLE|GRIB|BUFR|[Ii]mage type|P[4-6f0y7]|%!PS|RIFF|ftyp"
 )
-_LEADING: Final = {b"ftyp": 4, b"GIMP": 20}
+_LEADING: Final = {b"ftyp": 4, b"\0\0\0\1": 16, b"\0\0\0\4": 16}
+_ICONS: Final = (b"\0\0\1\0", b"\0\0\2\0")
+_ICON_ENTRY: Final = 16
 _NAMED: Final = re.compile(_PRINTABLE)
 _CONTROL: Final = re.compile(rb"[\0-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x80-\x9f]")
 
@@ -91,8 +93,8 @@ def find_file_header(data: bytes) -> int | None:
         return None
     if _AT_START.match(data) is not None and _is_varied(data, 0):
         return 0
-    starts = (start for magic, lead in _MAGIC.items() for start in _starts(data, magic, lead))
-    return min(starts, default=None)
+    present = [magic for magic in _MAGIC if magic in data]
+    return min((start for magic in present for start in _starts(data, magic, _MAGIC[magic])), default=None)
 
 
 def _starts(data: bytes, magic: bytes, lead: int) -> Iterator[int]:
@@ -111,10 +113,26 @@ def _starts(data: bytes, magic: bytes, lead: int) -> Iterator[int]:
             if _NAMED.match(match.group()) is not None:
                 last_control = _last_control(data) if last_control is None else last_control
                 is_text = last_control < match.end()
-            if not is_text and _is_varied(data, start):
+            if not is_text and _is_varied(data, start) and _holds_icon(data, match):
                 yield start
                 return
         place = data.find(magic, place + 1)
+
+
+def _holds_icon(data: bytes, match: re.Match[bytes]) -> bool:
+    """Say whether one of the pictures that an icon lists can lie in ``data``; ``True`` for all other files.
+
+    The header of an icon is made of small numbers, as code and tables are.
+    """
+    header = match.group()
+    if header[:4] not in _ICONS:
+        return True
+    entries = match.start() + 6
+    end = entries + _ICON_ENTRY * header[4]
+    offsets = (
+        int.from_bytes(data[entry + 12 : entry + 16], "little") for entry in range(entries, end, _ICON_ENTRY)
+    )
+    return any(end <= match.start() + offset <= len(data) - SHORTEST_SPELLING // 2 for offset in offsets)
 
 
 def _is_varied(data: bytes, start: int) -> bool:

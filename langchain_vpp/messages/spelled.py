@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _STRIDE: Final = 32
 _MAX_LAYERS: Final = 4
+_BEGINNING: Final = 2_048
 _FEW_TURNS: Final = 6
 # Fewer characters hold less than the budget: 6.6 bits each if they can be printed, 20 at most.
 _FEWEST_ASCII: Final = 1_800
@@ -59,14 +60,16 @@ _HEX_PIECES: Final = re.compile(
     r"(?<![0-9A-Za-z])(?:(?:0[xX]|U\+00)?[0-9A-Fa-f]++(?:[^0-9A-Za-z]{1,6}+|\Z)){2,}+"
 )
 _HEX_PREFIX: Final = re.compile(r"0[xX]|\\x|\\u00|U\+00|[^0-9A-Fa-f]")
+# Runs of one alphabet, and what stands between them: the same before each, if a program wrote them.
+_FRAMED: Final = (re.compile(r"([0-9]+)"), re.compile(r"([0-9A-Fa-f]+)"), re.compile(r"([A-Za-z0-9+/_-]+)"))
 _BITS: Final = re.compile(r"(?<![0-9])(?:[01]{1,64}[\s,]{0,2}){320,}+|(?<![0-9])[01]{320,}+")
 _DATA_URL: Final = re.compile(
     r"data:(?:image/(?!svg)|video/|application/pdf)[^,]{0,256};base64,\s*[A-Za-z0-9+/_-]{64}", re.IGNORECASE
 )
 # Escapes of JSON, Python, C, URLs and HTML. Quoted-printable has its own, because "=" also stands in URLs.
 _ESCAPE: Final = re.compile(
-    r"(?:(?<!\\)\\++(?:x|u00|u\{0{0,2})|%|&\#[xX]0{0,4})([0-9A-Fa-f]{2});?\}?"
-    r"|(?<!\\)\\++u([0-9A-Fa-f]{4})"
+    r"(?:(?<!\\)\\++(?:x|u00)|%|&\#[xX]0{0,4})([0-9A-Fa-f]{2});?\}?"
+    r"|(?<!\\)\\++u(?:\{0{0,4}(?=[0-9A-Fa-f]{1,4}\})|(?=[0-9A-Fa-f]{4}))([0-9A-Fa-f]{1,4})\}?"
     r"|(?<!\\)\\++([0-3][0-7]{2})|(?<!\\)\\++([/abfnrtv])|&\#0{0,4}(\d{1,3});?"
 )
 _QUOTED: Final = re.compile(r"=([0-9A-F]{2})()()()()|=\n")
@@ -250,6 +253,36 @@ def _decodings(text: str) -> Iterator[bytes]:
     for run in _BITS.finditer(text):
         yield from _bit_alignments(re.sub(r"[^01]", "", run.group()))
     yield from _written_numbers(text)
+    yield from _framed(text)
+
+
+def _framed(text: str) -> Iterator[bytes]:
+    """Yield what the runs that follow the same text stand for, as in ``put(&H89) put(&H50)`` or in lines of a log."""
+    decimals, digits, letters = (_by_frame(pattern, text) for pattern in _FRAMED)
+    for numbers in [_FRAMED[0].findall(text), *decimals]:
+        if len(numbers) >= SHORTEST_SPELLING:
+            whole = [float(number or 0) if len(number) < 4 else math.nan for number in numbers[:_BEGINNING]]
+            yield from itertools.chain.from_iterable(
+                map(_if_at_start, _segments(_bytes_only(np.array(whole))))
+            )
+    for runs in digits:
+        pairs = "".join(run[len(run) % 2 :] for run in runs[:_BEGINNING] if len(run) > 1)
+        if len(pairs) >= 2 * SHORTEST_SPELLING:
+            yield from _if_at_start(bytes.fromhex(pairs))
+    for runs in letters:
+        if sum(map(len, runs)) >= SHORTEST_SPELLING * 4 // 3:
+            joined = "".join(runs[:_BEGINNING])[: 2 * _BEGINNING]
+            yield from itertools.chain.from_iterable(map(_if_at_start, _base64_alignments(joined)))
+
+
+def _by_frame(pattern: re.Pattern[str], text: str) -> list[list[str]]:
+    pieces = pattern.split(text)
+    framed: dict[str, list[str]] = {}
+    before = ""  # what stands before the first run is unlike the rest
+    for frame, run in zip(pieces[:-1:2], pieces[1::2], strict=True):
+        framed.setdefault(frame, [before]).append(run)
+        before = run
+    return [*framed.values()]
 
 
 def _base64_alignments(run: str) -> Iterator[bytes]:
@@ -283,6 +316,7 @@ def _base85_starts(run: str) -> Iterator[bytes]:
 
 def _if_at_start(data: bytes) -> Iterator[bytes]:
     """Yield data of which only the beginning counts, because further on a header would turn up by chance."""
+    data = data[:_BEGINNING]
     start = find_file_header(data)
     if start is not None and start <= 8:
         yield data
@@ -320,16 +354,25 @@ def _bytes_of_numbers(numbers: list[Any]) -> Iterator[bytes]:
         return
     values = np.array(numbers, dtype=np.float64)
     values = values[np.isfinite(values)]
-    whole = np.where((values == np.floor(values)) & (values >= -128) & (values < 256), values, np.nan)
+    whole = _bytes_only(values)
     if len(values) >= SHORTEST_SPELLING:
-        for segment in np.split(whole, np.flatnonzero(np.isnan(whole))):
-            known = segment[~np.isnan(segment)]
-            if len(known) >= SHORTEST_SPELLING:
-                yield (known.astype(np.int64) & 0xFF).astype(np.uint8).tobytes()
+        yield from _segments(whole)
         if len(values) and values.min() >= 0 and values.max() <= 1:
             yield np.rint(values * 255).astype(np.uint8).tobytes()
     if len(values) and np.isnan(whole).any():
         yield from _wide_numbers(values)
+
+
+def _bytes_only(values: NDArray[Any]) -> NDArray[Any]:
+    return np.where((values == np.floor(values)) & (values >= -128) & (values < 256), values, np.nan)
+
+
+def _segments(whole: NDArray[Any]) -> Iterator[bytes]:
+    """Yield the stretches of bytes among numbers."""
+    for segment in np.split(whole, np.flatnonzero(np.isnan(whole))):
+        known = segment[~np.isnan(segment)]
+        if len(known) >= SHORTEST_SPELLING:
+            yield (known.astype(np.int64) & 0xFF).astype(np.uint8).tobytes()
 
 
 def _wide_numbers(values: NDArray[Any]) -> Iterator[bytes]:

@@ -217,6 +217,7 @@ class TreeWalk:
 
     def _fault_of(self, parts: dict[Any, Any], depth: int) -> Kind | None:
         """Return what a mapping is refused for as a whole."""
+        self.tally.add_keys(parts)
         key = None
         for key in parts:
             if (type(key) is not str or len(key) >= SHORTEST_SPELLING) and not self.is_clean(key, depth):

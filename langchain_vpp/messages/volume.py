@@ -9,8 +9,9 @@ the shuffled window takes no more than the original, the window is data, and cou
 Numbers count by their values. Few different values that repeat, as samples of pixels do, count with their compressed
 size; numbers of high precision, as in embeddings, count an eighth of a byte each.
 
-Forms of data that no picture takes count a sixteenth of their size: PEM and PGP blocks, DER, genetic sequences, tables
-of numbers below a line of names, and digests and UUIDs. Among other text, as in a log, these do not count.
+Forms of data that no picture takes count a sixteenth of their size: PEM and PGP blocks, DER, keys of SSH, genetic
+sequences, tables of numbers below a line of names, and digests and UUIDs. Among other text, as in a log, these do not
+count.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -44,17 +45,21 @@ _FEWEST_NUMBERS: Final = 256
 _MOST_LEVELS: Final = 768  # of three channels with 256 levels each
 
 _NUMBER: Final = r"[+-]?+(?:\d++(?:\.\d*+)?+|\.\d++)(?:[eE][+-]?\d{1,3})?+"
-NUMBER: Final = re.compile(rf"(?<![\w.+-]){_NUMBER}(?![\w.])")
-_NUMBER_RUN: Final = re.compile(rf"(?<![\w.+-])(?:{_NUMBER}(?:[^\w.+-]{{1,12}}+|\Z)){{64,}}+")
+_SUFFIX: Final = "[uUlLfF]{0,3}"  # of literals in C, such as 137u
+NUMBER: Final = re.compile(rf"(?<![\w.+-]){_NUMBER}(?={_SUFFIX}(?![\w.]))")
+_NUMBER_RUN: Final = re.compile(rf"(?<![\w.+-])(?:{_NUMBER}{_SUFFIX}(?:[^\w.+-]{{1,12}}+|\Z)){{64,}}+")
+# With the letter of a command, as in drawings.
+_FRACTION: Final = re.compile(r"(?<![A-Za-z\d.])[A-Za-z]?-?\d{1,6}\.\d{1,17}(?![\d.])")
 
 _BODY: Final = r"[A-Za-z0-9+/=\s\\:,.()]"
 _HEX: Final = "[0-9a-fA-F]"
 _KNOWN: Final = re.compile(
     rf"-----BEGIN [A-Z0-9 ]{{1,40}}+-----(?:{_BODY}|-(?!-)){{1,60000}}+-----END"
-    rf"|(?<![0-9A-Za-z+/])(?:{_HEX}{{128}}|{_HEX}{{96}}|{_HEX}{{64}}|{_HEX}{{56}}|{_HEX}{{40}}|{_HEX}{{32}})(?![0-9A-Za-z+/])"
+    rf"|(?<![0-9A-Za-z+/])(?:0x)?(?:{_HEX}{{128}}|{_HEX}{{96}}|{_HEX}{{64}}|{_HEX}{{56}}|{_HEX}{{40}}|{_HEX}{{32}})(?![0-9A-Za-z+/])"
     rf"|(?<![0-9A-Za-z]){_HEX}{{8}}-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}(?![0-9A-Za-z])"
     r"|(?<![0-9A-Za-z+/])(?:[A-Za-z0-9+/]{86}==|[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{27}=|[A-Za-z0-9+/]{22}==)(?!=)"
     r"|sha384-[A-Za-z0-9+/]{64}(?![A-Za-z0-9+/])"
+    r"|(?<![A-Za-z0-9+/])AAAA(?:B3NzaC1|C3NzaC1|E2VjZHNh)[A-Za-z0-9+/]{48,1400}={0,2}"  # public keys of SSH
 )
 _SEQUENCE: Final = re.compile(
     r"(?<![A-Za-z])(?:[ACGTUN]{20,}+|[acgtun]{20,}+|[AC-IK-NP-TVWXY*]{24,}+)(?![A-Za-z0-9])"
@@ -83,15 +88,22 @@ class Tally:
     def __init__(self) -> None:
         self._bytes = 0.0
         self._pieces: list[str] = []
+        self._cells: list[str] = []
+        self._keys: dict[Any, Any] = {}
         self._samples: list[Any] = []
         self._rows: list[Any] = []
 
     def add_piece(self, text: str) -> None:
         """Count a text that is too short to be judged alone."""
+        self._cells.append(text)
         if text[:1] in _NUMERAL and (number := _number(text)) is not None:
             self._samples.append(number)
         else:
             self._pieces.append(text)
+
+    def add_keys(self, parts: Mapping[Any, Any]) -> None:
+        """Count the keys of a mapping, each once however many mappings have it."""
+        self._keys.update(parts)
 
     def add_text(self, text: str, volume: float, *, may_be_piece: bool) -> None:
         """Count a text that was judged alone."""
@@ -118,6 +130,12 @@ class Tally:
             volume += math.inf if measure("".join(self._pieces)) == math.inf else 0.0
         if self._samples:
             volume += numbers_volume(self._samples)
+            # Half of the bytes in hex have digits alone.
+            is_mixed = len(self._cells) > len(self._samples) and len(self._pieces) > 1
+            volume += math.inf if is_mixed and measure("\n".join(self._cells)) == math.inf else 0.0
+        if len(self._keys) > 1:
+            keys = [key for key in self._keys if type(key) is str]
+            volume += max(measure("\n".join(keys)), measure("".join(keys)))
         if len(self._rows) >= _FEWEST_NUMBERS:
             volume += rows_volume(self._rows)
         return volume >= BUDGET
@@ -139,7 +157,9 @@ def text_volume(text: str) -> float:
         return 0.0
     rest, known = _without_known(text)
     known = known if len(rest) < len(text) / 2 else 0.0
-    volume = max(_shuffled_volume(rest), _shuffled_volume(_SKELETON.sub(" ", rest)) if '"' in rest else 0.0)
+    # Fractions are counted as numbers. Without what stands around them, their digits are as disordered as data.
+    bare = _SKELETON.sub(" ", _FRACTION.sub(" ", rest)) if '"' in rest else ""
+    volume = max(_shuffled_volume(rest), _shuffled_volume(bare))
     return volume + known * _KNOWN_WEIGHT + _written_numbers_volume(text)
 
 

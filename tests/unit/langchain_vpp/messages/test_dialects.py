@@ -39,6 +39,15 @@ REFERENCES: dict[str, dict[str, Any]] = {
     "LangChain's picture by id": {"type": "image", "source_type": "id", "id": "file-1"},
     "LangChain's file": {"type": "file", "file_id": "file-1", "text": "Hi."},
     "video": {"type": "video_url", "video_url": {"url": URL}},
+    "Mistral's document": {"type": "document_url", "document_url": "https://images.example/a.pdf"},
+    "a picture under its type": {"type": "image", "image": URL},
+    "pictures under their type": {"type": "video", "video": [URL, URL]},
+    "OpenRouter's video": {"type": "video_url", "videoUrl": {"url": URL}},
+    "OpenRouter's file": {"type": "file", "file": {"filename": "a.pdf", "file_data": URL}},
+    "sound by URL": {"type": "input_audio", "input_audio": {"url": URL}},
+    "a link of MCP": {"type": "resource_link", "uri": "file:///a.png", "name": "a", "mimeType": "image/png"},
+    "an address and a type": {"uri": "gs://b/a.png", "mimeType": "image/png"},
+    "Bedrock's address": {"document": {"s3Uri": "s3://b/a.pdf"}},
     "ids": {"container": {"type": "auto", "file_ids": ["file-1"]}},
 }
 HOLDERS: dict[str, Any] = {

@@ -163,3 +163,26 @@ def test_a_header_needs_a_file_behind_it() -> None:
     assert find_file_header(data[: 4 + SHORTEST_SPELLING]) == 4
     assert find_file_header(data[: 3 + SHORTEST_SPELLING]) is None
     assert find_file_header(NOISE) is None
+
+
+FRAMES = {
+    "suffixed literals": lambda data: ",".join(f"{byte}u" for byte in data),
+    "Lisp": lambda data: "#(" + " ".join(f"#x{byte:02X}" for byte in data) + ")",
+    "Basic": lambda data: ", ".join(f"&H{byte:02X}" for byte in data),
+    "assembler": lambda data: "db " + ", ".join(f"0{byte:02x}h" for byte in data),
+    "addresses": lambda data: "\n".join(
+        ".".join(map(str, data[at : at + 4])) for at in range(0, len(data), 4)
+    ),
+    "a log of bytes": lambda data: "\n".join(f"2026-11-30 12:00:00 INFO value={byte}" for byte in data),
+    "a log of hex": lambda data: "\n".join(
+        f"2026-11-30 INFO the request {data[at : at + 16].hex()} was done" for at in range(0, len(data), 16)
+    ),
+    "short braces": lambda data: "".join(f"\\u{{{byte:x}}}" for byte in data),
+}
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "GIF"])
+def test_a_file_is_found_between_what_a_program_repeats(frame: str, file_format: str) -> None:
+    text = "Please look:\n" + FRAMES[frame](encode(file_format))
+    assert holds_pixels(text)

@@ -25,7 +25,7 @@ from langchain_vpp.messages.spelled import holds_pixels
 from langchain_vpp.messages.tree import find_media
 from langchain_vpp.messages.volume import BUDGET, numbers_volume, text_volume
 from langchain_vpp.messages.walk import plan_messages
-from tests.unit.langchain_vpp.messages.samples import DROP, STRICT
+from tests.unit.langchain_vpp.messages.samples import DROP, PICTURE, STRICT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,6 +138,16 @@ def test_what_is_spread_over_a_message_is_refused_under_both_policies() -> None:
         assert plan_messages([HumanMessage([piece]) for piece in pieces], policy)
         with pytest.raises(ProtectionError, match="as many as a picture takes"):
             plan_messages([HumanMessage(pieces)], policy)
+
+
+def test_data_in_distinct_keys_and_in_cells_of_hex_are_refused() -> None:
+    data = CHANCE.randbytes(3_000)
+    text = base64.b64encode(data).decode()
+    keys = {text[at : at + 30]: at for at in range(0, len(text), 30)}
+    picture = [f"{byte:02x}" for byte in PICTURE]
+    for thing in (keys, picture):
+        assert find_media(thing) is not None
+    assert find_media([{f"field_{n}": n for n in range(500)}] * 20) is None
 
 
 def rows(number: int) -> list[list[Any]]:
@@ -272,6 +282,9 @@ HARMLESS: dict[str, Any] = {
     "stack trace": "\n".join(f'  File "/usr/lib/app/module_{n % 40}.py", line {n}, in f_{n % 9}' for n in range(500)),
     "Markdown table": "\n".join(f"| {row[0]} | {row[2]} | {row[3]} | {row[4]} |" for row in rows(900)),
     "box drawing": ("┌" + "─" * 60 + "┐\n│" + " " * 60 + "│\n") * 200,
+    "geodata": json.dumps({"features": [{"name": f"area {n}", "at": [[CHANCE.uniform(5, 15), CHANCE.uniform(45, 55)] for _ in range(100)]} for n in range(8)]}),
+    "public keys": "\n".join(f"ssh-rsa AAAAB3NzaC1yc2E{base64.b64encode(CHANCE.randbytes(519)).decode()} me@host-{n}" for n in range(8)),
+    "addresses of accounts": "\n".join(f"0x{CHANCE.getrandbits(160):040x}" for _ in range(500)),
     "rulers": "=" * 9_000 + "-" * 9_000,
 }  # fmt: skip
 
