@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import datetime as dt
 import math
+import uuid
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple
 
 from langchain_vpp.messages.dialects import is_argument, is_reference, is_token_key, opaque_part
@@ -26,7 +28,7 @@ from langchain_vpp.messages.logprobs import LONGEST_TOKEN, is_token_probability
 from langchain_vpp.messages.registry import ATOMS, DICT, LIST, Shape, entry_of, is_buffer, plain_numbers
 from langchain_vpp.messages.schemas import described
 from langchain_vpp.messages.shielded import shielded
-from langchain_vpp.messages.spelled import PROSE, examined, numbers_spell_file, spelled_volume
+from langchain_vpp.messages.spelled import PROSE, examined, numbers_spell_file
 from langchain_vpp.messages.volume import BUDGET, Tally, numbers_volume
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ MAX_CONTAINERS: Final = 500_000
 """Most containers that are walked in one value, so that a hostile one ends within seconds."""
 
 _LARGE: Final = 2**64
+_WRITTEN: Final = frozenset({dt.date, dt.datetime, dt.time, dt.timedelta, range, uuid.UUID})
 _LONG_TEXT: Final = 1_024  # from which the search takes longer than to remember that it was made
 _MOST_COLUMNS: Final = 24
 _FEW_NUMBERS: Final = 5
@@ -155,7 +158,7 @@ class TreeWalk:
 
     def counted(self, value: Any, walked: Any) -> Any:
         """Return ``walked``, which stands for ``value``, or refuse all of it if its texts and numbers are too many."""
-        return self._found("volume", value) if self.tally.exceeds_budget(spelled_volume) else walked
+        return self._found("volume", value) if self.tally.exceeds_budget(examined) else walked
 
     def _first_time(self, value: Any, opaque: Any, depth: int, mark: tuple[int, Any, bool]) -> Any:
         visit = self._visited[mark] = _Visit(value)
@@ -217,11 +220,11 @@ class TreeWalk:
 
     def _fault_of(self, parts: dict[Any, Any], depth: int) -> Kind | None:
         """Return what a mapping is refused for as a whole."""
-        self.tally.add_keys(parts)
         key = None
         for key in parts:
             if (type(key) is not str or len(key) >= SHORTEST_SPELLING) and not self.is_clean(key, depth):
                 return "key"
+        self.tally.add_keys(parts)
         if not self.passes_references and is_reference(parts):
             return "reference"
         if numbers := [item for item in parts.values() if type(item) in ATOMS and item is not None]:
@@ -326,6 +329,8 @@ class TreeWalk:
             walked = self._bytes(value, opaque)
         elif row == "atom":
             walked = value
+            if cls in _WRITTEN and self.judges:
+                self.tally.add_piece(str(value))
         else:
             return self._found("media" if row == "media" or is_buffer(value) else "unknown", value)
         if (
@@ -434,4 +439,5 @@ def _spell_picture(numbers: list[Any], parts: Sized) -> bool:
     """Say whether the numbers of one container are the bytes of a file, or as many as a picture has."""
     if len(numbers) < _FEW_NUMBERS:
         return False
-    return (len(numbers) == len(parts) and numbers_spell_file(numbers)) or numbers_volume(numbers) >= BUDGET
+    are_all = len(numbers) == len(parts) or len(numbers) >= SHORTEST_SPELLING
+    return (are_all and numbers_spell_file(numbers)) or numbers_volume(numbers) >= BUDGET

@@ -47,7 +47,7 @@ from langchain_vpp.messages.plan import (
 )
 from langchain_vpp.messages.registry import computed_fields, plain
 from langchain_vpp.messages.shielded import shielded
-from langchain_vpp.messages.spelled import holds_pixels, spelled_volume
+from langchain_vpp.messages.spelled import examined, holds_pixels
 from langchain_vpp.messages.tree import MAX_DEPTH, Finding, TreeWalk
 from langchain_vpp.messages.volume import Tally
 
@@ -148,7 +148,7 @@ class _Walk(TreeWalk):
             walked = self._content(message, value) if name == "content" else self._field(name, value)
             if walked is not value:
                 changes[name] = walked
-        if self.tally.exceeds_budget(spelled_volume):
+        if self.tally.exceeds_budget(examined):
             self._refuse(Finding("volume", "").reason)
         # A copy, because protecting pictures takes time in which others could change what was walked.
         kept = copied({**fields, **changes}) if changes else None
