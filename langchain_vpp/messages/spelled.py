@@ -169,7 +169,8 @@ def _looks_spelled(text: str) -> bool:
     # Every run of 63 characters contains one of these stretches whole, and hardly any prose does.
     for start in range(0, len(text) - _STRIDE + 1, _STRIDE):
         stretch = text[start : start + _STRIDE]
-        if stretch[0] in _NUMERIC and stretch[9] in _NUMERIC and not stretch.strip(_NUMERIC):
+        may_be_numeric = stretch[0] in _NUMERIC and stretch[9] in _NUMERIC and stretch[22] in _NUMERIC
+        if may_be_numeric and not stretch.strip(_NUMERIC):
             return True
         if " " not in stretch and "\n" not in stretch and stretch.isascii():
             return True

@@ -224,7 +224,7 @@ class TreeWalk:
         for key in parts:
             if (type(key) is not str or len(key) >= SHORTEST_SPELLING) and not self.is_clean(key, depth):
                 return "key"
-        self.tally.add_keys(parts)
+        self.tally.keys |= parts
         if not self.passes_references and is_reference(parts):
             return "reference"
         if numbers := [item for item in parts.values() if type(item) in ATOMS and item is not None]:

@@ -32,7 +32,7 @@ from langchain_vpp.messages.file_headers import SHORTEST_SPELLING
 from langchain_vpp.messages.known_forms import without_known_forms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -107,7 +107,8 @@ class Tally:
         self._bytes = 0.0
         self._pieces: list[str] = []
         self._cells: list[str] = []
-        self._keys: dict[Any, Any] = {}
+        self.keys: dict[Any, Any] = {}
+        """Keys of all mappings, each once however many have it."""
         self._samples: list[Any] = []
         self._rows: list[Any] = []
 
@@ -118,10 +119,6 @@ class Tally:
             self._samples.append(number)
         else:
             self._pieces.append(text)
-
-    def add_keys(self, parts: Mapping[Any, Any]) -> None:
-        """Count the keys of a mapping, each once however many mappings have it."""
-        self._keys.update(parts)
 
     def add_text(self, text: str, volume: float, *, may_be_piece: bool) -> None:
         """Count a text that was judged alone."""
@@ -140,21 +137,27 @@ class Tally:
         Args:
             examine: Examines a text.
         """
-        volume = self._bytes + _joined_volume(self._pieces, examine)
+        volume = self._bytes
+        if len(self._pieces) > 1:
+            volume += _joined_volume(self._pieces, examine)
         if self._samples:
-            volume += numbers_volume(self._samples)
+            volume += self._samples_volume(examine)
+        if self.keys:
+            names = [key for key in self.keys if type(key) is str]
+            volume += _joined_volume(names, examine)
+            if len(self.keys) - len(names) >= _FEWEST_NUMBERS:
+                volume += numbers_volume([key for key in self.keys if type(key) in (int, float)])
+        if len(self._rows) >= _FEWEST_NUMBERS:
+            volume += rows_volume(self._rows)
+        return volume >= BUDGET
+
+    def _samples_volume(self, examine: Callable[[str], Examined]) -> float:
+        volume = numbers_volume(self._samples)
         if len(self._samples) >= SHORTEST_SPELLING:
             # Each may stand in a list of its own; and half of the bytes in hex have digits alone.
             volume += _if_file(" ".join(map(repr, self._samples[:_BEGINNING])), examine)
             volume += _if_file("\n".join(self._cells), examine) if len(self._pieces) > 1 else 0.0
-        if len(self._keys) > 1:
-            names = [key for key in self._keys if type(key) is str]
-            volume += _joined_volume(names, examine)
-            if len(self._keys) - len(names) >= _FEWEST_NUMBERS:
-                volume += numbers_volume([key for key in self._keys if type(key) in (int, float)])
-        if len(self._rows) >= _FEWEST_NUMBERS:
-            volume += rows_volume(self._rows)
-        return volume >= BUDGET
+        return volume
 
 
 def _joined_volume(pieces: list[str], examine: Callable[[str], Examined]) -> float:
