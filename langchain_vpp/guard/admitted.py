@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from langchain_core.messages import BaseMessage
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.messages.extent import is_plain
+from langchain_vpp.messages.copies import plain_copy
 from langchain_vpp.messages.shielded import shielded
 from langchain_vpp.messages.tree import Finding, TreeWalk
 
@@ -38,22 +38,61 @@ State = tuple[type, bytes]
 Pictures = tuple["OutputKey", ...]
 """Keys of the protected pictures in a message, in their order."""
 
+_Held = tuple[Any, Any, Any]
+_set_attribute: Final = object.__setattr__
+
 _Key = tuple[tuple[type, ...], bytes]
 _V = TypeVar("_V")
 
 
 @shielded("reading a message")
 def message_state(message: BaseMessage) -> State | None:
-    """Return the state of a message; ``None`` if it holds anything but values of built-in classes.
+    """Return the state of a message; ``None`` if it holds anything but values of built-in classes."""
+    return _state(message, _copied(message))
+
+
+@shielded("copying the messages")
+def isolated(messages: Sequence[BaseMessage]) -> tuple[list[BaseMessage], list[State | None]]:
+    """Copy messages, so that nobody else can change them.
+
+    Another thread may change a message while it is walked, while its pictures are protected, and while it is sent. So
+    nothing that it holds goes on by reference.
+
+    Args:
+        messages: The messages.
+
+    Returns:
+        The copies, and the state of each; ``None`` if it holds anything but values of built-in classes.
+
+    Raises:
+        ProtectionError: If one holds an object of which no copy can be made.
+    """
+    copies: list[BaseMessage] = []
+    states: list[State | None] = []
+    for message in messages:
+        held = _copied(message)
+        # Of the copy, which stays as it is.
+        state = _state(message, held)
+        copies.append(_Copying().message(message) if state is None else _with_held(message, held))
+        states.append(state)
+    return copies, states
+
+
+def _copied(message: BaseMessage) -> _Held | None:
+    """Copy all that a message holds, if it is of built-in classes."""
+    if not isinstance(message, BaseMessage):
+        return None
+    # Marshal would write a buffer as bytes, and what is shared as often as it is referred to, which may have no end.
+    return plain_copy((message.__dict__, message.__pydantic_extra__, message.__pydantic_private__))  # type: ignore[no-any-return]
+
+
+def _state(message: BaseMessage, held: _Held | None) -> State | None:
+    """Return the state of a message.
 
     :mod:`marshal` writes exact built-in types by their own content, so no method of a subclass is asked, and different
     contents never give the same bytes.
     """
-    if not isinstance(message, BaseMessage):
-        return None
-    held = (message.__dict__, message.__pydantic_extra__, message.__pydantic_private__)
-    # It would write a buffer as bytes, and what is shared as often as it is referred to, which has no end if much is.
-    if not is_plain(held):
+    if held is None:
         return None
     try:
         # Version 2, because later versions also write who else refers to a value.
@@ -62,30 +101,14 @@ def message_state(message: BaseMessage) -> State | None:
         return None
 
 
-@shielded("copying a message")
-def isolated(message: BaseMessage, state: State | None) -> BaseMessage:
-    """Return a copy of a message that nobody else can change.
-
-    Another thread may change a message while it is walked, while its pictures are protected, and while it is sent. So
-    nothing that it holds goes on by reference.
-
-    Args:
-        message: The message.
-        state: Its state. The copy is made of it, so that it holds exactly what the state is the digest of.
-
-    Raises:
-        ProtectionError: If it holds an object of which no copy can be made.
-    """
-    if state is None:
-        return _Copying().message(message)
-    return _with_state(message, marshal.loads(state[1]))  # noqa: S302  written by this process
-
-
-def _with_state(message: BaseMessage, held: tuple[Any, Any, Any]) -> BaseMessage:
-    copied = type(message).__new__(type(message))
-    for name, value in zip(_HELD, held, strict=True):
-        object.__setattr__(copied, name, value)
-    object.__setattr__(copied, "__pydantic_fields_set__", set(message.model_fields_set))
+def _with_held(message: BaseMessage, held: _Held) -> BaseMessage:
+    cls = type(message)
+    copied = cls.__new__(cls)
+    fields, extra, private = held
+    _set_attribute(copied, "__dict__", fields)
+    _set_attribute(copied, "__pydantic_extra__", extra)
+    _set_attribute(copied, "__pydantic_private__", private)
+    _set_attribute(copied, "__pydantic_fields_set__", set(message.model_fields_set))
     return copied
 
 
@@ -99,7 +122,7 @@ class _Copying(TreeWalk):
         if not isinstance(message, BaseMessage):
             return message  # the walk refuses it
         copies = [self.value(getattr(message, name)) for name in _HELD]
-        return _with_state(message, (copies[0], copies[1], copies[2]))
+        return _with_held(message, (copies[0], copies[1], copies[2]))
 
     def refuse(self, finding: Finding, value: Any) -> Any:
         if finding.kind in ("whole", "deep"):

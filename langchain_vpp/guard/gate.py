@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.guard.admitted import AdmittedMessages, isolated, message_state
+from langchain_vpp.guard.admitted import AdmittedMessages, isolated
 from langchain_vpp.guard.budget import RequestBudget
 from langchain_vpp.guard.level import Levels
 from langchain_vpp.guard.memo import ProducedPictures
@@ -304,8 +304,7 @@ class Gate:
         """
         level = self._levels.effective(asked)
         given = coerce_messages(messages)
-        states = [message_state(message) for message in given]
-        given = [*map(isolated, given, states)]  # nobody else can change them from here on
+        given, states = isolated(given)  # nobody else can change them from here on
         # The pictures in each message; None for a message that must be walked.
         records = [self._produced.recall_all(keys, level) for keys in self._admitted.recall(states)]
         walked = [place for place, each in enumerate(records) if each is None]
