@@ -8,7 +8,8 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from typing import Final
+from typing import Final, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from langchain_vpp.images.fast import fast_module
 
@@ -43,18 +44,33 @@ def sealed_reference(payload: str) -> str | None:
     return reference if reference[:6].lower() == "vpp://" else None
 
 
-def decode_text(text: str) -> bytes | None:
-    """Decode text that is nothing but base64, or nothing but a ``data:`` URL with base64.
+class Opened(NamedTuple):
+    """Result of opening a payload.
 
-    Returns:
-        The bytes, or ``None`` if the text is anything else.
+    Attributes:
+        is_url: Whether the payload is a data URL.
+        data: The bytes in it; ``None`` if it is neither base64 nor a data URL that can be read.
     """
-    payload = text.strip()
-    if payload[:5].lower() == "data:":
-        header, _, payload = payload.partition(",")
-        if "base64" not in header.lower().split(";"):
-            return None
-    return decode_base64(payload)
+
+    is_url: bool
+    data: bytes | None
+
+
+def opened(payload: str) -> Opened:
+    """Open text that is nothing but base64, or nothing but a data URL, with base64 or with escapes."""
+    payload = payload.strip()
+    if payload[:5].lower() != "data:":
+        return Opened(is_url=False, data=decode_base64(payload))
+    header, comma, payload = payload.partition(",")
+    if comma and "base64" not in header.lower().split(";"):
+        return Opened(is_url=True, data=_without_escapes(payload))
+    if "%" in payload:
+        payload = _without_escapes(payload).decode("ascii", errors="replace")
+    return Opened(is_url=True, data=decode_base64(payload) if comma else None)
+
+
+def _without_escapes(text: str) -> bytes:
+    return unquote_to_bytes(text.encode("utf-8", "surrogatepass"))
 
 
 def encode_base64(data: bytes) -> str:

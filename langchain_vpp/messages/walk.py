@@ -15,12 +15,11 @@ import functools
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
-from urllib.parse import unquote_to_bytes
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.messages.base64 import decode_base64, sealed_reference
+from langchain_vpp.messages.base64 import opened, sealed_reference
 from langchain_vpp.messages.dialects import (
     ASIDE_KEYS,
     HOSTED_KEYS,
@@ -343,7 +342,10 @@ class _Walk(TreeWalk):
             handle = sealed_reference(reference)
             if handle is not None:
                 return PixelSource("sealed", reference=handle)
-            data = self._decode(reference)
+            # Strictly: junk that a lenient decoder would skip is refused.
+            data = opened(reference).data or b""
+            if not data:
+                self._refuse("a picture or file is neither valid base64 nor a URL that can be read")
         elif isinstance(payload, bytes | bytearray | memoryview):
             data = bytes(payload)
         else:
@@ -366,21 +368,6 @@ class _Walk(TreeWalk):
         if not picture:
             self._refuse("a document is given by URL; send its bytes")
         return PixelSource("url", reference=url)
-
-    def _decode(self, payload: str) -> bytes:
-        """Decode base64 or a ``data:`` URL strictly: junk that a lenient decoder would skip is refused."""
-        if payload[:5].lower() == "data:":
-            header, comma, payload = payload.partition(",")
-            if not comma:
-                self._refuse("a data URL has no data")
-            if "base64" not in header.lower().split(";"):
-                return unquote_to_bytes(payload)
-            if "%" in payload:
-                payload = unquote_to_bytes(payload).decode("ascii", errors="replace")
-        data = decode_base64(payload)
-        if not data:
-            self._refuse("a picture or file is neither valid base64 nor a URL that can be read")
-        return data
 
     # Reactions.
 

@@ -178,6 +178,25 @@ FRAMES = {
         f"2026-11-30 INFO the request {data[at : at + 16].hex()} was done" for at in range(0, len(data), 16)
     ),
     "short braces": lambda data: "".join(f"\\u{{{byte:x}}}" for byte in data),
+    "Rust": lambda data: ", ".join(f"{byte}u8" for byte in data),
+    "Java": lambda data: ", ".join(f"(byte) 0x{byte:02x}" for byte in data),
+    "Verilog": lambda data: ", ".join(f"8'h{byte:02X}" for byte in data),
+    "octal literals": lambda data: " ".join(f"0o{byte:o}" for byte in data),
+    "binary literals": lambda data: " ".join(f"0b{byte:08b}" for byte in data),
+    "calls": lambda data: " & ".join(f"Chr({byte})" for byte in data),
+    "assignments": lambda data: "\n".join(f"a[{place}] = {byte};" for place, byte in enumerate(data)),
+    "records": lambda data: json.dumps([{"i": place, "v": f"{byte:02x}"} for place, byte in enumerate(data)]),
+    "statements": lambda data: "\n".join(
+        f"VALUES ({place}, '{byte:02x}');" for place, byte in enumerate(data)
+    ),
+    "elements": lambda data: "".join(f"<b>{byte:02x}</b>" for byte in data),
+    "comments": lambda data: "<!-- -->".join(b64(data)),
+    "comments with words": lambda data: "<!-- next -->".join(b64(data)),
+    "numbered comments": lambda data: "".join(
+        f"{piece}<!-- {place} -->" for place, piece in enumerate(wrap(b64(data), 4))
+    ),
+    "spans": lambda data: "".join(f'<span class="c">{character}</span>' for character in b64(data)),
+    "a log of base64": lambda data: "\n".join(f"INFO c={character}" for character in b64(data)),
 }
 
 
