@@ -73,7 +73,10 @@ def isolated(messages: Sequence[BaseMessage]) -> tuple[list[BaseMessage], list[S
         held = _copied(message)
         # Of the copy, which stays as it is.
         state = _state(message, held)
-        copies.append(_Copying().message(message) if state is None else _with_held(message, held))
+        if held is None or state is None:
+            copies.append(_Copying().message(message))
+        else:
+            copies.append(_with_held(message, held))
         states.append(state)
     return copies, states
 

@@ -132,7 +132,8 @@ def _is_possible(data: bytes, start: int, header: bytes) -> bool:
     Code and tables are full of small numbers. For a picture that was cut off, a part is enough.
     """
     if len(header) == _TARGA_HEADER and header[1] <= 1:
-        return _fits(*(int.from_bytes(data[at : at + 2], "little") for at in (12, 14)), data, 0)
+        width, height = (int.from_bytes(data[at : at + 2], "little") for at in (12, 14))
+        return _fits(width, height, data, 0)
     if header[:4] in _ICONS:
         entries = start + 6
         end = entries + _ICON_ENTRY * header[4]
