@@ -16,7 +16,7 @@ BASE64: Final = re.compile(r"([A-Za-z0-9+/_-]++)")
 
 _LONGEST_FRAME: Final = 64
 # Between runs of digits in base64 stand letters, and those repeat by chance.
-_SEPARATOR: Final = re.compile(r"[^A-Za-z0-9+/_-]")
+_SEPARATOR: Final = re.compile(r"[^A-Za-z0-9+/_-]|^[+/_-]+$")
 
 
 def columns(alphabet: re.Pattern[str], text: str) -> dict[str, list[str]]:

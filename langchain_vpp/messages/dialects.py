@@ -101,13 +101,10 @@ _REFERENCE_KEYS: Final = frozenset(
 )  # fmt: skip
 """Keys that name a picture or a file which is stored elsewhere, in whichever mapping they stand; see :func:`_bare`."""
 
-_HOLDER_KEYS: Final = frozenset(
-    {
-        "image", "images", "inputimage", "inputimages", "imageurl", "picture", "pictures", "photo", "photos", "video",
-        "videos", "audio", "audios", "media", "inlinedata", "filedata", "file", "files", "document", "documents", "pdf",
-        "attachment", "attachments", "screenshot", "mask",
-    }
-)  # fmt: skip
+_HOLDER_KEY: Final = re.compile(
+    r"image|img|photo|picture|video|audio|screenshot|thumb|avatar|frame|media|mask"
+    r"|^(?:inlinedata|filedata|files?|documents?|pdf|attachments?|blob)$"
+)
 """Keys that hold a carrier, or an address that some provider loads, in whichever mapping they stand."""
 
 HOSTED_KEYS: Final = frozenset(
@@ -149,7 +146,8 @@ _RESOLUTIONS: Final = tuple(
     for prefix in ("MEDIA_RESOLUTION_", "media_resolution_")
     for level in ("LOW", "MEDIUM", "HIGH", "ULTRA_HIGH", "UNSPECIFIED", "low", "medium", "high", "ultra_high")
 )
-_PLACES: Final = frozenset({"url", "uri", "href"})
+_PLACES: Final = frozenset({"url", "uri", "href", "src", "url_private"})
+_IDS: Final = frozenset({"id", "uuid"})
 _LINKS: Final = ("resource_link", "resource", "image_link")
 _LONGEST_KEY: Final = 40
 _MIME_KEYS: Final = ("mime_type", "media_type", "mimeType", "mediaType", "format")
@@ -239,7 +237,10 @@ def is_reference(parts: Mapping[Any, Any]) -> bool:
     source = parts.get("source")
     return (
         any(_is_named_by(key, value) for key, value in parts.items() if _bare(key) is not None)
-        or (ROLES.get(kind) in ("picture", "file") and _has_payload(parts, PAYLOAD_KEYS | {"source", "id"}))
+        or (
+            ROLES.get(kind) in ("picture", "file")
+            and _has_payload(parts, PAYLOAD_KEYS | {"source", "id", "uuid"})
+        )
         or (kind in ("video", "audio", "input_audio", "url") and _has_payload(parts, PAYLOAD_KEYS))
         or (
             isinstance(source, Mapping)
@@ -247,6 +248,7 @@ def is_reference(parts: Mapping[Any, Any]) -> bool:
         )
         or (_MEDIA_KIND.search(kind) is not None and _names_something(parts.get(kind)))
         or (_has_payload(parts, _PLACES) and (_declares_media(parts) or kind in _LINKS))
+        or (bool(kind) and _has_payload(parts, _IDS) and _declares_media(parts))
         or (not kind and isinstance(parts.get("image_url", parts.get("imageUrl")), str))
     )
 
@@ -257,7 +259,7 @@ def _bare(key: Any) -> str | None:
     if not isinstance(key, str) or len(key) > _LONGEST_KEY:
         return None
     bare = key.lower().replace("_", "").replace("-", "")
-    return bare if bare in _REFERENCE_KEYS or bare in _HOLDER_KEYS else None
+    return bare if bare in _REFERENCE_KEYS or _HOLDER_KEY.search(bare) else None
 
 
 def _is_named_by(key: Any, value: Any) -> bool:
@@ -265,7 +267,7 @@ def _is_named_by(key: Any, value: Any) -> bool:
 
 
 def _declares_media(parts: Mapping[Any, Any]) -> bool:
-    types = (parts.get(key) for key in _MIME_KEYS)
+    types = (parts.get(key) for key in (*_MIME_KEYS, "mimetype", "content_type", "contentType"))
     return any(isinstance(each, str) and each.lower().startswith(_MEDIA_TYPES) for each in types)
 
 
@@ -311,7 +313,8 @@ def _is_carrier(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return any(_is_carrier(item) for item in value if isinstance(item, str | Mapping))
     return isinstance(value, Mapping) and (
-        _has_payload(value, PAYLOAD_KEYS)
+        _has_payload(value, PAYLOAD_KEYS | {"src", "href"})
+        or (_has_payload(value, _IDS) and _declares_media(value))
         or (isinstance(value.get("source"), Mapping) and _has_payload(value["source"], PAYLOAD_KEYS))
     )
 

@@ -86,9 +86,10 @@ class Finding(NamedTuple):
 class _Visit:
     """A walk of one object: what stands for it, and how many containers it holds how deep."""
 
-    __slots__ = ("containers", "height", "is_done", "result", "value")
+    __slots__ = ("containers", "height", "is_done", "place", "result", "value")
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, place: int) -> None:
+        self.place = place
         self.value = value  # kept alive, so that no other object gets its id
         self.result: Any = None
         self.is_done = False
@@ -124,6 +125,7 @@ class TreeWalk:
         self.tally = Tally()
         self._deepest = 0
         self._visited: dict[tuple[int, Any, bool], _Visit] = {}
+        self._visits = 0
 
     def refuse(self, finding: Finding, value: Any) -> Any:
         """Return what stands for ``value``, in which a finding was made, or raise."""
@@ -150,6 +152,8 @@ class TreeWalk:
                 return self._text(value, opaque)
         if kind in ATOMS:
             return self._integer(value) if kind is int else value
+        if kind is bytes and len(value) < SHORTEST_SPELLING:
+            return self._bytes(value, opaque)
         mark = (id(value), id(opaque) if type(opaque) is dict else opaque, self.passes_references)
         visit = self._visited.get(mark)
         if visit is not None:
@@ -161,7 +165,8 @@ class TreeWalk:
         return self._found("volume", value) if self.tally.exceeds_budget(examined) else walked
 
     def _first_time(self, value: Any, opaque: Any, depth: int, mark: tuple[int, Any, bool]) -> Any:
-        visit = self._visited[mark] = _Visit(value)
+        visit = self._visited[mark] = _Visit(value, self._visits)
+        self._visits += 1
         before, deepest = self.containers, self._deepest
         self._deepest = depth
         kind = type(value)
@@ -180,8 +185,9 @@ class TreeWalk:
         return visit.result
 
     def _again(self, value: Any, visit: _Visit, depth: int) -> Any:
-        # What is shared counts as often as it is written out.
+        # What is shared counts as often as it is written out, and the order of references may be that of pixels.
         self.containers += visit.containers
+        self.tally.add_numbers((visit.place,))
         if not visit.is_done or depth + visit.height > MAX_DEPTH or self.containers > MAX_CONTAINERS:
             return self._found("deep", value)
         self._deepest = max(self._deepest, depth + visit.height)
@@ -211,6 +217,7 @@ class TreeWalk:
                 continue
             if key == "type" and item_type is str and len(item) < SHORTEST_SPELLING:
                 continue
+            self.tally.key = key
             walked = self._part(key, item, parts, opaque, depth)
             if walked is not item:
                 changed[key] = walked

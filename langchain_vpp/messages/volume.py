@@ -23,6 +23,7 @@ import math
 import random
 import re
 import zlib
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -107,6 +108,9 @@ class Tally:
         self._bytes = 0.0
         self._pieces: list[str] = []
         self._cells: list[str] = []
+        self._by_key: defaultdict[Any, list[str]] = defaultdict(list)
+        self.key: Any = None
+        """Key of the mapping in which the next piece stands."""
         self.keys: dict[Any, Any] = {}
         """Keys of all mappings, each once however many have it."""
         self._samples: list[Any] = []
@@ -119,6 +123,7 @@ class Tally:
             self._samples.append(number)
         else:
             self._pieces.append(text)
+            self._by_key[self.key].append(text)
 
     def add_text(self, text: str, volume: float, *, may_be_piece: bool) -> None:
         """Count a text that was judged alone."""
@@ -140,6 +145,10 @@ class Tally:
         volume = self._bytes
         if len(self._pieces) > 1:
             volume += _joined_volume(self._pieces, examine)
+            if len(self._by_key) > 1:
+                volume += sum(
+                    _if_file("".join(each), examine) for each in self._by_key.values() if len(each) > 1
+                )
         if self._samples:
             volume += self._samples_volume(examine)
         if self.keys:
@@ -171,7 +180,9 @@ def _joined_volume(pieces: list[str], examine: Callable[[str], Examined]) -> flo
     volume = (
         lines.volume if len(distinct) == len(pieces) else max(lines.volume, examine("\n".join(pieces)).volume)
     )
-    return volume + _if_file("".join(pieces), examine)
+    whole = examine("".join(pieces)).volume
+    are_characters = sum(map(len, pieces)) < 2 * len(pieces)
+    return max(volume, whole) if are_characters or whole == math.inf else volume
 
 
 def _if_file(text: str, examine: Callable[[str], Examined]) -> float:
@@ -282,28 +293,27 @@ def _without_colours(text: str) -> tuple[str, float]:
 def _columns_volume(text: str) -> float:
     """Sum the data in columns of bytes, and of pieces that are hardly longer."""
     bytes_in_decimal = [
-        rows_volume([int(number) for number in numbers if len(number) < 4 and number.isdecimal()])
+        rows_volume([float(number) for number in numbers if len(number) <= _MOST_DIGITS + 1])
         for numbers in columns(DECIMAL, text).values()
         if len(numbers) >= _FEWEST_NUMBERS
     ]
     bytes_in_hex = [
         rows_volume(bytes.fromhex("".join(run[len(run) % 2 :] for run in runs)))
-        for frame, runs in columns(HEX, text).items()
-        if _are_cells(frame, runs)
+        for runs in columns(HEX, text).values()
+        if _are_cells(runs, _LONGEST_CELL) or sum(map(len, runs)) > len(text) / 2
     ]
     others = [
         _shuffled_volume("".join(runs))
         for frame, runs in columns(BASE64, text).items()
-        if _are_cells(frame, runs)
+        if _are_cells(runs, _LONGEST_CELL if frame.strip(_PUNCTUATION) else _SHORTER_CELL)
     ]
     return max(map(sum, (bytes_in_decimal, bytes_in_hex, others)))
 
 
-def _are_cells(frame: str, runs: list[str]) -> bool:
+def _are_cells(runs: list[str], longest: int) -> bool:
     """Say whether runs are no numbers, and too short for identifiers, digests and words."""
     if len(runs) < _FEWEST_NUMBERS:
         return False
-    longest = _LONGEST_CELL if frame.strip(_PUNCTUATION) else _SHORTER_CELL
     return (
         sum(map(len, runs)) <= longest * len(runs)
         and len({run.translate(_NO_DIGITS) for run in runs}) >= _FEWEST_PARTS
@@ -311,16 +321,19 @@ def _are_cells(frame: str, runs: list[str]) -> bool:
 
 
 def _few_words_volume(text: str) -> float:
-    """Return the compressed size of a text that is made of very few different words, such as numerals."""
-    words = _WORD.findall(text)
+    """Return the compressed size of a text that is made of very few different words or signs, such as numerals."""
+    words = max(map(_few_volume, (_WORD.findall(text), text.split())))
+    return words * (_KNOWN_WEIGHT if words and _is_table_of_words(text) else 1.0)
+
+
+def _few_volume(words: list[str]) -> float:
     known: dict[str, int] = {}
     if len(words) < _FEWEST_NUMBERS:
         return 0.0
     for word in words:
         if known.setdefault(word, len(known)) == _MOST_WORDS:
             return 0.0
-    volume = len(zlib.compress(bytes(known[word] for word in words), 6))
-    return volume * (_KNOWN_WEIGHT if _is_table_of_words(text) else 1.0)
+    return float(len(zlib.compress(bytes(known[word] for word in words), 6)))
 
 
 def _symbols_volume(text: str) -> float:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from langchain_vpp.messages.file_headers import SHORTEST_SPELLING, find_file_header
 from langchain_vpp.messages.spelled import holds_pixels
+from langchain_vpp.messages.tree import find_media
 
 RANDOM = random.Random(3)
 NOISE = RANDOM.randbytes(20_000)
@@ -195,6 +196,8 @@ FRAMES = {
     "numbered comments": lambda data: "".join(
         f"{piece}<!-- {place} -->" for place, piece in enumerate(wrap(b64(data), 4))
     ),
+    "dashes": lambda data: "-".join(f"{byte:02X}" for byte in data),
+    "sums": lambda data: "+".join(map(str, data)),
     "spans": lambda data: "".join(f'<span class="c">{character}</span>' for character in b64(data)),
     "a log of base64": lambda data: "\n".join(f"INFO c={character}" for character in b64(data)),
 }
@@ -205,3 +208,17 @@ FRAMES = {
 def test_a_file_is_found_between_what_a_program_repeats(frame: str, file_format: str) -> None:
     text = "Please look:\n" + FRAMES[frame](encode(file_format))
     assert holds_pixels(text)
+
+
+def test_a_file_is_found_in_values_of_its_bytes_or_of_its_pieces() -> None:
+    data = encode("PNG")
+    values = [
+        [data[place : place + 1] for place in range(len(data))],
+        [[byte] for byte in data],
+        [item for byte in data for item in (byte, None)],
+        [{"name": f"n{place}", "value": piece} for place, piece in enumerate(wrap(b64(data), 6))],
+        {piece: place for place, piece in enumerate(wrap(b64(data), 20))},
+        [f"{byte:02x}" for byte in data],
+        [range(byte) for byte in data],
+    ]
+    assert [value for value in values if find_media(value) is None] == []

@@ -154,6 +154,8 @@ def test_data_in_distinct_keys_and_in_cells_of_hex_are_refused() -> None:
 
 
 NOISE = CHANCE.randbytes(2_400)
+MORSE = "----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----. .- -... -.-. -.. . ..-.".split()  # noqa: SIM905
+SHARED = [[f"{n} of 256"] for n in range(256)]
 UNITS = "zero one two three four five six seven eight nine".split()  # noqa: SIM905
 THINNED: dict[str, Callable[[bytes], Any]] = {
     "Basic": lambda data: " ".join(f"&H{byte:02X}" for byte in data),
@@ -201,6 +203,19 @@ THINNED: dict[str, Callable[[bytes], Any]] = {
     "characters": lambda data: list(encoded(data)),
     "words in a list": lambda data: [" ".join(UNITS[int(digit)] for digit in f"{byte:03}") for byte in data],
     "ranges": lambda data: [range(byte) for byte in data],
+    "bytes": lambda data: [data[place : place + 1] for place in range(len(data))],
+    "shared lists": lambda data: [SHARED[byte] for byte in data],
+    "dashes": lambda data: "-".join(f"{byte:02X}" for byte in data),
+    "underscores": lambda data: "_".join(f"{byte:02x}" for byte in data),
+    "sums": lambda data: "+".join(map(str, data)),
+    "prices": lambda data: "\n".join(f"Item {n}: ${byte}.00" for n, byte in enumerate(data)),
+    "offsets": lambda data: "\n".join(
+        f"\t0x{start:04x}:  {data[start : start + 16].hex(' ', 2)}" for start in range(0, len(data), 16)
+    ),
+    "records of hex": lambda data: "\n".join(
+        f":10{start:04X}00{data[start : start + 16].hex().upper()}5A" for start in range(0, len(data), 16)
+    ),
+    "Morse": lambda data: " ".join(MORSE[int(digit, 16)] for digit in data.hex()),
     "gaps": lambda data: [item for byte in data for item in (byte, None)],
 }
 
