@@ -53,8 +53,9 @@ MAX_BYTES: Final = 256
 Kind = Literal["text", "numbers", "bytes", "media", "key", "whole", "unknown", "deep", "reference", "volume"]
 
 _REASONS: Final[dict[Kind, str]] = {
-    "text": "a text spells a picture (base64, a data URL or similar); send it as an image block",
-    "numbers": "numbers spell a picture",
+    "text": "a text spells a picture (base64, a data URL or similar), or holds as much data as one; send a picture as "
+    "an image block, and of data fewer rows, a summary, or a table with names for its columns",
+    "numbers": "numbers spell a picture, or are as many as one has; send fewer, or a table with names for its columns",
     "bytes": "bytes hold a picture, or are too long to tell",
     "media": "pixels, or something that can't be looked into ({}), stand outside of an image block",
     "key": "a key of a mapping spells a picture, or can't be checked",
@@ -62,7 +63,8 @@ _REASONS: Final[dict[Kind, str]] = {
     "unknown": "there is a {}, an object that is not known to be free of pixels",
     "deep": "something is nested too deeply, too large to be searched, or holds itself",
     "reference": "a picture or file is named that is stored elsewhere (a URL, an id or a bucket); send its bytes",
-    "volume": "texts and numbers are as many as a picture takes, whatever they spell; send pictures as image blocks",
+    "volume": "texts and numbers are as many as a picture takes, whatever they spell; send pictures as image "
+    "blocks, and of data fewer rows or a summary",
 }
 
 
