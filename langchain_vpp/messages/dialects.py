@@ -123,11 +123,14 @@ TEXT_FILE_KEYS: Final = frozenset(
 ASIDE_KEYS: Final = frozenset({"extras", "metadata", "cache_control", "citations", "video_metadata"})
 """Keys that no provider reads as the picture. They are not searched for payloads, and dropped with the block."""
 
-# An address, an uploaded file's id, or the path of a picture.
+# An address, or the id of an uploaded file.
 _ADDRESS: Final = re.compile(
-    r"(?i)\s*(?:[a-z][a-z0-9+.-]{1,20}://|data:[^\s,]{0,99},|(?:files|cachedContents)/\S|file[-_][A-Za-z0-9]{8}"
-    r"|[^\s:]{1,500}\.(?:png|jpe?g|jfif|gif|webp|bmp|tiff?|hei[cf]|avif|mp4|mov|webm|mkv|mp3|wav)(?:[?#]\S*)?\s*$)"
+    r"(?i)[a-z][a-z0-9+.-]{1,20}://|data:[^\s,]{0,99},|(?:files|cachedContents)/\S|file[-_][A-Za-z0-9]{8}"
 )
+_PICTURE_SUFFIXES: Final = (
+    ".png", ".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".mp4",
+    ".mov", ".webm", ".mkv", ".mp3", ".wav",
+)  # fmt: skip
 _MEDIA_KIND: Final = re.compile(r"(?i)image|picture|video|audio|file|document|media")
 _MEDIA_TYPES: Final = ("image/", "video/", "audio/", "application/pdf")
 _CITATIONS: Final = ("_citation", "_location", "file_path")
@@ -309,7 +312,7 @@ def _has_payload(parts: Mapping[Any, Any], keys: AbstractSet[str]) -> bool:
 def _is_carrier(value: Any) -> bool:
     """Say whether the value of a holder's key is a carrier or an address, or a list of these."""
     if isinstance(value, str):
-        return _ADDRESS.match(value) is not None
+        return _ADDRESS.match(value.strip()) is not None or _is_picture_path(value.strip())
     if isinstance(value, list | tuple):
         return any(_is_carrier(item) for item in value if isinstance(item, str | Mapping))
     return isinstance(value, Mapping) and (
@@ -317,6 +320,11 @@ def _is_carrier(value: Any) -> bool:
         or (_has_payload(value, _IDS) and _declares_media(value))
         or (isinstance(value.get("source"), Mapping) and _has_payload(value["source"], PAYLOAD_KEYS))
     )
+
+
+def _is_picture_path(text: str) -> bool:
+    path = text.partition("?")[0].partition("#")[0]
+    return path.lower().endswith(_PICTURE_SUFFIXES) and not any(map(str.isspace, path[:500]))
 
 
 def picture_settings(block: Mapping[Any, Any]) -> dict[str, Any]:
