@@ -13,19 +13,19 @@ import hashlib
 import marshal
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from langchain_core.messages import BaseMessage
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.images.pace import PIECE, give_way
-from langchain_vpp.messages.extent import extent, is_plain
+from langchain_vpp.messages.copies import plain_copy
+from langchain_vpp.messages.extent import extent
 from langchain_vpp.messages.shielded import shielded
 from langchain_vpp.messages.tree import Finding, TreeWalk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from langchain_vpp.guard.memo import OutputKey
 
@@ -34,24 +34,14 @@ _REMEMBERED_MESSAGES: Final = 16_384
 _REMEMBERED_LISTS: Final = 1_024
 _HELD: Final = ("__dict__", "__pydantic_extra__", "__pydantic_private__")
 
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """The class of a message, and all that it holds.
-
-    Attributes:
-        kind: The class.
-        written: What the message holds, and the digests of its long texts in the place of these.
-        texts: The long texts themselves. They can't be changed, so copies share them.
-    """
-
-    kind: type
-    written: bytes
-    texts: tuple[str | bytes, ...] = field(default=(), compare=False, repr=False)
-
+State = tuple[type, bytes]
+"""The class of a message, and all that it holds, with digests in the place of long texts."""
 
 Pictures = tuple["OutputKey", ...]
 """Keys of the protected pictures in a message, in their order."""
+
+_Held = tuple[Any, Any, Any]
+_set_attribute: Final = object.__setattr__
 
 _Key = tuple[tuple[type, ...], bytes]
 _V = TypeVar("_V")
@@ -59,50 +49,80 @@ _V = TypeVar("_V")
 
 @shielded("reading a message")
 def message_state(message: BaseMessage) -> State | None:
-    """Return the state of a message; ``None`` if it holds anything but values of built-in classes.
+    """Return the state of a message; ``None`` if it holds anything but values of built-in classes."""
+    return _state(message, _copied(message))
+
+
+@shielded("copying the messages")
+def isolated(messages: Sequence[BaseMessage]) -> tuple[list[BaseMessage], list[State | None]]:
+    """Copy messages, so that nobody else can change them.
+
+    Another thread may change a message while it is walked, while its pictures are protected, and while it is sent. So
+    nothing that it holds goes on by reference.
+
+    Args:
+        messages: The messages.
+
+    Returns:
+        The copies, and the state of each; ``None`` if it holds anything but values of built-in classes.
+
+    Raises:
+        ProtectionError: If one holds an object of which no copy can be made.
+    """
+    copies: list[BaseMessage] = []
+    states: list[State | None] = []
+    for message in messages:
+        held = _copied(message)
+        # Of the copy, which stays as it is.
+        state = _state(message, held)
+        if held is None or state is None:
+            copies.append(_Copying().message(message))
+        else:
+            copies.append(_with_held(message, held))
+        states.append(state)
+    return copies, states
+
+
+def _copied(message: BaseMessage) -> _Held | None:
+    """Copy all that a message holds, if it is of built-in classes."""
+    if not isinstance(message, BaseMessage):
+        return None
+    # Marshal would write a buffer as bytes, and what is shared as often as it is referred to, which may have no end.
+    return plain_copy((message.__dict__, message.__pydantic_extra__, message.__pydantic_private__))  # type: ignore[no-any-return]
+
+
+def _state(message: BaseMessage, held: _Held | None) -> State | None:
+    """Return the state of a message.
 
     :mod:`marshal` writes exact built-in types by their own content, so no method of a subclass is asked, and different
     contents never give the same bytes.
     """
-    if not isinstance(message, BaseMessage):
-        return None
-    held = (message.__dict__, message.__pydantic_extra__, message.__pydantic_private__)
-    # It would write a buffer as bytes, and what is shared as often as it is referred to, which has no end if much is.
-    if not is_plain(held):
+    if held is None:
         return None
     texts: list[str | bytes] = []
+    written: Any = held
+    # Written in one piece, long texts would keep all other threads waiting.
+    if extent(held) > PIECE:
+        written = _with_marks(held, texts)
     try:
-        # Written in one piece, they would keep all other threads waiting.
-        if extent(held) > PIECE:
-            held = _with_marks(held, texts)
         # Version 2, because later versions also write who else refers to a value.
-        written = marshal.dumps(held, 2)
+        state = marshal.dumps(written, 2)
     except ValueError:
         return None
-    return State(type(message), b"".join((written, *map(_text_digest, texts))), tuple(texts))
+    return type(message), b"".join((state, *map(_text_digest, texts)))
 
 
 def _with_marks(value: Any, texts: list[str | bytes]) -> Any:
     """Copy a value with a mark, which no message holds, in the place of each long text; ``texts`` receives them."""
     kind = type(value)
     if kind is dict:
-        return {key: _with_marks(item, texts) for key, item in {**value}.items()}
+        return {key: _with_marks(item, texts) for key, item in value.items()}
     if kind in (list, tuple):
-        return kind([_with_marks(item, texts) for item in (*value,)])
+        return kind([_with_marks(item, texts) for item in value])
     if kind not in (str, bytes) or len(value) < PIECE:
         return value
     texts.append(value)
     return ...
-
-
-def _without_marks(value: Any, texts: Iterator[str | bytes]) -> Any:
-    """Put the long texts back."""
-    kind = type(value)
-    if kind is dict:
-        return {key: _without_marks(item, texts) for key, item in value.items()}
-    if kind in (list, tuple):
-        return kind([_without_marks(item, texts) for item in value])
-    return next(texts) if value is ... else value
 
 
 def _text_digest(text: str | bytes) -> bytes:
@@ -114,31 +134,14 @@ def _text_digest(text: str | bytes) -> bytes:
     return digest.digest()
 
 
-@shielded("copying a message")
-def isolated(message: BaseMessage, state: State | None) -> BaseMessage:
-    """Return a copy of a message that nobody else can change.
-
-    Another thread may change a message while it is walked, while its pictures are protected, and while it is sent. So
-    nothing that it holds goes on by reference.
-
-    Args:
-        message: The message.
-        state: Its state. The copy is made of it, so that it holds exactly what the state is the digest of.
-
-    Raises:
-        ProtectionError: If it holds an object of which no copy can be made.
-    """
-    if state is None:
-        return _Copying().message(message)
-    held = marshal.loads(state.written)  # noqa: S302  written by this process
-    return _with_state(message, _without_marks(held, iter(state.texts)) if state.texts else held)
-
-
-def _with_state(message: BaseMessage, held: tuple[Any, Any, Any]) -> BaseMessage:
-    copied = type(message).__new__(type(message))
-    for name, value in zip(_HELD, held, strict=True):
-        object.__setattr__(copied, name, value)
-    object.__setattr__(copied, "__pydantic_fields_set__", set(message.model_fields_set))
+def _with_held(message: BaseMessage, held: _Held) -> BaseMessage:
+    cls = type(message)
+    copied = cls.__new__(cls)
+    fields, extra, private = held
+    _set_attribute(copied, "__dict__", fields)
+    _set_attribute(copied, "__pydantic_extra__", extra)
+    _set_attribute(copied, "__pydantic_private__", private)
+    _set_attribute(copied, "__pydantic_fields_set__", set(message.model_fields_set))
     return copied
 
 
@@ -152,7 +155,7 @@ class _Copying(TreeWalk):
         if not isinstance(message, BaseMessage):
             return message  # the walk refuses it
         copies = [self.value(getattr(message, name)) for name in _HELD]
-        return _with_state(message, (copies[0], copies[1], copies[2]))
+        return _with_held(message, (copies[0], copies[1], copies[2]))
 
     def refuse(self, finding: Finding, value: Any) -> Any:
         if finding.kind in ("whole", "deep"):
@@ -214,8 +217,8 @@ def _key(states: Sequence[State | None]) -> _Key | None:
     for state in states:
         if state is None:
             return None
-        classes.append(state.kind)
-        digest.update(state.written)  # which says by itself where it ends
+        classes.append(state[0])
+        digest.update(state[1])  # which says by itself where it ends
     return tuple(classes), digest.digest()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.guard.admitted import AdmittedMessages, isolated, message_state
+from langchain_vpp.guard.admitted import AdmittedMessages, isolated
 from langchain_vpp.guard.budget import RequestBudget
 from langchain_vpp.guard.conversations import Conversations, conversation_of, hidden_in, thread_name
 from langchain_vpp.guard.level import Levels
@@ -328,12 +328,11 @@ class Gate:
         conversation = self.conversations.open(name)
         given = coerce_messages(messages)
         account.require_length(extent(given, most=_MOST_PARTS))
-        states = [message_state(message) for message in given]
+        given, states = isolated(given)  # nobody else can change them from here on
         records = [self._produced.recall_all(keys, level) for keys in self._admitted.recall(states)]
         walked = [place for place, each in enumerate(records) if each is None]
         if not is_brief([given[place] for place in walked]):
             yield []  # the rest is work for a thread
-        given = [*map(isolated, given, states)]  # nobody else can change them from here on
         exposed, admitted = False, [*given]
         if walked:
             plan = plan_messages([given[place] for place in walked], self.content_policy, places=walked)

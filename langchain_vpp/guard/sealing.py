@@ -15,7 +15,7 @@ from PIL import Image
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.foreign import call_foreign
 from langchain_vpp.images.given import image_bytes
-from langchain_vpp.messages.base64 import decode_text
+from langchain_vpp.messages.base64 import opened
 from langchain_vpp.messages.file_headers import find_file_header
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def _file_of(value: Any) -> bytes | None:
     if isinstance(value, bytes) and find_file_header(value) == 0:
         return value
     text = value.decode("latin-1") if isinstance(value, bytes) else value
-    data = decode_text(text) if isinstance(text, str) else None
+    data = opened(text).data if isinstance(text, str) else None
     return data if data is not None and find_file_header(data) == 0 else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from langchain_vpp.images.fast import fast_module
@@ -53,18 +53,31 @@ def sealed_reference(payload: str) -> str | None:
     return reference if reference[:6].lower() == "vpp://" else None
 
 
-def decode_text(text: str) -> bytes | None:
-    """Decode text that is nothing but base64, or nothing but a ``data:`` URL with base64.
+class Opened(NamedTuple):
+    """Result of opening a payload.
 
-    Returns:
-        The bytes, or ``None`` if the text is anything else.
+    Attributes:
+        is_url: Whether the payload is a data URL.
+        data: The bytes in it; ``None`` if it is neither base64 nor a data URL that can be read.
     """
-    payload = text.strip()
-    if payload[:5].lower() == "data:":
-        header, _, payload = payload.partition(",")
-        if "base64" not in header.lower().split(";"):
-            return None
-    return decode_base64(payload)
+
+    is_url: bool
+    data: bytes | None
+
+
+def opened(payload: str) -> Opened:
+    """Open text that is nothing but base64, or nothing but a data URL, with base64 or with escapes."""
+    payload = payload.strip()
+    if payload[:5].lower() != "data:":
+        return Opened(is_url=False, data=decode_base64(payload))
+    start = payload.find(",") + 1
+    if not start:
+        return Opened(is_url=True, data=None)
+    if "base64" not in payload[: start - 1].lower().split(";"):
+        return Opened(is_url=True, data=decode_percent(payload, start))
+    if payload.find("%", start) >= 0:
+        payload, start = decode_percent(payload, start).decode("ascii", errors="replace"), 0
+    return Opened(is_url=True, data=decode_base64(payload, start))
 
 
 def encode_base64(data: bytes) -> str:
@@ -92,7 +105,7 @@ def decode_percent(text: str, start: int = 0) -> bytes:
         if end < len(text):
             escape = text.rfind("%", end - 2, end)
             end = end if escape < 0 else escape  # which stays whole
-        decoded.append(unquote_to_bytes(text[start:end]))
+        decoded.append(unquote_to_bytes(text[start:end].encode("utf-8", "surrogatepass")))
         give_way()
         start = end
     return b"".join(decoded)

@@ -13,6 +13,7 @@ add its shapes, with the expected outcome, to ``tests/carriers.py``.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -90,13 +91,21 @@ PAYLOAD_KEYS: Final = INLINE_PAYLOAD_KEYS | {
 }  # fmt: skip
 """All keys under which a carrier holds its payload, or says where it is."""
 
-REFERENCE_KEYS: Final = frozenset(
+_REFERENCE_KEYS: Final = frozenset(
     {
-        "file_id", "fileId", "file_ids", "fileIds", "file_uri", "fileUri", "file_url", "fileUrl", "gcs_uri", "gcsUri",
-        "s3Location", "s3_location", "video_url", "audio_url",
+        "fileid", "fileids", "fileuri", "fileuris", "fileurl", "fileurls", "imagefile", "imagefileid", "inputimagemask",
+        "imageuri", "imageuris", "imageurls", "mediaurl", "mediauri", "videourl", "videouri", "audiourl", "audiouri",
+        "documenturl", "documenturi", "pdfurl", "gcsuri", "gcssource", "s3location", "s3uri", "s3datasource",
+        "inputcontenturi", "vectorstoreid", "vectorstoreids", "libraryids", "collectionids", "cachedcontent",
     }
 )  # fmt: skip
-"""Keys that name a picture or a file which is stored elsewhere, in whichever mapping they stand."""
+"""Keys that name a picture or a file which is stored elsewhere, in whichever mapping they stand; see :func:`_bare`."""
+
+_HOLDER_KEY: Final = re.compile(
+    r"image|img|photo|picture|video|audio|screenshot|thumb|avatar|frame|media|mask"
+    r"|^(?:inlinedata|filedata|files?|documents?|pdf|attachments?|blob)$"
+)
+"""Keys that hold a carrier, or an address that some provider loads, in whichever mapping they stand."""
 
 HOSTED_KEYS: Final = frozenset(
     {"file_id", "fileId", "gcs_uri", "gcsUri", "s3Location", "s3_location", "path"}
@@ -114,10 +123,16 @@ TEXT_FILE_KEYS: Final = frozenset(
 ASIDE_KEYS: Final = frozenset({"extras", "metadata", "cache_control", "citations", "video_metadata"})
 """Keys that no provider reads as the picture. They are not searched for payloads, and dropped with the block."""
 
-_CARRIER_KEYS: Final = (
-    "image", "image_url", "imageUrl", "input_image", "video", "audio", "inline_data", "inlineData", "file_data",
-    "fileData",
+# An address, or the id of an uploaded file.
+_ADDRESS: Final = re.compile(
+    r"(?i)[a-z][a-z0-9+.-]{1,20}://|data:[^\s,]{0,99},|(?:files|cachedContents)/\S|file[-_][A-Za-z0-9]{8}"
+)
+_PICTURE_SUFFIXES: Final = (
+    ".png", ".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".mp4",
+    ".mov", ".webm", ".mkv", ".mp3", ".wav",
 )  # fmt: skip
+_MEDIA_KIND: Final = re.compile(r"(?i)image|picture|video|audio|file|document|media")
+_MEDIA_TYPES: Final = ("image/", "video/", "audio/", "application/pdf")
 _CITATIONS: Final = ("_citation", "_location", "file_path")
 _NONE: Final[frozenset[str]] = frozenset()
 _TEXT_SOURCE: Final[dict[Any, frozenset[str]]] = {"text": frozenset({"data"})}
@@ -134,6 +149,10 @@ _RESOLUTIONS: Final = tuple(
     for prefix in ("MEDIA_RESOLUTION_", "media_resolution_")
     for level in ("LOW", "MEDIUM", "HIGH", "ULTRA_HIGH", "UNSPECIFIED", "low", "medium", "high", "ultra_high")
 )
+_PLACES: Final = frozenset({"url", "uri", "href", "src", "url_private"})
+_IDS: Final = frozenset({"id", "uuid"})
+_LINKS: Final = ("resource_link", "resource", "image_link")
+_LONGEST_KEY: Final = 40
 _MIME_KEYS: Final = ("mime_type", "media_type", "mimeType", "mediaType", "format")
 
 _Opaque = dict[str, Any]
@@ -210,7 +229,8 @@ def role_of(block: dict[Any, Any]) -> Role | None:
 def is_reference(parts: Mapping[Any, Any]) -> bool:
     """Say whether a mapping inside of plain data names a picture or a file, so that a provider might load it.
 
-    A mapping has the shape of a carrier by its ``type`` and a payload, by a ``source``, or by the key of a payload.
+    A mapping has the shape of a carrier by its ``type`` and a payload, by a ``source``, by the key of a payload, by a
+    key that is its ``type``, or by an address beside a MIME type.
     Citations name files too, but no provider loads them.
     """
     kind = parts.get("type")
@@ -219,16 +239,39 @@ def is_reference(parts: Mapping[Any, Any]) -> bool:
         return False
     source = parts.get("source")
     return (
-        any(_names_something(parts.get(key)) for key in REFERENCE_KEYS)
-        or (ROLES.get(kind) in ("picture", "file") and _has_payload(parts, PAYLOAD_KEYS | {"source", "id"}))
+        any(_is_named_by(key, value) for key, value in parts.items() if _bare(key) is not None)
+        or (
+            ROLES.get(kind) in ("picture", "file")
+            and _has_payload(parts, PAYLOAD_KEYS | {"source", "id", "uuid"})
+        )
         or (kind in ("video", "audio", "input_audio", "url") and _has_payload(parts, PAYLOAD_KEYS))
         or (
             isinstance(source, Mapping)
             and _has_payload(source, PAYLOAD_KEYS - _TEXT_SOURCE.get(str(source.get("type")), _NONE))
         )
-        or any(_is_carrier(parts.get(key)) for key in _CARRIER_KEYS)
+        or (_MEDIA_KIND.search(kind) is not None and _names_something(parts.get(kind)))
+        or (_has_payload(parts, _PLACES) and (_declares_media(parts) or kind in _LINKS))
+        or (bool(kind) and _has_payload(parts, _IDS) and _declares_media(parts))
         or (not kind and isinstance(parts.get("image_url", parts.get("imageUrl")), str))
     )
+
+
+@functools.lru_cache(maxsize=4_096)
+def _bare(key: Any) -> str | None:
+    """Return a key of a reference or of a holder in lower case and without separators; ``None`` for other keys."""
+    if not isinstance(key, str) or len(key) > _LONGEST_KEY:
+        return None
+    bare = key.lower().replace("_", "").replace("-", "")
+    return bare if bare in _REFERENCE_KEYS or _HOLDER_KEY.search(bare) else None
+
+
+def _is_named_by(key: Any, value: Any) -> bool:
+    return _names_something(value) if _bare(key) in _REFERENCE_KEYS else _is_carrier(value)
+
+
+def _declares_media(parts: Mapping[Any, Any]) -> bool:
+    types = (parts.get(key) for key in (*_MIME_KEYS, "mimetype", "content_type", "contentType"))
+    return any(isinstance(each, str) and each.lower().startswith(_MEDIA_TYPES) for each in types)
 
 
 def is_argument(key: Any, parts: Mapping[Any, Any]) -> bool:
@@ -267,10 +310,21 @@ def _has_payload(parts: Mapping[Any, Any], keys: AbstractSet[str]) -> bool:
 
 
 def _is_carrier(value: Any) -> bool:
+    """Say whether the value of a holder's key is a carrier or an address, or a list of these."""
+    if isinstance(value, str):
+        return _ADDRESS.match(value.strip()) is not None or _is_picture_path(value.strip())
+    if isinstance(value, list | tuple):
+        return any(_is_carrier(item) for item in value if isinstance(item, str | Mapping))
     return isinstance(value, Mapping) and (
-        _has_payload(value, PAYLOAD_KEYS)
+        _has_payload(value, PAYLOAD_KEYS | {"src", "href"})
+        or (_has_payload(value, _IDS) and _declares_media(value))
         or (isinstance(value.get("source"), Mapping) and _has_payload(value["source"], PAYLOAD_KEYS))
     )
+
+
+def _is_picture_path(text: str) -> bool:
+    path = text.partition("?")[0].partition("#")[0]
+    return path.lower().endswith(_PICTURE_SUFFIXES) and not any(map(str.isspace, path[:500]))
 
 
 def picture_settings(block: Mapping[Any, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The extent of a value: whether it is written out within bounds, and about how much work it makes."""
+"""The extent of a value: about how much work it makes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import Any, Final
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from langchain_vpp.messages.tree import MAX_CONTAINERS, MAX_DEPTH
+from langchain_vpp.messages.copies import PLAIN
 
 _NESTING: Final = frozenset({dict, list, tuple, set, frozenset})
-_PLAIN: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
-_BUILT_IN: Final = _PLAIN | _NESTING
+_BUILT_IN: Final = PLAIN | _NESTING
 _MAX_PARTS: Final = 2_000_000
 _MESSAGES: Final = frozenset({AIMessage, HumanMessage, SystemMessage, ToolMessage})
 _BRIEF: Final = 800
@@ -19,34 +18,6 @@ _SHORT: Final = 20_000
 _COST_OF_A_PART: Final = 5  # in characters
 # Where data is looked for, which takes longer than to read words.
 _NO_WORDS: Final = re.compile(r"[^\w\s.,;:!?'\"()/@-]|\S{33}")
-
-
-def is_plain(value: Any) -> bool:
-    """Say whether a container is made of built-in containers, text, bytes and numbers, few and flat enough.
-
-    What is shared counts as often as it is written out.
-    """
-    level, containers, parts = [value], 1, 0
-    for _ in range(MAX_DEPTH + 1):
-        below: list[Any] = []
-        for each in filter(None, level):
-            kinds = set(map(type, each))
-            parts += len(each)
-            if type(each) is dict:
-                kinds.update(map(type, each.values()))
-            if kinds <= _PLAIN:  # most containers of a message
-                continue
-            if not kinds <= _BUILT_IN:
-                return False
-            members = (*each, *each.values()) if type(each) is dict else each
-            below += [part for part in members if type(part) in _NESTING]
-        containers += len(below)
-        if containers > MAX_CONTAINERS or parts > _MAX_PARTS:
-            return False
-        if not below:
-            return True
-        level = below
-    return False
 
 
 def is_brief(value: Any) -> bool:
@@ -64,7 +35,7 @@ def is_brief(value: Any) -> bool:
             left -= _COST_OF_A_PART * len(each)
         elif kind is int:
             left -= each.bit_length()
-        elif kind not in _PLAIN and kind not in _MESSAGES:
+        elif kind not in PLAIN and kind not in _MESSAGES:
             return False
         if left < 0:
             return False

@@ -33,19 +33,19 @@ _FILE_HEADER: Final = re.compile(
     rb"|II[\x2a\x2b]\0|MM\0[\x2a\x2b]|MM\x2a\0|II\0\x2a"  # TIFF and BigTIFF, and two misspellings that Pillow reads
     rb"|ftyp[0-9A-Za-z ]{4}"  # AVIF, HEIC, MP4, QuickTime
     rb"|\0\0\0\x0c(?:jP  |JXL )\r\n\x87\n|\xff\x4f\xff\x51"  # JPEG 2000, JPEG XL
-    rb"|\0\0[\1\2]\0[^\0]\0.{8}(?!\0\0\0).{3}\0(?!\0\0).{2}\0\0"  # ICO, CUR: fewer than 256 pictures within 64 KB
+    rb"|\0\0[\1\2]\0[^\0]\0.{16}"  # ICO, CUR: fewer than 256 pictures
     rb"|\x01\xda[\0\1][\1\2]\0[\1-\3]"  # SGI
-    rb"|\x0a[\0\2\3\5][\0\1][\1\2\4\x08].{60}\0[\1-\4]"  # PCX
+    rb"|\x0a(?:[\0\2\3\5][\0\1]\x01.{60}\0[\1\2\4]|\x05[\0\1]\x08.{60}\0[\1\3])"  # PCX
     rb"|[\x11\x12]\xaf.{2}(?:.[\0-\x0f]){2}[\0\x08]\0[\0\3]\0"  # FLI
     rb"|P(?:[4-6f]|0CMYK|yP|yRGBA?|yCMYK)\s(?:\#[^\n]{0,200}\n)?\s{0,9}\d{1,6}\s{1,9}\d{1,6}\s|P7 332"  # PPM, XV
     rb"|\x1aE\xdf\xa3|8BPS\0[\1\2]|qoif|DDS \x7c\0|icns|BLP[12]|FTEX|FTU\0|DanM|LinS|\xb1\x68\xde\x3a"
     rb"|\x59\xa6\x6a\x95|\xd7\xcd\xc6\x9a\0\0|\x01\0\0\0.{36}\x20EMF|\x80\xe8\0\0|\xc5\xd0\xd3\xc6|SIMPLE\ \ ="
-    rb"|GRIB.{3}[\1\2]|\x89HDF\r\n\x1a\n|BUFR.{3}[\2-\4]|[Ii]mage\ type:[^\r\n]{1,40}\ image\r?\n|GIMP"
+    rb"|GRIB.{3}[\1\2]|\x89HDF\r\n\x1a\n|BUFR.{3}[\2-\4]|[Ii]mage\ type:[^\r\n]{1,40}\ image\r?\n|\0{3}[\1\4]GIMP"
     rb"|\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1|\0{7}\x04.{34}\0{3}[\1\2\4]|%!PS-Adobe-\d|%PDF-\d\.\d[\r\n]"
 )
 # These have no magic number: only at the start of data does a match mean anything. TARGA, and SPIDER's floats.
 _AT_START: Final = re.compile(
-    rb"(?s)[\0-\x40](?:\x01[\1\x09].{9}|\0[\2\3\x0a\x0b].{9})(?!\0\0).[\0-\x3f](?!\0\0).[\0-\x3f]"
+    rb"(?s)[\0-\x40](?:\x01[\1\x09].{4}[\x10\x18\x20].{4}|\0[\2\3\x0a\x0b].{9})(?!\0\0).[\0-\x3f](?!\0\0).[\0-\x3f]"
     rb"[\x08\x10\x18\x20][\0-\x2f]"
     rb"|\0\0\x80\x3f(?:\0.{2}[\x3f-\x46]){2}|\x3f\x80\0\0(?:[\x3f-\x46].{2}\0){2}"
 )
@@ -58,17 +58,23 @@ _MAGIC: Final = {
             b"\0\0\1\0", b"\0\0\2\0", b"\x01\xda", b"\n\0", b"\n\2", b"\n\3", b"\n\5", b"\x11\xaf", b"\x12\xaf", b"P4",
             b"P5", b"P6", b"Pf", b"P0CMYK", b"Py", b"P7 332", b"\x1aE\xdf\xa3", b"8BPS", b"qoif", b"DDS |", b"icns",
             b"BLP", b"FTEX", b"FTU\0", b"DanM", b"LinS", b"\xb1\x68\xde\x3a", b"\x59\xa6\x6a\x95", b"\xd7\xcd\xc6\x9a",
-            b"\x80\xe8\0\0", b"\xc5\xd0\xd3\xc6", b"SIMPLE", b"GRIB", b"BUFR", b"GIMP", b"\xd0\xcf\x11\xe0", b"%!PS",
+            b"\x80\xe8\0\0", b"\xc5\xd0\xd3\xc6", b"SIMPLE", b"GRIB", b"BUFR", b"\xd0\xcf\x11\xe0", b"%!PS",
             b"%PDF-",
         ),
         0,
     ),
-    b"HDF\r\n": 1, b"mage type:": 1, b"NG\r\n": 2, b"jP  ": 4, b"JXL ": 4, b"\0\0\0\x04": 4, b" EMF": 40,
+    b"HDF\r\n": 1, b"mage type:": 1, b"NG\r\n": 2, b"jP  ": 4, b"JXL ": 4, b"GIMP": 4, b"\0\0\0\x04": 4, b" EMF": 40,
 }  # fmt: skip
+_ANY_MAGIC: Final = re.compile(b"|".join(map(re.escape, _MAGIC)))
 _PRINTABLE: Final = (
     rb"GIF|qoif|icns|BLP|FTEX|DanM|LinS|SIMPLE|GRIB|BUFR|[Ii]mage type|P[4-6f0y7]|%!PS|RIFF|ftyp"
 )
-_LEADING: Final = {b"ftyp": 4, b"GIMP": 20}
+_LEADING: Final = {b"ftyp": 4, b"\0\0\0\1": 16, b"\0\0\0\4": 16}
+_ICONS: Final = (b"\0\0\1\0", b"\0\0\2\0")
+_ICON_ENTRY: Final = 16
+_ICON: Final = re.compile(rb"\x89PNG|[\x28\x34\x38\x40\x6c\x7c]\0{3}")
+_TARGA_HEADER: Final = 18
+_MOST_PIXELS_A_BYTE: Final = 1_024  # 8 in a bit picture, times 128 in runs
 _NAMED: Final = re.compile(_PRINTABLE)
 _CONTROL: Final = re.compile(rb"[\0-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x80-\x9f]")
 
@@ -89,10 +95,13 @@ def find_file_header(data: bytes) -> int | None:
     """
     if len(data) < SHORTEST_SPELLING:
         return None
-    if _AT_START.match(data) is not None and _is_varied(data, 0):
+    match = _AT_START.match(data)
+    if match is not None and _is_varied(data, 0) and _is_possible(data, 0, match.group()):
         return 0
-    starts = (start for magic, lead in _MAGIC.items() for start in _starts(data, magic, lead))
-    return min(starts, default=None)
+    if _ANY_MAGIC.search(data) is None:
+        return None
+    present = [magic for magic in _MAGIC if magic in data]
+    return min((start for magic in present for start in _starts(data, magic, _MAGIC[magic])), default=None)
 
 
 def _starts(data: bytes, magic: bytes, lead: int) -> Iterator[int]:
@@ -111,10 +120,41 @@ def _starts(data: bytes, magic: bytes, lead: int) -> Iterator[int]:
             if _NAMED.match(match.group()) is not None:
                 last_control = _last_control(data) if last_control is None else last_control
                 is_text = last_control < match.end()
-            if not is_text and _is_varied(data, start):
+            if not is_text and _is_varied(data, start) and _is_possible(data, match.start(), match.group()):
                 yield start
                 return
         place = data.find(magic, place + 1)
+
+
+def _is_possible(data: bytes, start: int, header: bytes) -> bool:
+    """Say whether data can hold the picture that a header of small numbers announces; ``True`` for other headers.
+
+    Code and tables are full of small numbers. For a picture that was cut off, a part is enough.
+    """
+    if len(header) == _TARGA_HEADER and header[1] <= 1:
+        width, height = (int.from_bytes(data[at : at + 2], "little") for at in (12, 14))
+        return _fits(width, height, data, 0)
+    if header[:4] in _ICONS:
+        entries = start + 6
+        end = entries + _ICON_ENTRY * header[4]
+        places = (
+            start + int.from_bytes(data[entry + 12 : entry + 16], "little")
+            for entry in range(entries, end, _ICON_ENTRY)
+        )
+        return any(_ICON.match(data, place) for place in places if end <= place)
+    if header[:1] == b"\x0a":
+        left, top, right, bottom = (
+            int.from_bytes(data[start + at : start + at + 2], "little") for at in range(4, 12, 2)
+        )
+        return right >= left and bottom >= top and _fits(right - left + 1, bottom - top + 1, data, start)
+    if header[:2] == b"\x01\xda":
+        width, height = (int.from_bytes(data[start + at : start + at + 2], "big") for at in (6, 8))
+        return width > 0 and height > 0 and _fits(width, height, data, start)
+    return True
+
+
+def _fits(width: int, height: int, data: bytes, start: int) -> bool:
+    return width * height <= _MOST_PIXELS_A_BYTE * (len(data) - start)
 
 
 def _is_varied(data: bytes, start: int) -> bool:

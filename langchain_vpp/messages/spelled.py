@@ -20,17 +20,19 @@ import html
 import itertools
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from langchain_vpp.messages.columns import BASE64, DECIMAL, HEX, columns
 from langchain_vpp.messages.file_headers import (
     SHORTEST_SPELLING,
     SHORTEST_WIDE,
     find_file_header,
     spells_text_picture,
 )
-from langchain_vpp.messages.volume import BUDGET, NUMBER, text_volume
+from langchain_vpp.messages.known_forms import without_armour
+from langchain_vpp.messages.volume import BUDGET, NUMBER, Examined, text_volume
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 _STRIDE: Final = 32
 _MAX_LAYERS: Final = 4
+_BEGINNING: Final = 2_048
 _FEW_TURNS: Final = 6
 # Fewer characters hold less than the budget: 6.6 bits each if they can be printed, 20 at most.
 _FEWEST_ASCII: Final = 1_800
@@ -59,17 +62,20 @@ _HEX_PIECES: Final = re.compile(
     r"(?<![0-9A-Za-z])(?:(?:0[xX]|U\+00)?[0-9A-Fa-f]++(?:[^0-9A-Za-z]{1,6}+|\Z)){2,}+"
 )
 _HEX_PREFIX: Final = re.compile(r"0[xX]|\\x|\\u00|U\+00|[^0-9A-Fa-f]")
+_BARE_NUMBER: Final = re.compile(r"(?<![A-Za-z0-9+/_-])[0-9]++(?![A-Za-z+/_-])")
 _BITS: Final = re.compile(r"(?<![0-9])(?:[01]{1,64}[\s,]{0,2}){320,}+|(?<![0-9])[01]{320,}+")
 _DATA_URL: Final = re.compile(
     r"data:(?:image/(?!svg)|video/|application/pdf)[^,]{0,256};base64,\s*[A-Za-z0-9+/_-]{64}", re.IGNORECASE
 )
 # Escapes of JSON, Python, C, URLs and HTML. Quoted-printable has its own, because "=" also stands in URLs.
 _ESCAPE: Final = re.compile(
-    r"(?:(?<!\\)\\++(?:x|u00|u\{0{0,2})|%|&\#[xX]0{0,4})([0-9A-Fa-f]{2});?\}?"
-    r"|(?<!\\)\\++u([0-9A-Fa-f]{4})"
+    r"(?:(?<!\\)\\++(?:x|u00)|%|&\#[xX]0{0,4})([0-9A-Fa-f]{2});?\}?"
+    r"|(?<!\\)\\++u(?:\{0{0,4}(?=[0-9A-Fa-f]{1,4}\})|(?=[0-9A-Fa-f]{4}))([0-9A-Fa-f]{1,4})\}?"
     r"|(?<!\\)\\++([0-3][0-7]{2})|(?<!\\)\\++([/abfnrtv])|&\#0{0,4}(\d{1,3});?"
 )
 _QUOTED: Final = re.compile(r"=([0-9A-F]{2})()()()()|=\n")
+# Bytes in octal and binary digits, as programs write them.
+_LITERAL: Final = re.compile(r"(?<![A-Za-z0-9])0(?:[oO]([0-7]{1,3})|[bB]([01]{1,8}))(?![A-Za-z0-9])")
 _CONTROL: Final = {"/": "/", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 # Labels of lines ("part 3: ", "00000010  "), keys of JSON, index keys ("17: "), and the margin that a dump repeats.
 _LABEL: Final = re.compile(
@@ -118,33 +124,11 @@ def holds_pixels(text: str, *, opaque: bool = False) -> bool:
         text: Any text. Short prose is searched in a few nanoseconds per character.
         opaque: Whether long base64 without a known file header is expected, as in a signature.
     """
-    return spelled_volume(text, opaque=opaque) >= BUDGET
-
-
-def spelled_volume(text: str, *, opaque: bool = False) -> float:
-    """Estimate the bytes of data in a text; infinity if it spells the header of a file, 0 if it is short.
-
-    Args:
-        text: Any text.
-        opaque: Whether long base64 without a known file header is expected. It counts nothing then.
-    """
-    return examined(text, opaque=opaque).volume
-
-
-class Examined(NamedTuple):
-    """Result of the search of a text.
-
-    Attributes:
-        volume: See :func:`spelled_volume`.
-        may_be_piece: Whether the text may be a piece of something larger: it doesn't look like prose.
-    """
-
-    volume: float
-    may_be_piece: bool
+    return examined(text, opaque=opaque).volume >= BUDGET
 
 
 def examined(text: str, *, opaque: bool = False) -> Examined:
-    """Search a text; see :func:`spelled_volume`."""
+    """Search a text for data; see :class:`langchain_vpp.messages.volume.Examined`."""
     # Methods of a subclass are not asked: serializers read the characters that it holds.
     plain = text if type(text) is str else str.__str__(text)
     # Characters beyond ASCII may stand for two or three bytes each.
@@ -160,7 +144,7 @@ def is_token(text: str) -> bool:
 
 def _examined(text: str, *, opaque: bool, layers: int) -> Examined:
     is_suspect = _looks_spelled(text)
-    rest = text
+    rest, armoured = text, 0.0
     if spells_text_picture(text):
         return _FILE
     if is_suspect:
@@ -168,13 +152,14 @@ def _examined(text: str, *, opaque: bool, layers: int) -> Examined:
         views = {text, plain, _QUOTED.sub(_unescape, text), *_without_labels(text), *_without_labels(plain)}
         if any(_raw(view) or _DATA_URL.search(view) or _spells_header(view) for view in views):
             return _FILE
-        decoded = _with_texts_decoded(plain, layers)
+        bare, armoured = without_armour(plain)
+        decoded = _with_texts_decoded(bare, layers)
         if decoded is None:
             return _FILE
         rest = decoded
     if len(rest) < (_FEWEST_ASCII if rest.isascii() else _FEWEST_OTHERS) or (opaque and is_token(text)):
-        return _NO_PROSE if is_suspect else PROSE
-    return Examined(text_volume(rest), is_suspect)
+        return Examined(armoured, may_be_piece=True) if is_suspect else PROSE
+    return Examined(armoured + text_volume(rest), is_suspect)
 
 
 def _looks_spelled(text: str) -> bool:
@@ -184,7 +169,8 @@ def _looks_spelled(text: str) -> bool:
     # Every run of 63 characters contains one of these stretches whole, and hardly any prose does.
     for start in range(0, len(text) - _STRIDE + 1, _STRIDE):
         stretch = text[start : start + _STRIDE]
-        if stretch[0] in _NUMERIC and stretch[9] in _NUMERIC and not stretch.strip(_NUMERIC):
+        may_be_numeric = stretch[0] in _NUMERIC and stretch[9] in _NUMERIC and stretch[22] in _NUMERIC
+        if may_be_numeric and not stretch.strip(_NUMERIC):
             return True
         if " " not in stretch and "\n" not in stretch and stretch.isascii():
             return True
@@ -206,7 +192,7 @@ def _unescaped(text: str) -> str:
         if plain == text:
             break
         text = plain
-    return text
+    return _LITERAL.sub(lambda literal: str(int(literal.group(), 0)), text) if "0" in text else text
 
 
 def _without_labels(text: str) -> Iterator[str]:
@@ -250,6 +236,25 @@ def _decodings(text: str) -> Iterator[bytes]:
     for run in _BITS.finditer(text):
         yield from _bit_alignments(re.sub(r"[^01]", "", run.group()))
     yield from _written_numbers(text)
+    yield from _framed(text)
+
+
+def _framed(text: str) -> Iterator[bytes]:
+    """Yield what the columns of a text stand for; see :mod:`langchain_vpp.messages.columns`."""
+    for numbers in [_BARE_NUMBER.findall(text), *columns(DECIMAL, text).values()]:
+        if len(numbers) >= SHORTEST_SPELLING:
+            whole = [float(number or 0) if len(number) < 4 else math.nan for number in numbers[:_BEGINNING]]
+            for segment in _segments(_bytes_only(np.array(whole))):
+                yield from _if_at_start(segment)
+    for runs in columns(HEX, text).values():
+        pairs = "".join(run[len(run) % 2 :] for run in runs[:_BEGINNING] if len(run) > 1)
+        if len(pairs) >= 2 * SHORTEST_SPELLING:
+            yield from _if_at_start(bytes.fromhex(pairs))
+    for runs in columns(BASE64, text).values():
+        joined = "".join(runs[:_BEGINNING])[: 2 * _BEGINNING]
+        if len(joined) >= SHORTEST_SPELLING * 4 // 3:
+            for data in _base64_alignments(joined):
+                yield from _if_at_start(data)
 
 
 def _base64_alignments(run: str) -> Iterator[bytes]:
@@ -268,6 +273,8 @@ def _base32_alignments(run: str) -> Iterator[bytes]:
 
 def _base85_starts(run: str) -> Iterator[bytes]:
     run = run.removeprefix("<~")[:120]
+    if _TOKEN.fullmatch(run):
+        return  # hardly any 50 digits of base85 are all digits of base64
     for alphabet in _BASE85:
         # Adobe's abbreviation of four zeros.
         codes = np.frombuffer(
@@ -283,6 +290,7 @@ def _base85_starts(run: str) -> Iterator[bytes]:
 
 def _if_at_start(data: bytes) -> Iterator[bytes]:
     """Yield data of which only the beginning counts, because further on a header would turn up by chance."""
+    data = data[:_BEGINNING]
     start = find_file_header(data)
     if start is not None and start <= 8:
         yield data
@@ -320,16 +328,25 @@ def _bytes_of_numbers(numbers: list[Any]) -> Iterator[bytes]:
         return
     values = np.array(numbers, dtype=np.float64)
     values = values[np.isfinite(values)]
-    whole = np.where((values == np.floor(values)) & (values >= -128) & (values < 256), values, np.nan)
+    whole = _bytes_only(values)
     if len(values) >= SHORTEST_SPELLING:
-        for segment in np.split(whole, np.flatnonzero(np.isnan(whole))):
-            known = segment[~np.isnan(segment)]
-            if len(known) >= SHORTEST_SPELLING:
-                yield (known.astype(np.int64) & 0xFF).astype(np.uint8).tobytes()
+        yield from _segments(whole)
         if len(values) and values.min() >= 0 and values.max() <= 1:
             yield np.rint(values * 255).astype(np.uint8).tobytes()
     if len(values) and np.isnan(whole).any():
         yield from _wide_numbers(values)
+
+
+def _bytes_only(values: NDArray[Any]) -> NDArray[Any]:
+    return np.where((values == np.floor(values)) & (values >= -128) & (values < 256), values, np.nan)
+
+
+def _segments(whole: NDArray[Any]) -> Iterator[bytes]:
+    """Yield the stretches of bytes among numbers."""
+    for segment in np.split(whole, np.flatnonzero(np.isnan(whole))):
+        known = segment[~np.isnan(segment)]
+        if len(known) >= SHORTEST_SPELLING:
+            yield (known.astype(np.int64) & 0xFF).astype(np.uint8).tobytes()
 
 
 def _wide_numbers(values: NDArray[Any]) -> Iterator[bytes]:

@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import datetime as dt
 import math
+import uuid
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple
 
 from langchain_vpp.images.pace import give_way
@@ -27,7 +29,7 @@ from langchain_vpp.messages.logprobs import LONGEST_TOKEN, is_token_probability
 from langchain_vpp.messages.registry import ATOMS, DICT, LIST, Shape, entry_of, is_buffer, plain_numbers
 from langchain_vpp.messages.schemas import described
 from langchain_vpp.messages.shielded import shielded
-from langchain_vpp.messages.spelled import PROSE, examined, numbers_spell_file, spelled_volume
+from langchain_vpp.messages.spelled import PROSE, examined, numbers_spell_file
 from langchain_vpp.messages.volume import BUDGET, Tally, numbers_volume
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ MAX_CONTAINERS: Final = 500_000
 
 _CONTAINERS_AT_ONCE: Final = 128
 _LARGE: Final = 2**64
+_WRITTEN: Final = frozenset({dt.date, dt.datetime, dt.time, dt.timedelta, range, uuid.UUID})
 _LONG_TEXT: Final = 1_024  # from which the search takes longer than to remember that it was made
 _MOST_COLUMNS: Final = 24
 _FEW_NUMBERS: Final = 5
@@ -52,8 +55,9 @@ MAX_BYTES: Final = 256
 Kind = Literal["text", "numbers", "bytes", "media", "key", "whole", "unknown", "deep", "reference", "volume"]
 
 _REASONS: Final[dict[Kind, str]] = {
-    "text": "a text spells a picture (base64, a data URL or similar); send it as an image block",
-    "numbers": "numbers spell a picture",
+    "text": "a text spells a picture (base64, a data URL or similar), or holds as much data as one; send a picture as "
+    "an image block, and of data fewer rows, a summary, or a table with names for its columns",
+    "numbers": "numbers spell a picture, or are as many as one has; send fewer, or a table with names for its columns",
     "bytes": "bytes hold a picture, or are too long to tell",
     "media": "pixels, or something that can't be looked into ({}), stand outside of an image block",
     "key": "a key of a mapping spells a picture, or can't be checked",
@@ -61,7 +65,8 @@ _REASONS: Final[dict[Kind, str]] = {
     "unknown": "there is a {}, an object that is not known to be free of pixels",
     "deep": "something is nested too deeply, too large to be searched, or holds itself",
     "reference": "a picture or file is named that is stored elsewhere (a URL, an id or a bucket); send its bytes",
-    "volume": "texts and numbers are as many as a picture takes, whatever they spell; send pictures as image blocks",
+    "volume": "texts and numbers are as many as a picture takes, whatever they spell; send pictures as image "
+    "blocks, and of data fewer rows or a summary",
 }
 
 
@@ -85,9 +90,10 @@ class Finding(NamedTuple):
 class _Visit:
     """A walk of one object: what stands for it, and how many containers it holds how deep."""
 
-    __slots__ = ("containers", "height", "is_done", "result", "value")
+    __slots__ = ("containers", "height", "is_done", "place", "result", "value")
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, place: int) -> None:
+        self.place = place
         self.value = value  # kept alive, so that no other object gets its id
         self.result: Any = None
         self.is_done = False
@@ -123,6 +129,7 @@ class TreeWalk:
         self.tally = Tally()
         self._deepest = 0
         self._visited: dict[tuple[int, Any, bool], _Visit] = {}
+        self._visits = 0
 
     def refuse(self, finding: Finding, value: Any) -> Any:
         """Return what stands for ``value``, in which a finding was made, or raise."""
@@ -149,6 +156,8 @@ class TreeWalk:
                 return self._text(value, opaque)
         if kind in ATOMS:
             return self._integer(value) if kind is int else value
+        if kind is bytes and len(value) < SHORTEST_SPELLING:
+            return self._bytes(value, opaque)
         mark = (id(value), id(opaque) if type(opaque) is dict else opaque, self.passes_references)
         visit = self._visited.get(mark)
         if visit is not None:
@@ -157,10 +166,11 @@ class TreeWalk:
 
     def counted(self, value: Any, walked: Any) -> Any:
         """Return ``walked``, which stands for ``value``, or refuse all of it if its texts and numbers are too many."""
-        return self._found("volume", value) if self.tally.exceeds_budget(spelled_volume) else walked
+        return self._found("volume", value) if self.tally.exceeds_budget(examined) else walked
 
     def _first_time(self, value: Any, opaque: Any, depth: int, mark: tuple[int, Any, bool]) -> Any:
-        visit = self._visited[mark] = _Visit(value)
+        visit = self._visited[mark] = _Visit(value, self._visits)
+        self._visits += 1
         before, deepest = self.containers, self._deepest
         self._deepest = depth
         kind = type(value)
@@ -179,8 +189,9 @@ class TreeWalk:
         return visit.result
 
     def _again(self, value: Any, visit: _Visit, depth: int) -> Any:
-        # What is shared counts as often as it is written out.
+        # What is shared counts as often as it is written out, and the order of references may be that of pixels.
         self.containers += visit.containers
+        self.tally.add_numbers((visit.place,))
         if not visit.is_done or depth + visit.height > MAX_DEPTH or self.containers > MAX_CONTAINERS:
             return self._found("deep", value)
         self._deepest = max(self._deepest, depth + visit.height)
@@ -212,6 +223,7 @@ class TreeWalk:
                 continue
             if key == "type" and item_type is str and len(item) < SHORTEST_SPELLING:
                 continue
+            self.tally.key = key
             walked = self._part(key, item, parts, opaque, depth)
             if walked is not item:
                 changed[key] = walked
@@ -225,6 +237,7 @@ class TreeWalk:
         for key in parts:
             if (type(key) is not str or len(key) >= SHORTEST_SPELLING) and not self.is_clean(key, depth):
                 return "key"
+        self.tally.keys |= parts
         if not self.passes_references and is_reference(parts):
             return "reference"
         if numbers := [item for item in parts.values() if type(item) in ATOMS and item is not None]:
@@ -329,6 +342,8 @@ class TreeWalk:
             walked = self._bytes(value, opaque)
         elif row == "atom":
             walked = value
+            if cls in _WRITTEN and self.judges:
+                self.tally.add_piece(str(value))
         else:
             return self._found("media" if row == "media" or is_buffer(value) else "unknown", value)
         if (
@@ -437,4 +452,5 @@ def _spell_picture(numbers: list[Any], parts: Sized) -> bool:
     """Say whether the numbers of one container are the bytes of a file, or as many as a picture has."""
     if len(numbers) < _FEW_NUMBERS:
         return False
-    return (len(numbers) == len(parts) and numbers_spell_file(numbers)) or numbers_volume(numbers) >= BUDGET
+    are_all = len(numbers) == len(parts) or len(numbers) >= SHORTEST_SPELLING
+    return (are_all and numbers_spell_file(numbers)) or numbers_volume(numbers) >= BUDGET

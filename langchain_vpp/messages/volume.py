@@ -7,24 +7,30 @@ any loss of order. That is what is measured: each window of 1,024 characters is 
 the shuffled window takes no more than the original, the window is data, and counts with the entropy of its characters.
 
 Numbers count by their values. Few different values that repeat, as samples of pixels do, count with their compressed
-size; numbers of high precision, as in embeddings, count an eighth of a byte each.
+size; numbers of high precision, as in embeddings, count an eighth of a byte each, and colours a byte each. Tables of
+numbers below a line of names count a sixteenth, unless the numbers look like pixels.
 
-Forms of data that no picture takes count a sixteenth of their size: PEM and PGP blocks, DER, genetic sequences, tables
-of numbers below a line of names, and digests and UUIDs. Among other text, as in a log, these do not count.
+Data may be thinned out in text that repeats. Columns (see :mod:`langchain_vpp.messages.columns`) of bytes, in decimal
+or hex, and of single characters count as if nothing stood between them. So do texts of very few different words.
+
+Forms of data that no picture takes count a small share; see :mod:`langchain_vpp.messages.known_forms`.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import functools
 import math
 import random
 import re
 import zlib
-from typing import TYPE_CHECKING, Any, Final
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
+
+from langchain_vpp.messages.columns import BASE64, DECIMAL, HEX, columns
+from langchain_vpp.messages.file_headers import SHORTEST_SPELLING
+from langchain_vpp.messages.known_forms import without_known_forms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,22 +50,21 @@ _FEWEST_NUMBERS: Final = 256
 _MOST_LEVELS: Final = 768  # of three channels with 256 levels each
 
 _NUMBER: Final = r"[+-]?+(?:\d++(?:\.\d*+)?+|\.\d++)(?:[eE][+-]?\d{1,3})?+"
-NUMBER: Final = re.compile(rf"(?<![\w.+-]){_NUMBER}(?![\w.])")
-_NUMBER_RUN: Final = re.compile(rf"(?<![\w.+-])(?:{_NUMBER}(?:[^\w.+-]{{1,12}}+|\Z)){{64,}}+")
+_SUFFIX: Final = "(?:[uUlLfF]{1,3}|[iu](?:8|16|32|64))?"  # of literals in C and Rust, such as 137u
+NUMBER: Final = re.compile(rf"(?<![\w.+-]){_NUMBER}(?={_SUFFIX}(?![\w.]))")
+_NUMBER_RUN: Final = re.compile(rf"(?<![\w.+-])(?:{_NUMBER}{_SUFFIX}(?:[^\w.+-]{{1,12}}+|\Z)){{64,}}+")
+# Coordinates of drawings follow each other without a space.
+_DRAWN: Final = re.compile(
+    r"(?<![\w.])(?:[\s,;\[\](){}]{0,6}+[A-Za-z]?[\s,]{0,3}+-?(?:\d{1,6}(?:\.\d{1,17})?+|\.\d{1,17}+)(?:e[+-]?\d{1,2})?+(?!\d)){8,}+"
+)
+_DRAWN_NUMBER: Final = re.compile(r"-?(?:\d+(?:\.\d+)?|\.\d+)")
+_COLOUR: Final = re.compile(r"(?<![\w&])#([0-9A-Fa-f]{6})(?:[0-9A-Fa-f]{2})?(?![0-9A-Za-z])")
+_TAG: Final = re.compile(r"<[^<>]{1,200}>")
+_SYMBOL: Final = re.compile(r"[^\w\s!-~]")
+_CELL_SEPARATORS: Final = (",", ";", "\t", "|")
+_CELL: Final = re.compile(r"[^\s,;|]++")
+_WORD: Final = re.compile(r"[^\W\d_]++")
 
-_BODY: Final = r"[A-Za-z0-9+/=\s\\:,.()]"
-_HEX: Final = "[0-9a-fA-F]"
-_KNOWN: Final = re.compile(
-    rf"-----BEGIN [A-Z0-9 ]{{1,40}}+-----(?:{_BODY}|-(?!-)){{1,60000}}+-----END"
-    rf"|(?<![0-9A-Za-z+/])(?:{_HEX}{{128}}|{_HEX}{{96}}|{_HEX}{{64}}|{_HEX}{{56}}|{_HEX}{{40}}|{_HEX}{{32}})(?![0-9A-Za-z+/])"
-    rf"|(?<![0-9A-Za-z]){_HEX}{{8}}-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}(?![0-9A-Za-z])"
-    r"|(?<![0-9A-Za-z+/])(?:[A-Za-z0-9+/]{86}==|[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{27}=|[A-Za-z0-9+/]{22}==)(?!=)"
-    r"|sha384-[A-Za-z0-9+/]{64}(?![A-Za-z0-9+/])"
-)
-_SEQUENCE: Final = re.compile(
-    r"(?<![A-Za-z])(?:[ACGTUN]{20,}+|[acgtun]{20,}+|[AC-IK-NP-TVWXY*]{24,}+)(?![A-Za-z0-9])"
-)
-_DER: Final = re.compile(r"(?<![A-Za-z0-9+/])MI[I-L][A-Za-z0-9+/]{200,}+={0,2}")
 # What stands around the strings of JSON, and labels of lines.
 _SKELETON: Final = re.compile(
     r"""["'][\w .-]{1,40}+["']\s{0,9}+:|[\[\]{}(),"'\s]++|(?m:^[\w .#-]{1,24}+[:=>|)]\s)"""
@@ -67,10 +72,29 @@ _SKELETON: Final = re.compile(
 
 
 _LONG_PIECE: Final = 2_048
+_BEGINNING: Final = 2_048
 _SHORTEST_JOINED: Final = 54
+_LONGEST_CELL: Final = 4
+_SHORTER_CELL: Final = 2  # where words could stand
+_FEWEST_PARTS: Final = 16  # without their digits; numbers have the same letters around them
+_PUNCTUATION: Final = " \t\r\n.,;:!?'\"()-"
+_NO_DIGITS: Final = dict.fromkeys(range(ord("0"), ord("9") + 1))
+_MOST_WORDS: Final = 64
 _MOST_DIGITS: Final = 5
 _NUMERAL: Final = frozenset("0123456789+-.")
 _FEWEST_BYTE_LEVELS: Final = 128
+
+
+class Examined(NamedTuple):
+    """Result of the search of a text.
+
+    Attributes:
+        volume: Bytes of data in the text; infinity if it spells the header of a file, 0 if it is short.
+        may_be_piece: Whether the text may be a piece of something larger: it doesn't look like prose.
+    """
+
+    volume: float
+    may_be_piece: bool
 
 
 class Tally:
@@ -83,15 +107,23 @@ class Tally:
     def __init__(self) -> None:
         self._bytes = 0.0
         self._pieces: list[str] = []
+        self._cells: list[str] = []
+        self._by_key: defaultdict[Any, list[str]] = defaultdict(list)
+        self.key: Any = None
+        """Key of the mapping in which the next piece stands."""
+        self.keys: dict[Any, Any] = {}
+        """Keys of all mappings, each once however many have it."""
         self._samples: list[Any] = []
         self._rows: list[Any] = []
 
     def add_piece(self, text: str) -> None:
         """Count a text that is too short to be judged alone."""
+        self._cells.append(text)
         if text[:1] in _NUMERAL and (number := _number(text)) is not None:
             self._samples.append(number)
         else:
             self._pieces.append(text)
+            self._by_key[self.key].append(text)
 
     def add_text(self, text: str, volume: float, *, may_be_piece: bool) -> None:
         """Count a text that was judged alone."""
@@ -104,23 +136,57 @@ class Tally:
         """Count numbers of a list; or of a row of a table, which has names for its columns."""
         (self._rows if are_row else self._samples).extend(numbers)
 
-    def exceeds_budget(self, measure: Callable[[str], float]) -> bool:
+    def exceeds_budget(self, examine: Callable[[str], Examined]) -> bool:
         """Say whether all together are enough for a picture.
 
         Args:
-            measure: Estimates the volume of a text.
+            examine: Examines a text.
         """
         volume = self._bytes
-        if len(self._pieces) > 1 and sum(map(len, self._pieces)) >= _SHORTEST_JOINED:
-            # As lines, and without what is repeated between the pieces, such as names; as one text that was cut.
-            lines = {"\n".join(self._pieces), "\n".join(dict.fromkeys(self._pieces))}
-            volume += max(map(measure, lines))
-            volume += math.inf if measure("".join(self._pieces)) == math.inf else 0.0
+        if len(self._pieces) > 1:
+            volume += _joined_volume(self._pieces, examine)
+            if len(self._by_key) > 1:
+                volume += sum(
+                    _if_file("".join(each), examine) for each in self._by_key.values() if len(each) > 1
+                )
         if self._samples:
-            volume += numbers_volume(self._samples)
+            volume += self._samples_volume(examine)
+        if self.keys:
+            names = [key for key in self.keys if type(key) is str]
+            volume += _joined_volume(names, examine)
+            if len(self.keys) - len(names) >= _FEWEST_NUMBERS:
+                volume += numbers_volume([key for key in self.keys if type(key) in (int, float)])
         if len(self._rows) >= _FEWEST_NUMBERS:
             volume += rows_volume(self._rows)
         return volume >= BUDGET
+
+    def _samples_volume(self, examine: Callable[[str], Examined]) -> float:
+        volume = numbers_volume(self._samples)
+        if len(self._samples) >= SHORTEST_SPELLING:
+            # Each may stand in a list of its own; and half of the bytes in hex have digits alone.
+            volume += _if_file(" ".join(map(repr, self._samples[:_BEGINNING])), examine)
+            volume += _if_file("\n".join(self._cells), examine) if len(self._pieces) > 1 else 0.0
+        return volume
+
+
+def _joined_volume(pieces: list[str], examine: Callable[[str], Examined]) -> float:
+    """Estimate how many bytes of data pieces carry: as lines, with and without repeats, and as one text."""
+    if len(pieces) < 2 or sum(map(len, pieces)) < _SHORTEST_JOINED:
+        return 0.0
+    distinct = dict.fromkeys(pieces)
+    lines = examine("\n".join(distinct))
+    if not lines.may_be_piece and len(distinct) == len(pieces):
+        return lines.volume
+    volume = (
+        lines.volume if len(distinct) == len(pieces) else max(lines.volume, examine("\n".join(pieces)).volume)
+    )
+    whole = examine("".join(pieces)).volume
+    are_characters = sum(map(len, pieces)) < 2 * len(pieces)
+    return max(volume, whole) if are_characters or whole == math.inf else volume
+
+
+def _if_file(text: str, examine: Callable[[str], Examined]) -> float:
+    return math.inf if examine(text).volume == math.inf else 0.0
 
 
 def _number(text: str) -> float | None:
@@ -137,10 +203,16 @@ def text_volume(text: str) -> float:
     """Estimate how many bytes of data a text carries. Prose, programs, logs and tables carry none."""
     if len(text) < _SHORTEST_WINDOW:
         return 0.0
-    rest, known = _without_known(text)
-    known = known if len(rest) < len(text) / 2 else 0.0
-    volume = max(_shuffled_volume(rest), _shuffled_volume(_SKELETON.sub(" ", rest)) if '"' in rest else 0.0)
-    return volume + known * _KNOWN_WEIGHT + _written_numbers_volume(text)
+    rest, known = without_known_forms(text)
+    rest, taken, left = _without_numbers(rest)
+    rest, colours = _without_colours(rest)
+    views = [rest]
+    views += [_SKELETON.sub(" ", rest)] if '"' in rest else []
+    views += [_TAG.sub("", rest)] if "<" in rest else []
+    # These see the same data, each in its own way.
+    thinned = max(_columns_volume(rest), _few_words_volume(rest), _symbols_volume(rest))
+    seen = max(left, thinned, *map(_shuffled_volume, views))
+    return known + taken + colours + seen
 
 
 def numbers_volume(numbers: Sequence[Any]) -> float:
@@ -208,53 +280,122 @@ def _order(length: int) -> NDArray[Any]:
     return np.array(random.Random(0).sample(range(length), length))  # noqa: S311  must be the same each time
 
 
-def _without_known(text: str) -> tuple[str, float]:
-    """Take known forms of data out of a text, and return the bytes that they hold."""
-    known = 0.0
-
-    def take(match: re.Match[str]) -> str:
-        nonlocal known
-        known += len(match.group()) * (0.5 if match.group().isalnum() else 0.75)
-        return " "
-
-    def take_sequence(match: re.Match[str]) -> str:
-        nonlocal known
-        known += len(match.group()) * (0.25 if len(set(match.group())) <= 5 else 0.54)
-        return " "
-
-    def take_der(match: re.Match[str]) -> str:
-        nonlocal known
-        size = len(match.group()) * 3 // 4
-        if not _is_der(match.group(), size):
-            return match.group()
-        known += size
-        return " "
-
-    rest = _SEQUENCE.sub(take_sequence, _KNOWN.sub(take, text))
-    return _DER.sub(take_der, rest), known
+def _without_colours(text: str) -> tuple[str, float]:
+    """Take colours out of a text. Each counts at most one byte: its brightness."""
+    colours = _COLOUR.findall(text) if "#" in text else ()
+    if len(colours) < _FEWEST_NUMBERS:
+        return text, 0.0
+    channels = np.frombuffer(bytes.fromhex("".join(colours)), dtype=np.uint8).reshape(-1, 3)
+    brightness = channels.astype(np.uint16) @ np.array([77, 150, 29], dtype=np.uint16) >> 8
+    return _COLOUR.sub(" ", text), numbers_volume(brightness.tolist())
 
 
-def _is_der(encoded: str, size: int) -> bool:
-    """Say whether base64 begins with the header of a DER sequence that is as long as all of it."""
-    try:
-        header = base64.b64decode(encoded[:8])
-    except binascii.Error:
+def _columns_volume(text: str) -> float:
+    """Sum the data in columns of bytes, and of pieces that are hardly longer."""
+    bytes_in_decimal = [
+        rows_volume([float(number) for number in numbers if len(number) <= _MOST_DIGITS + 1])
+        for numbers in columns(DECIMAL, text).values()
+        if len(numbers) >= _FEWEST_NUMBERS
+    ]
+    bytes_in_hex = [
+        rows_volume(bytes.fromhex("".join(run[len(run) % 2 :] for run in runs)))
+        for runs in columns(HEX, text).values()
+        if _are_cells(runs, _LONGEST_CELL) or sum(map(len, runs)) > len(text) / 2
+    ]
+    others = [
+        _shuffled_volume("".join(runs))
+        for frame, runs in columns(BASE64, text).items()
+        if _are_cells(runs, _LONGEST_CELL if frame.strip(_PUNCTUATION) else _SHORTER_CELL)
+    ]
+    return max(map(sum, (bytes_in_decimal, bytes_in_hex, others)))
+
+
+def _are_cells(runs: list[str], longest: int) -> bool:
+    """Say whether runs are no numbers, and too short for identifiers, digests and words."""
+    if len(runs) < _FEWEST_NUMBERS:
         return False
-    return header[:2] == b"\x30\x82" and abs(int.from_bytes(header[2:4], "big") + 4 - size) <= 3
+    return (
+        sum(map(len, runs)) <= longest * len(runs)
+        and len({run.translate(_NO_DIGITS) for run in runs}) >= _FEWEST_PARTS
+    )
 
 
-def _written_numbers_volume(text: str) -> float:
-    volume = 0.0
-    for run in _NUMBER_RUN.finditer(text):
-        numbers = [float(number) for number in NUMBER.findall(run.group())]
-        volume += rows_volume(numbers) if _is_table(text, run) else numbers_volume(numbers)
-    return volume
+def _few_words_volume(text: str) -> float:
+    """Return the compressed size of a text that is made of very few different words or signs, such as numerals."""
+    words = max(map(_few_volume, (_WORD.findall(text), text.split())))
+    return words * (_KNOWN_WEIGHT if words and _is_table_of_words(text) else 1.0)
+
+
+def _few_volume(words: list[str]) -> float:
+    known: dict[str, int] = {}
+    if len(words) < _FEWEST_NUMBERS:
+        return 0.0
+    for word in words:
+        if known.setdefault(word, len(known)) == _MOST_WORDS:
+            return 0.0
+    return float(len(zlib.compress(bytes(known[word] for word in words), 6)))
+
+
+def _symbols_volume(text: str) -> float:
+    """Return the compressed size of the symbols in a text that are no letters, such as blocks and emoji."""
+    if text.isascii():
+        return 0.0
+    symbols = "".join(_SYMBOL.findall(text))
+    if len(symbols) < _FEWEST_NUMBERS:
+        return 0.0
+    return numbers_volume(
+        np.frombuffer(symbols.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).tolist()
+    )
+
+
+def _is_table_of_words(text: str) -> bool:
+    """Say whether all lines of a text have as many cells as the first, which names them."""
+    lines = text.strip().split("\n")
+    return len(lines) > 2 and any(
+        separator in lines[0] and len({line.count(separator) for line in lines}) == 1
+        for separator in _CELL_SEPARATORS
+    )
+
+
+def _without_numbers(text: str) -> tuple[str, float, float]:
+    """Take numbers out of a text whose digits only look like data: those of tables, and fractions.
+
+    Returns:
+        The rest, the volume of the numbers that were taken, and that of those that were left.
+    """
+    taken = left = 0.0
+
+    def take(run: re.Match[str]) -> str:
+        nonlocal taken, left
+        written = NUMBER.findall(run.group())
+        is_table = _is_table(text, run)
+        volume = (rows_volume if is_table else numbers_volume)([float(number) for number in written])
+        fractions = sum("." in number for number in written)
+        short = sum(len(number) <= _MOST_DIGITS for number in written) if is_table else 0
+        if 2 * max(fractions, short) <= len(written):
+            left += volume
+            return run.group()
+        taken += volume
+        return " "
+
+    drawn: list[float] = []
+
+    def take_drawn(run: re.Match[str]) -> str:
+        written = _DRAWN_NUMBER.findall(run.group())
+        if 2 * run.group().count(".") < len(written):
+            return run.group()
+        drawn.extend(map(float, written))
+        return " "
+
+    rest = _NUMBER_RUN.sub(take, text)
+    rest = _DRAWN.sub(take_drawn, rest) if "." in rest else rest
+    return rest, taken + numbers_volume(drawn), left
 
 
 def _is_table(text: str, run: re.Match[str]) -> bool:
-    """Say whether a run of numbers is a table of 2 to 23 columns below a line of names."""
+    """Say whether a run of numbers is a table below a line of names: of few columns, or with a name for each."""
     rows = run.group().strip().split("\n")
-    columns = {len(NUMBER.findall(row)) for row in rows[1:-1]}
-    above = text[max(0, run.start() - 1_000) : run.start()].rstrip().rpartition("\n")[2]
-    has_names = any(character.isalpha() for character in above)
-    return has_names and len(columns) == 1 and 1 < columns.pop() < 24
+    columns_of_rows = {len(NUMBER.findall(row)) for row in rows[1:-1]}
+    above = text[max(0, run.start() - 4_000) : run.start()].rstrip().rpartition("\n")[2]
+    names = [cell for cell in _CELL.findall(above) if any(map(str.isalpha, cell))]
+    return len(columns_of_rows) == 1 and bool(names) and 1 < columns_of_rows.pop() < max(24, len(names) + 1)

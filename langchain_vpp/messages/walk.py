@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.messages.base64 import decode_base64, decode_percent, sealed_reference
+from langchain_vpp.messages.base64 import opened, sealed_reference
 from langchain_vpp.messages.dialects import (
     ASIDE_KEYS,
     HOSTED_KEYS,
@@ -46,7 +46,7 @@ from langchain_vpp.messages.plan import (
 )
 from langchain_vpp.messages.registry import computed_fields, plain
 from langchain_vpp.messages.shielded import shielded
-from langchain_vpp.messages.spelled import holds_pixels, spelled_volume
+from langchain_vpp.messages.spelled import examined, holds_pixels
 from langchain_vpp.messages.tree import MAX_DEPTH, Finding, TreeWalk
 from langchain_vpp.messages.volume import Tally
 
@@ -147,7 +147,7 @@ class _Walk(TreeWalk):
             walked = self._content(message, value) if name == "content" else self._field(name, value)
             if walked is not value:
                 changes[name] = walked
-        if self.tally.exceeds_budget(spelled_volume):
+        if self.tally.exceeds_budget(examined):
             self._refuse(Finding("volume", "").reason)
         # A copy, because protecting pictures takes time in which others could change what was walked.
         kept = copied({**fields, **changes}) if changes else None
@@ -342,7 +342,10 @@ class _Walk(TreeWalk):
             handle = sealed_reference(reference)
             if handle is not None:
                 return PixelSource("sealed", reference=handle)
-            data = self._decode(reference)
+            # Strictly: junk that a lenient decoder would skip is refused.
+            data = opened(reference).data or b""
+            if not data:
+                self._refuse("a picture or file is neither valid base64 nor a URL that can be read")
         elif isinstance(payload, bytes | bytearray | memoryview):
             data = bytes(payload)
         else:
@@ -365,22 +368,6 @@ class _Walk(TreeWalk):
         if not picture:
             self._refuse("a document is given by URL; send its bytes")
         return PixelSource("url", reference=url)
-
-    def _decode(self, payload: str) -> bytes:
-        """Decode base64 or a ``data:`` URL strictly: junk that a lenient decoder would skip is refused."""
-        start = 0
-        if payload[:5].lower() == "data:":
-            start = payload.find(",") + 1
-            if not start:
-                self._refuse("a data URL has no data")
-            if "base64" not in payload[: start - 1].lower().split(";"):
-                return decode_percent(payload, start)
-            if payload.find("%", start) >= 0:
-                payload, start = decode_percent(payload, start).decode("ascii", errors="replace"), 0
-        data = decode_base64(payload, start)
-        if not data:
-            self._refuse("a picture or file is neither valid base64 nor a URL that can be read")
-        return data
 
     # Reactions.
 

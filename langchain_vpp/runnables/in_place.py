@@ -8,7 +8,6 @@ call.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote_to_bytes
 
 from langchain_core.messages import BaseMessage, HumanMessage
 from PIL import Image
@@ -17,7 +16,7 @@ from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.pool import in_thread
 from langchain_vpp.images.codec import ENCODED_MIME_TYPE, decode_image
 from langchain_vpp.images.given import image_bytes
-from langchain_vpp.messages.base64 import decode_base64, encode_base64
+from langchain_vpp.messages.base64 import decode_base64, encode_base64, opened
 from langchain_vpp.messages.file_headers import find_file_header
 from langchain_vpp.messages.plan import NOTE
 from langchain_vpp.messages.tree import Finding, TreeWalk, find_media
@@ -148,8 +147,8 @@ class InPlaceProtection(TreeWalk):
             protected = self._protected(image_bytes(value))
             return decode_image(protected) if isinstance(protected, bytes) else protected
         if isinstance(value, str):
-            is_url, data = _decoded(value)
-            if find_file_header(data) != 0:
+            is_url, data = opened(value)
+            if data is None or find_file_header(data) != 0:
                 return None
             protected = self._protected(data)
             if not isinstance(protected, bytes):
@@ -169,17 +168,6 @@ class InPlaceProtection(TreeWalk):
         if len(content) != 1:
             raise ProtectionError(f"Nothing was sent: in {self._place}, the pages of a PDF have no place.")
         return decode_base64(content[0]["base64"]) or NOTE if "base64" in content[0] else NOTE
-
-
-def _decoded(text: str) -> tuple[bool, bytes]:
-    """Say whether a text is a data URL, and return what it decodes to; nothing if it isn't base64 by itself."""
-    header, comma, payload = text.strip().partition(",")
-    if not comma or header[:5].lower() != "data:":
-        return False, decode_base64(text.strip()) or b""
-    data = unquote_to_bytes(payload)
-    if "base64" in header.lower().split(";"):
-        data = decode_base64(data.decode("ascii", errors="replace")) or b""
-    return True, data
 
 
 def _relabelled(key: Any, item: Any, parts: dict[Any, Any]) -> Any:

@@ -12,7 +12,7 @@ from langchain_core.messages import BaseMessage
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.messages.file_headers import find_file_header
-from langchain_vpp.messages.spelled import is_token, spelled_volume
+from langchain_vpp.messages.spelled import examined, is_token
 
 # The longest header of a file, in numbers and with labels, fits; a piece of a picture that leaves shows none of it.
 _KEPT: Final = 512
@@ -102,7 +102,7 @@ class _Text:
             is_picture = find_file_header(text) is not None or self._goes_on
         else:
             is_rest = self._goes_on and " " not in text and is_token(text) and len({*text}) >= _FEWEST_LETTERS
-            is_picture = is_rest or spelled_volume(text) == math.inf
+            is_picture = is_rest or examined(text).volume == math.inf
         if is_picture:
             raise ProtectionError(_REFUSAL)
         self._text, self._new, self._goes_on = text[-_KEPT:], 0, False

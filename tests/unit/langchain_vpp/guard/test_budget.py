@@ -70,7 +70,7 @@ def test_a_request_is_refused_by_its_length_before_anything_is_read(monkeypatch:
     protector = ImageProtector(Pixelate(), budget=RequestBudget(bytes=5_000))
     blocks: list[Any] = [{"type": "text", "text": "So be it. " * 600}]
     assert protector.protect_messages([HumanMessage(blocks), HumanMessage(blocks)])
-    monkeypatch.setattr(gate, "message_state", None)
+    monkeypatch.setattr(gate, "isolated", None)
     assert "raise bytes" in refusal(protector, [HumanMessage(blocks)] * 3)
 
 

@@ -71,3 +71,23 @@ def test_no_escape_is_cut_at_the_end_of_a_piece(shift: int) -> None:
     data = random.Random(0).randbytes(PIECE)
     text = "x" * shift + quote_from_bytes(data, safe="")
     assert codec.decode_percent(f"data:,{text}", 6) == unquote_to_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("payload", "is_url", "data"),
+    [
+        ("QUJD", False, b"ABC"),
+        (" QUI\n", False, b"AB"),
+        ("data:image/png;base64,QUJD", True, b"ABC"),
+        (" DATA:image/png;charset=x;BASE64,QU%4aD ", True, b"ABC"),
+        ("data:image/png,%89PNG", True, b"\x89PNG"),
+        ("data:,\ud800", True, b"\xed\xa0\x80"),
+        ("data:;base64,\ud800%", True, None),
+        ("data:image/png;base64", True, None),
+        ("data:image/png;base64,QUJD!", True, None),
+        ("https://images.example/a.png", False, None),
+        ("\ud800", False, None),
+    ],
+)
+def test_a_payload_is_opened_or_not_at_all(payload: str, is_url: bool, data: bytes | None) -> None:  # noqa: FBT001
+    assert codec.opened(payload) == (is_url, data)

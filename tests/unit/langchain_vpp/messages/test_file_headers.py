@@ -65,3 +65,33 @@ def test_random_bytes_and_lists_of_small_numbers_are_no_files() -> None:
     for most in (2, 4, 12, 30):
         for _ in range(100):
             assert find_file_header(bytes(chance.randrange(most) for _ in range(300))) is None
+
+
+def test_an_icon_is_known_by_any_of_its_pictures_and_no_list_of_small_numbers_is_one() -> None:
+    beyond = b"\x01\x01" + bytes(6) + b"\x10\0\0\0\xff\xff\xff\0"
+    within = b"\x18\x14" + bytes(6) + b"\x10\0\0\0" + (38).to_bytes(4, "little")
+    assert find_file_header(b"\0\0\1\0\2\0" + beyond + within + BMP[14:]) == 0
+    assert find_file_header(b"\0\0\1\0\2\0" + beyond + beyond + bytes(40) + BMP[54:]) is None
+    assert (
+        find_file_header(
+            bytes([0, 0, 1, 0, 5, 0, 115, 1, 84, 2, 69, 3, 82, 1, 255, 0, 0, 0, 1, 255, 0, 0, *range(40)])
+        )
+        is None
+    )
+
+
+def test_a_header_of_small_numbers_needs_a_file_that_can_hold_its_picture() -> None:
+    pcx, targa = encoded("PCX"), encoded("TGA")
+    huge = b"\xf0\x3f"
+    assert find_file_header(b"junk" + pcx) == 4
+    assert find_file_header(b"junk" + pcx[:8] + huge + huge + pcx[12:]) is None
+    assert find_file_header(targa) == 0
+    assert find_file_header(targa[:12] + huge + huge + targa[16:]) is None
+
+
+def test_a_word_and_a_counter_are_no_files() -> None:
+    assert (
+        find_file_header("Ich zeichne gern in GIMP, und meine Übungen gefallen mir.".encode("latin-1"))
+        is None
+    )
+    assert find_file_header(bytes(number for at in range(200) for number in (at, 1))) is None

@@ -14,6 +14,7 @@ from PIL import Image
 
 from langchain_vpp.messages.file_headers import SHORTEST_SPELLING, find_file_header
 from langchain_vpp.messages.spelled import holds_pixels
+from langchain_vpp.messages.tree import find_media
 
 RANDOM = random.Random(3)
 NOISE = RANDOM.randbytes(20_000)
@@ -165,3 +166,61 @@ def test_a_header_needs_a_file_behind_it() -> None:
     assert find_file_header(data[: 4 + SHORTEST_SPELLING]) == 4
     assert find_file_header(data[: 3 + SHORTEST_SPELLING]) is None
     assert find_file_header(NOISE) is None
+
+
+FRAMES = {
+    "suffixed literals": lambda data: ",".join(f"{byte}u" for byte in data),
+    "Lisp": lambda data: "#(" + " ".join(f"#x{byte:02X}" for byte in data) + ")",
+    "Basic": lambda data: ", ".join(f"&H{byte:02X}" for byte in data),
+    "assembler": lambda data: "db " + ", ".join(f"0{byte:02x}h" for byte in data),
+    "addresses": lambda data: "\n".join(
+        ".".join(map(str, data[at : at + 4])) for at in range(0, len(data), 4)
+    ),
+    "a log of bytes": lambda data: "\n".join(f"2026-11-30 12:00:00 INFO value={byte}" for byte in data),
+    "a log of hex": lambda data: "\n".join(
+        f"2026-11-30 INFO the request {data[at : at + 16].hex()} was done" for at in range(0, len(data), 16)
+    ),
+    "short braces": lambda data: "".join(f"\\u{{{byte:x}}}" for byte in data),
+    "Rust": lambda data: ", ".join(f"{byte}u8" for byte in data),
+    "Java": lambda data: ", ".join(f"(byte) 0x{byte:02x}" for byte in data),
+    "Verilog": lambda data: ", ".join(f"8'h{byte:02X}" for byte in data),
+    "octal literals": lambda data: " ".join(f"0o{byte:o}" for byte in data),
+    "binary literals": lambda data: " ".join(f"0b{byte:08b}" for byte in data),
+    "calls": lambda data: " & ".join(f"Chr({byte})" for byte in data),
+    "assignments": lambda data: "\n".join(f"a[{place}] = {byte};" for place, byte in enumerate(data)),
+    "records": lambda data: json.dumps([{"i": place, "v": f"{byte:02x}"} for place, byte in enumerate(data)]),
+    "statements": lambda data: "\n".join(
+        f"VALUES ({place}, '{byte:02x}');" for place, byte in enumerate(data)
+    ),
+    "elements": lambda data: "".join(f"<b>{byte:02x}</b>" for byte in data),
+    "comments": lambda data: "<!-- -->".join(b64(data)),
+    "comments with words": lambda data: "<!-- next -->".join(b64(data)),
+    "numbered comments": lambda data: "".join(
+        f"{piece}<!-- {place} -->" for place, piece in enumerate(wrap(b64(data), 4))
+    ),
+    "dashes": lambda data: "-".join(f"{byte:02X}" for byte in data),
+    "sums": lambda data: "+".join(map(str, data)),
+    "spans": lambda data: "".join(f'<span class="c">{character}</span>' for character in b64(data)),
+    "a log of base64": lambda data: "\n".join(f"INFO c={character}" for character in b64(data)),
+}
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "GIF"])
+def test_a_file_is_found_between_what_a_program_repeats(frame: str, file_format: str) -> None:
+    text = "Please look:\n" + FRAMES[frame](encode(file_format))
+    assert holds_pixels(text)
+
+
+def test_a_file_is_found_in_values_of_its_bytes_or_of_its_pieces() -> None:
+    data = encode("PNG")
+    values = [
+        [data[place : place + 1] for place in range(len(data))],
+        [[byte] for byte in data],
+        [item for byte in data for item in (byte, None)],
+        [{"name": f"n{place}", "value": piece} for place, piece in enumerate(wrap(b64(data), 6))],
+        {piece: place for place, piece in enumerate(wrap(b64(data), 20))},
+        [f"{byte:02x}" for byte in data],
+        [range(byte) for byte in data],
+    ]
+    assert [value for value in values if find_media(value) is None] == []

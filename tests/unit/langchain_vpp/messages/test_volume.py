@@ -8,13 +8,16 @@ import csv
 import hashlib
 import inspect
 import io
+import ipaddress
 import json
 import random
 import string
 import textwrap
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import certifi
 import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
 from PIL import Image
@@ -25,7 +28,7 @@ from langchain_vpp.messages.spelled import holds_pixels
 from langchain_vpp.messages.tree import find_media
 from langchain_vpp.messages.volume import BUDGET, numbers_volume, text_volume
 from langchain_vpp.messages.walk import plan_messages
-from tests.unit.langchain_vpp.messages.samples import DROP, STRICT
+from tests.unit.langchain_vpp.messages.samples import DROP, PICTURE, STRICT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,6 +144,93 @@ def test_what_is_spread_over_a_message_is_refused_under_both_policies() -> None:
             plan_messages([HumanMessage(pieces)], policy)
 
 
+def test_data_in_distinct_keys_and_in_cells_of_hex_are_refused() -> None:
+    data = CHANCE.randbytes(3_000)
+    text = base64.b64encode(data).decode()
+    keys = {text[at : at + 30]: at for at in range(0, len(text), 30)}
+    picture = [f"{byte:02x}" for byte in PICTURE]
+    for thing in (keys, picture):
+        assert find_media(thing) is not None
+    assert find_media([{f"field_{n}": n for n in range(500)}] * 20) is None
+
+
+NOISE = CHANCE.randbytes(2_400)
+MORSE = "----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----. .- -... -.-. -.. . ..-.".split()  # noqa: SIM905
+SHARED = [[f"{n} of 256"] for n in range(256)]
+UNITS = "zero one two three four five six seven eight nine".split()  # noqa: SIM905
+THINNED: dict[str, Callable[[bytes], Any]] = {
+    "Basic": lambda data: " ".join(f"&H{byte:02X}" for byte in data),
+    "calls": lambda data: "\n".join(f"put(&H{byte:02X});" for byte in data),
+    "suffixes": lambda data: ",".join(f"{byte}u" for byte in data),
+    "assembler": lambda data: "\n".join(
+        "db " + ", ".join(f"0{byte:02x}h" for byte in data[start : start + 8])
+        for start in range(0, len(data), 8)
+    ),
+    "octal literals": lambda data: " ".join(f"0o{byte:o}" for byte in data),
+    "a log": lambda data: "\n".join(
+        f"2026-11-30 12:00:{n % 60:02} INFO value={byte}" for n, byte in enumerate(data)
+    ),
+    "a log of hex": lambda data: "\n".join(f"INFO byte 0x{byte:02x} received" for byte in data),
+    "a log of characters": lambda data: "\n".join(f"INFO c={character}" for character in encoded(data)),
+    "comments": lambda data: "<!-- -->".join(encoded(data)),
+    "line breaks": lambda data: "<br/>".join(textwrap.wrap(encoded(data), 8)),
+    "dots": lambda data: ".".join(encoded(data)),
+    "spaces": lambda data: " ".join(encoded(data)),
+    "quotes": lambda data: ", ".join(f"'{character}'" for character in encoded(data)),
+    "invisible spaces": lambda data: "\u200b".join(encoded(data)),
+    "words": lambda data: " ".join(UNITS[int(digit)] for byte in data for digit in f"{byte:03}"),
+    "two words": lambda data: " ".join(UNITS[int(bit)] for byte in data for bit in f"{byte:08b}"),
+    "colours": lambda data: " ".join(f"#{byte:02x}{byte:02x}{byte:02x}" for byte in data),
+    "rectangles": lambda data: "".join(
+        f'<rect x="{n % 64}" y="{n // 64}" width="1" height="1" fill="rgb({byte},{byte},{byte})"/>'
+        for n, byte in enumerate(data)
+    ),
+    "cells": lambda data: "".join(f'<td bgcolor="#{byte:02x}{byte:02x}{byte:02x}"></td>' for byte in data),
+    "a table of hex": lambda data: (
+        "| a | b |\n|---|---|\n"
+        + "\n".join(f"| {one:02x} | {two:02x} |" for one, two in zip(data[::2], data[1::2], strict=True))
+    ),
+    "a list in YAML": lambda data: "\n".join(f"- {byte}" for byte in data),
+    "records": lambda data: json.dumps([{"i": n, "v": f"{byte:02x}"} for n, byte in enumerate(data)]),
+    "statements": lambda data: "\n".join(
+        f"INSERT INTO t VALUES ({n}, {byte});" for n, byte in enumerate(data)
+    ),
+    "addresses": lambda data: "\n".join(f"https://example.com/p?x={byte}" for byte in data),
+    "symbols": lambda data: "".join(chr(0x2800 + byte) + chr(0x2590 + byte % 16) for byte in data),
+    "keys": lambda data: dict.fromkeys(textwrap.wrap(encoded(data), 20)),
+    "keys of nested mappings": lambda data: [{key: {}} for key in textwrap.wrap(encoded(data), 16)],
+    "cells of hex": lambda data: [f"{byte:02x}" for byte in data],
+    "rows of hex": lambda data: [{"a": f"{byte:02x}", "i": n} for n, byte in enumerate(data)],
+    "characters": lambda data: list(encoded(data)),
+    "words in a list": lambda data: [" ".join(UNITS[int(digit)] for digit in f"{byte:03}") for byte in data],
+    "ranges": lambda data: [range(byte) for byte in data],
+    "bytes": lambda data: [data[place : place + 1] for place in range(len(data))],
+    "shared lists": lambda data: [SHARED[byte] for byte in data],
+    "dashes": lambda data: "-".join(f"{byte:02X}" for byte in data),
+    "underscores": lambda data: "_".join(f"{byte:02x}" for byte in data),
+    "sums": lambda data: "+".join(map(str, data)),
+    "prices": lambda data: "\n".join(f"Item {n}: ${byte}.00" for n, byte in enumerate(data)),
+    "offsets": lambda data: "\n".join(
+        f"\t0x{start:04x}:  {data[start : start + 16].hex(' ', 2)}" for start in range(0, len(data), 16)
+    ),
+    "records of hex": lambda data: "\n".join(
+        f":10{start:04X}00{data[start : start + 16].hex().upper()}5A" for start in range(0, len(data), 16)
+    ),
+    "Morse": lambda data: " ".join(MORSE[int(digit, 16)] for digit in data.hex()),
+    "gaps": lambda data: [item for byte in data for item in (byte, None)],
+}
+
+
+def encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+@pytest.mark.parametrize("kind", THINNED)
+def test_data_between_what_programs_repeat_are_refused(kind: str) -> None:
+    assert find_media(THINNED[kind](NOISE)) is not None
+    assert find_media(THINNED[kind](bytes(2_400))) is None, "zeros carry nothing"
+
+
 def rows(number: int) -> list[list[Any]]:
     chance = random.Random(3)
     return [
@@ -224,6 +314,54 @@ def prose(sentence: str) -> str:
     return ". ".join(joint.join(chance.sample(words, len(words) * 2 // 3)) for _ in range(60))
 
 
+def token(length: int, alphabet: str = string.ascii_letters + string.digits) -> str:
+    return "".join(CHANCE.choices(alphabet, k=length))
+
+
+def path(commands: int) -> str:
+    sizes = {"m": 2, "l": 2, "c": 6, "s": 4, "h": 1}
+    written = []
+    for _ in range(commands):
+        command = CHANCE.choice("mlcsh")
+        numbers = [f"{CHANCE.uniform(-30, 30):.{CHANCE.randint(0, 3)}f}" for _ in range(sizes[command])]
+        written.append(command + ",".join(numbers).replace(",-", "-").replace("0.", "."))
+    return "".join(written)
+
+
+REAL: dict[str, Any] = {
+    "certificate bundle": Path(certifi.where()).read_text(encoding="utf-8")[:30_000].rpartition("\n\n")[0],
+    "hashes of Go modules": "\n".join(f"github.com/a{n}/b v1.{n % 30}.0 h1:{encoded(CHANCE.randbytes(32))}" for n in range(900)),
+    "lock file of many packages": lock_file(450),
+    "hashes of wheels": "\n".join(f'    {{file = "a_{n}-1.0.whl", hash = "sha256:{CHANCE.getrandbits(256):064x}"}},' for n in range(600)),
+    "checksums in Cargo": "\n".join(f'name = "crate-{n}"\nchecksum = "{CHANCE.getrandbits(256):064x}"\n' for n in range(400)),
+    "ledger": json.dumps([{"from": f"0x{CHANCE.getrandbits(160):040x}", "hash": f"0x{CHANCE.getrandbits(256):064x}"} for _ in range(150)]),
+    "keys of hosts": "\n".join(f"host-{n} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA{encoded(CHANCE.randbytes(33))}" for n in range(60)),
+    "points": "POLYGON ((" + ", ".join(f"{CHANCE.uniform(5, 15)} {CHANCE.uniform(45, 55)}" for _ in range(1_500)) + "))",
+    "track": "\n".join(f'<trkpt lat="{CHANCE.uniform(45, 55):.8f}" lon="{CHANCE.uniform(5, 15):.8f}"><time>12:{n % 60:02}:07Z</time></trkpt>' for n in range(700)),
+    "path": f'<svg><path d="{path(600)}"/></svg>',
+    "icons": "\n".join(f'<svg><path d="M{n % 24} 3{path(18)}z"/></svg>' for n in range(60)),
+    "mesh": "\n".join(f"v {CHANCE.uniform(-1, 1):.6f} {CHANCE.uniform(-1, 1):.6f} {CHANCE.uniform(-1, 1):.6f}" for _ in range(900)),
+    "machine": "\n".join(f"G1 X{CHANCE.uniform(0, 200):.3f} Y{CHANCE.uniform(0, 200):.3f} E{CHANCE.uniform(0, 9):.5f}" for _ in range(700)),
+    "reads": "\n".join(f"@SRR1.{n} length=72\n{token(72, 'ACGT')}\n+\n{token(72, 'FGHI:,#')}" for n in range(150)),
+    "source map": json.dumps({"version": 3, "mappings": ";".join(",".join(CHANCE.choice("ACEIS") + "A" + CHANCE.choice("AAAC") + CHANCE.choice("CDEGKOQSUYac") for _ in range(CHANCE.randint(1, 9))) for _ in range(150))}),
+    "networks": "\n".join(".".join(str(CHANCE.randrange(256)) for _ in range(4)) for _ in range(1_200)),
+    "devices": "\n".join(CHANCE.randbytes(6).hex(":") for _ in range(900)),
+    "addresses of version 6": "\n".join(str(ipaddress.IPv6Address(CHANCE.getrandbits(128))) for _ in range(300)),
+    "requests": "\n".join(f'{CHANCE.randrange(256)}.{CHANCE.randrange(256)}.3.4 - - [30/Nov/2026:10:{n % 60:02}:00 +0000] "GET /page-{n % 40} HTTP/1.1" 200 {CHANCE.randrange(90_000)}' for n in range(600)),
+    "table of integers": table([[CHANCE.randrange(1_000) for _ in range(6)] for _ in range(1_200)], ["a", "b", "c", "d", "e", "f"]),
+    "wide table": table([[CHANCE.randrange(51) for _ in range(30)] for _ in range(200)], [f"item{n}" for n in range(30)]),
+    "answers": table([[n, *CHANCE.choices(["yes", "no", "unsure"], k=4)] for n in range(1_500)], ["id", "a", "b", "c", "d"]),
+    "dice": [CHANCE.randint(1, 6) for _ in range(3_000)],
+    "scores": [CHANCE.randint(0, 100) for _ in range(1_500)],
+    "objects of an API": json.dumps([{"id": f"ch_{token(24)}", "customer": f"cus_{token(14)}", "amount": CHANCE.randrange(99_999), "paid": True} for _ in range(60)]),
+    "links": "\n".join(f"https://video.example/watch?v={token(11)} A video about the number {n}" for n in range(200)),
+    "commits in short": "\n".join(f"{CHANCE.getrandbits(28):07x} Correct what number {n} said about the house" for n in range(400)),
+    "times": "\n".join(f"2026-{CHANCE.randint(1, 12):02}-{CHANCE.randint(1, 28):02}T{CHANCE.randrange(24):02}:{CHANCE.randrange(60):02}:{CHANCE.randrange(60):02}" for _ in range(1_500)),
+    "mapping by UUID": {str(uuid.UUID(int=CHANCE.getrandbits(128))): {"n": n} for n in range(250)},
+    "numbers by name": [{f"field_{n}": n for n in range(300)}] * 20,
+    "cells of one digit": [[str(CHANCE.randrange(3)) for _ in range(9)] for _ in range(200)],
+}  # fmt: skip
+
 HARMLESS: dict[str, Any] = {
     **{f"prose in {language}": prose(sentence) for language, sentence in LANGUAGES.items()},
     "code": inspect.getsource(tree) + inspect.getsource(walk),
@@ -273,7 +411,11 @@ HARMLESS: dict[str, Any] = {
     "stack trace": "\n".join(f'  File "/usr/lib/app/module_{n % 40}.py", line {n}, in f_{n % 9}' for n in range(500)),
     "Markdown table": "\n".join(f"| {row[0]} | {row[2]} | {row[3]} | {row[4]} |" for row in rows(900)),
     "box drawing": ("┌" + "─" * 60 + "┐\n│" + " " * 60 + "│\n") * 200,
+    "geodata": json.dumps({"features": [{"name": f"area {n}", "at": [[CHANCE.uniform(5, 15), CHANCE.uniform(45, 55)] for _ in range(100)]} for n in range(8)]}),
+    "public keys": "\n".join(f"ssh-rsa AAAAB3NzaC1yc2E{base64.b64encode(CHANCE.randbytes(519)).decode()} me@host-{n}" for n in range(8)),
+    "addresses of accounts": "\n".join(f"0x{CHANCE.getrandbits(160):040x}" for _ in range(500)),
     "rulers": "=" * 9_000 + "-" * 9_000,
+    **REAL,
 }  # fmt: skip
 
 
