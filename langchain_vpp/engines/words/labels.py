@@ -22,6 +22,8 @@ _COLUMNS: Final = 4
 """Segments on a row from which it counts as the head of a table."""
 _HARMLESS: Final = ("last login", "file name", "domain name")
 """Labels that end like one that announces something private."""
+_OF_FILES: Final = ("size", "date modified", "last modified", "modified", "file size")
+"""Heads of columns that tell that a table lists files."""
 _SENTENCE: Final = 4
 """Words in small letters from which a text is no value."""
 _BESIDE: Final = 25
@@ -140,7 +142,10 @@ def _after_colons(segment: Segment) -> Iterator[Announced]:
 def _values(segment: Segment, segments: Sequence[Segment], labels: AbstractSet[int]) -> Iterator[Segment]:
     """Yield the segments that hold the value of a label that stands alone."""
     colon = segment.text.rstrip().endswith(":")
-    if len(row_of(segment, segments)) >= _COLUMNS and not colon:
+    row = row_of(segment, segments)
+    if len(row) >= _COLUMNS and not colon:
+        if any(_plain(each.text) in _OF_FILES for each in row):
+            return  # names of files are judged by themselves
         yield from _chain(segment, segments, labels, _TABLE)
         return
     beside = right_of(segment, segments)

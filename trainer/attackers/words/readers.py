@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import shutil
 import subprocess
@@ -18,6 +19,15 @@ from langchain_vpp.errors import TrainingError
 _SECONDS: Final = 120
 _WORD_LEVEL: Final = "5"
 """Level of rows that are words in Tesseract's tables."""
+
+_SETTINGS: Final = {
+    "intra_op_num_threads": 1,
+    "inter_op_num_threads": 1,
+    "use_cls": False,
+    "text_score": 0.0,
+    "det_limit_side_len": 320,
+}
+"""Settings of RapidOCR. By default it enlarges small pictures, which views do already."""
 
 
 class Seen(NamedTuple):
@@ -84,7 +94,9 @@ def older_rapid_words() -> WordReader:
             "no text was read: rapidocr-onnxruntime is not installed. Install it with `pip install --no-deps "
             "rapidocr-onnxruntime`."
         )
-    engine = package.RapidOCR(intra_op_num_threads=1, inter_op_num_threads=1, use_cls=False, text_score=0.0)
+    # Both packages write to one logger, and the import of this one makes it talk of every picture without text.
+    logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
+    engine = package.RapidOCR(**_SETTINGS)
 
     def read(picture: Image.Image) -> list[Seen]:
         lines, _ = engine(_bgr(picture), use_det=True, use_cls=False, use_rec=True)
