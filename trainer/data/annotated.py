@@ -100,7 +100,9 @@ def _picture(folder: Path, line: str, number: int) -> AnnotatedPicture:
         raise DataError(f"nothing was measured: line {number} of {ANNOTATIONS} is not valid ({reason}).")
     path = folder / found.image_path
     if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
-        raise DataError(f"nothing was measured: the picture of line {number} of {ANNOTATIONS} is not in {folder}.")
+        raise DataError(
+            f"nothing was measured: the picture of line {number} of {ANNOTATIONS} is not in {folder}."
+        )
     return AnnotatedPicture(path, found.template, found.taken, tuple(map(_private, found.spans)))
 
 

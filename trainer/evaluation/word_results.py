@@ -51,7 +51,7 @@ class WordFigures(Record):
     leaked: Share
     """Private texts that can be read."""
     kept: Share
-    """Other words that can be read, in place or moved to the right."""
+    """Other words that can be read, where they stood or elsewhere on their row."""
     in_place: Share
     """Other words that can be read where they stood."""
     over_covered: Share

@@ -126,7 +126,10 @@ def protections_of(artifact: str, levels: Sequence[str]) -> dict[str, Protect]:
         ValueError: If it has no such level.
     """
     if artifact != SCREENS:
-        return {each: ImageProtector.from_pretrained(artifact, level=_number(each)).protect_image for each in levels}
+        return {
+            each: ImageProtector.from_pretrained(artifact, level=_number(each)).protect_image
+            for each in levels
+        }
     from langchain_vpp.engines.words import RapidReader, Words  # noqa: PLC0415  extra `words`
     from langchain_vpp.engines.words.engine import PRESETS  # noqa: PLC0415
 
@@ -177,9 +180,7 @@ def _read_original(
     return _Original(
         others,
         tuple(any(_same_row(each.box, box) for box in boxes) for each in others),
-        tuple(
-            tuple(Row(found, box) for box in text.boxes for found in outside) for text in picture.private
-        ),
+        tuple(tuple(Row(found, box) for box in text.boxes for found in outside) for text in picture.private),
         tuple(is_leaked(text.text, text.kind, _rows(seen, text), ()) for text in picture.private),
         strips,
     )
@@ -262,9 +263,7 @@ def _at_level(level: str, outcomes: Sequence[_Outcome]) -> WordsAtLevel:
     )
 
 
-def _grouped(
-    outcomes: Sequence[_Outcome], key: Callable[[AnnotatedPicture], str]
-) -> dict[str, WordFigures]:
+def _grouped(outcomes: Sequence[_Outcome], key: Callable[[AnnotatedPicture], str]) -> dict[str, WordFigures]:
     kinds = sorted({key(each.picture) for each in outcomes})
     return {kind: _figures([each for each in outcomes if key(each.picture) == kind]) for kind in kinds}
 

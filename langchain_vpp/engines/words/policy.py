@@ -13,6 +13,7 @@ from langchain_vpp.engines.words.verdict import SHOWN, Stage, Verdict
 from langchain_vpp.engines.words.vocabulary import (
     frequency,
     is_code,
+    is_command,
     is_derived,
     is_file_mode,
     is_given_name,
@@ -145,6 +146,8 @@ def _is_known(text: str, languages: Sequence[str]) -> bool:
         return _is_compound(small, languages) or is_code(text)
     if text[1:] != text[1:].casefold() and not text.isupper():
         return is_code(text)
+    if text.islower() and is_command(text):
+        return True
     common = frequency(small, languages)
     if common < _COMMON:
         return text.islower() and not is_name(small) and is_derived(small, languages, least=_STEM)

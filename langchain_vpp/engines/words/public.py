@@ -8,6 +8,8 @@ from typing import Final
 from langchain_vpp.engines.words.vocabulary import is_code, is_given_name, listed
 
 _HOST: Final = re.compile(r"(?:https?|wss?)://([\w.\-]+)(?::\d{2,5})?(/\S*)?|([\w.\-]+)(?::\d{2,5})?(/\S*)?")
+_PROMPT: Final = re.compile(r"([a-z][\w\-]*)@([a-z0-9\-]+)(?::(?:~|(~?/\S*)))?[$#%]?")
+"""Prompt of a shell: user, machine and folder."""
 _OWNED: Final = re.compile(r"(?:^|[/\\])(?:home|users)[/\\]|[~@]\w", re.IGNORECASE)
 """Part of a path that tells whose folder follows."""
 _NAMED_HOST: Final = re.compile(
@@ -37,6 +39,9 @@ def is_public(text: str) -> bool:
         return bare[1:].strip() in listed("channels")
     if bare in listed("public") or bare.replace(" ", "") in listed("public"):
         return True
+    prompt = _PROMPT.fullmatch(bare)
+    if prompt is not None and prompt[1] in listed("accounts"):
+        return is_public_path(f"at/{prompt[2]}") and _is_public_path(prompt[3] or "")
     host = _HOST.fullmatch(bare)
     if host is not None and (host[1] or host[3]) in listed("public"):
         return _is_public_path(host[2] or host[4] or "")

@@ -101,6 +101,11 @@ def is_code(text: str) -> bool:
     return len(parts) > 1 and all(_is_code_part(part) for part in parts)
 
 
+def is_command(word: str) -> bool:
+    """Say whether a word, in small letters, belongs to commands and code and is no name."""
+    return word in listed("code") and not is_name(word)
+
+
 def is_derived(word: str, languages: Iterable[str], *, least: float) -> bool:
     """Say whether a word, in small letters, is formed from one that is at least so common, as ``reopened`` is."""
     if languages != ("en",) and "en" not in languages:

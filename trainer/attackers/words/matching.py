@@ -20,6 +20,8 @@ SHOWN_FROM: Final = 0.6
 """Share of the characters of private text that must be read for it to leak."""
 _SHORTEST: Final = 4
 """Letters from which a word can be told by itself, or found inside a longer text."""
+_REACH: Final = 12.0
+"""Space, in heights, by which text may have moved to the left."""
 _TOLERANCE: Final = 0.2
 """Edits per letter with which a word still counts as read."""
 _COMMON: Final = 4.0
@@ -31,16 +33,16 @@ _PEOPLE: Final = "person"
 
 
 class Row:
-    """Text that was read on one row, from some place to the right.
+    """Text that was read on one row.
 
     Args:
         seen: All that was read.
-        box: Box of the text that is looked for. What is read may have moved to the right.
+        box: Box of the text that is looked for. What is read may have moved on its row, as what follows a plate does.
     """
 
     def __init__(self, seen: Iterable[Seen], box: Box) -> None:
-        height = box[3] - box[1]
-        found = [each for each in seen if _on_row(each.box, box) and each.box[2] > box[0] - height]
+        reach = _REACH * (box[3] - box[1])
+        found = [each for each in seen if _on_row(each.box, box) and each.box[2] > box[0] - reach]
         found.sort(key=lambda each: each.box[0])
         self._tokens = {fold(token) for each in found for token in _WORDS.findall(each.text)}
         self._text = "".join(fold(each.text) for each in found)
@@ -90,14 +92,15 @@ def is_kept(word: Seen, seen: Iterable[Seen], *, moved: bool) -> bool:
     Args:
         word: The word.
         seen: What was read.
-        moved: Whether it also counts where it has moved to the right on its row.
+        moved: Whether it also counts where it has moved on its row.
     """
     height = word.box[3] - word.box[1]
     text = fold(word.text)
     for each in seen:
-        if not _on_row(each.box, word.box) or each.box[2] < word.box[0] + 0.3 * height:
+        if not _on_row(each.box, word.box):
             continue
-        if not moved and each.box[0] > word.box[0] + height:
+        apart = max(each.box[0] - word.box[2], word.box[0] - each.box[2])
+        if not moved and apart > -0.5 * height:
             continue
         if text in fold(each.text) or edits_within(text, fold(each.text)) <= int(_TOLERANCE * len(text)):
             return True

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Box = tuple[float, float, float, float]
 
-_BEFORE: Final = 2.0
+_BEFORE: Final = 4.0
 """Space before private text that belongs to its strip, in heights."""
 _AFTER: Final = 12.0
 """Space after it, in heights: what follows a plate moves behind it."""
@@ -72,7 +72,12 @@ def strips_of(boxes: Sequence[Box], size: tuple[int, int]) -> Strips:
         if last is None:
             wide.append(strip)
         else:
-            last[:] = [min(last[0], strip[0]), min(last[1], strip[1]), max(last[2], strip[2]), max(last[3], strip[3])]
+            last[:] = [
+                min(last[0], strip[0]),
+                min(last[1], strip[1]),
+                max(last[2], strip[2]),
+                max(last[3], strip[3]),
+            ]
     rows, row = [], _SPACE
     for strip in wide:
         rows.append(row)

@@ -77,7 +77,12 @@ def _annotation(path: str, document: Document) -> dict[str, Any]:
 def _span(span: PrivateSpan) -> dict[str, Any]:
     left, top, right, bottom = zip(*span.boxes, strict=True)
     whole = (min(left), min(top), max(right), max(bottom))
-    return {"label": span.kind, "text": span.text, "bbox": _extent(whole), "boxes": [*map(_extent, span.boxes)]}
+    return {
+        "label": span.kind,
+        "text": span.text,
+        "bbox": _extent(whole),
+        "boxes": [*map(_extent, span.boxes)],
+    }
 
 
 def _extent(box: tuple[float, float, float, float]) -> list[float]:
