@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _STARTS: Final = 3.3
 """Least Zipf frequency of a word with a capital that begins a sentence and is shown."""
-_ALONE: Final = 3.8
+_ALONE: Final = 4.8
 """Least Zipf frequency of a word with a capital that stands alone, such as on a button, and is shown."""
 _NOUN: Final = 3.3
 """Least Zipf frequency of a German noun that is shown."""

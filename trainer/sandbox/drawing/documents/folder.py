@@ -28,6 +28,7 @@ def draw_folder(
     *,
     seed: int = 0,
     scales: Sequence[float] = (1.0, 1.5, 2.0),
+    window: tuple[int, int] = (1280, 800),
     progress: Callable[[int], object] = lambda done: None,  # noqa: ARG005  named for callers
 ) -> None:
     """Draw pages as pictures with ``annotations.jsonl``: a line per picture, which lists its private text.
@@ -42,6 +43,7 @@ def draw_folder(
         count: Number of pictures.
         seed: Seed of the pages.
         scales: Device scale factors, one of which is drawn for each page.
+        window: Width and height of the browser's window, CSS pixels.
         progress: Called with the number of pictures that are drawn.
 
     Raises:
@@ -58,6 +60,7 @@ def draw_folder(
                 seed=seed + around,
                 taken=_WAYS[around % len(_WAYS)],
                 scales=scales,
+                window=window,
             )
             path = f"images/{document.layout}-{seed + around}.png"
             document.picture.save(folder / path)
