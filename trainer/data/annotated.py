@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from langchain_vpp.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ANNOTATIONS: Final = "annotations.jsonl"
 """Name of the file, which has a line for each picture."""

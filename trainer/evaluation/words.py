@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
+from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_vpp.image_protector import ImageProtector
-from trainer.attackers.ocr import fold
 from trainer.attackers.words.matching import Row, is_kept, is_leaked
 from trainer.attackers.words.readers import averaged, views_of
 from trainer.attackers.words.strips import strips_of
@@ -38,6 +38,19 @@ _SHORTEST: Final = 3
 _PRIVATE: Final = 0.2
 """Part of a word's box inside private text from which it is no other word."""
 _NAMES: Final = "person"
+_CANDIDATES: Final = 1_000
+"""Names among which the matcher guesses."""
+
+
+class WordSettings(BaseModel):
+    """Settings of an evaluation of words."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    levels: tuple[str, ...] = Field(("balanced", "high"), min_length=1)
+    """Presets of the protector, or numbers from 0 to 1."""
+    readers: tuple[str, ...] = ()
+    """Names of the attackers' readers. Empty: all that are installed and that protectors don't use."""
 
 
 class _Original(NamedTuple):
@@ -303,10 +316,6 @@ def _match(plates: Sequence[Plate]) -> CandidateMatch | None:
         high=high,
         percentile=float(np.mean([each.percentile for each in found])),
     )
-
-
-_CANDIDATES: Final = 1_000
-"""Names among which the matcher guesses."""
 
 
 def _rows(seen: Iterable[Seen], text: PrivateText) -> tuple[Row, ...]:

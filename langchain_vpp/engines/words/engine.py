@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 PRESETS: Final = {"low": 0.25, "balanced": 0.5, "high": 0.75}
 """Names of levels; 1 shows no word."""
-_VERSION: Final = "words/1"
+_VERSION: Final = "words/2"
 _PACKAGES: Final = ("rapidocr", "onnxruntime", "presidio-analyzer", "phonenumbers", "wordfreq", "faker")
 _ROUNDS: Final = 2
 """Most further looks at what is left of a picture."""
@@ -130,11 +130,9 @@ class Words:
         hidden_boxes = [*find_codes(image), *self._heads(image)]
         bare = wordless(image, words)
         cover(bare, hidden_boxes)
-        if stage == Stage.RECOGNIZED and self._find_faces is not None:
-            result = image.copy()
-        else:
-            result = self._base(bare, words)
-            cut_in(result, image, pieces_of(shown, words))
+        crisp = stage == Stage.RECOGNIZED and self._find_faces is not None
+        result = bare if crisp else self._base(bare, words)
+        cut_in(result, image, pieces_of(shown, words))
         cover(result, hidden_boxes)
         put_plates(result, plates)
         return result

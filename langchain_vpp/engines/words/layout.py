@@ -42,9 +42,9 @@ class Item(NamedTuple):
 def left_edges(items: Sequence[Item], width: int) -> list[float | None]:
     """Return the left edge of each item in the protected picture.
 
-    Plates are as wide as their kinds demand and not as the text below, and what follows a plate closely stands at a fixed
-    distance from it. So no place tells how long the private text is. Items that stand apart stay where they are, unless
-    something that moves needs their place; they move to the right then.
+    Plates are as wide as their kinds demand and not as the text below, and what follows a plate closely stands at a
+    fixed distance from it. So no place tells how long the private text is. Items that stand apart stay where they are,
+    unless something that moves needs their place; they move to the right then.
 
     Args:
         items: All items of a picture.
@@ -79,32 +79,31 @@ def _lay_out(items: Sequence[Item], row: Sequence[int], edges: list[float | None
         item = items[index]
         before = [each for each in row[:place] if same_row(items[each].box, item.box)]
         last = max(before, key=lambda each: items[each].box[2], default=None)
-        gap = item.box[0] - items[last].box[2] if last is not None else math.inf
-        tied = last is not None and gap < _CLOSE * item.height
-        ends = [_end(items[each], edges[each]) for each in before]
-        if tied and last is not None and edges[last] is None:
-            edges[index] = item.box[0] if item.is_plate else None
-        elif tied and last is not None:
-            end = _end(items[last], edges[last])
-            space = _SPACE * item.height
-            edges[index] = end + (
-                space if items[last].is_plate else gap if not item.is_plate else min(space, gap)
-            )
-        elif item.is_plate:
-            grid = math.floor(item.box[0] / (_LEFT * item.height)) * _LEFT * item.height
-            free = all(end <= grid for end in ends)
-            edges[index] = grid if free else item.box[0]
-        edge = edges[index]
-        if edge is not None and not tied:
-            pushing = [
-                _end(items[each], edges[each]) + _SPACE * item.height
-                for each in before
-                if _moves(items[each], edges[each])
-            ]
-            edges[index] = max([edge, *pushing])
-        edge = edges[index]
-        if edge is not None and not item.is_plate and edge + item.box[2] - item.box[0] >= width:
-            edges[index] = None
+        if last is not None and item.box[0] - items[last].box[2] < _CLOSE * item.height:
+            edge = _edge_behind(item, items[last], edges[last])
+        else:
+            edge = _edge_apart(item, [(items[each], edges[each]) for each in before])
+        fits = edge is not None and (item.is_plate or _end(item, edge) < width)
+        edges[index] = edge if fits else None
+
+
+def _edge_behind(item: Item, last: Item, edge: float | None) -> float | None:
+    """Return the edge of an item that belongs to what stands before it."""
+    if edge is None:
+        return item.box[0] if item.is_plate else None
+    space, gap = _SPACE * item.height, item.box[0] - last.box[2]
+    if last.is_plate:
+        return _end(last, edge) + space
+    return _end(last, edge) + (min(space, gap) if item.is_plate else gap)
+
+
+def _edge_apart(item: Item, before: Sequence[tuple[Item, float | None]]) -> float:
+    """Return the edge of an item that stands apart from the items before it."""
+    edge = item.box[0]
+    if item.is_plate:
+        grid = math.floor(edge / (_LEFT * item.height)) * _LEFT * item.height
+        edge = grid if all(_end(*each) <= grid for each in before) else edge
+    return max([edge, *(_end(*each) + _SPACE * item.height for each in before if _moves(*each))])
 
 
 def _moves(item: Item, edge: float | None) -> bool:

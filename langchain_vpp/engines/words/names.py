@@ -107,8 +107,8 @@ def _judged(
 def _end(words: Sequence[str], hidden: Sequence[int]) -> int:
     """Return the place of the last word of a run that may belong to a name.
 
-    What follows a name belongs to it if it is a family name, or a word such as Bank; and if the name is one of a person,
-    or no word at all, whatever follows next.
+    What follows a name belongs to it if it is a name, or a word such as Bank. If the name is one of a person, or no word
+    at all, the next word belongs to it too, whatever it is.
     """
     last = hidden[-1]
     if last + 1 < len(words) and (is_name(words[last]) or frequency(words[last], ("en",)) == 0):

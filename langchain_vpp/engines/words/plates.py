@@ -44,7 +44,7 @@ class Shown(NamedTuple):
 
     Attributes:
         word: Its index among all words.
-        shift: Pixels by which it moves to the right.
+        shift: Pixels by which it moves to the right; negative to the left.
     """
 
     word: int
@@ -63,8 +63,7 @@ def plates_of(
         size: Width and height of the picture, in pixels.
 
     Returns:
-        The plates; and the words that are shown, which are neither private nor under a plate: the index of each, and
-        by how many pixels it moves to the right.
+        The plates; and the words that are shown: the index of each, and by how many pixels it moves to the right.
     """
     runs = list(_runs(words, verdicts))
     free = [index for index, verdict in enumerate(verdicts) if not verdict.kind]

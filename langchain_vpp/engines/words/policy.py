@@ -142,10 +142,9 @@ def _is_known(text: str, languages: Sequence[str]) -> bool:
     small = text.casefold()
     if is_harmless(small):
         return True
-    if not is_word(text):
+    mixed = text[1:] != text[1:].casefold() and not text.isupper()
+    if mixed or not is_word(text):
         return _is_compound(small, languages) or is_code(text)
-    if text[1:] != text[1:].casefold() and not text.isupper():
-        return is_code(text)
     if text.islower() and is_command(text):
         return True
     common = frequency(small, languages)

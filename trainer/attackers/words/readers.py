@@ -67,9 +67,8 @@ def tesseract_words(*, layout: int = 11) -> WordReader:
         data = io.BytesIO()
         picture.save(data, "PPM")
         command = [program, "-", "-", "--psm", str(layout), "tsv"]
-        done = subprocess.run(
-            command, input=data.getvalue(), capture_output=True, check=False, timeout=_SECONDS
-        )  # noqa: S603  found above
+        sent = data.getvalue()
+        done = subprocess.run(command, input=sent, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603  ours
         rows = (line.split("\t") for line in done.stdout.decode("utf-8", "replace").splitlines())
         return [_word(row) for row in rows if row[0] == _WORD_LEVEL and row[-1].strip()]
 
