@@ -85,6 +85,7 @@ class Words:
 
     Attributes:
         digest: sha256, in hex, of everything that determines the output; ``None`` with parts of your own.
+        parts: Names and versions of this engine and of the packages that it uses; empty with parts of your own.
 
     Raises:
         MissingExtraError: If the extra ``words`` is missing or can't be loaded.
@@ -117,6 +118,7 @@ class Words:
         self._find_faces = faces.FaceFinder() if faces.is_installed() else None
         settings = [sorted(allow), sorted(deny), self._find_faces is not None, on_failure]
         self.digest = None if own else _digest(settings)
+        self.parts = () if own else (_VERSION, *_versions())
 
     def protect(self, image: Image.Image, level: float) -> Image.Image:
         """Protect one picture; see :meth:`Engine.protect <langchain_vpp.engines.Engine.protect>`."""
@@ -197,8 +199,11 @@ class Words:
 
 def _digest(settings: Sequence[object]) -> str:
     """Return the sha256 of settings and of the versions of the packages that read and judge words."""
-    versions = [f"{package} {version(package)}" for package in _PACKAGES]
-    return hashlib.sha256(json.dumps([_VERSION, *settings, *versions]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([_VERSION, *settings, *_versions()]).encode()).hexdigest()
+
+
+def _versions() -> list[str]:
+    return [f"{package} {version(package)}" for package in _PACKAGES]
 
 
 def _warn_of_scripts(words: Sequence[Word]) -> None:

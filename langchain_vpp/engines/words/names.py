@@ -6,11 +6,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from langchain_vpp.engines.words.labels import label_kind
+from langchain_vpp.engines.words.public import is_public_path
 from langchain_vpp.engines.words.spelling import core
 from langchain_vpp.engines.words.verdict import Verdict
 from langchain_vpp.engines.words.vocabulary import (
     frequency,
-    is_code,
     is_family_name,
     is_given_name,
     is_harmless,
@@ -74,7 +74,7 @@ def _judged(
 ) -> Iterator[tuple[int, Verdict]]:
     words = [core(texts[index]).casefold().rstrip(".") for index in run]
     risky = [
-        not is_harmless(word) and not is_code(core(texts[index]))
+        not is_harmless(word) and not is_public_path(core(texts[index]))
         for index, word in zip(run, words, strict=True)
     ]
     legal = [place for place, word in enumerate(words) if word in listed("legal_forms") and place > 0]
@@ -107,8 +107,8 @@ def _judged(
 def _end(words: Sequence[str], hidden: Sequence[int]) -> int:
     """Return the place of the last word of a run that may belong to a name.
 
-    What follows a name belongs to it if it is a name, or a word such as Bank. If the name is one of a person, or no word
-    at all, the next word belongs to it too, whatever it is.
+    What follows a name belongs to it if it is a name, or a word such as Bank. If the name is one of a person, or no
+    word at all, the next word belongs to it too, whatever it is.
     """
     last = hidden[-1]
     if last + 1 < len(words) and (is_name(words[last]) or frequency(words[last], ("en",)) == 0):

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from langchain_vpp.engines.words.labels import announced
 from langchain_vpp.engines.words.names import is_closing, named
-from langchain_vpp.engines.words.public import is_public
+from langchain_vpp.engines.words.public import is_public, is_public_path
 from langchain_vpp.engines.words.segments import below, segments_of
 from langchain_vpp.engines.words.spelling import core, is_date, is_number, is_plain_number, is_word
 from langchain_vpp.engines.words.verdict import SHOWN, Stage, Verdict
 from langchain_vpp.engines.words.vocabulary import (
     frequency,
-    is_code,
     is_command,
     is_derived,
     is_file_mode,
@@ -132,7 +131,7 @@ class Policy:
         if small in self._allow or is_public(word.text):
             return SHOWN
         if any(letter.isdigit() for letter in text):
-            shown = stage == Stage.NUMBERS and (is_number(text) or is_date(text) or is_code(text))
+            shown = stage == Stage.NUMBERS and (is_number(text) or is_date(text) or is_public_path(text))
             return SHOWN if shown else Verdict("NUMBER" if text.isdigit() else "TEXT")
         return SHOWN if _is_known(text, languages) else _UNKNOWN
 
@@ -144,7 +143,7 @@ def _is_known(text: str, languages: Sequence[str]) -> bool:
         return True
     mixed = text[1:] != text[1:].casefold() and not text.isupper()
     if mixed or not is_word(text):
-        return _is_compound(small, languages) or is_code(text)
+        return _is_compound(small, languages) or is_public_path(text)
     if text.islower() and is_command(text):
         return True
     common = frequency(small, languages)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from langchain_vpp.engines.words.vocabulary import is_code, is_given_name, listed
+from langchain_vpp.engines.words.vocabulary import code_parts, is_code, is_given_name, listed
 
 _HOST: Final = re.compile(r"(?:https?|wss?)://([\w.\-]+)(?::\d{2,5})?(/\S*)?|([\w.\-]+)(?::\d{2,5})?(/\S*)?")
 _PROMPT: Final = re.compile(r"([a-z][\w\-]*)@([a-z0-9\-]+)(?::(?:~|(~?/\S*)))?[$#%]?")
@@ -51,8 +51,16 @@ def is_public(text: str) -> bool:
 
 
 def is_public_path(text: str) -> bool:
-    """Say whether a path, file or other identifier is made of words of interfaces and code alone."""
-    if _OWNED.search(text) or any(is_given_name(part) for part in re.split(r"[^a-z]+", text.casefold())):
+    """Say whether a path, file or other identifier is made of words of interfaces and code alone, none of them a name.
+
+    Args:
+        text: The identifier.
+
+    Example:
+        >>> is_public_path("markAsRead.ts"), is_public_path("getUserById"), is_public_path("012-34-567")
+        (False, True, False)
+    """
+    if _OWNED.search(text) or any(is_given_name(part.casefold()) for part in code_parts(text)):
         return False
     return is_code(text)
 

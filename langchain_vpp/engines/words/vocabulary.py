@@ -26,7 +26,6 @@ _SHARE: Final = 0.7
 """A language counts as spoken in a picture if it knows at least this share of what the best one knows."""
 _FILE_MODE: Final = re.compile(r"[dl\-][rwxst\-]{9}[@+.]?")
 _PARTS: Final = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![^\W\d_A-Z])|\d+")
-"""Parts of an identifier: ``getUserById2`` has get, User, By, Id and 2."""
 _NUMBERED: Final = re.compile(r"[A-Z]\d|\d[A-Z]")
 """Capitals beside digits, as in account numbers."""
 _ENDINGS: Final = (("s", ""), ("es", ""), ("ed", ""), ("ed", "e"), ("ing", ""), ("ing", "e"), ("er", ""), ("ers", ""),
@@ -95,10 +94,16 @@ def is_code(text: str) -> bool:
         >>> is_code("src/components/index.ts"), is_code("getUserById"), is_code("granite-harbor/api")
         (True, True, False)
     """
-    parts = _PARTS.findall(text)
-    if _NUMBERED.search(text):
+    parts = code_parts(text)
+    numbered = any(part.isdigit() for part in parts)
+    if _NUMBERED.search(text) or (numbered and text.upper() == text):
         return False
     return len(parts) > 1 and all(_is_code_part(part) for part in parts)
+
+
+def code_parts(text: str) -> list[str]:
+    """Return the parts of an identifier: of ``getUserById2`` they are get, User, By, Id and 2."""
+    return _PARTS.findall(text)
 
 
 def is_command(word: str) -> bool:
