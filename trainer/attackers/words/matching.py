@@ -108,7 +108,7 @@ def is_kept(word: Seen, seen: Iterable[Seen], *, moved: bool) -> bool:
 
 
 def _tells(word: str, kind: str) -> bool:
-    if len(word) < _SHORTEST:
+    if sum(letter.isalpha() for letter in word) < _SHORTEST:
         return False
     if _PEOPLE in kind and is_name(word):
         return True
