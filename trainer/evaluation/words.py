@@ -13,7 +13,7 @@ from langchain_vpp.image_protector import ImageProtector
 from trainer.attackers.words.matching import Row, is_kept, is_leaked
 from trainer.attackers.words.readers import averaged, views_of
 from trainer.attackers.words.strips import strips_of
-from trainer.attackers.words.widths import match_plates, plate_at
+from trainer.attackers.words.widths import FEWEST, match_plates, plate_at
 from trainer.evaluation.word_results import CandidateMatch, Share, WordFigures, WordReport, WordsAtLevel
 from trainer.runtime.cancellation import while_wanted
 from trainer.statistics import wilson
@@ -298,7 +298,9 @@ def _figures(outcomes: Sequence[_Outcome]) -> WordFigures:
 
 def _match(plates: Sequence[Plate]) -> CandidateMatch | None:
     """Let the matcher guess among the names of all pictures and invented ones, 1,000 in all."""
-    from trainer.sandbox.drawing.documents.people import invent_people  # noqa: PLC0415  drawn ones need no browser
+    if len(plates) < FEWEST:
+        return None
+    from trainer.sandbox.drawing.documents.people import invent_people  # noqa: PLC0415  most evaluations need none
 
     invented = (person.name for person in invent_people(np.random.default_rng(0), 4 * _CANDIDATES))
     candidates = list(dict.fromkeys([*(plate.text for plate in plates), *invented]))[:_CANDIDATES]

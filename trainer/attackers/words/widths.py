@@ -24,7 +24,7 @@ _SAME: Final = 14.0
 _TOKEN: Final = re.compile(r"^[A-Z]{2,}_?\d*$")
 _PEEK: Final = 3
 """Letters of a fragment that a candidate must hold."""
-_FEWEST: Final = 4
+FEWEST: Final = 4
 """Plates from which the relation of widths can be learned."""
 _FONT: Final = 20
 
@@ -92,7 +92,7 @@ def match_plates(plates: Sequence[Plate], candidates: Sequence[str]) -> list[Mat
         plates: The plates of all pictures.
         candidates: Texts that may stand below a plate, among them the right ones.
     """
-    if len(plates) < _FEWEST:
+    if len(plates) < FEWEST:
         return []
     font = ImageFont.load_default(_FONT)
     lengths = np.array([font.getlength(each) for each in candidates])
