@@ -26,6 +26,8 @@ _PEEK: Final = 3
 """Letters of a fragment that a candidate must hold."""
 FEWEST: Final = 4
 """Plates from which the relation of widths can be learned."""
+_BEGIN: Final = 1.5
+"""Width, in heights, of the part of a plate that is looked at for its colour."""
 _FONT: Final = 20
 
 
@@ -66,13 +68,14 @@ def plate_at(picture: Image.Image, text: str, box: Box, seen: Sequence[Seen]) ->
         box: Its box in the original.
         seen: Text that was read in the protected picture.
     """
-    left, top, right, bottom = (round(edge) for edge in box)
+    # The end of the box would tell the length, which the matcher is to find out. So it looks where any text begins.
+    left, top, _, bottom = (round(edge) for edge in box)
+    reach = max(1, round(_BEGIN * (bottom - top)))
     strip = np.asarray(picture.crop((0, top, picture.width, max(top + 1, bottom)))).astype(np.float32)
-    inside = strip[:, max(0, left) : max(left + 1, right)]
-    colour = np.median(inside.reshape(-1, 3), axis=0)
+    colour = np.median(strip[:, max(0, left) : max(0, left) + reach].reshape(-1, 3), axis=0)
     # A token on the plate leaves at least a third of each column in the plate's colour.
     same = (np.abs(strip - colour).max(axis=2) <= _SAME).mean(axis=0) > 0.34
-    begin = end = min(max(0, (left + right) // 2), len(same) - 1)
+    begin = end = min(max(0, left + reach // 2), len(same) - 1)
     while begin > 0 and same[begin - 1]:
         begin -= 1
     while end < len(same) and same[end]:
