@@ -102,7 +102,7 @@ def draw_document(
     """
     generator = np.random.default_rng((seed, _STREAM, zlib.crc32(layout.encode())))
     page = design_page(layout, generator)
-    scale = pick(generator, tuple(scales))
+    scale = scales[int(generator.integers(len(scales)))]
     rendered = render(page, window, scale, browser=find_browser())
     if taken == "screen":
         return Document(layout, taken, rendered.picture, rendered.spans)
