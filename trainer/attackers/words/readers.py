@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -67,8 +68,14 @@ def tesseract_words(*, layout: int = 11) -> WordReader:
         data = io.BytesIO()
         picture.save(data, "PPM")
         command = [program, "-", "-", "--psm", str(layout), "tsv"]
-        sent = data.getvalue()
-        done = subprocess.run(command, input=sent, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603  ours
+        sent, done = data.getvalue(), None
+        with suppress(subprocess.TimeoutExpired):
+            done = subprocess.run(command, input=sent, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603  ours
+        if done is None:
+            raise TrainingError(
+                f"a picture was not measured: Tesseract read it for more than {_SECONDS} seconds. Run it where less "
+                "else runs, or name other readers."
+            )
         rows = (line.split("\t") for line in done.stdout.decode("utf-8", "replace").splitlines())
         return [_word(row) for row in rows if row[0] == _WORD_LEVEL and row[-1].strip()]
 

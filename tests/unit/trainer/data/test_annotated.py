@@ -15,12 +15,15 @@ SPAN = {"label": "private_person", "text": "Ada Byron", "bbox": [10, 20, 30, 8]}
 
 @pytest.fixture
 def folder(tmp_path):
-    Image.new("RGB", (60, 40)).save(tmp_path / "a.png")
+    inside = tmp_path / "pages"
+    inside.mkdir()
+    for place in (tmp_path, inside):
+        Image.new("RGB", (60, 40)).save(place / "a.png")
 
     def write(*lines):
         texts = (line if isinstance(line, str) else json.dumps(line) for line in lines)
-        (tmp_path / "annotations.jsonl").write_text("\n".join(texts))
-        return tmp_path
+        (inside / "annotations.jsonl").write_text("\n".join(texts))
+        return inside
 
     return write
 

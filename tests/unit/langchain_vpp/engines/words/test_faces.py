@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from langchain_vpp.engines import faces
-from langchain_vpp.engines.words import Words
+from langchain_vpp.engines.words import Word, Words
 from langchain_vpp.errors import MissingExtraError
 
 BOX = (100.0, 80.0, 160.0, 150.0)
@@ -38,6 +38,15 @@ def one_face(monkeypatch):
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.75, 1])
 def test_a_face_is_one_flat_colour_at_every_level(one_face, level):
     result = Words(reader=Blind(), recognizers=[]).protect(speckled(), level)
+    assert deviation(result, BOX) == 0
+
+
+def test_no_word_is_shown_in_the_place_of_a_face(one_face):
+    class Labelled:
+        def read(self, image):
+            return [Word("thank", (110, 90, 150, 110), 0.99, 0)] if image.size == (400, 300) else []
+
+    result = Words(reader=Labelled(), recognizers=[]).protect(speckled(), 0.5)
     assert deviation(result, BOX) == 0
 
 
