@@ -72,6 +72,8 @@ class Manifest(BaseModel):
     """Configuration of the network: a :class:`~langchain_vpp.network.config.ProtectorConfig` in JSON."""
     private_attributes: dict[str, tuple[str, ...]]
     """Private attributes that training hides, with their classes."""
+    unread: tuple[str, ...] = ()
+    """Those that training could not read even from originals, and so did not learn to hide."""
     questions: tuple[str, ...]
     """Questions that training keeps answerable."""
     trained_against: str

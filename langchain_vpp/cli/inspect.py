@@ -67,6 +67,11 @@ def show_manifest(folder: Path, *, as_json: bool) -> None:
     console().print(_facts(folder, manifest, digest))
     if manifest.front:
         _show_front(manifest)
+    if manifest.unread:
+        say(
+            f"warning: training could not read {', '.join(map(repr, manifest.unread))} even from originals, so this "
+            "protector did not learn to hide it. Measure with `vpp evaluate` what others read."
+        )
 
 
 def _facts(folder: Path, manifest: Manifest, digest: str) -> Table:
