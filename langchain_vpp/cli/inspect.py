@@ -9,6 +9,7 @@ import typer
 
 from langchain_vpp.cli.display import console, print_json, say, table
 from langchain_vpp.cli.options import JsonOption  # noqa: TC001  typer reads annotations
+from langchain_vpp.cli.screens import SCREENS, show_screens
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,7 +27,7 @@ def inspect(
         str,
         typer.Argument(
             metavar="ARTIFACT",
-            help="Folder of a trained protector, or `staff-cards`; with --cost also a picture.",
+            help="Folder of a trained protector, `staff-cards` or `screens`; with --cost also a picture.",
         ),
     ],
     *,
@@ -36,6 +37,9 @@ def inspect(
     as_json: JsonOption = False,
 ) -> None:
     """Check an artifact's digests and show what it says of itself, or what pictures cost."""
+    if source == SCREENS and not cost:
+        show_screens(as_json=as_json)
+        return
     from langchain_vpp.artifact import artifact_folder  # noqa: PLC0415
 
     path = Path(source) if cost and Path(source).is_file() else artifact_folder(source)

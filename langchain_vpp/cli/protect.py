@@ -15,6 +15,7 @@ from langchain_vpp.cli.copies import show_copies
 from langchain_vpp.cli.display import INTERRUPTED, bars, say_error
 from langchain_vpp.cli.formats import open_heic
 from langchain_vpp.cli.options import InputError, JsonOption
+from langchain_vpp.cli.screens import SCREENS, load_screens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,8 @@ def protect(
         str | None,
         typer.Option(
             "--artifact",
-            help="Folder of a trained protector; by default the one that comes along, for staff cards.",
+            help="Folder of a trained protector; by default the one that comes along, for staff cards. `screens` "
+            "covers the words of screens, letters and documents (extra words).",
         ),
     ] = None,
     engine: Annotated[
@@ -121,7 +123,10 @@ def _protector(
     chosen: Engine
     presets: Mapping[str, float] = {}
     default = 0.5
-    if engine is None:
+    if artifact == SCREENS:
+        chosen, presets = load_screens()
+        default = presets["balanced"]
+    elif engine is None:
         from langchain_vpp.artifact import level_of, load_artifact  # noqa: PLC0415
 
         _, chosen, manifest, _ = load_artifact(artifact or "default")

@@ -6,6 +6,7 @@ import re
 from typing import Any, Final
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.prompt_values import PromptValue
 
 from langchain_vpp.messages.copies import PLAIN
 
@@ -66,11 +67,22 @@ def extent(value: Any, *, most: int = 5_000) -> int:
         most -= 1
         each = rest.pop()
         if isinstance(each, (str, bytes)):
-            size += len(each)
+            # Not by a method of a subclass, which may do anything.
+            size += str.__len__(each) if isinstance(each, str) else bytes.__len__(each)
             continue
         if type(each) not in _BUILT_IN:
-            each = getattr(each, "__dict__", None)  # messages and prompt values
+            each = _held(each)
         if type(each) in _NESTING:
             size += _COST_OF_A_PART * len(each)
             rest += each.values() if type(each) is dict else each
     return size
+
+
+def _held(value: Any) -> Any:
+    """Return what a message or a prompt value holds; ``None`` for any other object."""
+    if not isinstance(value, (BaseMessage, PromptValue)):
+        return None
+    try:
+        return object.__getattribute__(value, "__dict__")
+    except Exception:  # noqa: BLE001  of a class that hides it; the walk says what is wrong
+        return None

@@ -59,10 +59,10 @@ def read_words(
     """
     if len(words) != len(images):
         raise ValueError("there must be a list of words for each picture")
-    folded = [[None if word is None else _fold(word) for word in each] for each in words]
+    folded = [[None if word is None else fold(word) for word in each] for each in words]
     if any(word == "" for each in folded for word in each):
         raise ValueError("a word must have a letter or a digit")
-    texts = [[_fold(text) for text in reader(image)] for image in while_wanted(images)]
+    texts = [[fold(text) for text in reader(image)] for image in while_wanted(images)]
     distance = _distances(folded, texts)
     floor = _distances(folded[1:] + folded[:1], texts)
     return RecognizedText(_exact(distance), distance, _exact(floor), floor)
@@ -132,6 +132,16 @@ def _output(command: Sequence[str], data: bytes) -> str:
     return done.stdout.decode("utf-8", "replace")
 
 
+def fold(text: str) -> str:
+    """Return the letters and digits of a text, without case.
+
+    Example:
+        >>> fold("Dr. Ada-Byron")
+        'draadabyron'
+    """
+    return "".join(each for each in unicodedata.normalize("NFKC", text).casefold() if each.isalnum())
+
+
 def edits_within(word: str, text: str) -> int:
     """Count the fewest insertions, deletions and substitutions that turn part of a text into a word (Sellers, 1980).
 
@@ -145,10 +155,6 @@ def edits_within(word: str, text: str) -> int:
         for column, other in enumerate(text, start=1):
             row.append(min(above[column - 1] + (letter != other), above[column] + 1, row[column - 1] + 1))
     return min(row)  # and end anywhere
-
-
-def _fold(text: str) -> str:
-    return "".join(each for each in unicodedata.normalize("NFKC", text).casefold() if each.isalnum())
 
 
 def _distances(words: Sequence[Sequence[str | None]], texts: Sequence[Sequence[str]]) -> Tensor:

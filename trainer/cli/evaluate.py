@@ -11,6 +11,7 @@ from langchain_vpp.cli.display import watched
 from langchain_vpp.cli.options import InputError, JsonOption
 from trainer.cli.attacks import read_attacks
 from trainer.cli.drift import check_drift, refuse_unused
+from trainer.cli.evaluate_words import is_about_words, measure_words
 from trainer.cli.options import (
     BaseURLOption,
     ConfigOption,
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
 def evaluate(
     artifact: Annotated[
         str | None,
-        typer.Argument(help="Folder of a trained protector, or `default` for the one that comes along."),
+        typer.Argument(
+            help="Folder of a trained protector, `default` for the one that comes along, or `screens`."
+        ),
     ] = None,
     *,
     against: Annotated[
@@ -72,7 +75,7 @@ def evaluate(
         typer.Option(
             "--attack",
             help="Besides classifiers: identity, inversion, repeated, text (extra ocr), prompted (private questions in "
-            "three styles), or all. Can be given several times.",
+            "three styles), or all. Can be given several times. Alone: words, on pictures with annotations.jsonl.",
         ),
     ] = None,
     html: Annotated[
@@ -105,6 +108,14 @@ def evaluate(
         raise InputError(
             "nothing was measured: give the folder of an artifact, or --against, to which --dry-run belongs."
         )
+    if is_about_words(attack or ()):
+        unused = {
+            "--model": model, "--judge": judge, "--query-originals": query_originals, "--html": html, "--seed": seed,
+            "--queries-per-point": queries_per_point,
+        }  # fmt: skip
+        refuse_unused("--attack words", unused)
+        measure_words(artifact, data, out, config, as_json=as_json)
+        return
     charged = spending.charged(model or "")
     outputs = Outputs(out, html, with_originals, as_json)
     outputs.check()

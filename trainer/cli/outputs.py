@@ -70,9 +70,7 @@ class Outputs(NamedTuple):
             OSError: If a folder can't be made.
         """
         for path in filter(None, (self.out, self.html)):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_dir():
-                raise InputError(f"nothing was measured: {path} is a folder. Give a file for the report.")
+            check_file(path)
 
     def show(self, report: Report, shown: Shown) -> None:
         """Write the files, and show the report.
@@ -102,3 +100,15 @@ class Outputs(NamedTuple):
         engine = load_engine(shown.folder)
         pictures = picture_rows(shown.dataset, engine, levels, {}, originals=self.with_originals)
         save_html(report, html, presets=shown.presets, pictures=pictures)
+
+
+def check_file(path: Path) -> None:
+    """Make the folder of a report before an evaluation, which takes long.
+
+    Raises:
+        InputError: If the file is a folder.
+        OSError: If its folder can't be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise InputError(f"nothing was measured: {path} is a folder. Give a file for the report.")

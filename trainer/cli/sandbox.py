@@ -72,6 +72,35 @@ def make_cards(
         print_json({"data": str(folder), **sizes, "largest": largest, "seed": seed})
 
 
+@sandbox.command("make-pages")
+def make_pages(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is missing or empty.")],
+    *,
+    count: Annotated[int, typer.Option("--count", min=1, help="Number of pictures.")] = 100,
+    held_back: Annotated[
+        bool, typer.Option("--held-back", help="Layouts that no policy was tuned with, for measuring.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw letters, screens and documents of invented people, with annotations of private text; needs Chromium."""
+    require("jinja2", "markupsafe", extra="train")
+    from trainer.sandbox.drawing.documents.folder import draw_folder  # noqa: PLC0415
+    from trainer.sandbox.drawing.documents.pages import HELD_BACK, TUNED  # noqa: PLC0415
+
+    with bars() as shown:
+        bar = shown.add_task("drawing", total=count, facts="")
+        draw_folder(
+            folder,
+            HELD_BACK if held_back else TUNED,
+            count,
+            seed=seed,
+            progress=lambda done: shown.update(bar, completed=done),
+        )
+    if as_json:
+        print_json({"data": str(folder), "count": count, "held_back": held_back, "seed": seed})
+
+
 @sandbox.command("serve")
 def serve(
     *,

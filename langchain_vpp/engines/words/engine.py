@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 PRESETS: Final = {"low": 0.25, "balanced": 0.5, "high": 0.75}
 """Names of levels; 1 shows no word."""
-_VERSION: Final = "words/1"
+_VERSION: Final = "words/2"
 _PACKAGES: Final = ("rapidocr", "onnxruntime", "presidio-analyzer", "phonenumbers", "wordfreq", "faker")
 _ROUNDS: Final = 2
 """Most further looks at what is left of a picture."""
@@ -88,6 +88,7 @@ class Words:
 
     Attributes:
         digest: sha256, in hex, of everything that determines the output; ``None`` with parts of your own.
+        parts: Names and versions of this engine and of the packages that it uses; empty with parts of your own.
 
     Raises:
         MissingExtraError: If the extra ``words`` is missing or can't be loaded.
@@ -120,6 +121,7 @@ class Words:
         self._find_faces = faces.FaceFinder() if faces.is_installed() else None
         settings = [sorted(allow), sorted(deny), self._find_faces is not None, on_failure]
         self.digest = None if own else _digest(settings)
+        self.parts = () if own else (_VERSION, *_versions())
 
     def protect(self, image: Image.Image, level: float) -> Image.Image:
         """Protect one picture; see :meth:`Engine.protect <langchain_vpp.engines.Engine.protect>`."""
@@ -140,11 +142,9 @@ class Words:
         hidden_boxes = [*find_codes(image), *self._heads(image)]
         bare = wordless(image, words)
         cover(bare, hidden_boxes)
-        if stage == Stage.RECOGNIZED and self._find_faces is not None:
-            result = image.copy()
-        else:
-            result = self._base(bare, words)
-            cut_in(result, image, pieces_of(shown, words))
+        crisp = stage == Stage.RECOGNIZED and self._find_faces is not None
+        result = bare if crisp else self._base(bare, words)
+        cut_in(result, image, pieces_of(shown, words))
         cover(result, hidden_boxes)
         return WordsDraft(result, words, verdicts)
 
@@ -250,8 +250,11 @@ class _SeenValues:
 
 def _digest(settings: Sequence[object]) -> str:
     """Return the sha256 of settings and of the versions of the packages that read and judge words."""
-    versions = [f"{package} {version(package)}" for package in _PACKAGES]
-    return hashlib.sha256(json.dumps([_VERSION, *settings, *versions]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([_VERSION, *settings, *_versions()]).encode()).hexdigest()
+
+
+def _versions() -> list[str]:
+    return [f"{package} {version(package)}" for package in _PACKAGES]
 
 
 def _warn_of_scripts(words: Sequence[Word]) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from langchain_vpp.engines.words.geometry import height_of
 from langchain_vpp.engines.words.segments import below, right_of, row_of
-from langchain_vpp.engines.words.vocabulary import lines_of, listed
+from langchain_vpp.engines.words.spelling import core
+from langchain_vpp.engines.words.vocabulary import is_harmless, lines_of, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,8 @@ _COLUMNS: Final = 4
 """Segments on a row from which it counts as the head of a table."""
 _HARMLESS: Final = ("last login", "file name", "domain name")
 """Labels that end like one that announces something private."""
+_OF_FILES: Final = ("size", "date modified", "last modified", "modified", "file size")
+"""Heads of columns that tell that a table lists files."""
 _SENTENCE: Final = 4
 """Words in small letters from which a text is no value."""
 _BESIDE: Final = 25
@@ -100,6 +103,10 @@ def _is_caption(text: str) -> bool:
     return label_kind(text) is not None or text.rstrip().endswith(":")
 
 
+def _is_harmless(text: str) -> bool:
+    return all(is_harmless(core(word).casefold()) for word in text.split())
+
+
 def _is_sentence(text: str) -> bool:
     """Say whether a text is a sentence, such as a note below a heading, and no value."""
     return sum(word.strip(".,").isalpha() and word.islower() for word in text.split()) >= _SENTENCE
@@ -140,11 +147,18 @@ def _after_colons(segment: Segment) -> Iterator[Announced]:
 def _values(segment: Segment, segments: Sequence[Segment], labels: AbstractSet[int]) -> Iterator[Segment]:
     """Yield the segments that hold the value of a label that stands alone."""
     colon = segment.text.rstrip().endswith(":")
-    if len(row_of(segment, segments)) >= _COLUMNS and not colon:
-        yield from _chain(segment, segments, labels, _TABLE)
-        return
     beside = right_of(segment, segments)
     near = beside is not None and beside.box[0] - segment.box[2] < _BESIDE * height_of(segment.box)
+    row = row_of(segment, segments)
+    if len(row) >= _COLUMNS and not colon:
+        if any(_plain(each.text) in _OF_FILES for each in row):
+            return  # names of files are judged by themselves
+        yield from _chain(segment, segments, labels, _TABLE)
+        # A form beside other columns looks like the head of a table; but in a head only labels stand side by side.
+        if beside is not None and near and id(beside) not in labels and not _is_harmless(beside.text):
+            yield beside
+            yield from _chain(beside, segments, labels, _CLOSE)
+        return
     if beside is None or not near or id(beside) in labels:
         yield from _chain(segment, segments, labels, _FORM)
         return

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _GAPS: Final = " \\-\u00a0\u2010\u2011"
 """Characters that models write in the place of a token's underscore; a dash is escaped for a class of characters."""
 _TAIL: Final = re.compile(rf"(?P<strict>\\?_|\\)?(?P<gap>[{_GAPS}])?(?P<digits>[0-9]*)", re.ASCII)
-_JSON: Final = re.compile(r'\s*(?:\{\s*["}]|\[\s*[\["{\]\d-])')
+_JSON: Final = re.compile(r'\{\s*["}]|\[\s*[\["{\]\d-]')
 _FENCE: Final = re.compile(r"```[^\n`]*\n?")
 _NEVER: Final = re.compile(r"(?!)")
 
@@ -166,5 +166,5 @@ def _is_json(before: str) -> bool:
     """Say whether a text that begins so is JSON there: from its beginning, or within a fence."""
     fences = list(_FENCE.finditer(before))
     if not fences:
-        return _JSON.match(before) is not None
-    return len(fences) % 2 == 1 and _JSON.match(before, fences[-1].end()) is not None
+        return _JSON.match(before.lstrip()) is not None
+    return len(fences) % 2 == 1 and _JSON.match(before[fences[-1].end() :].lstrip()) is not None

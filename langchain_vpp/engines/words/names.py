@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from langchain_vpp.engines.words.labels import label_kind
+from langchain_vpp.engines.words.public import is_public_path
 from langchain_vpp.engines.words.spelling import core
 from langchain_vpp.engines.words.verdict import Verdict
 from langchain_vpp.engines.words.vocabulary import (
     frequency,
-    is_code,
+    is_family_name,
+    is_given_name,
     is_harmless,
     is_name,
     is_ordinary,
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
 
 _STARTS: Final = 3.3
 """Least Zipf frequency of a word with a capital that begins a sentence and is shown."""
-_ALONE: Final = 3.8
+_ALONE: Final = 4.8
 """Least Zipf frequency of a word with a capital that stands alone, such as on a button, and is shown."""
 _NOUN: Final = 3.3
 """Least Zipf frequency of a German noun that is shown."""
@@ -69,7 +73,10 @@ def _judged(
     run: Sequence[int], texts: Sequence[str], languages: Sequence[str]
 ) -> Iterator[tuple[int, Verdict]]:
     words = [core(texts[index]).casefold().rstrip(".") for index in run]
-    risky = [not is_harmless(word) and not is_code(word) for word in words]
+    risky = [
+        not is_harmless(word) and not is_public_path(core(texts[index]))
+        for index, word in zip(run, words, strict=True)
+    ]
     legal = [place for place, word in enumerate(words) if word in listed("legal_forms") and place > 0]
     if legal:
         yield from ((index, Verdict("COMPANY", strong=True)) for index in run[: legal[-1] + 1])
@@ -80,6 +87,9 @@ def _judged(
         for index, word in zip(run, words, strict=True):
             if titled and is_name(word) and index == titled:
                 yield index, Verdict("NAME", strong=True)
+        for (one, given), (other, family) in pairwise(zip(run, words, strict=True)):
+            if is_given_name(given) and is_family_name(family):
+                yield from ((index, Verdict("NAME", strong=True)) for index in (one, other))
         return
     hidden = _hidden(run, words, risky, texts, languages)
     if not hidden:
@@ -90,8 +100,25 @@ def _judged(
     while first > 0 and is_name(words[first - 1]):
         first -= 1
     verdict = Verdict("NAME" if strong or len(hidden) > 1 else "TEXT", strong=strong)
-    for place in range(first, len(run)):
+    for place in range(first, _end(words, hidden) + 1):
         yield run[place], verdict
+
+
+def _end(words: Sequence[str], hidden: Sequence[int]) -> int:
+    """Return the place of the last word of a run that may belong to a name.
+
+    What follows a name belongs to it if it is a name, or a word such as Bank. If the name is one of a person, or no
+    word at all, the next word belongs to it too, whatever it is.
+    """
+    last = hidden[-1]
+    if last + 1 < len(words) and (is_name(words[last]) or frequency(words[last], ("en",)) == 0):
+        last += 1
+    ends = [
+        place
+        for place in range(last, len(words))
+        if is_name(words[place]) or words[place] in listed("trades")
+    ]
+    return max([last, *ends])
 
 
 def _follows_title(run: Sequence[int], words: Sequence[str], texts: Sequence[str]) -> int:
@@ -125,7 +152,9 @@ def _hidden(
     follower = core(texts[index + 1]) if index + 1 < len(texts) else ""
     if begins and follower.islower() and not _ends(texts[index]) and common >= _STARTS:
         return [] if not is_name(word) or is_ordinary(word) else places
-    if is_name(word) or of_trade or len(word) < 3:
+    # A word after a label is its value, as in a table whose columns touch.
+    labelled = place > 0 and label_kind(" ".join(words[:place])) is not None
+    if is_name(word) or of_trade or labelled or len(word) < 3:
         return places
     whole = len(texts) == len(run) or (begins and texts[index].endswith((".", "!", "?")))
     if whole and common >= _ALONE and not texts[index].isupper():

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 from langchain_vpp.engines.words.labels import announced
 from langchain_vpp.engines.words.names import is_closing, named
+from langchain_vpp.engines.words.public import is_public, is_public_path
 from langchain_vpp.engines.words.segments import below, segments_of
 from langchain_vpp.engines.words.spelling import core, is_date, is_number, is_plain_number, is_word
 from langchain_vpp.engines.words.verdict import SHOWN, Stage, Verdict
 from langchain_vpp.engines.words.vocabulary import (
     frequency,
-    is_code,
+    is_command,
+    is_derived,
     is_file_mode,
     is_given_name,
     is_harmless,
@@ -37,6 +39,8 @@ _COMMON_NAME: Final = 4.0
 """Least Zipf frequency of a family name that is shown in small letters, as an ordinary word."""
 _ORDINARY: Final = 5.5
 """Zipf frequency from which a word that is part of a name is shown elsewhere."""
+_STEM: Final = 3.0
+"""Least Zipf frequency of the word from which a rarer one in small letters is formed."""
 _COMPOUND: Final = 3.5
 """Least Zipf frequency of each part of a word with a hyphen."""
 
@@ -124,10 +128,10 @@ class Policy:
             return SHOWN
         if word.confidence < _CONFIDENCE or not word.upright:
             return _UNKNOWN
-        if small in self._allow:
+        if small in self._allow or is_public(word.text):
             return SHOWN
         if any(letter.isdigit() for letter in text):
-            shown = stage == Stage.NUMBERS and (is_number(text) or is_date(text) or is_code(small))
+            shown = stage == Stage.NUMBERS and (is_number(text) or is_date(text) or is_public_path(text))
             return SHOWN if shown else Verdict("NUMBER" if text.isdigit() else "TEXT")
         return SHOWN if _is_known(text, languages) else _UNKNOWN
 
@@ -137,13 +141,14 @@ def _is_known(text: str, languages: Sequence[str]) -> bool:
     small = text.casefold()
     if is_harmless(small):
         return True
-    if not is_word(text):
-        return _is_compound(small, languages) or is_code(small)
+    mixed = text[1:] != text[1:].casefold() and not text.isupper()
+    if mixed or not is_word(text):
+        return _is_compound(small, languages) or is_public_path(text)
+    if text.islower() and is_command(text):
+        return True
     common = frequency(small, languages)
     if common < _COMMON:
-        return False
-    if text[1:] != text[1:].casefold() and not text.isupper():
-        return False
+        return text.islower() and not is_name(small) and is_derived(small, languages, least=_STEM)
     if text[0].isupper() or is_ordinary(small):
         return True  # names among words with capitals are found before
     return not is_name(small) or (not is_given_name(small) and common >= _COMMON_NAME)

@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from langchain_vpp import extras
+from langchain_vpp.engines.words.public import is_public
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -111,7 +112,8 @@ class FormRecognizer:
         """Return the private parts of a line; see :class:`Recognizer`."""
         for kind, pattern in _compiled():
             for match in pattern.finditer(text):
-                yield Finding(kind, *match.span())
+                if not is_public(match[0]):
+                    yield Finding(kind, *match.span())
 
 
 class ChecksumRecognizer:

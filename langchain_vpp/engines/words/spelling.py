@@ -9,9 +9,10 @@ _PUNCTUATION: Final = '""\'\u201c\u201d\u2018\u2019«»„()[]{}<>.,:;!?…*•�
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]{1,3})?(?:s['\u2019])?")
 _NUMBER: Final = re.compile(
     r"""[#x\u00d7~<>≈]?[-+\u2212]?[$€£¥₹]?(?:\d{1,3}|(?:19|20)\d\d|\d{1,3}(?:[,.'\u2019]\d{3})+)(?:[.,]\d{1,2})?
-      (?:%|°|°C|px|[$€£¥₹]|ms|s|m|h|d|w|k|K|M|B|GB|MB|KB|kB|TB|km|kg|g|cm|mm|min|x|st|nd|rd|th|am|pm|AM|PM)?
+      (?:%|°|°C|px|rem|em|pt|fps|Hz|kHz|MHz|GHz|dB|ns|µs|us|sec|secs|mins|hrs|kB/s|MB/s|/s|/mo|/yr|bit|MiB|GiB|KiB|kbps|Mbps|[$€£¥₹]|ms|s|m|h|d|w|k|K|M|B|GB|MB|KB|kB|TB|km|kg|g|cm|mm|min|x|st|nd|rd|th|am|pm|AM|PM)?
+      |\d{1,2}\.\d{3,4}(?:s|ms|%|x|MB|GB|kB|KB)?|\d{1,3}(?:,\d{3})+(?:ms|s|%|x|MB|GB|kB|KB)?
       |\d{1,5}(?:[.,]\d{1,2})[$€£¥₹]?|[$€£¥₹]\d{1,5}(?:[.,]\d{1,2})?
-      |\d{1,2}:\d{2}(?::\d{2})?(?:am|pm|AM|PM|h)?|v?\d{1,2}(?:\.\d{1,2}){1,2}|[QKWSv][1-9]\d?|\d{1,2}/\d{1,3}|[AB]\d""",
+      |\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,6})?)?(?:am|pm|AM|PM|h)?|v?\d{1,2}(?:\.\d{1,2}){1,2}|v\d{1,2}(?:\.\d{1,3}){1,2}|\[?\d{1,3}/\d{1,3}\]?|\d{1,2}h\d{1,2}m?|[QKWSv][1-9]\d?|\d{1,2}/\d{1,3}|[AB]\d""",
     re.VERBOSE,
 )
 _DATE: Final = re.compile(

@@ -25,7 +25,12 @@ _UNDONE: Final = "Words were not judged"
 _SHARE: Final = 0.7
 """A language counts as spoken in a picture if it knows at least this share of what the best one knows."""
 _FILE_MODE: Final = re.compile(r"[dl\-][rwxst\-]{9}[@+.]?")
-_JOINTS: Final = re.compile(r"[_./=:()\[\]{}\-]+")
+_PARTS: Final = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![^\W\d_A-Z])|\d+")
+_NUMBERED: Final = re.compile(r"[A-Z]\d|\d[A-Z]")
+"""Capitals beside digits, as in account numbers."""
+_ENDINGS: Final = (("s", ""), ("es", ""), ("ed", ""), ("ed", "e"), ("ing", ""), ("ing", "e"), ("er", ""), ("ers", ""),
+                   ("ly", ""), ("ies", "y"), ("able", ""), ("able", "e"))  # fmt: skip
+_BEGINNINGS: Final = ("un", "re", "de", "pre", "non", "auto", "sub", "multi", "over")
 
 
 def frequency(word: str, languages: Iterable[str]) -> float:
@@ -67,6 +72,11 @@ def is_given_name(word: str) -> bool:
     return word in _names("first")
 
 
+def is_family_name(word: str) -> bool:
+    """Say whether a word, in small letters, is a family name somewhere in the world."""
+    return word in _names("last")
+
+
 def is_ordinary(word: str) -> bool:
     """Say whether a word that is a name too is an ordinary word where it is written small."""
     return word in listed("ordinary")
@@ -77,15 +87,49 @@ def is_harmless(word: str) -> bool:
     return word in listed("harmless")
 
 
-def is_code(word: str) -> bool:
-    """Say whether a word, in small letters, is an identifier or file made of words of interfaces and code alone."""
-    parts = [part for part in _JOINTS.split(word) if part]
-    return len(parts) > 1 and all(is_harmless(part) or (part.isdigit() and len(part) < 4) for part in parts)
+def is_code(text: str) -> bool:
+    """Say whether a text is an identifier, file or path made of words of interfaces and code alone.
+
+    Example:
+        >>> is_code("src/components/index.ts"), is_code("getUserById"), is_code("granite-harbor/api")
+        (True, True, False)
+    """
+    parts = code_parts(text)
+    numbered = any(part.isdigit() for part in parts)
+    if _NUMBERED.search(text) or (numbered and text.upper() == text):
+        return False
+    return len(parts) > 1 and all(_is_code_part(part) for part in parts)
+
+
+def code_parts(text: str) -> list[str]:
+    """Return the parts of an identifier: of ``getUserById2`` they are get, User, By, Id and 2."""
+    return _PARTS.findall(text)
+
+
+def is_command(word: str) -> bool:
+    """Say whether a word, in small letters, belongs to commands and code and is no name."""
+    return word in listed("code") and not is_name(word)
+
+
+def is_derived(word: str, languages: Iterable[str], *, least: float) -> bool:
+    """Say whether a word, in small letters, is formed from one that is at least so common, as ``reopened`` is."""
+    if languages != ("en",) and "en" not in languages:
+        return False
+    stems = {word, *(word.removesuffix(end) + put for end, put in _ENDINGS if word.endswith(end))}
+    stems |= {stem.removeprefix(each) for stem in stems for each in _BEGINNINGS if stem.startswith(each)}
+    return any(len(stem) > 3 and stem != word and frequency(stem, ("en",)) >= least for stem in stems)
 
 
 def is_file_mode(text: str) -> bool:
     """Say whether a text is the mode of a file, such as ``drwxr-xr-x``."""
     return _FILE_MODE.fullmatch(text) is not None
+
+
+def _is_code_part(part: str) -> bool:
+    if part.isdigit():
+        return len(part) < 4
+    small = part.casefold()
+    return is_harmless(small) or small in listed("code")
 
 
 @cache

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import sys
 import threading
 
 import numpy as np
 import pytest
+from langchain_core.messages import HumanMessage
 from PIL import Image, ImageDraw, ImageFont
 
 from langchain_vpp import ImageProtector
@@ -160,6 +163,27 @@ def test_screens_is_loaded_by_name_with_its_presets(monkeypatch, level, expected
     protector = ImageProtector.from_pretrained("screens", level=level)
     assert f"level={expected}" in repr(protector)
     assert protector.protect_image(page()[0]).size == SIZE
+
+
+def test_a_picture_that_was_protected_before_is_not_read_again(monkeypatch):
+    read = []
+
+    class Counting:
+        def read(self, image):
+            read.append(image.size)
+            return []
+
+    monkeypatch.setattr(engine, "RapidReader", Counting)
+    monkeypatch.setattr(engine, "default_recognizers", tuple)
+    protector = ImageProtector.from_pretrained("screens")
+    data = io.BytesIO()
+    page()[0].save(data, "PNG")
+    url = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
+    messages = [HumanMessage([{"type": "image_url", "image_url": {"url": url}}])]
+    first = protector.protect_messages(messages)
+    assert len(read) == 2  # the picture, and its small copy
+    assert protector.protect_messages(messages) == first
+    assert len(read) == 2
 
 
 def test_a_preset_that_does_not_exist_is_refused(monkeypatch):

@@ -34,6 +34,16 @@ def test_what_follows_stands_where_it_would_after_any_name_of_that_class(line):
     assert seen[0] == seen[1] == seen[2]
 
 
+def test_plates_are_as_wide_as_the_kinds_below_and_not_as_the_text():
+    widths = {}
+    for name in ("Bo", "Anna Meyer", "Bartholomew Featherstonehaugh-Cholmondeley"):
+        _, found, shown = plates(f"from {name} today", set(name.split()))
+        widths[name] = (found[0].box[2] - found[0].box[0], [each.shift + 0 for each in shown][:1])
+        (follower,) = [each for each in shown if each.word == len(name.split()) + 1]
+        assert follower.shift != 0
+    assert len({width for width, _ in widths.values()}) == 1
+
+
 def test_what_does_not_fit_behind_a_plate_is_covered():
     words, found, shown = plates("from Anna today", {"Anna"}, size=(200, 400))
     assert [words[each.word].text for each in shown] == ["from"]

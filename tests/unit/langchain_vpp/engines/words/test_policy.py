@@ -40,6 +40,12 @@ def kinds(*lines, stage=Stage.NUMBERS, policy=POLICY, **made):
         "HEALTH INSURANCE CARD",
         "drwxr-xr-x 9 staff 288",
         "Your branch is up to date",
+        "Help Desk Inbox Knowledge Base Macros Analytics",
+        "export async function getUserById(userId: string)",
+        "posted in #general today",
+        "opened src/components/index.ts",
+        "all requests were reopened",
+        "npm run build finished in 1.204s",
     ],
 )
 def test_what_is_known_to_be_harmless_is_shown(line):
@@ -72,6 +78,13 @@ def test_what_is_known_to_be_harmless_is_shown(line):
         ("pay to DE89 3704 0044 0532 0130 00", "pay to"),
         ("born 14.03.1987", "born"),
         ("Qwxyz the zorbleflax", "the"),
+        ("Adaeze Message", ""),
+        ("Qwxyz Message Settings", "Settings"),
+        ("Mark Page", ""),
+        ("saved as mark.page today", "saved as today"),
+        ("Company Family", ""),
+        ("Granite", ""),
+        ("in StoneBridge today", "in today"),
     ],
 )
 def test_what_may_be_private_is_covered(line, visible):
@@ -103,6 +116,22 @@ def test_what_stands_in_other_rows_of_a_form_is_not_announced():
 def test_a_label_at_the_head_of_a_column_announces_the_column():
     lines = ["Name   Plan   Price   Status", "Message   Free   12   Active", "Report   Free   13   Closed"]
     assert kinds(*lines) == {"Message": "NAME", "Report": "NAME"}
+
+
+def test_a_form_beside_other_columns_is_no_head_of_a_table():
+    lines = ["Inbox   Plan   Company   Family", "Sent   Free   Message   Report"]
+    assert "Family" in shown("Family")
+    assert "Family" not in shown(*lines, pitch=40)
+    assert {"Inbox", "Plan", "Sent", "Free"} <= set(shown(*lines, pitch=40))
+
+
+def test_names_of_files_are_judged_by_themselves():
+    lines = [
+        "Name   Size   Kind   Date Modified",
+        "notes.md   6 KB   Markdown   12 March",
+        "Obinna.md   6 KB   Text   1 May",
+    ]
+    assert kinds(*lines).keys() == {"Obinna.md"}
 
 
 def test_a_name_that_goes_on_in_the_next_line_is_covered_whole():

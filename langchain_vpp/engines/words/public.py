@@ -1,0 +1,69 @@
+"""Public identifiers: hosts, channels, paths and mentions that look private and belong to everybody."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from langchain_vpp.engines.words.vocabulary import code_parts, is_code, is_given_name, listed
+
+_HOST: Final = re.compile(r"(?:https?|wss?)://([\w.\-]+)(?::\d{2,5})?(/\S*)?|([\w.\-]+)(?::\d{2,5})?(/\S*)?")
+_PROMPT: Final = re.compile(r"([a-z][\w\-]*)@([a-z0-9\-]+)(?::(?:~|(~?/\S*)))?[$#%]?")
+"""Prompt of a shell: user, machine and folder."""
+_OWNED: Final = re.compile(r"(?:^|[/\\])(?:home|users)[/\\]|[~@]\w", re.IGNORECASE)
+"""Part of a path that tells whose folder follows."""
+_NAMED_HOST: Final = re.compile(
+    r"\.(?:com|org|net|io|dev|app|ai|co|example|cloud|edu|gov|info|biz|[a-z]{2})$(?<!\.(?:py|js|ts|md|sh|rs|go|rb|cs|kt|gz|db|vb))"
+)
+"""Host of somebody, by its last part; other such parts are endings of files."""
+_WRAPPING: Final = " \"'`()[]{}<>,;*"
+
+
+def is_public(text: str) -> bool:
+    """Say whether an identifier belongs to everybody.
+
+    A channel that most workspaces have is one, such as ``#general``; a mention of everybody; a host that everybody
+    knows, with a path or without; and a path or file whose names are words of interfaces and code.
+
+    Args:
+        text: The identifier.
+
+    Example:
+        >>> is_public("#general"), is_public("/var/log/app.log"), is_public("http://localhost:3000/settings")
+        (True, True, True)
+        >>> is_public("#bluebird"), is_public("/home/mark/notes.txt"), is_public("github.com/bluebird/api")
+        (False, False, False)
+    """
+    bare = text.strip(_WRAPPING).rstrip(".:!?").casefold()
+    if bare.startswith("#"):
+        return bare[1:].strip() in listed("channels")
+    if bare in listed("public") or bare.replace(" ", "") in listed("public"):
+        return True
+    prompt = _PROMPT.fullmatch(bare)
+    if prompt is not None and prompt[1] in listed("accounts"):
+        return is_public_path(f"at/{prompt[2]}") and _is_public_path(prompt[3] or "")
+    host = _HOST.fullmatch(bare)
+    if host is not None and (host[1] or host[3]) in listed("public"):
+        return _is_public_path(host[2] or host[4] or "")
+    if host is not None and _NAMED_HOST.search(host[1] or host[3] or ""):
+        return False
+    return is_public_path(text.strip(_WRAPPING).rstrip(".:!?"))
+
+
+def is_public_path(text: str) -> bool:
+    """Say whether a path, file or other identifier is made of words of interfaces and code alone, none of them a name.
+
+    Args:
+        text: The identifier.
+
+    Example:
+        >>> is_public_path("markAsRead.ts"), is_public_path("getUserById"), is_public_path("012-34-567")
+        (False, True, False)
+    """
+    if _OWNED.search(text) or any(is_given_name(part.casefold()) for part in code_parts(text)):
+        return False
+    return is_code(text)
+
+
+def _is_public_path(path: str) -> bool:
+    return not path.strip("/") or is_public_path(path if path.count("/") > 1 else f"path{path}")
