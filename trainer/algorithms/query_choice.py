@@ -1,4 +1,4 @@
-"""Admission of queries: which (image, question) pairs of a batch are worth their price."""
+"""Choice of queries: which (image, question) pairs of a batch are worth their price."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from trainer.algorithms.admission import choose_queries, query_criticality
+from trainer.algorithms.query_choice import choose_queries, query_criticality
 
 
 def generator(seed=0):
