@@ -445,7 +445,8 @@ def _engine(folder: Path, manifest: Manifest, digest: str) -> Engine:
     if manifest.engine == "words":
         from langchain_vpp.engines.words.admitted import AdmittedKinds  # noqa: PLC0415  extra `words`
 
-        return AdmittedKinds([(each.level, each.kinds) for each in manifest.shown], artifact_digest=digest)
+        steps = [(each.level, each.kinds) for each in manifest.shown]
+        return AdmittedKinds(steps, needs=manifest.needs, artifact_digest=digest)
     from langchain_vpp.engines import OnnxEngine, TorchEngine  # noqa: PLC0415
 
     name = next((name for name in (GRAPH, EXACT_GRAPH) if name in manifest.files), None)

@@ -76,8 +76,8 @@ def _show_admission(manifest: Manifest) -> None:
         needs.add_row(Text(question), ", ".join(kinds) or "none, or none that helps")
     shown = table("front", "up to level", "price", "utility", "shows", numbers=False)
     for point, step in zip(manifest.front, manifest.shown, strict=False):
-        kinds = ", ".join(step.kinds) or "nothing"
-        shown.add_row(f"{step.level:.2f}", f"{point.leak:.3f}", f"{point.utility:.3f}", kinds)
+        names = ", ".join(step.kinds) or "nothing"
+        shown.add_row(f"{step.level:.2f}", f"{point.leak:.3f}", f"{point.utility:.3f}", names)
     shown.caption = manifest.front_measured_by
     console().print(needs, shown)
 

@@ -44,10 +44,8 @@ def make_data(
     from trainer.sandbox.drawing.scenes import make_data as make_scenes  # noqa: PLC0415
 
     usual = _SCENES if task == "scenes" else _DOCUMENTS
-    given = {"train": train, "val": val, "test": test}
-    sizes: dict[Split, int] = {
-        split: size if (own := given[split]) is None else own for split, size in usual.items()
-    }
+    given: dict[Split, int | None] = {"train": train, "val": val, "test": test}
+    sizes = {split: usual[split] if size is None else size for split, size in given.items()}
     with bars() as shown:
         bar = shown.add_task("drawing", total=sum(sizes.values()), facts="")
 
@@ -106,7 +104,7 @@ def serve(
         Path | None, typer.Option("--record", help="File to which every request body is appended.")
     ] = None,
 ) -> None:
-    """Serve the local models, OpenAI-compatible, `sandbox` and `screens` among them; prints where as a line of JSON."""
+    """Serve the local models, OpenAI-compatible, `sandbox` and `sandbox-screens` among them; prints where as a line of JSON."""
     require("torch", "safetensors", "starlette", "uvicorn", extra="demo")
     from trainer.sandbox.server import serve as run  # noqa: PLC0415
 

@@ -129,7 +129,7 @@ class Completion:
         self._asked, self._text = asked, text
         # The answer to a question that was not understood, or to several, counts as certain.
         self._believed = believed or {text: 0.0}
-        self._calls = [
+        self._calls: list[dict[str, Any]] = [
             {
                 "id": f"call_{uuid.uuid4().hex[:24]}",
                 "type": "function",

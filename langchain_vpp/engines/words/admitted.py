@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_vpp.engines.words.codes import find_codes
@@ -11,10 +12,11 @@ from langchain_vpp.engines.words.gaps import refined
 from langchain_vpp.engines.words.kinds import KINDS, covering, kinds_of
 from langchain_vpp.engines.words.painter import blind_base, cover, cut_in, put_plates, wordless
 from langchain_vpp.engines.words.plates import pieces_of, plates_of
+from langchain_vpp.engines.words.questions import same_question
 from langchain_vpp.engines.words.verdict import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from PIL import Image
 
@@ -50,6 +52,7 @@ class AdmittedKinds(Words):
 
     Args:
         steps: Levels with the kinds that are shown up to each. Above the last one nothing is shown.
+        needs: Question -> kinds that it needs, for :meth:`answering`.
         artifact_digest: Digest of the artifact that the steps come from, if they do.
         **options: Options of :class:`~langchain_vpp.engines.words.engine.Words`.
 
@@ -64,9 +67,15 @@ class AdmittedKinds(Words):
     name = "admitted-kinds"
 
     def __init__(
-        self, steps: Sequence[tuple[float, Collection[str]]], *, artifact_digest: str = "", **options: Any
+        self,
+        steps: Sequence[tuple[float, Collection[str]]],
+        *,
+        needs: Mapping[str, Collection[str]] = MappingProxyType({}),
+        artifact_digest: str = "",
+        **options: Any,
     ) -> None:
         super().__init__(**options)
+        self._needs, self._options, self._artifact_digest = needs, options, artifact_digest
         self._steps = sorted((level, frozenset(kinds)) for level, kinds in steps)
         unknown = sorted({kind for _, kinds in self._steps for kind in kinds} - set(KINDS))
         if unknown:
@@ -78,6 +87,22 @@ class AdmittedKinds(Words):
     def shown_at(self, level: float) -> frozenset[str]:
         """Return the kinds that are shown at a level."""
         return next((kinds for highest, kinds in self._steps if level <= highest), frozenset())
+
+    def answering(self, *questions: str) -> AdmittedKinds:
+        """Return an engine that shows no more than some questions need.
+
+        Args:
+            questions: Questions that the pictures are sent for, also in other words than in training. An unknown one
+                is taken to need what any known question needs.
+
+        Returns:
+            An engine that shows at each level those of its kinds that one of the questions needs.
+        """
+        every = frozenset(kind for kinds in self._needs.values() for kind in kinds)
+        found = [same_question(question, self._needs) for question in questions]
+        needed = {kind for each in found for kind in (every if each is None else self._needs[each])}
+        steps = [(level, kinds & needed) for level, kinds in self._steps]
+        return AdmittedKinds(steps, needs=self._needs, artifact_digest=self._artifact_digest, **self._options)
 
     def protect(self, image: Image.Image, level: float) -> Image.Image:
         """Protect one picture; see :meth:`Engine.protect <langchain_vpp.engines.Engine.protect>`."""

@@ -38,7 +38,7 @@ class ScreenModel:
         name: Name of the model on the server.
     """
 
-    name = "screens"
+    name = "sandbox-screens"
 
     def __init__(self, reader: TextReader | None = None) -> None:
         self._reader = reader
