@@ -7,6 +7,7 @@ with another one where not. Sets of kinds are whole numbers whose bit :math:`i` 
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -25,6 +26,9 @@ _MET: Final = (4.0, 0.5)
 """Beta prior of a right answer where everything is seen that the question needs."""
 _UNMET: Final = (0.5, 2.0)
 """Beta prior of a right answer where something is missing."""
+_ALPHA: Final = 0.5
+"""Weight of the prior among the pictures, as a number of pictures: small, because pictures mostly need the same."""
+_ITERATIONS: Final = 10
 _PICTURES: Final = 4
 """Pictures of a question that are looked at for the next query."""
 _NEARLY: Final = 0.5
@@ -34,12 +38,20 @@ _TRIES: Final = 1000
 
 
 class NeedsPosterior:
-    r"""Belief about which kinds one question needs.
+    r"""Belief about which kinds one question needs, on each picture.
 
-    With :math:`n_c^{\pm}` right and wrong answers where hypothesis :math:`c` was met, and :math:`m_c^{\pm}` where not,
+    Two models are weighed by their evidence. In the first, all pictures need the same conjunction :math:`c`. With
+    :math:`n_c^{\pm}` right and wrong answers where it was met, and :math:`m_c^{\pm}` where not,
 
     .. math:: p(c \mid D) \propto p(c)\, \frac{B(a + n_c^+, b + n_c^-)}{B(a, b)}\,
         \frac{B(a' + m_c^+, b' + m_c^-)}{B(a', b')}
+
+    In the second, pictures differ: a sender may be a person or a company. Each picture :math:`p` has a conjunction of
+    its own, drawn from weights :math:`\pi` that the pictures share, and :math:`h` and :math:`m` are the chances of a
+    right answer where it is met and where not; iterated are
+
+    .. math:: w_p(c) \propto \pi(c) \prod_{i \in D_p} P(y_i \mid c, h, m), \qquad
+        \pi(c) \propto \alpha\, p(c) + \sum_p w_p(c)
 
     Args:
         kinds: Number of kinds, 1 to :data:`MOST_KINDS`.
@@ -56,64 +68,122 @@ class NeedsPosterior:
         sets, weights = _conjunctions(kinds, longest)
         self._needs = torch.tensor(sets)
         """Hypotheses; the last one, that no set of kinds helps, has a bit that is never set."""
-        self._log_prior = torch.tensor(weights, dtype=torch.float64).log()
-        self._met = torch.tensor(_MET, dtype=torch.float64).repeat(len(sets), 1)
-        self._unmet = torch.tensor(_UNMET, dtype=torch.float64).repeat(len(sets), 1)
-        self._information: Tensor | None = None
+        self._prior = torch.tensor(weights, dtype=torch.float64)
+        self._rows: dict[int, int] = {}
+        self._counts = torch.zeros(0, 4, len(sets), dtype=torch.float64)
+        """Right and wrong answers where each hypothesis was met, and where not, for each picture."""
+        self._is_fitted = False
+        self._told: dict[int | None, Tensor] = {}
+        """Information about each picture that was asked about, and about all others."""
 
-    def observe(self, seen: int, right: float) -> None:
+    def observe(self, picture: int, seen: int, right: float) -> None:
         """Take in an answer.
 
         Args:
+            picture: Number of the picture.
             seen: Kinds that were not covered: shown, or absent from the picture.
             right: Score of the answer, in [0, 1].
         """
-        met = (self._needs & seen) == self._needs
+        row = self._rows.setdefault(picture, len(self._rows))
+        if row == len(self._counts):
+            self._counts = torch.cat((self._counts, self._counts.new_zeros(1, 4, len(self._needs))))
+        met = ((self._needs & seen) == self._needs).double()
         outcome = torch.tensor([right, 1 - right], dtype=torch.float64)
-        self._met[met] += outcome
-        self._unmet[~met] += outcome
-        self._information = None
-
-    @property
-    def weights(self) -> Tensor:
-        """Posterior probabilities of the hypotheses, shape ``[C]``."""
-        evidence = _log_beta(self._met) + _log_beta(self._unmet)
-        return (self._log_prior + evidence).softmax(0)
+        self._counts[row] += torch.cat((outcome[:, None] * met, outcome[:, None] * (1 - met)))
+        self._is_fitted = False
+        self._told.clear()
 
     @property
     def needs(self) -> int:
         """Kinds of the most probable hypothesis; none if no set of kinds helps."""
-        best = int(self.weights.argmax())
+        best = self._most_probable
         return 0 if best == len(self._needs) - 1 else int(self._needs[best])
 
     @property
     def is_hopeless(self) -> bool:
         """Whether most probably no set of kinds lets the question be answered."""
-        return int(self.weights.argmax()) == len(self._needs) - 1
+        return self._most_probable == len(self._needs) - 1
 
-    def chance(self) -> Tensor:
-        """Return the expected score of an answer for every set of kinds that are seen, shape ``[2 ** kinds]``."""
-        return self._expected(self.weights, _mean(self._met), _mean(self._unmet))
+    def chance(self, picture: int | None = None) -> Tensor:
+        """Return the expected score of an answer for every set of kinds that are seen, shape ``[2 ** kinds]``.
 
-    def information(self) -> Tensor:
+        Args:
+            picture: Number of the picture; ``None`` for one that was not asked about.
+        """
+        weights, met, unmet = self._beliefs(picture)
+        return self._over_sets(weights * met, weights * unmet)
+
+    def information(self, picture: int | None = None) -> Tensor:
         r"""Return what an answer is expected to tell, for every set of kinds that are seen.
 
-        .. math:: I(S) = H\!\left(\sum_c p_c\, \theta_c(S)\right) - \sum_c p_c\, H(\theta_c(S))
+        .. math:: I(S) = H\!\left(\sum_c w_c\, \theta_c(S)\right) - \sum_c w_c\, H(\theta_c(S))
+
+        Args:
+            picture: Number of the picture; ``None`` for one that was not asked about.
 
         Returns:
-            Nats, shape ``[2 ** kinds]``; highest where the posterior is split.
+            Nats, shape ``[2 ** kinds]``; highest where the belief is split.
         """
-        if self._information is None:
-            weights, met, unmet = self.weights, _mean(self._met), _mean(self._unmet)
-            mixed = _entropy(self._expected(weights, met, unmet))
-            self._information = mixed - self._expected(weights, _entropy(met), _entropy(unmet))
-        return self._information
+        row = None if picture is None else self._rows.get(picture)
+        if row not in self._told:
+            weights, met, unmet = self._beliefs(picture)
+            mixed = _entropy(self._over_sets(weights * met, weights * unmet))
+            self._told[row] = mixed - self._over_sets(weights * _entropy(met), weights * _entropy(unmet))
+        return self._told[row]
 
-    def _expected(self, weights: Tensor, met: Tensor, unmet: Tensor) -> Tensor:
-        """Average over the hypotheses a value that depends on whether a set of kinds meets them."""
+    @property
+    def _most_probable(self) -> int:
+        weights, _, _ = self._beliefs(None)
+        return int(weights.sum(0).argmax())
+
+    def _beliefs(self, picture: int | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the weights of the hypotheses in both models, and the chances where they are met and not."""
+        if not self._is_fitted:
+            self._fit()
+        row = None if picture is None else self._rows.get(picture)
+        own = self._shared if row is None else self._own[row]
+        weights = torch.stack((self._agreed * self._pooled, (1 - self._agreed) * own))
+        return weights, self._met, self._unmet
+
+    def _fit(self) -> None:
+        """Fit both models, and weigh them."""
+        self._is_fitted = True
+        met, unmet = _share(_MET), _share(_UNMET)
+        self._shared = self._prior
+        for _ in range(_ITERATIONS):
+            chances = torch.stack((met, 1 - met, unmet, 1 - unmet)).log()
+            fits = torch.einsum("pnc,n->pc", self._counts, chances)
+            self._own = (fits + self._shared.log()).softmax(1)
+            shared = _ALPHA * self._prior + self._own.sum(0)
+            self._shared = shared / shared.sum()
+            expected = (self._counts * self._own[:, None]).sum((0, 2))
+            met, unmet = _share(_MET, expected[:2]), _share(_UNMET, expected[2:])
+        total = self._counts.sum(0)
+        self._met = torch.stack((_share(_MET, total[:2]), met.expand(len(self._needs))))
+        self._unmet = torch.stack((_share(_UNMET, total[2:]), unmet.expand(len(self._needs))))
+        evidence = self._prior.log() + _evidence(total) + math.lgamma(max(1, len(self._own)))
+        self._pooled = evidence.softmax(0)
+        self._agreed = (evidence.logsumexp(0) - self._evidence_of_differing()).sigmoid()
+
+    def _evidence_of_differing(self) -> Tensor:
+        """Return the logarithm of how well pictures with needs of their own explain the answers.
+
+        Each picture has its most probable hypothesis. Those with the same one form a cluster; partitions have the
+        weights of a Chinese restaurant process, without the factor that the first model has too.
+        """
+        if not len(self._own):
+            return torch.tensor(-math.inf, dtype=torch.float64)
+        chosen = self._own.argmax(1)
+        counts = self._counts[torch.arange(len(chosen)), :, chosen].sum(0)
+        clusters, sizes = chosen.unique(return_counts=True)
+        partition = (len(clusters) - 1) * math.log(_ALPHA) + sizes.double().lgamma().sum()
+        return self._prior[clusters].log().sum() + partition + _evidence(counts)
+
+    def _over_sets(self, met: Tensor, unmet: Tensor) -> Tensor:
+        """Add up a value of each hypothesis in both models that depends on whether a set of kinds meets it."""
         table = torch.zeros(2**self.kinds, dtype=torch.float64)
-        table.index_add_(0, self._needs[:-1], (weights * (met - unmet))[:-1])
-        return subset_sums(table) + (weights * unmet).sum()
+        table.index_add_(0, self._needs[:-1], (met - unmet).sum(0)[:-1])
+        return subset_sums(table) + unmet.sum()
 
 
 class Probe(NamedTuple):
@@ -152,13 +222,12 @@ def informative_probes(
     """
     best: list[tuple[float, Probe]] = []
     for question, (posterior, pictures) in enumerate(zip(posteriors, pairs, strict=True)):
-        told = posterior.information()
-        told = told + 1e-9 * torch.rand(len(told), dtype=told.dtype, generator=generator)
         order = torch.randperm(len(pictures), generator=generator).tolist()
-        found = (
-            _best(told, question, pictures[place], absent[pictures[place]], asked)
-            for place in order[:_PICTURES]
-        )
+        found = []
+        for picture in (pictures[place] for place in order[:_PICTURES]):
+            told = posterior.information(picture)
+            told = told + 1e-9 * torch.rand(len(told), dtype=told.dtype, generator=generator)
+            found.append(_best(told, question, picture, absent[picture], asked))
         best.append(max((each for each in found if each is not None), default=(-1.0, Probe(question, -1, 0))))
     most = max((told for told, _ in best), default=-1.0)
     if most < 0:
@@ -285,12 +354,21 @@ def _conjunctions(kinds: int, longest: int) -> tuple[list[int], list[float]]:
     return [*sets, 1 << kinds], [*weights, 1 - sum(_PRIOR)]
 
 
-def _mean(counts: Tensor) -> Tensor:
-    return counts[:, 0] / counts.sum(1)
+def _share(prior: tuple[float, float], counts: Tensor | None = None) -> Tensor:
+    """Return the expected chance of a right answer, from a Beta prior and right and wrong answers, ``[2, ...]``."""
+    right, wrong = prior if counts is None else (counts[0] + prior[0], counts[1] + prior[1])
+    return torch.as_tensor(right / (right + wrong), dtype=torch.float64)
 
 
-def _log_beta(counts: Tensor) -> Tensor:
-    return counts.lgamma().sum(1) - counts.sum(1).lgamma()
+def _evidence(counts: Tensor) -> Tensor:
+    """Return the logarithm of the probability of answers, with both chances integrated out; counts are ``[4, ...]``."""
+    return _log_beta_ratio(_MET, counts[:2]) + _log_beta_ratio(_UNMET, counts[2:])
+
+
+def _log_beta_ratio(prior: tuple[float, float], counts: Tensor) -> Tensor:
+    right, wrong = counts[0] + prior[0], counts[1] + prior[1]
+    before = math.lgamma(prior[0]) + math.lgamma(prior[1]) - math.lgamma(sum(prior))
+    return right.lgamma() + wrong.lgamma() - (right + wrong).lgamma() - before
 
 
 def _entropy(probability: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ def serve(
         Path | None, typer.Option("--record", help="File to which every request body is appended.")
     ] = None,
 ) -> None:
-    """Serve the local models, OpenAI-compatible, `sandbox` and `sandbox-screens` among them; prints where as a line of JSON."""
+    """Serve the local models, OpenAI-compatible: `sandbox`, `sandbox-screens`; prints where as a line of JSON."""
     require("torch", "safetensors", "starlette", "uvicorn", extra="demo")
     from trainer.sandbox.server import serve as run  # noqa: PLC0415
 

@@ -39,7 +39,7 @@ class AdmissionConfig(BaseModel):
     """Share of the query budget kept for measuring the front on the validation split."""
     least_information: float = Field(2e-3, ge=0)
     """Nats that the most informative query must be expected to tell; below it the rest of the budget is kept."""
-    least_gain: float = Field(0.02, ge=0)
+    least_gain: float = Field(0.01, ge=0)
     """Gain in utility up to which a set of kinds with a higher price is left out of the front."""
 
     max_queries: int = Field(300, ge=0)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from trainer.data.format import Task
 
-_MOST_OFFERS: Final = 6
+_MOST_OFFERS: Final = 12
 """Most points of a front that become levels."""
 
 
@@ -88,7 +88,6 @@ class KindsLearner:
         self._absent = [self._mask(set(self.kinds) - subject.kinds) for subject in subjects]
         self.questions: list[str] = []
         self._tasks: dict[tuple[int, int], Task] = {}
-        self._counts: list[int] = []
         for place, subject in enumerate(subjects):
             for task in subject.tasks:
                 self._add(place, task)
@@ -117,7 +116,9 @@ class KindsLearner:
             probes = informative_probes(
                 self._posteriors, self._absent, self._pairs, self._asked, generator=self._generator
             )
-            told = (float(self._posteriors[each.question].information()[each.seen]) for each in probes)
+            told = (
+                float(self._posteriors[each.question].information(each.picture)[each.seen]) for each in probes
+            )
             if max(told, default=0.0) < least_information:
                 return []
         self._asked.update(probes[:most])
@@ -133,7 +134,7 @@ class KindsLearner:
 
     def observe(self, probe: Probe, right: float) -> None:
         """Take in the score of an answer, in [0, 1]."""
-        self._posteriors[probe.question].observe(probe.seen, right)
+        self._posteriors[probe.question].observe(probe.picture, probe.seen, right)
 
     def needs(self) -> dict[str, tuple[str, ...]]:
         """Return the kinds that each question needs most probably; none if no kinds help."""
@@ -156,11 +157,11 @@ class KindsLearner:
         Args:
             least_gain: Gain in utility up to which a dearer set is left out.
         """
-        weights = [count / sum(self._counts) for count in self._counts]
-        utility = sum(
-            (weight * each.chance() for weight, each in zip(weights, self._posteriors, strict=True)),
-            torch.zeros(2 ** len(self.kinds), dtype=torch.float64),
-        )
+        sets = torch.arange(2 ** len(self.kinds))
+        utility = torch.zeros(len(sets), dtype=torch.float64)
+        for question, picture in self._tasks:
+            chance = self._posteriors[question].chance(picture)
+            utility += chance[sets | self._absent[picture]] / len(self._tasks)
         offers = exact_front(utility, self._prices, least_gain=least_gain)
         while len(offers) > _MOST_OFFERS:
             gains = [after.utility - before.utility for before, after in itertools.pairwise(offers)]
@@ -171,12 +172,10 @@ class KindsLearner:
         known = same_question(task.question, self.questions)
         if known is None:
             self.questions.append(task.question)
-            self._counts.append(0)
             known = task.question
         question = self.questions.index(known)
         if (question, place) not in self._tasks:
             self._tasks[question, place] = task
-            self._counts[question] += 1
 
     def _mask(self, kinds: AbstractSet[str]) -> int:
         return sum(1 << place for place, kind in enumerate(self.kinds) if kind in kinds)
