@@ -5,7 +5,7 @@ LOWEST  ?= .venv-lowest
 # Test processes. Two more than two cores, because tests wait for servers and for other processes.
 WORKERS ?= 4
 BIN     := $(VENV)/bin
-UV      := $(shell which uv 2>/dev/null)
+PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # One thread each: threads that compete for cores make small tensors twenty times as slow.
 PYTEST  := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
@@ -14,19 +14,13 @@ unexport PYTHONDONTWRITEBYTECODE
 UNIT    := tests/unit tests/docs/test_doctests.py
 FAST    := -m "not trains and not slow and not network"
 
-.PHONY: demo fast check test docs format lowest lint types quick
+.PHONY: demo fast check test docs format lowest lint types tests-fast tests-check tests-test
 demo: $(VENV)/.demo
 	$(BIN)/vpp demo $(ARGS)
 
-# At the same time: the types take one core, and so do the tests.
-fast: $(VENV)/.dev
-	$(MAKE) --no-print-directory -j 3 lint types quick
-
-check: lint types
-	$(PYTEST) $(UNIT) $(ARGS)
-
-test: lint types
-	$(PYTEST) $(ARGS)
+# Types and tests at the same time: neither keeps two cores busy.
+fast check test: $(VENV)/.dev
+	$(MAKE) --no-print-directory -j 3 lint types tests-$@
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
@@ -46,16 +40,19 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-quick: $(VENV)/.dev
+tests-fast: $(VENV)/.dev
 	$(PYTEST) -n 2 $(FAST) $(UNIT) $(ARGS)
 
+tests-check: $(VENV)/.dev
+	$(PYTEST) $(UNIT) $(ARGS)
+
+tests-test: $(VENV)/.dev
+	$(PYTEST) $(ARGS)
+
+# uv takes a third of pip's time; pip does it where uv can't, such as with an index that only pip is told of.
 $(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-ifdef UV
-	$(UV) pip install --quiet --python $(BIN)/python -e '.[$*]'
-else
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
-endif
+	{ $(PIP) uv && $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[$*]'; } || $(PIP) -e '.[$*]'
 	touch $@
 
 $(LOWEST)/.test: pyproject.toml

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class _Unit(NamedTuple):
     """Tests that stay together, and the seconds that their mark ``slow`` declares."""
 
-    seconds: int
+    seconds: float
     items: list[pytest.Item]
 
 
@@ -55,7 +55,7 @@ def _slow_units(items: Sequence[pytest.Item]) -> list[_Unit]:
     return [_Unit(declared_seconds(group[0]), group) for group in together.values()]
 
 
-def declared_seconds(item: pytest.Item) -> int:
+def declared_seconds(item: pytest.Item) -> float:
     """Return the seconds that a test's mark ``slow`` declares; 0 without the mark."""
     marker = item.get_closest_marker("slow")
-    return 0 if marker is None else int(marker.kwargs.get("seconds", 10))
+    return 0 if marker is None else float(marker.kwargs.get("seconds", 10))

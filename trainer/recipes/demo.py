@@ -291,7 +291,7 @@ def _model(server: SandboxServer, purpose: LedgerPurpose) -> BaseChatModel:
         base_url=server.base_url,
         api_key="sandbox",
         model="sandbox",
-        max_retries=2,
+        max_retries=0,
         model_kwargs={"user": purpose},
     )
 

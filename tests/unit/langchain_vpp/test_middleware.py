@@ -139,6 +139,7 @@ class State(AgentState[Any]):
     newest: NotRequired[Annotated[Any, lambda old, new: new]]
 
 
+@pytest.mark.slow(seconds=0.07)
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize(
     "given",
@@ -300,6 +301,7 @@ ADDITIONS: dict[str, Any] = {
 REFUSED = {"settings", "anew", "anew, bound", "called itself", "decided itself", "completed itself"}
 
 
+@pytest.mark.slow(seconds=0.04)
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("name", ADDITIONS)
 async def test_an_inner_middleware_cannot_send_a_picture_that_it_adds(
@@ -350,6 +352,7 @@ async def test_models_that_inner_middlewares_hold_may_judge_what_is_protected(
     assert_no_leak(PICTURE, held.seen, held.judge.sent)
 
 
+@pytest.mark.slow(seconds=0.27)
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("hook", ["before_agent", "before_model", "after_model", "after_agent"])
 async def test_a_picture_that_a_hook_puts_into_the_state_is_cleaned_and_protected(

@@ -106,6 +106,7 @@ def test_importing_the_package_loads_neither_torch_nor_trainer_nor_langchain() -
     assert loaded.strip() == "[]"
 
 
+@pytest.mark.slow(seconds=1)
 def test_protecting_a_chat_model_with_a_classical_engine_does_not_load_torch_or_trainer() -> None:
     loaded = _run(
         """

@@ -89,6 +89,7 @@ async def _call(name: str, tool: Any, given: Any, config: Any) -> Any:
     return SYNC[name](tool, given, config) if name in SYNC else await ASYNC[name](tool, given, config)
 
 
+@pytest.mark.slow(seconds=0.13)
 @pytest.mark.parametrize("entry", ENTRIES)
 async def test_arguments_and_output_are_protected_at_every_entry_point(
     entry: str, protector: ImageProtector

@@ -182,6 +182,7 @@ def compression(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     get_env_var.cache_clear()
 
 
+@pytest.mark.slow(seconds=0.02)
 @posts
 @pytest.mark.usefixtures("compression")
 @pytest.mark.parametrize("name", [*CHANNELS, *COVERED])

@@ -354,6 +354,7 @@ def test_clean_values_come_through(entry: Any) -> None:
     assert [kind for kind, value in CLEAN.items() if not _same(entry(STRICT, value), value)] == []
 
 
+@pytest.mark.slow(seconds=0.1)
 @each_entry
 def test_values_that_hold_a_picture_are_refused(entry: Any) -> None:
     hiding = {kind: value for kind, value in HIDING.items() if entry not in SEALING or kind in NOT_ALONE}
@@ -377,6 +378,7 @@ def test_a_picture_that_stands_alone_in_an_input_is_sealed(
     assert "vpp://" in repr(_shown(result))
 
 
+@pytest.mark.slow(seconds=0.01)
 @each_rewriting_entry
 @pytest.mark.parametrize("kind", HIDING)
 def test_a_value_that_holds_a_picture_is_dropped_if_told_to(kind: str, entry: Any) -> None:
@@ -464,6 +466,7 @@ def outcomes() -> list[str]:
     return _outcomes()
 
 
+@pytest.mark.slow(seconds=0.34)
 @pytest.mark.parametrize(("table", "row"), ROWS, ids=lambda each: getattr(each, "__name__", ""))
 def test_the_matrix_sees_a_missing_row(
     table: Any, row: type, outcomes: list[str], monkeypatch: pytest.MonkeyPatch

@@ -114,6 +114,7 @@ SHAPES: dict[str, Callable[[ImageProtector, Any], Any]] = {
 }
 
 
+@pytest.mark.slow(seconds=0.02)
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("shape", SHAPES)
 async def test_each_message_is_walked_once_per_call(
@@ -402,6 +403,7 @@ def test_nothing_that_can_be_changed_goes_on_by_reference(
         message, given = protected, _parts_of(protected)
 
 
+@pytest.mark.slow(seconds=2)
 def test_what_is_shared_without_end_is_refused_at_once(protector: ImageProtector) -> None:
     shared: Any = ["x"]
     for _ in range(60):

@@ -137,6 +137,7 @@ class Stuck(Seeing):
         return super().protect(image, level)
 
 
+@pytest.mark.slow(seconds=1)
 async def test_a_text_waits_neither_for_pictures_nor_for_servers_nor_in_the_pool_of_the_loop() -> None:
     loop, engine = asyncio.get_running_loop(), Stuck()
     default = ThreadPoolExecutor(1)

@@ -214,6 +214,7 @@ def test_a_progressive_jpeg_with_thousands_of_scans_is_refused() -> None:
     refusal_of(data[:-2] + data[last:-2] * 200 + data[-2:])
 
 
+@pytest.mark.slow(seconds=1)
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "TIFF"])
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_a_file_cut_off_anywhere_is_refused(file_format: str) -> None:

@@ -130,6 +130,7 @@ def test_orientation_is_applied_and_its_exif_is_gone(orientation: int, file_form
     assert [quarters.getpixel((x, y)) < 128 for y in (0, 1) for x in (0, 1)] == [True, False, False, False]
 
 
+@pytest.mark.slow(seconds=0.01)
 @pytest.mark.parametrize("tenth", range(1, 10))
 @pytest.mark.parametrize("name", STILL)
 def test_of_a_file_that_is_cut_off_nothing_is_sent_but_whole_pictures(name: str, tenth: int) -> None:
@@ -147,6 +148,7 @@ def test_of_a_file_that_is_cut_off_nothing_is_sent_but_whole_pictures(name: str,
         check_output(sent)
 
 
+@pytest.mark.slow(seconds=0.02)
 @pytest.mark.parametrize("tenth", range(1, 10))
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
 def test_a_photograph_that_is_cut_off_is_refused(file_format: str, tenth: int) -> None:
@@ -221,6 +223,7 @@ def measured(folder: Path, files: list[bytes]) -> list[tuple[str, float]]:
     return [(answer, growth) for answer, growth in json.loads(done.stdout)]
 
 
+@pytest.mark.slow(seconds=1)
 def test_bombs_take_no_memory(tmp_path: Path) -> None:
     warm = encoded(noise(), "PNG")
     big = encoded(Image.new("RGB", (4000, 2000)), "PNG")  # shows that growth is seen: 24 MB and copies of it

@@ -91,6 +91,7 @@ CHEAP = [name for name in HOSTILE if "64 MP" not in name and "250 MP" not in nam
 CHEAP = [name for name in CHEAP if not name.startswith(("tiff", "pdf", "bmp", "avif"))]
 
 
+@pytest.mark.slow(seconds=0.05)
 @pytest.mark.parametrize("name", CHEAP)
 def test_files_of_many_parts_cost_next_to_nothing(name: str) -> None:
     data = HOSTILE[name]()
@@ -137,6 +138,7 @@ def test_scans_count_against_the_pixels_of_a_request() -> None:
     assert many.spent > 5 * plain.spent
 
 
+@pytest.mark.slow(seconds=0.29)
 @pytest.mark.parametrize(
     "data",
     [png(8_000, 8, 6), png(8_000, 1, 0, interlaced=True), jpeg_of_scans(50, 8_000, progressive=False)],

@@ -17,6 +17,7 @@ NOT_OPENED = {"PALM", "BUFR", "GRIB", "HDF5", "WMF", "MPO"}
 FORMATS = sorted(set(Image.SAVE) & set(Image.OPEN) - NOT_OPENED)
 
 
+@pytest.mark.slow(seconds=0.01)
 @pytest.mark.parametrize("file_format", FORMATS)
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
 def test_every_format_that_pillow_writes_and_opens_is_known(file_format: str, mode: str) -> None:

@@ -232,6 +232,7 @@ def test_no_picture_comes_out_of_a_fuzzed_message_and_no_foreign_exception() -> 
     assert counts["passed"] > MESSAGES / 20
 
 
+@pytest.mark.slow(seconds=6)
 def test_the_oracle_opens_most_of_what_is_fuzzed() -> None:
     # Otherwise the test above would mean nothing.
     chance = random.Random(SEED)

@@ -73,6 +73,7 @@ def random_units(number: int) -> list[str]:
     ]
 
 
+@pytest.mark.slow(seconds=0.03)
 @pytest.mark.parametrize("name", patterns())
 def test_every_pattern_takes_linear_time(name: str) -> None:
     work = functools.partial(search, patterns()[name])
@@ -91,11 +92,13 @@ def test_the_whole_search_takes_linear_time(work: Callable[[str], object]) -> No
     assert {unit: ratio for unit, ratio in slow.items() if ratio > 2 * GROWTH} == {}
 
 
+@pytest.mark.slow(seconds=0.27)
 def test_a_quadratic_pattern_is_seen() -> None:
     # As it once stood here: a run of backslashes was tried again at each of them.
     assert growth(functools.partial(search, re.compile(r"\\+(?:x|u00)[0-9A-Fa-f]{2}")), "\\") > 2 * GROWTH
 
 
+@pytest.mark.slow(seconds=1)
 @pytest.mark.parametrize("unit", ["ab-", "%41", "\\n", "a ", "1,", "=\n", "\\", "a" * 31 + " "])
 def test_long_text_takes_no_more_than_a_moment(unit: str) -> None:
     started = time.process_time()

@@ -34,6 +34,7 @@ def wrap(text: str, width: int) -> list[str]:
     return [text[start : start + width] for start in range(0, len(text), width)]
 
 
+@pytest.mark.slow(seconds=0.06)
 @pytest.mark.parametrize("file_format", FORMATS)
 @pytest.mark.parametrize("shift", range(4))
 def test_base64_is_found_at_every_alignment_and_alphabet(file_format: str, shift: int) -> None:
@@ -150,6 +151,7 @@ def test_ordinary_text_is_left_alone(text: str) -> None:
     assert not holds_pixels(text)
 
 
+@pytest.mark.slow(seconds=1)
 def test_random_tokens_of_everyday_length_are_left_alone() -> None:
     generator = random.Random(11)
     for length in (32, 64, 256, 512, 1_024, 1_500):

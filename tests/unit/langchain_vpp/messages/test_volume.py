@@ -86,6 +86,7 @@ PLACES: dict[str, Callable[[str], Any]] = {
 }
 
 
+@pytest.mark.slow(seconds=0.05)
 @pytest.mark.parametrize("alphabet", ALPHABETS)
 @pytest.mark.parametrize("place", PLACES)
 def test_data_are_refused_in_any_alphabet_and_place(alphabet: str, place: str) -> None:
@@ -276,6 +277,7 @@ HARMLESS: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow(seconds=0.15)
 @pytest.mark.parametrize("kind", HARMLESS)
 def test_harmless_texts_and_numbers_are_admitted(kind: str) -> None:
     thing = HARMLESS[kind]

@@ -52,6 +52,7 @@ def test_every_carrier_is_protected_or_refused(carrier: Carrier, picture: bytes)
     assert before == [message.__dict__ for message in messages], "the input was changed"
 
 
+@pytest.mark.slow(seconds=0.01)
 @pytest.mark.parametrize("carrier", CARRIERS, ids=lambda carrier: carrier.name)
 def test_dropping_leaves_nothing_of_the_picture(carrier: Carrier, picture: bytes) -> None:
     messages = carrier(picture)
@@ -65,6 +66,7 @@ def test_dropping_leaves_nothing_of_the_picture(carrier: Carrier, picture: bytes
     assert [type(message) for message in rebuilt] == [type(message) for message in messages]
 
 
+@pytest.mark.slow(seconds=0.01)
 @pytest.mark.parametrize(
     "carrier",
     [carrier for carrier in CARRIERS if carrier.outcome == "refused"],

@@ -116,6 +116,7 @@ def test_words_that_do_not_fit_are_refused() -> None:
         read_words(_TWO, [("-",), ("a",)], _says())
 
 
+@pytest.mark.slow(seconds=1)
 @pytest.mark.skipif(not shutil.which("tesseract"), reason="Tesseract is not installed")
 def test_tesseract_reads_what_stays_and_nothing_from_grey(cards) -> None:
     words = list(zip(_NAMES, _NUMBERS, strict=True))

@@ -119,6 +119,7 @@ def test_own_choices_of_one_answer_are_refused(folder):
         check_for_training(load_dataset(folder))
 
 
+@pytest.mark.slow(seconds=0.06)
 @pytest.mark.parametrize(
     ("one", "other", "alike"),
     [

@@ -146,6 +146,7 @@ BAD_LINES = {
 }
 
 
+@pytest.mark.slow(seconds=0.02)
 @pytest.mark.parametrize(("bad", "reason"), BAD_LINES.values(), ids=BAD_LINES)
 def test_a_bad_line_is_refused_with_its_number(folder, bad, reason):
     (folder.parent / "outside.png").touch()

@@ -108,6 +108,7 @@ def test_an_attacker_adapts_to_a_protection_that_fools_one_trained_on_originals(
     assert _scaled(_evaluate(_Inverts(), dataset, tmp_path))["tone"] > 0.9
 
 
+@pytest.mark.slow(seconds=1)
 def test_a_judge_decides_whether_answers_to_open_questions_mean_the_same(dataset, tmp_path) -> None:
     examples = tuple(
         example.model_copy(
@@ -163,6 +164,7 @@ def test_blurred_faces_are_measured_or_the_report_says_why_not(dataset, tmp_path
         assert f"face-blur: {why}" in report.not_tested
 
 
+@pytest.mark.slow(seconds=1)
 def test_originals_are_shown_to_the_chat_model_only_on_request(dataset, tmp_path) -> None:
     hidden, shown = Eyes(calls=[]), Eyes(calls=[])
     report = _ask(Grey(), dataset, tmp_path / "a", hidden)
@@ -175,6 +177,7 @@ def test_originals_are_shown_to_the_chat_model_only_on_request(dataset, tmp_path
     assert len(shown.calls) > 60
 
 
+@pytest.mark.slow(seconds=1)
 def test_private_questions_are_asked_of_our_pictures_and_refusals_counted_apart(dataset, tmp_path) -> None:
     questions = {"place": SHIRT}
     told = (
@@ -191,6 +194,7 @@ def test_private_questions_are_asked_of_our_pictures_and_refusals_counted_apart(
     assert (refused.unusable, refused.count, refused.accuracy) == (60, 0, None)
 
 
+@pytest.mark.slow(seconds=1)
 def test_nothing_is_paid_twice(dataset, tmp_path) -> None:
     first = _ask(_Identity(), dataset, tmp_path, Eyes())
     again = _ask(_Identity(), dataset, tmp_path, Eyes())

@@ -10,6 +10,7 @@ from tests.unit.trainer.evaluation.squares import Grey, ScriptedAttacker, quick_
 from trainer.evaluation import OURS, Phase, evaluate, schedule
 
 
+@pytest.mark.slow(seconds=1)
 def test_an_attacker_goes_on_to_the_next_level_while_another_is_still_at_the_last(
     dataset, monkeypatch
 ) -> None:

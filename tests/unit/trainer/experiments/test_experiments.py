@@ -135,6 +135,7 @@ def bound(folder):
     )
 
 
+@pytest.mark.slow(seconds=2)
 def test_the_white_box_loss_is_the_chat_models_own(bound):
     estimator, space, images, answers = bound
     answers = answers.clone()

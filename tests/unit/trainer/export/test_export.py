@@ -123,6 +123,7 @@ def test_levels_outside_0_to_1_are_taken_for_the_nearest():
     assert exact.protect(image, 0).tobytes() != exact.protect(image, 1).tobytes()
 
 
+@pytest.mark.slow(seconds=1)
 def test_the_quantised_graph_is_near_torch_on_pictures_that_it_was_not_made_from(exported):
     quantised, reference = load_engine(exported), TorchEngine(load_protector(exported)[0], digest="")
     assert quantised.name == "onnx"
@@ -148,6 +149,7 @@ def painting_one_grey(grey: int, kept: float | None = None) -> Protector:
     return protector
 
 
+@pytest.mark.slow(seconds=0.4)
 @pytest.mark.parametrize("grey", [100, 128])
 def test_graphs_that_paint_one_grey_equal_torch_too(folder, dataset, grey):
     save_artifact(folder, painting_one_grey(grey), MANIFEST)
@@ -182,6 +184,7 @@ def test_a_mask_that_int8_opens_a_little_is_closed_and_one_that_is_open_is_not(f
         assert shown or np.ptp(differences) == 0
 
 
+@pytest.mark.slow(seconds=0.38)
 @pytest.mark.parametrize("grey", [100, 128])
 def test_a_mask_that_is_open_gives_the_picture_itself(folder, dataset, grey):
     save_artifact(folder, painting_one_grey(grey, 1.15), MANIFEST)
@@ -206,6 +209,7 @@ def test_an_export_writes_both_graphs_with_their_digests(folder, exported_once):
     assert (exported / GRAPH).stat().st_size < (exported / EXACT_GRAPH).stat().st_size / 1.8
 
 
+@pytest.mark.slow(seconds=1)
 def test_exporting_again_gives_the_same_bytes(exported_once, exported, dataset):
     graphs = [(exported / name).read_bytes() for name in (GRAPH, EXACT_GRAPH)]
     assert export(exported, dataset) == exported_once[1]
@@ -222,6 +226,7 @@ def test_a_quantised_graph_that_differs_too_much_is_not_served(folder, dataset):
     assert np.abs(served - np.asarray(reference.protect(image, 0.5), dtype=int)).max() <= 1
 
 
+@pytest.mark.slow(seconds=1)
 def test_a_graph_that_does_not_equal_the_network_is_not_written(folder, dataset, monkeypatch):
     other = trained()
     with torch.no_grad():

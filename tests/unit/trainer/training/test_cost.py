@@ -135,6 +135,7 @@ def test_the_list_price_is_that_of_the_providers_table():
     assert list_price("sandbox") is None
 
 
+@pytest.mark.slow(seconds=0.12)
 @pytest.mark.parametrize("model", GOLDEN)
 def test_pictures_of_any_size_are_counted_by_the_providers_table(model):
     for size, tokens in zip(SIZES, GOLDEN[model], strict=True):

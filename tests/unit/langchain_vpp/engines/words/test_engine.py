@@ -40,6 +40,7 @@ def contrast(image, box):
     return int(np.abs(np.diff(pixels, axis=1)).max())
 
 
+@pytest.mark.slow(seconds=1)
 def test_harmless_words_are_crisp_and_private_ones_are_gone():
     image, words, result = protected(0.5)
     assert (result.mode, result.size) == ("RGB", SIZE)

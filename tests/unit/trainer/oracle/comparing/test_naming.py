@@ -182,6 +182,7 @@ UNITS = (
 )
 
 
+@pytest.mark.slow(seconds=0.07)
 @pytest.mark.parametrize("unit", UNITS)
 def test_time_grows_with_the_length_of_an_answer_and_no_faster(unit):
     def seconds(count):

@@ -98,6 +98,7 @@ def test_normalise_changes_nothing_the_second_time(text):
     assert normalise(once) == once
 
 
+@pytest.mark.slow(seconds=1)
 @given(st.from_regex(r"-?[0-9]{1,3}([.,:/][0-9]{1,3}){0,3}", fullmatch=True))
 def test_a_number_is_one_word(number):
     assert [token.kind for token in tokens(f"it is {number} here") if token.is_content] == [

@@ -42,6 +42,7 @@ def test_pages_come_in_many_fonts_sizes_and_colours(kind):
     assert len({page.size for page in pages}) >= 3
 
 
+@pytest.mark.slow(seconds=0.19)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_state_gives_the_same_page(kind):
     assert _pages(kind) == _pages(kind)

@@ -91,6 +91,7 @@ def test_a_protector_that_hides_too_little_is_told_from_one_that_hides(faces, be
     assert weak.identity[0].top1.low > closing.of(OURS)[1].identity[0].top1.high
 
 
+@pytest.mark.slow(seconds=0.31)
 @pytest.mark.parametrize("opening", [0.0, 0.62, 1.0])
 def test_balanced_is_the_weakest_level_from_which_on_portraits_show_nothing(faces, opening):
     class Opening:

@@ -67,6 +67,7 @@ def test_every_value_of_every_attribute_occurs_about_equally_often(labels):
         assert max(abs(n - expected) for n in counts.values()) < 5 * np.sqrt(expected)
 
 
+@pytest.mark.slow(seconds=2)
 def test_attributes_tell_nothing_about_each_other(labels):
     for first, second in combinations(CHOICES, 2):
         table = np.zeros((len(CHOICES[first]), len(CHOICES[second])))

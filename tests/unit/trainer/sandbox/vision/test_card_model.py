@@ -80,6 +80,7 @@ def test_folding_the_norms_changes_no_answer():
     assert all(torch.allclose(before[name], after[name], atol=1e-3) for name in CARD_CHOICES)
 
 
+@pytest.mark.slow(seconds=0.19)
 @pytest.mark.parametrize("size", [(320, 224), (480, 336), (384, 272), (64, 64)])
 def test_cards_of_any_size_are_answered_with_choices_and_probabilities(model, size):
     image = draw(np.random.default_rng(1)).image.resize(size)

@@ -25,6 +25,7 @@ def model() -> LocalVisionModel:
     return LocalVisionModel.load()
 
 
+@pytest.mark.slow(seconds=1)
 def test_every_attribute_is_legible_on_fresh_compressed_scenes(model):
     # No seed of the training script, and another than that of its own test.
     reached = accuracies(model, SCENE_COURSE, seed=4711, pictures=300)
