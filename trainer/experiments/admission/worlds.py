@@ -86,7 +86,8 @@ def learned_shares(world: World, choice: Choice, marks: Sequence[int], *, seed: 
         for probe in probes[: marks[len(shares)] - len(asked)]:
             needed = world.needs[probe.question]
             chances = world.hit if needed & probe.seen == needed else world.miss
-            posteriors[probe.question].observe(probe.seen, float(answers.random() < chances[probe.question]))
+            right = answers.random() < chances[probe.question]
+            posteriors[probe.question].observe(probe.picture, probe.seen, float(right))
             asked.add(probe)
         if len(asked) >= marks[len(shares)]:
             expected = torch.stack([each.chance() for each in posteriors]).mean(0)
