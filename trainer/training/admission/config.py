@@ -61,6 +61,11 @@ class AdmissionConfig(BaseModel):
         """Kinds that may be shown to the chat model."""
         return frozenset(KINDS) if "all" in self.may_show else HARMLESS | set(self.may_show)
 
+    @property
+    def for_learning(self) -> int:
+        """Queries that are not kept for measuring the front."""
+        return int(self.max_queries * (1 - self.validation))
+
     def price_of(self, kind: str) -> float:
         """Return the privacy price of a kind."""
         return self.prices.get(kind, PRICES[kind])

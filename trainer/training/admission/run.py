@@ -189,6 +189,11 @@ class _Run:
     def complete(self, folder: Path, model: str) -> None:
         """Go all the way to the artifact."""
         config = self._config
+        if config.for_learning < 2 * len(self._dataset.questions):
+            raise BudgetExhaustedError(
+                f"a budget of {config.max_queries} queries is too small for {len(self._dataset.questions)} questions; "
+                "nothing was sent. Give --max-queries."
+            )
         train, held_out = (self._read(split) for split in ("train", "val"))
         try:
             learner = KindsLearner(
@@ -215,12 +220,7 @@ class _Run:
 
     def _learn(self, learner: KindsLearner, train: Sequence[Page], folder: Path) -> None:
         config = self._config
-        budget = int(config.max_queries * (1 - config.validation))
-        if budget < 2 * len(learner.questions):
-            raise BudgetExhaustedError(
-                f"a budget of {config.max_queries} queries is too small for {len(learner.questions)} questions; "
-                "nothing was sent. Give --max-queries."
-            )
+        budget = config.for_learning
         with MetricsLog(folder, step=0, tensorboard=False) as metrics:
             while self._planned < budget:
                 probes = learner.propose(budget - self._planned, least_information=config.least_information)
