@@ -57,7 +57,7 @@ def make_data(
         else:
             make_task_data(folder, task, sizes=sizes, seed=seed, progress=tell)
     if as_json:
-        print_json({"data": str(folder), **sizes, "seed": seed})
+        print_json({"data": str(folder), **{str(split): size for split, size in sizes.items()}, "seed": seed})
 
 
 @sandbox.command("make-cards")

@@ -147,11 +147,16 @@ class AdmittedKinds(Words):
         """
         verdicts = covering(layers.verdicts, layers.kinds, shown)
         plates, crisp = plates_of(layers.words, verdicts, self._tokens(), image.size)
-        result = (layers.bare if "background" in set(shown) & self.kinds_in(layers) else layers.base).copy()
-        hidden = [box for kind, boxes in layers.boxes.items() if kind not in shown for box in boxes]
+        result = self._without_words(layers, frozenset(shown))
+        cut_in(result, image, pieces_of(crisp, layers.words))
+        cover(result, [box for kind, boxes in layers.boxes.items() if kind not in shown for box in boxes])
+        put_plates(result, plates)
+        return result
+
+    def _without_words(self, layers: Layers, shown: frozenset[str]) -> Image.Image:
+        """Return the small copy, or the picture without its words, with the faces and codes that are shown."""
+        is_crisp = "background" in shown & self.kinds_in(layers)
+        result = (layers.bare if is_crisp else layers.base).copy()
         visible = [box for kind, boxes in layers.boxes.items() if kind in shown for box in boxes]
         cut_in(result, layers.bare, [(box, 0) for box in visible])
-        cut_in(result, image, pieces_of(crisp, layers.words))
-        cover(result, hidden)
-        put_plates(result, plates)
         return result

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from langchain_vpp.engines.words import Words
+from langchain_vpp.engines.words import Words, admitted
 from langchain_vpp.engines.words.admitted import AdmittedKinds
 from langchain_vpp.engines.words.kinds import KINDS, covering, kinds_of
 from langchain_vpp.engines.words.recognizers import FormRecognizer
@@ -95,6 +95,32 @@ def test_a_question_shows_no_more_than_it_needs():
     assert unknown.shown_at(0) == {"words", "amounts", "names"}
     assert shown_words(made.answering("Whom is it from?").protect(page()[0], 0)) & {
         "thank", "Anna"} == {"Anna"}  # fmt: skip
+
+
+def test_faces_codes_and_the_background_are_shown_where_they_are_admitted(monkeypatch):
+    image, _ = page()
+    ImageDraw.Draw(image).ellipse((600, 100, 700, 200), fill="red", outline="black")
+    monkeypatch.setattr(admitted, "find_codes", lambda _: [(600.0, 100.0, 700.0, 200.0)])
+    spot = (630, 130, 670, 170)
+    seen = {}
+    for kinds in ((), ("codes",), ("background",), ("background", "codes")):
+        made = engine()
+        monkeypatch.setattr(made, "_find_faces", lambda *_: [])
+        result = made.paint(image, made.look(image), kinds)
+        seen[kinds] = np.array_equal(np.asarray(result.crop(spot)), np.asarray(image.crop(spot)))
+        # Words are gone from the picture in full detail, too.
+        assert shown_words(result) & {"thank", "Anna"} == set()
+    assert seen == {(): False, ("codes",): True, ("background",): False, ("background", "codes"): True}
+
+
+def test_without_a_detector_of_faces_the_background_is_never_shown(monkeypatch):
+    image, _ = page()
+    made = engine()
+    monkeypatch.setattr(made, "_find_faces", None)
+    layers = made.look(image)
+    assert "background" not in made.kinds_in(layers)
+    covered, asked = (made.paint(image, layers, kinds) for kinds in ((), ("background",)))
+    assert covered.tobytes() == asked.tobytes()
 
 
 def test_a_reader_that_fails_covers_the_picture():

@@ -10,10 +10,10 @@ from trainer.experiments.admission.__main__ import main
 from trainer.experiments.admission.worlds import draw_world, learned_shares
 
 
-@pytest.mark.slow(seconds=3)
+@pytest.mark.slow(seconds=2)
 def test_informative_queries_find_more_of_the_front_than_uniform_ones():
     shares = {
-        choice: [learned_shares(draw_world(world), choice, (120,), seed=world)[0] for world in range(3)]
+        choice: [learned_shares(draw_world(world), choice, (100,), seed=world)[0] for world in range(2)]
         for choice in ("informative", "uniform")
     }
     assert mean(shares["informative"]) > max(0.9, mean(shares["uniform"]))

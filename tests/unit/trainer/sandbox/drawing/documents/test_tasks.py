@@ -47,3 +47,6 @@ def test_a_data_set_is_written_and_can_be_loaded(tmp_path, monkeypatch):
     assert all(dataset.open_image(example).size == (640, 420) for example in dataset.examples)
     for page, line in zip(drawn, lines, strict=True):
         assert all(task["answer"] in page for task in line["tasks"])
+        # The layout of the test split has its buttons above its fields.
+        is_held_back = page.index(line["tasks"][0]["answer"]) < page.index("First name")
+        assert is_held_back == (line["split"] == "test")
