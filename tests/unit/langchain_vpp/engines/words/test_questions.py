@@ -31,3 +31,9 @@ def test_a_question_is_found_in_other_words(asked, found):
 
 def test_nothing_is_known_at_first():
     assert same_question("What is it?", ()) is None
+
+
+def test_questions_that_each_have_a_word_of_their_own_differ_however_long_they_are():
+    known = "What is the first name of the person who sent it?"
+    assert same_question("What is the last name of the person who sent it?", [known]) is None
+    assert same_question("Please: the first name of the person who sent it", [known]) == known
