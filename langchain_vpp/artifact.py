@@ -93,6 +93,8 @@ class Manifest(BaseModel):
     """Kind -> privacy price of showing it."""
     private_attributes: dict[str, tuple[str, ...]]
     """Private attributes that training hides, with their classes."""
+    unread: tuple[str, ...] = ()
+    """Those that training could not read even from originals, and so did not learn to hide."""
     questions: tuple[str, ...]
     """Questions that training keeps answerable."""
     trained_against: str
@@ -319,9 +321,7 @@ def load_protector(folder: Path) -> tuple[Protector, Manifest, str]:
     """
     manifest, digest = read_manifest(folder)
     if manifest.engine == "words":
-        raise ArtifactError(
-            f"{folder} is the artifact of a learned admission, which has no network. Nothing was loaded."
-        )
+        raise ArtifactError(f"{folder} is a learned admission, which has no network. Nothing was loaded.")
     files = {name: _read_checked(folder, name, manifest) for name in sorted(manifest.files)}
     weights = files[_WEIGHTS]
     _require_torch("loaded")

@@ -22,18 +22,23 @@ import unicodedata
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 
 from filelock import FileLock, Timeout
 
 from langchain_vpp import extras
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.images.codec import decode_image
+from langchain_vpp.images.given import image_bytes
 from langchain_vpp.images.pdf import rasterize_pdf
+from langchain_vpp.messages.base64 import decode_base64, encode_base64
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import BinaryIO
+
+    from PIL import Image
 
     from langchain_vpp.image_protector import ImageProtector
 
@@ -359,13 +364,28 @@ def _protect_picture(data: bytes, protector: ImageProtector) -> bytes:
 
 def _protect_document(data: bytes, protector: ImageProtector) -> bytes:
     """Protect each page of a PDF as a picture, and bind the pictures to a PDF without text or metadata."""
-    first, *others = [protector.protect_image(page) for page in rasterize_pdf(data, dpi=_PDF_DPI)]
+    pages = rasterize_pdf(data, dpi=_PDF_DPI)
+    if protector.conversations.is_needed:
+        first, *others = _protect_together(pages, protector)
+    else:
+        first, *others = map(protector.protect_image, pages)
     bound, no_date = io.BytesIO(), time.gmtime(0)
     first.save(
         bound, "PDF", save_all=True, append_images=others, resolution=_PDF_DPI,
         creationDate=no_date, modDate=no_date,
     )  # fmt: skip
     return bound.getvalue()
+
+
+def _protect_together(pages: list[Image.Image], protector: ImageProtector) -> list[Image.Image]:
+    """Protect pages as those of one conversation, so that a private value has the same name on all of them."""
+    from langchain_core.messages import HumanMessage  # noqa: PLC0415  only documents need it
+
+    blocks: list[str | dict[Any, Any]] = [
+        {"type": "image", "base64": encode_base64(image_bytes(page))} for page in pages
+    ]
+    content: Any = protector.protect_messages([HumanMessage(blocks)])[0].content
+    return [decode_image(decode_base64(block["base64"]) or b"") for block in content]
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -9,6 +9,8 @@ from langchain_vpp.guard.gate import Gate
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from langchain_vpp.runnables.restoring import Restorer
+
 _SCREENS: Final = "screens"
 """Name of the protector of words, which has no artifact."""
 
@@ -46,6 +48,9 @@ class ImageProtector(Gate):
         receipt_original_digest: Whether receipts name the originals' digests too. They identify the pictures.
         budget: What protecting one request may cost: pictures, pixels, bytes and seconds. Default:
             :class:`RequestBudget() <langchain_vpp.guard.budget.RequestBudget>`.
+        vaults: Where it is kept what tokens of each conversation (``thread_id``) stand for, with an engine that names
+            private values. Default: :class:`MemoryVaults() <langchain_vpp.guard.vault.MemoryVaults>`; or
+            :class:`~langchain_vpp.guard.vault.StoredVaults`, encrypted in a store.
 
     Raises:
         ValueError: If a level is not in [0, 1], ``level < min_level``, or an option or a size is unknown.
@@ -92,6 +97,21 @@ class ImageProtector(Gate):
         _, engine, manifest, _ = load_artifact(source)
         options.setdefault("presets", manifest.presets)
         return cls(engine, level=level_of(manifest, level), **options)
+
+    def restorer(self, thread_id: str | None = None) -> Restorer:
+        """Return a Runnable that puts back what this protector hid: in text, messages, structures and streams.
+
+        Args:
+            thread_id: The conversation. Default: ``config["configurable"]["thread_id"]`` of each call.
+
+        Example:
+            >>> from langchain_vpp.engines import Pixelate
+            >>> ImageProtector(Pixelate()).restorer("1").invoke("NAME_1 is no token: this engine hides no words")
+            'NAME_1 is no token: this engine hides no words'
+        """
+        from langchain_vpp.runnables.restoring import Restorer  # noqa: PLC0415  loads all Runnables
+
+        return Restorer(self, thread_id)
 
     def __or__(self, other: Any) -> Any:
         """Protect the right operand, a chat model or any other Runnable, function or mapping, and what follows it."""

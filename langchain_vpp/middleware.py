@@ -6,8 +6,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import itertools
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, NotRequired
 
 from langchain_vpp.extras import require
 
@@ -24,6 +24,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.guard.conversations import conversation_of, conversing, run_name
 from langchain_vpp.guard.pool import in_thread
 from langchain_vpp.runnables.calls import request_options
 from langchain_vpp.runnables.chat_model import protect
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 _Keeping = Literal["messages", "replaced", "overwritten", "added"]
 
+_CONVERSATION: Final = "vpp_conversation"
 _HOOKS_BEFORE_OURS: Final = tuple(
     prefix + name
     for name in ("before_agent", "before_model", "wrap_model_call", "wrap_tool_call")
@@ -71,18 +73,25 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
     into the input; this middleware then changes nothing that is already protected. The middleware's own spans record
     no input.
 
+    What an engine names (``NAME_1``) keeps its tokens in the state and in checkpoints; ``protect(agent, protector,
+    restore=True)`` puts values back for the caller. An agent without a thread (``thread_id``) or a protected call
+    around it begins a conversation of its own in each run; its state holds the name of that.
+
     Args:
         protector: Protects the pictures.
+        restore: Whether tools, which run on your side, get values in the places of tokens among their arguments.
     """
 
     if _TracePolicy is not None:
         trace_policy = _TracePolicy(process_inputs=langgraph.types.omit_payload)
 
-    def __init__(self, protector: Gate) -> None:
+    def __init__(self, protector: Gate, *, restore: bool = False) -> None:
         super().__init__()
         self._protector = protector
+        if protector.conversations.is_needed:
+            self.state_schema = _ConversationState
         self._channels: dict[str, set[_Keeping]] = {}
-        guard = {"vpp_protector": protector}
+        guard = {"vpp_protector": protector, "vpp_gets_values": restore}
         self._request_class: type[_GuardedRequest] = type("ModelRequest", (_GuardedRequest,), guard)
         self._call_class: type[_GuardedCall] = type("ToolCallRequest", (_GuardedCall,), guard)
         self._sentinel = Sentinel(protector)
@@ -123,8 +132,8 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> Any:
         """Protect the messages of a model call, and the model."""
-        protected, updates = self._protected_request(request)
-        with self._checked_calls():
+        with _conversation(request.state), self._checked_calls():
+            protected, updates = self._protected_request(request)
             response = handler(protected)
         return self._with_updates(response, updates)
 
@@ -134,8 +143,8 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> Any:
         """Protect the messages of an async model call, and the model."""
-        protected, updates = await in_thread(self._protected_request, request)
-        with self._checked_calls():
+        with _conversation(request.state), self._checked_calls():
+            protected, updates = await in_thread(self._protected_request, request)
             response = await handler(protected)
         return self._with_updates(response, updates)
 
@@ -143,9 +152,10 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> ToolMessage | Command[Any]:
         """Protect the arguments and the output of a tool before its run records them."""
-        result: ToolMessage | Command[Any] = protect_output(
-            self._protector, handler(self._protected_call(request))
-        )
+        with _conversation(request.state):
+            result: ToolMessage | Command[Any] = protect_output(
+                self._protector, handler(self._protected_call(request))
+            )
         return result
 
     async def awrap_tool_call(
@@ -154,8 +164,9 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
         handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
     ) -> ToolMessage | Command[Any]:
         """Protect the arguments and the output of an async tool call; see :meth:`wrap_tool_call`."""
-        output = await handler(self._protected_call(request))
-        result: ToolMessage | Command[Any] = await in_thread(protect_output, self._protector, output)
+        with _conversation(request.state):
+            output = await handler(self._protected_call(request))
+            result: ToolMessage | Command[Any] = await in_thread(protect_output, self._protector, output)
         return result
 
     def _check_order(self, middlewares: Sequence[AgentMiddleware[Any, Any, Any]]) -> None:
@@ -178,6 +189,15 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def _cleaned(self, state: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the update that replaces all originals in a state; ``None`` if there are none."""
+        updates: dict[str, Any] = {}
+        name = state.get(_CONVERSATION)
+        if self._protector.conversations.is_needed and name is None and conversation_of(None) is None:
+            updates[_CONVERSATION] = name = run_name()
+        with conversing(name):
+            updates |= self._cleaned_values(state)
+        return updates or None
+
+    def _cleaned_values(self, state: Mapping[str, Any]) -> dict[str, Any]:
         options = request_options(None)
         updates: dict[str, Any] = {}
         for key, value in state.items():
@@ -190,7 +210,7 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
                 is_changed = cleaned is not value
             if is_changed:
                 updates[key] = self._update(key, value, cleaned)
-        return updates or None
+        return updates
 
     def _update(self, key: str, before: Any, after: Any) -> Any:
         """Return what must be written to a key of the state, so that it holds ``after`` instead of ``before``.
@@ -248,6 +268,12 @@ class VisualPrivacyMiddleware(AgentMiddleware[Any, Any, Any]):
             var_child_runnable_config.reset(token)
 
 
+class _ConversationState(AgentState[Any]):
+    """The state of an agent, and the name of its conversation, if nothing else names it."""
+
+    vpp_conversation: NotRequired[Annotated[str, types.PrivateStateAttr]]
+
+
 class _GuardedRequest(ModelRequest[Any]):
     """A model request that protects whichever model is put into it, and so do those that are derived from it."""
 
@@ -264,10 +290,17 @@ class _GuardedCall(ToolCallRequest):
     """A tool call that protects whichever tool is put into it, and so do those that are derived from it."""
 
     vpp_protector: ClassVar[Gate]
+    vpp_gets_values: ClassVar[bool]
 
     def __setattr__(self, name: str, value: Any) -> None:
         is_tool = name == "tool" and value is not None
-        super().__setattr__(name, protect_tool(value, self.vpp_protector) if is_tool else value)
+        if is_tool:
+            value = protect_tool(value, self.vpp_protector, restore=self.vpp_gets_values)
+        super().__setattr__(name, value)
+
+
+def _conversation(state: Any) -> AbstractContextManager[None]:
+    return conversing(state.get(_CONVERSATION) if isinstance(state, dict) else None)
 
 
 def _fields_of(request: Any) -> dict[str, Any]:

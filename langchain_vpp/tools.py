@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 
 from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables import Runnable
-from langchain_core.tools import BaseTool
+from langchain_core.tools import BaseTool, ToolException
 from langchain_core.tools.base import TOOL_MESSAGE_BLOCK_TYPES
 from PIL import Image
 
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.guard.conversations import conversation_of, conversing, hidden_in, restored_in
 from langchain_vpp.guard.level import requested_level
 from langchain_vpp.guard.pool import in_thread
 from langchain_vpp.images.given import image_bytes
@@ -39,10 +41,16 @@ _OTHER_ENTRIES: Final = (
     "stream_events",
 )  # fmt: skip
 _WITHHELD: Final = "The tool failed with a picture in its error, so the error was withheld."
+_WITHHELD_TEXT: Final = "The tool failed with something hidden in its error, so the error was withheld."
+_CONTROL: Final = ("langgraph.errors", "GraphBubbleUp")
+"""Base of the exceptions by which a tool directs its graph."""
+_INVALID: Final = "The tool was not called: what its arguments stand for does not fit its schema."
 
 
 class _ProtectedTool(ConfigurableIngress):
     vpp_protector: ClassVar[Gate]
+    vpp_restores: ClassVar[bool] = False  # its output goes to a model
+    vpp_gets_values: ClassVar[bool] = False
 
     # These two hand out the input of the call beside its output.
 
@@ -73,8 +81,10 @@ class _ProtectedTool(ConfigurableIngress):
         raise TypeError(msg)
 
 
-def protect_tool(tool: _T, protector: Gate) -> _T:
+def protect_tool(tool: _T, protector: Gate, *, restore: bool = False) -> _T:
     """Protect the arguments of a tool, and its output: content, artifact, messages and ``Command``.
+
+    What the conversation hides becomes tokens in the output.
 
     Every entry point protects: ``invoke``, ``run``, ``stream``, ``batch``, their async twins, and what is composed from
     the tool. ``stream`` gives the whole output in one piece.
@@ -92,6 +102,8 @@ def protect_tool(tool: _T, protector: Gate) -> _T:
     Args:
         tool: Any tool. It is not changed.
         protector: Protects the pictures.
+        restore: Whether the tool gets what was hidden in the places of tokens (``NAME_1``) among its arguments. Its run
+            records the tokens. For tools that work on your side: whatever it sends away, it sends with real values.
 
     Returns:
         A copy of the tool, of a subclass of its class.
@@ -105,17 +117,21 @@ def protect_tool(tool: _T, protector: Gate) -> _T:
         msg = f"protect_tool() takes a BaseTool, not a {type(tool).__name__}"
         raise TypeError(msg)
     if isinstance(tool, _ProtectedTool):
-        if tool.vpp_protector is protector:
-            return tool
-        raise ProtectionError("This tool is protected by another protector already; protect the bare tool.")
+        if tool.vpp_protector is not protector:
+            raise ProtectionError(
+                "This tool is protected by another protector already; protect the bare tool."
+            )
+        return tool if tool.vpp_gets_values >= restore else move_to_class(tool, _with_values(type(tool)))
     methods = _guarded_methods(type(tool), protector)
-    clone = move_to_class(tool, subclass_of(type(tool), _ProtectedTool, vpp_protector=protector, **methods))
+    clone: _T = move_to_class(
+        tool, subclass_of(type(tool), _ProtectedTool, vpp_protector=protector, **methods)
+    )
     # Results of these handlers become the tool's content without another pass through the tool.
     for name in ("handle_tool_error", "handle_validation_error"):
         handler: Any = getattr(clone, name)
         if callable(handler):
             setattr(clone, name, _guarded_handler(handler, protector))
-    return clone
+    return move_to_class(clone, _with_values(type(clone))) if restore else clone
 
 
 def protect_output(protector: Gate, output: Any) -> Any:
@@ -139,15 +155,15 @@ def _guarded_output(cls: Any, name: str, protector: Gate) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def run(self: BaseTool, *args: Any, **kwargs: Any) -> Any:
-        withheld = False
+        refusal = None
         try:
             output = method(self, *args, **kwargs)
         except Exception as error:
-            withheld = error_holds_media(error)
-            if not withheld:
+            refusal = _refusal_of(error, protector)
+            if refusal is None:
                 raise
-        if withheld:
-            raise ProtectionError(_WITHHELD)
+        if refusal is not None:
+            raise refusal
         return _protect_result(self, output, protector)
 
     return run
@@ -158,15 +174,15 @@ def _aguarded_output(cls: Any, name: str, protector: Gate) -> Callable[..., Any]
 
     @functools.wraps(method)
     async def arun(self: BaseTool, *args: Any, **kwargs: Any) -> Any:
-        withheld = False
+        refusal = None
         try:
             output = await method(self, *args, **kwargs)
         except Exception as error:
-            withheld = error_holds_media(error)
-            if not withheld:
+            refusal = _refusal_of(error, protector)
+            if refusal is None:
                 raise
-        if withheld:
-            raise ProtectionError(_WITHHELD)
+        if refusal is not None:
+            raise refusal
         return await in_thread(_protect_result, self, output, protector)
 
     return arun
@@ -175,7 +191,8 @@ def _aguarded_output(cls: Any, name: str, protector: Gate) -> Callable[..., Any]
 def _guarded_input(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def run(self: _ProtectedTool, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
-        return method(self, _protect_arguments(self, tool_input, args, kwargs), *args, **kwargs)
+        with conversing(conversation_of(kwargs.get("config"))):
+            return method(self, _protect_arguments(self, tool_input, args, kwargs), *args, **kwargs)
 
     return run
 
@@ -183,8 +200,9 @@ def _guarded_input(method: Callable[..., Any]) -> Callable[..., Any]:
 def _aguarded_input(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     async def arun(self: _ProtectedTool, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
-        arguments = await in_thread(_protect_arguments, self, tool_input, args, kwargs)
-        return await method(self, arguments, *args, **kwargs)
+        with conversing(conversation_of(kwargs.get("config"))):
+            arguments = await in_thread(_protect_arguments, self, tool_input, args, kwargs)
+            return await method(self, arguments, *args, **kwargs)
 
     return arun
 
@@ -212,6 +230,42 @@ def _guarded_methods(cls: type[BaseTool], protector: Gate) -> dict[str, Any]:
     return methods
 
 
+def _with_values(cls: type[_T]) -> type[_T]:
+    """Derive the class of a tool whose arguments hold values once its run has recorded them with tokens."""
+    convert: Any = cls._to_args_and_kwargs
+
+    def converted(self: Any, tool_input: Any, tool_call_id: str | None) -> Any:
+        vault = self.vpp_protector.conversations.current().vault
+        recorded = self._filter_injected_args(tool_input) if isinstance(tool_input, dict) else tool_input
+        values = restored_in(recorded, vault)
+        if values is recorded:
+            return convert(self, tool_input, tool_call_id)
+        given = {**tool_input, **values} if isinstance(tool_input, dict) else values
+        with contextlib.suppress(Exception):  # it quotes the values
+            return convert(self, given, tool_call_id)
+        convert(self, tool_input, tool_call_id)  # which quotes tokens
+        raise ToolException(_INVALID)
+
+    return subclass_of(cls, vpp_gets_values=True, _to_args_and_kwargs=converted)
+
+
+def _refusal_of(error: Exception, protector: Gate) -> Exception | None:
+    """Return the error in whose place another one must be raised; ``None`` if it may be shown.
+
+    Runs, handlers and models are shown errors with all that they hold.
+    """
+    if error_holds_media(error):
+        return ProtectionError(_WITHHELD)
+    text, vault = str(error), protector.conversations.current().vault
+    hidden = hidden_in(text, vault)
+    if hidden == text:
+        return None
+    if any((each.__module__, each.__name__) == _CONTROL for each in type(error).__mro__):
+        error.args = hidden_in(error.args, vault)  # such as an interrupt, which asks a person
+        return None
+    return ToolException(hidden) if isinstance(error, ToolException) else ProtectionError(_WITHHELD_TEXT)
+
+
 def _protect_arguments(
     tool: _ProtectedTool, tool_input: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
@@ -225,6 +279,7 @@ def _protect_arguments(
 
 def _protect_recorded(tool: Any, tool_input: Any, level: RequestLevel | None) -> Any:
     recorded = tool_input
+    vault = tool.vpp_protector.conversations.current().vault
     if isinstance(tool_input, dict):
         arguments = tool_input.get("args")
         if tool_input.get("type") == "tool_call" and isinstance(arguments, dict):
@@ -232,6 +287,7 @@ def _protect_recorded(tool: Any, tool_input: Any, level: RequestLevel | None) ->
         # The rest is injected: a state, a store, a runtime. Tools need it whole, and no run records it.
         recorded = tool._filter_injected_args(tool_input)  # noqa: SLF001  core asks the same
     protected = protect_in_place(tool.vpp_protector, recorded, place="the arguments of a tool", level=level)
+    protected = hidden_in(protected, vault)
     if protected is recorded:
         return tool_input
     return {**tool_input, **protected} if isinstance(tool_input, dict) else protected

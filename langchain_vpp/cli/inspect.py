@@ -65,6 +65,11 @@ def show_manifest(folder: Path, *, as_json: bool) -> None:
         _show_admission(manifest)
     elif manifest.front:
         _show_front(manifest)
+    if manifest.unread:
+        say(
+            f"warning: training could not read {', '.join(map(repr, manifest.unread))} even from originals, so this "
+            "protector did not learn to hide it. Measure with `vpp evaluate` what others read."
+        )
 
 
 def _show_admission(manifest: Manifest) -> None:

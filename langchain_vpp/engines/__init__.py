@@ -9,7 +9,7 @@ from langchain_vpp.lazy import lazy_names
 if TYPE_CHECKING:
     from langchain_vpp.engines.chain import Chain
     from langchain_vpp.engines.classical import CLASSICAL_ENGINES, Blur, Downscale, Pixelate
-    from langchain_vpp.engines.engine import Engine
+    from langchain_vpp.engines.engine import Draft, DraftingEngine, Engine
     from langchain_vpp.engines.faces import FaceBlur
     from langchain_vpp.engines.learned import OnnxEngine, TorchEngine
     from langchain_vpp.engines.named import NAMED_ENGINES
@@ -20,6 +20,8 @@ __all__ = [
     "Blur",
     "Chain",
     "Downscale",
+    "Draft",
+    "DraftingEngine",
     "Engine",
     "FaceBlur",
     "OnnxEngine",
@@ -35,6 +37,8 @@ __getattr__, __dir__ = lazy_names(
         "Blur": "langchain_vpp.engines.classical",
         "Chain": "langchain_vpp.engines.chain",
         "Downscale": "langchain_vpp.engines.classical",
+        "Draft": "langchain_vpp.engines.engine",
+        "DraftingEngine": "langchain_vpp.engines.engine",
         "Engine": "langchain_vpp.engines.engine",
         "FaceBlur": "langchain_vpp.engines.faces",
         "OnnxEngine": "langchain_vpp.engines.learned",

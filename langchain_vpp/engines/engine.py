@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from PIL import Image
+
+    from langchain_vpp.engines.words.reader import Word
+    from langchain_vpp.engines.words.tokens import TokenSource
 
 
 @runtime_checkable
@@ -33,5 +38,46 @@ class Engine(Protocol):
         Args:
             image: An upright RGB image without metadata. It must not be changed.
             level: Privacy level from 0 (most useful) to 1 (most private).
+        """
+        ...
+
+
+class Draft(Protocol):
+    """A protected picture in which private text has no names yet: the conversation that it belongs to has them.
+
+    Attributes:
+        values: Kind and text of each private value, in reading order. A value comes as often as it stands there.
+    """
+
+    @property
+    def values(self) -> Sequence[tuple[str, str]]:
+        """Kind and text of each private value."""
+        ...
+
+    def finished(self, tokens: TokenSource) -> Image.Image:
+        """Return the protected picture, in which each private value is named by its token.
+
+        Args:
+            tokens: Names the values. It is asked for them in the order of ``values``.
+        """
+        ...
+
+
+@runtime_checkable
+class DraftingEngine(Engine, Protocol):
+    """An engine that names private values in its pictures, so that the names can be those of a conversation.
+
+    The gate drafts pictures side by side, and then has their values named in the order of the messages: so the same
+    conversation always gives the same names, and the same bytes.
+    """
+
+    def draft(self, image: Image.Image, level: float, *, printed: Sequence[Word] = ()) -> Draft:
+        """Protect a picture, but for the names of its private values.
+
+        Args:
+            image: As in :meth:`Engine.protect`.
+            level: As in :meth:`Engine.protect`.
+            printed: Words that the page of a document says it has, where it has them. They may be false, so they add to
+                what is hidden and never to what is shown.
         """
         ...

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.admitted import AdmittedMessages, isolated, message_state
 from langchain_vpp.guard.budget import RequestBudget
+from langchain_vpp.guard.conversations import Conversations, conversation_of, hidden_in, thread_name
 from langchain_vpp.guard.level import Levels
 from langchain_vpp.guard.memo import ProducedPictures
 from langchain_vpp.guard.originals import Originals
@@ -21,6 +22,7 @@ from langchain_vpp.guard.receipt import Receipt
 from langchain_vpp.guard.sealing import Sealing
 from langchain_vpp.guard.sources import Sources
 from langchain_vpp.guard.upstream import OnUpstreamTrace, Upstream
+from langchain_vpp.guard.vault import MemoryVaults
 from langchain_vpp.images.given import image_bytes
 from langchain_vpp.messages.plan import ContentPolicy
 from langchain_vpp.messages.walk import coerce_messages, plan_messages
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from langchain_vpp.guard.budget import Account
     from langchain_vpp.guard.level import RequestLevel
     from langchain_vpp.guard.pool import Steps
+    from langchain_vpp.guard.vault import VaultKeeper
 
 _UNCHANGEABLE: Final = "A protector can't be changed; build another one"
 _UNPICKLABLE: Final = "A protector can't be pickled; build one in each process"
@@ -67,6 +70,7 @@ class Gate:
         "_produced",
         "_sources",
         "content_policy",
+        "conversations",
         "sealing",
         "upstream",
     )
@@ -79,6 +83,8 @@ class Gate:
     _sources: Sources
     content_policy: ContentPolicy
     """Reactions to content that is not simply a picture."""
+    conversations: Conversations
+    """Vaults with what was hidden, one for each conversation."""
     sealing: Sealing
     """Sealed originals, and values that are kept out of runs while a chain works on them."""
     upstream: Upstream
@@ -101,6 +107,7 @@ class Gate:
         memo_bytes: int = 64 * 2**20,
         receipt_original_digest: bool = False,
         budget: RequestBudget | None = None,
+        vaults: VaultKeeper | None = None,
     ) -> None:
         pipeline = PicturePipeline(
             engine,
@@ -120,6 +127,7 @@ class Gate:
             "_budget": budget or RequestBudget(),
             "content_policy": policy,
             "_sources": Sources(Originals(fetch, sealing), pipeline, produced, policy),
+            "conversations": Conversations(vaults or MemoryVaults(), is_needed=pipeline.names_values),
             "sealing": sealing,
             "upstream": Upstream(on_upstream_trace),
             "_produced": produced,
@@ -148,13 +156,14 @@ class Gate:
         raise TypeError(_UNPICKLABLE)
 
     def protect_messages(
-        self, messages: LanguageModelInput, *, level: RequestLevel | None = None
+        self, messages: LanguageModelInput, *, level: RequestLevel | None = None, thread_id: str | None = None
     ) -> list[BaseMessage]:
         """Return messages in which every picture is protected. The input is not changed.
 
         Args:
             messages: Any input of a chat model: text, messages, message-likes, a prompt value.
             level: In [0, 1], or a preset; ``min_level`` is the floor. Default: the protector's level.
+            thread_id: Conversation that names private values. Default: that of the enclosing run, if there is one.
 
         Returns:
             New messages, which share nothing with those that were given.
@@ -162,13 +171,15 @@ class Gate:
         Raises:
             ProtectionError: If anything in the messages can't be protected.
         """
-        return self.admit(messages, level=level).messages
+        name = None if thread_id is None else thread_name(thread_id)
+        return self.admit(messages, level=level, conversation=name).messages
 
     async def aprotect_messages(
-        self, messages: LanguageModelInput, *, level: RequestLevel | None = None
+        self, messages: LanguageModelInput, *, level: RequestLevel | None = None, thread_id: str | None = None
     ) -> list[BaseMessage]:
         """Run :meth:`protect_messages` in a thread, so that the event loop is never held up."""
-        return (await self.aadmit(messages, level=level)).messages
+        name = None if thread_id is None else thread_name(thread_id)
+        return (await self.aadmit(messages, level=level, conversation=name)).messages
 
     def protect_image(
         self, image: Image.Image | bytes | str | Path, level: RequestLevel | None = None
@@ -238,6 +249,7 @@ class Gate:
         level: RequestLevel | None = None,
         callbacks: Callbacks = None,
         exposed: bool = False,
+        conversation: str | None = None,
     ) -> Admission:
         """Protect messages, and react to enclosing runs that recorded an original. Every entry point calls this.
 
@@ -246,12 +258,15 @@ class Gate:
             level: The level that this request names, or None.
             callbacks: The callbacks of the request's config.
             exposed: Whether the request brought an original outside of the messages.
+            conversation: Name of the conversation. Default: that of the enclosing run, or else one of this request.
 
         Raises:
             ProtectionError: If anything can't be protected, or an enclosing run with handlers has recorded an
                 original, or content that was dropped, and ``on_upstream_trace="raise"``.
         """
-        return self.upstream.concluded(self._tried(messages, level), callbacks, exposed=exposed)
+        return self.upstream.concluded(
+            self._tried(messages, level, conversation or conversation_of(None)), callbacks, exposed=exposed
+        )
 
     async def aadmit(
         self,
@@ -260,9 +275,10 @@ class Gate:
         level: RequestLevel | None = None,
         callbacks: Callbacks = None,
         exposed: bool = False,
+        conversation: str | None = None,
     ) -> Admission:
         """Run :meth:`admit` with the work in threads; none of them waits for another, and a text for no picture."""
-        outcome = await self._atried(messages, level)
+        outcome = await self._atried(messages, level, conversation or conversation_of(None))
         return self.upstream.concluded(outcome, callbacks, exposed=exposed)
 
     def has_put_out(self, messages: LanguageModelInput) -> bool:
@@ -277,32 +293,37 @@ class Gate:
         return self._produced.hold(plan.sources, self._levels.floor)
 
     def _tried(
-        self, messages: LanguageModelInput, level: RequestLevel | None
+        self, messages: LanguageModelInput, level: RequestLevel | None, conversation: str | None
     ) -> tuple[Admission | ProtectionError, bool]:
         """Return the admission, or the error that refuses it, so that it is raised with no other as its context."""
         account = self._budget.open()
         try:
-            return run_steps(self._admit(messages, level, account), account)
+            return run_steps(self._admit(messages, level, conversation, account), account)
         except ProtectionError as error:
             return error, True
 
     async def _atried(
-        self, messages: LanguageModelInput, level: RequestLevel | None
+        self, messages: LanguageModelInput, level: RequestLevel | None, conversation: str | None
     ) -> tuple[Admission | ProtectionError, bool]:
         account = self._budget.open()
         try:
-            return await arun_steps(self._admit(messages, level, account), account, messages)
+            return await arun_steps(self._admit(messages, level, conversation, account), account, messages)
         except ProtectionError as error:
             return error, True
 
     def _admit(
-        self, messages: LanguageModelInput, asked: RequestLevel | None, account: Account
+        self,
+        messages: LanguageModelInput,
+        asked: RequestLevel | None,
+        name: str | None,
+        account: Account,
     ) -> Steps[tuple[Admission, bool]]:
         """Return the admission, and whether the input held something that no enclosing run should have seen.
 
         The work on pictures, which has to be waited for, is yielded.
         """
         level = self._levels.effective(asked)
+        conversation = self.conversations.open(name)
         given = coerce_messages(messages)
         states = [message_state(message) for message in given]
         given = [*map(isolated, given, states)]  # nobody else can change them from here on
@@ -310,21 +331,27 @@ class Gate:
         records = [self._produced.recall_all(keys, level) for keys in self._admitted.recall(states)]
         walked = [place for place, each in enumerate(records) if each is None]
         exposed = False
-        admitted = given
+        admitted = [*given]
         if walked:
             plan = plan_messages([given[place] for place in walked], self.content_policy, places=walked)
             self.sealing.refuse_in_text([given[place] for place in walked])
-            outputs, exposed = yield from self._sources.protect(plan.sources, level, account)
+            outputs, exposed = yield from self._sources.protect(
+                plan.sources, level, account, conversation.vault
+            )
             exposed = exposed or plan.dropped
             rebuilt = plan.rebuild([[output.encoded for output in each] for each in outputs])
-            admitted = [*given]
             for place, planned, message in zip(walked, plan.messages, rebuilt, strict=True):
                 admitted[place] = message
                 records[place] = [output.record for source in planned.sources for output in outputs[source]]
+        # Text may name what a picture hides, whichever of the two came first.
+        admitted = [hidden_in(message, conversation.vault) for message in admitted]
+        changed = [place for place, message in enumerate(admitted) if message is not given[place]]
+        if walked or changed:
             pictures = [tuple(record.key for record in each or ()) for each in records]
-            self._admitted.add(states, walked, admitted, pictures)
+            self._admitted.add(states, sorted({*walked, *changed}), admitted, pictures)
         images = tuple(record.sent for each in records for record in each or ())
         receipt = Receipt(images, self._pipeline.engine_name, self._pipeline.artifact)
+        self.conversations.keep(conversation)
         return Admission(admitted, receipt), exposed
 
 

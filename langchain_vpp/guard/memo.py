@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter, OrderedDict
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from langchain_vpp.images.fast import fast_module
 
@@ -25,12 +25,24 @@ _REMEMBERED_OUTPUTS: Final = 16_384
 _ENTRY_BYTES: Final = 1_024
 
 
+Values: TypeAlias = "tuple[tuple[str, str], ...]"
+"""Kind and text of the private values of a picture or a document, in reading order."""
+
+
 class Recipe(NamedTuple):
-    """An encoded original, and everything else on which its protected pictures depend."""
+    """An encoded original, and everything else on which its protected pictures depend.
+
+    Attributes:
+        digest: Digest of the original.
+        level: Level of protection.
+        is_document: Whether its pages are wanted.
+        tokens: Names of its private values, which are those of a conversation.
+    """
 
     digest: bytes
     level: float
     is_document: bool
+    tokens: tuple[str, ...] = ()
 
 
 class OutputKey(NamedTuple):
@@ -94,6 +106,35 @@ class PictureMemo:
                 _, dropped = self._entries.popitem(last=False)
                 self._bytes -= _entry_size(dropped)
             return outputs
+
+
+class FoundValues:
+    """Private values of pictures, by recipe without tokens: with them, a picture that comes again needs no reading.
+
+    What they are named is the affair of each conversation. Thread-safe.
+
+    Args:
+        most: Bound on the pictures.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._entries: OrderedDict[Recipe, Values] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, recipe: Recipe) -> Values | None:
+        """Return the values of a picture, if they are known."""
+        with self._lock:
+            return self._entries.get(recipe)
+
+    def put(self, recipe: Recipe, values: Values) -> Values:
+        """Keep the values of a picture and return them; or those of another thread that was faster."""
+        with self._lock:
+            known = self._entries.setdefault(recipe, values)
+            self._entries.move_to_end(recipe)
+            while len(self._entries) > self._most:
+                self._entries.popitem(last=False)
+            return known
 
 
 class ProducedPictures:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from PIL import Image
 
+from langchain_vpp.engines.engine import DraftingEngine
+from langchain_vpp.engines.words.reader import Word
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.foreign import call_foreign
-from langchain_vpp.guard.memo import Output, PictureMemo, Recipe
+from langchain_vpp.guard.memo import FoundValues, Output, PictureMemo, Recipe
 from langchain_vpp.guard.pool import ISOLATED, LARGE, SMALL, SMALL_COST
 from langchain_vpp.guard.receipt import SentImage
 from langchain_vpp.images.bounds import TOO_LARGE
@@ -29,17 +31,28 @@ from langchain_vpp.network.config import working_size
 from langchain_vpp.providers import fit_size, within
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
 
-    from langchain_vpp.engines import Engine
+    from langchain_vpp.engines import Draft, Engine
+    from langchain_vpp.engines.words.tokens import TokenSource
     from langchain_vpp.guard.budget import Account
+    from langchain_vpp.guard.memo import Values
     from langchain_vpp.guard.pool import FairPool, Steps
+    from langchain_vpp.images.pdf import PrintedWord
     from langchain_vpp.images.structure import Structure
 
+_T = TypeVar("_T")
 
 OutputSize = Literal["same", "fit"] | int | tuple[int, int]
 """Values of ``ImageProtector(output_size=...)``."""
 
+_KNOWN_PICTURES: Final = 4_096
+"""Pictures whose private values are kept, so that they need not be read again."""
+_MOST_PRINTED: Final = 3_000
+"""Words that a page may say it has; a page of small print has half as many."""
+_AT_ONCE: Final = 4
+"""Files that are drafted side by side: a draft holds a picture at its full size."""
 # The largest side of a JPEG.
 _MAX_SIDE: Final = 65_500
 
@@ -76,7 +89,14 @@ class PicturePipeline:
         self._working_resolution = resolution if type(resolution) is int and resolution > 0 else None
         self._output_size = _checked_output_size(output_size)
         self._memo = PictureMemo(memo_bytes)
+        self._drafting = engine if isinstance(engine, DraftingEngine) else None
+        self._values = FoundValues(_KNOWN_PICTURES if memo_bytes else 0)
         self._names_originals = names_originals
+
+    @property
+    def names_values(self) -> bool:
+        """Whether the engine names private values, for which each conversation has a vault."""
+        return self._drafting is not None
 
     def protect_image(self, data: bytes, level: float, account: Account) -> Image.Image:
         """Decode and protect a picture, in the thread of the caller.
@@ -108,11 +128,16 @@ class PicturePipeline:
         return self._decoded(data, None, account)
 
     def protect_files(
-        self, originals: Mapping[Recipe, bytes], account: Account
+        self, originals: Mapping[Recipe, bytes], account: Account, tokens: TokenSource
     ) -> Steps[dict[Recipe, tuple[Output, ...]]]:
         """Protect pictures and PDFs, each once; those in the memo are taken from there.
 
         The work that has to be waited for is yielded.
+
+        Args:
+            originals: The files, in the order of the messages.
+            account: The request that asks.
+            tokens: Names private values, where the engine tells them.
 
         Returns:
             For each recipe, the protected picture, or the protected pages.
@@ -121,23 +146,61 @@ class PicturePipeline:
             ProtectionError: If any of them can't be decoded, protected or encoded, or all are more than the request may
                 cost.
         """
+        if self._drafting is not None:
+            return (yield from self._name_files(originals, account, tokens))
         made = {recipe: outputs for recipe in originals if (outputs := self._memo.get(recipe)) is not None}
         missing = [recipe for recipe in originals if recipe not in made]
         if missing:
-            account.spend_pictures(len(missing))
-            account.spend_bytes(sum(len(originals[recipe]) for recipe in missing))
-            futures = []
-            for recipe in missing:
-                pool, cost, structure = self._line_for(originals[recipe], is_document=recipe.is_document)
-                futures.append(
-                    pool.submit(
-                        partial(self._protect_file, originals[recipe], recipe, structure, account),
-                        cost=cost,
-                        account=account,
-                    )
-                )
+            _spend(missing, originals, account)
+            futures = [
+                self._submit(self._protect_file, originals[recipe], recipe, account) for recipe in missing
+            ]
             made |= zip(missing, (yield futures), strict=True)
         return made
+
+    def _name_files(
+        self, originals: Mapping[Recipe, bytes], account: Account, tokens: TokenSource
+    ) -> Steps[dict[Recipe, tuple[Output, ...]]]:
+        """Protect files some at a time: draft them side by side, name their values in order, and finish them."""
+        made: dict[Recipe, tuple[Output, ...]] = {}
+        _spend([each for each in originals if self._values.get(each) is None], originals, account)
+        for start in range(0, len(originals), _AT_ONCE):
+            several = [*originals][start : start + _AT_ONCE]
+            known = {recipe: self._values.get(recipe) for recipe in several}
+            unread = [recipe for recipe in several if known[recipe] is None]
+            drafts = yield from self._drafted(unread, originals, account)
+            named = {}
+            for recipe in several:
+                values = known[recipe]
+                if values is None:
+                    values = self._values.put(recipe, drafts[recipe].values)
+                named[recipe] = recipe._replace(tokens=tuple(tokens.token(*value) for value in values))
+            kept = {recipe: self._memo.get(named[recipe]) for recipe in several}
+            missing = [recipe for recipe in several if kept[recipe] is None]
+            renamed = [each for each in missing if each not in drafts]
+            _spend(renamed, originals, account)
+            drafts |= yield from self._drafted(renamed, originals, account)
+            futures = [
+                self._submit(
+                    partial(self._finish_file, drafts[recipe]), originals[recipe], named[recipe], account
+                )
+                for recipe in missing
+            ]
+            made |= {recipe: outputs for recipe, outputs in kept.items() if outputs is not None}
+            made |= zip(missing, (yield futures) if futures else (), strict=True)
+        return made
+
+    def _drafted(
+        self, recipes: Sequence[Recipe], originals: Mapping[Recipe, bytes], account: Account
+    ) -> Steps[dict[Recipe, _Drafts]]:
+        if not recipes:
+            return {}
+        futures = [self._submit(self._draft_file, originals[recipe], recipe, account) for recipe in recipes]
+        return dict(zip(recipes, (yield futures), strict=True))
+
+    def _submit(self, work: Callable[..., _T], data: bytes, recipe: Recipe, account: Account) -> Future[_T]:
+        pool, cost, structure = self._line_for(data, is_document=recipe.is_document)
+        return pool.submit(partial(work, data, recipe, structure, account), cost=cost, account=account)
 
     def _line_for(self, data: bytes, *, is_document: bool = False) -> tuple[FairPool, int, Structure | None]:
         """Return the threads that decode a file, its cost there, and its structure."""
@@ -151,20 +214,60 @@ class PicturePipeline:
     def _protect_file(
         self, data: bytes, recipe: Recipe, structure: Structure | None, account: Account
     ) -> tuple[Output, ...]:
+        outputs: list[Output] = []
         started = time.perf_counter()
-        pictures = (
-            self._pages(data, account) if recipe.is_document else [self._decoded(data, structure, account)]
-        )
-        original = hashlib.sha256(data).hexdigest() if self._names_originals else None
-        outputs = []
-        for picture in pictures:
+        for picture in self._pictures(data, recipe, structure, account):
             encoded = self._encoded(picture, recipe.level, account)
-            now = time.perf_counter()
-            milliseconds = round((now - started) * 1000, 3)
-            sent = SentImage(hashlib.sha256(encoded).hexdigest(), recipe.level, milliseconds, original)
-            outputs.append(Output(encoded, sent))
-            started = now
+            outputs.append(self._output(encoded, recipe, data, time.perf_counter() - started))
+            started = time.perf_counter()
         return self._memo.put(recipe, tuple(outputs))
+
+    def _draft_file(
+        self, data: bytes, recipe: Recipe, structure: Structure | None, account: Account
+    ) -> _Drafts:
+        drafts = []
+        for picture in self._pictures(data, recipe, structure, account):
+            started = time.perf_counter()
+            draft = self._draft(picture, recipe.level)
+            account.check()
+            drafts.append(_Drafted(draft, picture, time.perf_counter() - started))
+        return _Drafts(drafts)
+
+    def _finish_file(
+        self,
+        drafts: _Drafts,
+        data: bytes,
+        recipe: Recipe,
+        structure: Structure | None,  # noqa: ARG002  for those that decode
+        account: Account,
+    ) -> tuple[Output, ...]:
+        tokens = _Given(recipe.tokens)
+        outputs = []
+        for each in drafts.pictures:
+            started = time.perf_counter()
+            account.check()
+            finished = self._checked(
+                call_foreign("engine", partial(each.draft.finished, tokens)), each.picture.image
+            )
+            encoded = encode_scaled(finished, self._sent_size(*each.picture.original_size))
+            seconds = each.seconds + time.perf_counter() - started
+            outputs.append(self._output(encoded, recipe, data, seconds))
+        return self._memo.put(recipe, tuple(outputs))
+
+    def _output(self, encoded: bytes, recipe: Recipe, data: bytes, seconds: float) -> Output:
+        original = hashlib.sha256(data).hexdigest() if self._names_originals else None
+        milliseconds = round(seconds * 1000, 3)
+        return Output(
+            encoded, SentImage(hashlib.sha256(encoded).hexdigest(), recipe.level, milliseconds, original)
+        )
+
+    def _pictures(
+        self, data: bytes, recipe: Recipe, structure: Structure | None, account: Account
+    ) -> list[_Picture]:
+        if recipe.is_document:
+            return self._pages(data, account)
+        decoded = self._decoded(data, structure, account)
+        return [_Picture(decoded.image, decoded.original_size)]
 
     def _decoded(self, data: bytes, structure: Structure | None, account: Account) -> ScaledImage:
         def seen_size(width: int, height: int) -> tuple[int, int]:
@@ -175,18 +278,30 @@ class PicturePipeline:
 
         return decode_scaled(data, seen_size, bounds=account, structure=structure)
 
-    def _pages(self, data: bytes, account: Account) -> list[ScaledImage]:
-        from langchain_vpp.images.pdf import MAX_PAGES, rasterize_pdf  # noqa: PLC0415  extra `documents`
+    def _pages(self, data: bytes, account: Account) -> list[_Picture]:
+        from langchain_vpp.images.pdf import MAX_PAGES, Page, rasterize_pdf, read_pdf  # noqa: PLC0415  extra `documents`
 
-        pages = rasterize_pdf(data, max_pages=min(MAX_PAGES, account.pictures_left + 1), bounds=account)
+        most = min(MAX_PAGES, account.pictures_left + 1)
+        if self._drafting is None:
+            pages = [Page(page) for page in rasterize_pdf(data, max_pages=most, bounds=account)]
+        else:
+            pages = read_pdf(data, max_pages=most, bounds=account)
         account.spend_pictures(len(pages) - 1)
-        return [ScaledImage(resized(page, self._seen_size(*page.size)), page.size) for page in pages]
+        return [
+            _Picture(resized(page.image, self._seen_size(*page.image.size)), page.image.size, page.words)
+            for page in pages
+        ]
 
-    def _encoded(self, picture: ScaledImage, level: float, account: Account) -> bytes:
+    def _encoded(self, picture: ScaledImage | _Picture, level: float, account: Account) -> bytes:
         account.check()
         protected = self._run_engine(picture.image, level)
         account.check()
         return encode_scaled(protected, self._sent_size(*picture.original_size))
+
+    def _draft(self, picture: _Picture, level: float) -> Draft:
+        engine, printed = self._drafting, picture.printed()
+        assert engine is not None
+        return call_foreign("engine", lambda: engine.draft(picture.image, level, printed=printed))
 
     def _seen_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the size at which the engine gets a picture: no larger than it looks at, or than what leaves."""
@@ -204,16 +319,73 @@ class PicturePipeline:
         return within(width, height, (box, box) if isinstance(box, int) else box)
 
     def _run_engine(self, image: Image.Image, level: float) -> Image.Image:
-        size = image.size
-        protected = call_foreign("engine", lambda: self._engine.protect(image, level))
+        return self._checked(call_foreign("engine", lambda: self._engine.protect(image, level)), image)
+
+    def _checked(self, protected: Any, image: Image.Image) -> Image.Image:
+        """Return the pixels that an engine made of a picture, and nothing else of its result."""
         if not isinstance(protected, Image.Image) or protected is image:
             raise ProtectionError("The engine did not return a new picture, so nothing was sent.")
-        if protected.mode != "RGB" or protected.size != size:
+        if protected.mode != "RGB" or protected.size != image.size:
             raise ProtectionError(
                 "The engine did not return an RGB picture of the same size, so nothing was sent."
             )
         # Pixels only: an engine that carried `info` over would carry metadata over.
         return call_foreign("engine", lambda: strip_metadata(protected))
+
+
+def _spend(recipes: Sequence[Recipe], originals: Mapping[Recipe, bytes], account: Account) -> None:
+    """Count what has to be made, before it is."""
+    account.spend_pictures(len(recipes))
+    account.spend_bytes(sum(len(originals[recipe]) for recipe in recipes))
+
+
+class _Picture(NamedTuple):
+    """A picture at the size at which the engine sees it, and what its document says about its words."""
+
+    image: Image.Image
+    original_size: tuple[int, int]
+    words: tuple[PrintedWord, ...] = ()
+
+    def printed(self) -> list[Word]:
+        """Return the words of the document at their places in the picture; none if they are too many to be judged."""
+        if len(self.words) > _MOST_PRINTED:
+            return []
+        across, down = (seen / whole for seen, whole in zip(self.image.size, self.original_size, strict=True))
+        return [
+            Word(each.text, (each.box[0] * across, each.box[1] * down, each.box[2] * across, each.box[3] * down), 1.0,
+                 each.line)
+            for each in self.words
+        ]  # fmt: skip
+
+
+class _Drafted(NamedTuple):
+    draft: Draft
+    picture: _Picture
+    seconds: float
+
+
+class _Drafts:
+    """Drafts of a picture, or of the pages of a document."""
+
+    def __init__(self, pictures: list[_Drafted]) -> None:
+        self.pictures = pictures
+        self.values: Values = tuple(
+            value for each in pictures for value in call_foreign("engine", partial(_values_of, each.draft))
+        )
+
+
+def _values_of(draft: Draft) -> list[tuple[str, str]]:
+    return [*draft.values]
+
+
+class _Given:
+    """Gives out tokens that were made for the values of a file, in their order."""
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        self._tokens = iter(tokens)
+
+    def token(self, kind: str, value: str) -> str:  # noqa: ARG002  the order tells
+        return next(self._tokens)
 
 
 def _checked_output_size(size: Any) -> OutputSize:

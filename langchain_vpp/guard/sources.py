@@ -10,6 +10,7 @@ from langchain_vpp.guard.memo import Output, Recipe, content_digest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from langchain_vpp.engines.words.tokens import TokenSource
     from langchain_vpp.guard.budget import Account
     from langchain_vpp.guard.memo import ProducedPictures
     from langchain_vpp.guard.originals import Originals
@@ -41,11 +42,17 @@ class Sources:
         self._policy = policy
 
     def protect(
-        self, sources: Sequence[PixelSource], level: float, account: Account
+        self, sources: Sequence[PixelSource], level: float, account: Account, tokens: TokenSource
     ) -> Steps[tuple[list[tuple[Output, ...]], bool]]:
         """Return the protected pictures of each source, and whether one was an original that travelled openly.
 
         The work that has to be waited for is yielded.
+
+        Args:
+            sources: What a walk has found, in the order of the messages.
+            level: Level of protection.
+            account: The request that asks.
+            tokens: Names private values, where the engine tells them.
 
         Raises:
             ProtectionError: If any of them can't be read or protected, or all are more than the request may cost.
@@ -65,7 +72,7 @@ class Sources:
             recipe = Recipe(content_digest(data), level, self._is_document(source, data))
             wanted.append(recipe)
             originals[recipe] = data
-        made = yield from self._pipeline.protect_files(originals, account)
+        made = yield from self._pipeline.protect_files(originals, account, tokens)
         for outputs in made.values():
             self._produced.add(outputs)
         return [(each,) if isinstance(each, Output) else made[each] for each in wanted], exposed

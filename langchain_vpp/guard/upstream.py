@@ -14,9 +14,17 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+_INPUTS = ("on_chain_start", "on_tool_start")
+_OUTPUTS = ("on_chain_end", "on_tool_end")
+
 OnUpstreamTrace = Literal["warn", "raise", "ignore"]
 """Values of ``ImageProtector(on_upstream_trace=...)``."""
 
+_RESTORED = (
+    "Nothing was sent: an enclosing run with callbacks or tracers would record what was hidden, once it is put back. "
+    "Protect the outermost runnable (protect(prompt | model, protector, restore=True)), or put values back outside of "
+    "it (protector.restorer)."
+)
 _WAYS_OUT = (
     "An enclosing run with callbacks or tracers has recorded the unprotected input. Protect the outermost runnable: "
     "protect(prompt | model, protector) seals pictures in the variables of the prompt by itself. Or put sealed handles "
@@ -45,6 +53,18 @@ class Upstream:
         """
         if self._speaks(callbacks):
             raise ProtectionError(_WAYS_OUT)
+
+    def check_restoring(self, callbacks: Callbacks) -> None:
+        """React if an enclosing run with handlers would record values that are put back.
+
+        Args:
+            callbacks: The callbacks of a request that is about to be sent.
+
+        Raises:
+            ProtectionError: If there is such a run, and the reaction is to raise.
+        """
+        if self._speaks(callbacks, _RESTORED, _OUTPUTS):
+            raise ProtectionError(_RESTORED)
 
     def refuse(self, refusal: ProtectionError, callbacks: Callbacks) -> NoReturn:
         """Raise the error with which a request is refused, and react to enclosing runs that recorded its content.
@@ -76,32 +96,35 @@ class Upstream:
             self.check(callbacks)
         return admitted
 
-    def _speaks(self, callbacks: Callbacks) -> bool:
+    def _speaks(
+        self, callbacks: Callbacks, way_out: str = _WAYS_OUT, events: tuple[str, str] = _INPUTS
+    ) -> bool:
         """Warn, or say whether to raise."""
-        if self._reaction == "ignore" or not _recorded_upstream(callbacks):
+        if self._reaction == "ignore" or not _recorded_upstream(callbacks, events):
             return False
         if self._reaction == "warn":
             # The warning names the line that called admit().
-            warnings.warn(_WAYS_OUT, TraceLeakWarning, stacklevel=5)
+            warnings.warn(way_out, TraceLeakWarning, stacklevel=5)
         return self._reaction == "raise"
 
 
-def _recorded_upstream(callbacks: Callbacks) -> bool:
-    """Say whether there is an enclosing run, and a handler that is told of its input."""
+def _recorded_upstream(callbacks: Callbacks, events: tuple[str, str]) -> bool:
+    """Say whether there is an enclosing run, and a handler that is told of its input or of its output."""
     if not isinstance(callbacks, BaseCallbackManager) or callbacks.parent_run_id is None:
         return False
     handlers = (*callbacks.handlers, *callbacks.inheritable_handlers)
     if any(callbacks.parent_run_id in getattr(handler, "vouched_runs", ()) for handler in handlers):
         return False
-    return any(_records_inputs(handler) for handler in handlers)
+    return any(_records(handler, events) for handler in handlers)
 
 
-def _records_inputs(handler: BaseCallbackHandler) -> bool:
-    """Say whether a handler does anything when a chain or a tool starts."""
-    if getattr(handler, "redacts_media", False):
+def _records(handler: BaseCallbackHandler, events: tuple[str, str]) -> bool:
+    """Say whether a handler does anything at an event of a chain or of a tool."""
+    if getattr(handler, "redacts_media", False) and events == _INPUTS:
         return False
-    listens_to_chains = not handler.ignore_chain and _does_something(handler, "on_chain_start")
-    return listens_to_chains or (not handler.ignore_agent and _does_something(handler, "on_tool_start"))
+    of_chains, of_tools = events
+    listens_to_chains = not handler.ignore_chain and _does_something(handler, of_chains)
+    return listens_to_chains or (not handler.ignore_agent and _does_something(handler, of_tools))
 
 
 def _does_something(handler: BaseCallbackHandler, event: str) -> bool:

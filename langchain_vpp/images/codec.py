@@ -319,8 +319,8 @@ def _decoded_elsewhere(
         task = {"task": "decode", "heif": "HEIF" in Image.OPEN}
         wanted = size if exactly else lambda width, height: (width, height)
         try:
-            ((original, image),) = run_isolated(task, data, bounds, wanted)
-            return ScaledImage(image, original)
+            (decoded,) = run_isolated(task, data, bounds, wanted)
+            return ScaledImage(decoded.image, decoded.size)
         except (IsolatedError, ValueError) as error:
             if isinstance(error, ProtectionError):
                 raise

@@ -121,6 +121,20 @@ class _Process:
         self._child.wait()
 
 
+class Decoded(NamedTuple):
+    """A picture that another process has decoded.
+
+    Attributes:
+        size: Its width and height, upright.
+        image: RGB pixels, of the size that was wanted.
+        text: What was asked for beside the pixels, as JSON; empty if nothing was.
+    """
+
+    size: tuple[int, int]
+    image: Image.Image
+    text: bytes = b""
+
+
 class _Answer(NamedTuple):
     head: dict[str, Any]
     data: bytes
@@ -207,7 +221,7 @@ def run_isolated(
     data: bytes,
     bounds: Bounds,
     wanted: Callable[[int, int], tuple[int, int]],
-) -> list[tuple[tuple[int, int], Image.Image]]:
+) -> list[Decoded]:
     """Decode a file in another process.
 
     Args:
@@ -217,13 +231,13 @@ def run_isolated(
         wanted: Function from the size of each picture, upright, to the size that is wanted.
 
     Returns:
-        For each picture, its size and an RGB image of the size that was wanted.
+        The pictures, each of the size that was wanted.
 
     Raises:
         IsolatedError: If the process refuses the file, needs too much memory, or dies.
         ProtectionError: If time or pixels don't suffice.
     """
-    pictures: list[tuple[tuple[int, int], Image.Image]] = []
+    pictures: list[Decoded] = []
     memory = _BASE_MEMORY + _MEMORY_PER_PIXEL * bounds.max_pixels
     refusal: Exception
     try:
@@ -241,8 +255,10 @@ def run_isolated(
                     bounds.spend(size[0] * size[1])
                     seen = wanted(*size)
                     process.say({"size": seen})
+                elif "text" in answer.head and pictures:
+                    pictures[-1] = pictures[-1]._replace(text=answer.data)
                 elif answer.data:
-                    pictures.append((size, Image.frombytes("RGB", seen, answer.data)))
+                    pictures.append(Decoded(size, Image.frombytes("RGB", seen, answer.data)))
             else:
                 return pictures
         refusal = IsolatedError(reason)

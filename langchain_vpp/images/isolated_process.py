@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
+import json
 import os
 import sys
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
 
 from PIL import Image
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 _FORMATS: Final = ("BMP", "TIFF", "AVIF")
 _NICENESS: Final = 10
 _POINTS_PER_INCH: Final = 72
+_MOST_LETTERS: Final = 100_000
+"""Letters of a page's text that are looked at; a page that can be read has fewer."""
 
 
 class _RefusedError(Exception):
@@ -47,10 +51,12 @@ def _serve(task: dict[str, Any], data: bytes, source: IO[bytes], target: IO[byte
     reason = ""
     try:
         _bound_memory(task["memory"])
-        for size, draw in _drawn(data, task) if task["task"] == "draw" else _decoded(data, task):
+        for size, draw, text in _drawn(data, task) if task["task"] == "draw" else _decoded(data, task):
             send(target, {"size": size})
             wanted = tuple(receive(source).head["size"])
             send(target, {}, draw(wanted).tobytes())
+            if text:
+                send(target, {"text": True}, json.dumps(text).encode())
         send(target, {"last": True})
     except (IsolatedError, BrokenPipeError):
         raise
@@ -78,12 +84,16 @@ def _bound_memory(most: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (hard if most is None else most, hard))
 
 
-def _decoded(data: bytes, task: dict[str, Any]) -> Iterator[tuple[tuple[int, int], Any]]:
+_Pictures: TypeAlias = "Iterator[tuple[tuple[int, int], Any, list[Any] | None]]"
+"""Size of each picture, what makes it at another size, and its text."""
+
+
+def _decoded(data: bytes, task: dict[str, Any]) -> _Pictures:
     structure = look_at(data)
     if structure is not None:
         bounds = Bounds(max_pixels=task["max_pixels"])
         size = structure.size[::-1] if swaps_sides(turn_for(structure.orientation)) else structure.size
-        yield size, lambda wanted: decode_here(structure, lambda *_: wanted, bounds, exactly=True).image
+        yield size, lambda wanted: decode_here(structure, lambda *_: wanted, bounds, exactly=True).image, None
         return
     formats = list(_FORMATS)
     if task.get("heif"):
@@ -110,10 +120,10 @@ def _decoded(data: bytes, task: dict[str, Any]) -> Iterator[tuple[tuple[int, int
             size = wanted[::-1] if on_its_side else wanted
             return upright(to_srgb(resized(opened, size)), turn)
 
-        yield (opened.size[::-1] if on_its_side else opened.size), drawn
+        yield (opened.size[::-1] if on_its_side else opened.size), drawn, None
 
 
-def _drawn(data: bytes, task: dict[str, Any]) -> Iterator[tuple[tuple[int, int], Any]]:
+def _drawn(data: bytes, task: dict[str, Any]) -> _Pictures:
     import pypdfium2  # noqa: PLC0415  extra `documents`
 
     document = pypdfium2.PdfDocument(data)
@@ -124,10 +134,46 @@ def _drawn(data: bytes, task: dict[str, Any]) -> Iterator[tuple[tuple[int, int],
             longest = max(*page.get_size(), 1.0)
             scale = min(task["dpi"] / _POINTS_PER_INCH, task["max_side"] / longest)
             drawn = page.render(scale=scale, may_draw_forms=True).to_pil().convert("RGB")
+            text = _printed(page, drawn.size) if task.get("text") else None
             page.close()
             yield (
                 drawn.size,
                 lambda wanted, page=drawn: page if page.size == wanted else resized(page, wanted),
+                text,
             )
     finally:
         document.close()
+
+
+def _printed(page: Any, size: tuple[int, int]) -> list[list[Any]]:
+    """Return the words that a page says it has: each with its box on the drawn page, and the number of its line."""
+    found = page.get_textpage()
+    words: list[list[Any]] = []
+    text, boxes, line = "", list[tuple[float, float, float, float]](), 0
+    for index in range(min(found.count_chars(), _MOST_LETTERS) + 1):
+        letter = found.get_text_range(index, 1) if index < found.count_chars() else "\n"
+        if letter.strip():
+            text += letter
+            boxes.append(_on_drawing(page, found.get_charbox(index, loose=True), size))
+            continue
+        if text:
+            lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+            words.append([text, min(lefts), min(tops), max(rights), max(bottoms), line])
+        text, boxes = "", []
+        line += "\n" in letter or "\r" in letter
+    return words
+
+
+def _on_drawing(
+    page: Any, box: tuple[float, float, float, float], size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """Return a box of a page's own coordinates in pixels of the drawn page, which may be turned and cut."""
+    from pypdfium2 import raw  # noqa: PLC0415  extra `documents`
+
+    x, y = ctypes.c_int(), ctypes.c_int()
+    corners = []
+    for across, up in ((box[0], box[1]), (box[2], box[3])):
+        raw.FPDF_PageToDevice(page, 0, 0, *size, 0, across, up, ctypes.byref(x), ctypes.byref(y))
+        corners.append((x.value, y.value))
+    (left, top), (right, bottom) = corners
+    return min(left, right), min(top, bottom), max(left, right), max(top, bottom)

@@ -9,6 +9,7 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.runnables.config import ensure_config
 
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.guard.conversations import conversation_of
 from langchain_vpp.guard.level import LEVEL_KEY, requested_level
 from langchain_vpp.messages.tree import find_media
 
@@ -21,19 +22,28 @@ if TYPE_CHECKING:
 
     from langchain_vpp.guard.level import RequestLevel
 
+CALL_CONVERSATION: Final = "vpp_conversation"
+"""Argument in which the name of the conversation travels."""
+CARRIED: Final = (LEVEL_KEY, CALL_CONVERSATION)
+"""Arguments that travel down to the hooks, and are not sent."""
+
 # Arguments of the constructors of chat models that are sent, or recorded, as they are.
 _MODEL_SETTINGS: Final = (
     "metadata", "tags", "name", "stop", "stop_sequences", "model_kwargs", "extra_body", "default_headers",
     "default_query", "additional_headers", "additional_model_request_fields", "additional_model_response_field_paths",
     "request_metadata", "system", "thinking", "context_management", "mcp_servers", "tools", "format", "prompt",
 )  # fmt: skip
-# Prefix of langgraph's own keys: channels and bookkeeping of the enclosing graph, which no run records.
-_GRAPH_INTERNAL: Final = "__pregel_"
+GRAPH_INTERNAL: Final = "__pregel_"
+"""Prefix of langgraph's own keys: channels and bookkeeping of the enclosing graph, which no run records."""
 
 
 def request_options(config: RunnableConfig | None) -> dict[str, Any]:
-    """Return the options of :meth:`Gate.admit` that a request's config names: level and callbacks."""
-    return {"level": requested_level(config), "callbacks": ensure_config(config).get("callbacks")}
+    """Return the options of :meth:`Gate.admit` that a request's config names: level, callbacks and conversation."""
+    return {
+        "level": requested_level(config),
+        "callbacks": ensure_config(config).get("callbacks"),
+        "conversation": conversation_of(config),
+    }
 
 
 def check_call(config: RunnableConfig | None, kwargs: Mapping[str, Any]) -> None:
@@ -58,7 +68,7 @@ def check_settings(config: Mapping[str, Any], kwargs: Mapping[str, Any]) -> None
     configurable = {
         key: item
         for key, item in config.get("configurable", {}).items()
-        if not (isinstance(key, str) and key.startswith(_GRAPH_INTERNAL))
+        if not (isinstance(key, str) and key.startswith(GRAPH_INTERNAL))
         # RunnableWithMessageHistory passes the store itself; its content comes as messages.
         and not isinstance(item, BaseChatMessageHistory)
     }
@@ -104,6 +114,15 @@ def call_level(kwargs: Mapping[str, Any]) -> RequestLevel | None:
     """Return the level that travels in the arguments of a call, from its config down to the receipt."""
     level: RequestLevel | None = kwargs.get(LEVEL_KEY)
     return level
+
+
+def call_conversation(kwargs: Mapping[str, Any]) -> str | None:
+    """Return the name of the conversation that travels in the arguments of a call, from its config down to the hooks.
+
+    Without one it is that of the enclosing run.
+    """
+    name: str | None = kwargs.get(CALL_CONVERSATION)
+    return conversation_of(None) if name is None else name
 
 
 def check_model(model: BaseChatModel) -> None:

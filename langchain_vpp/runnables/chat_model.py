@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 _M = TypeVar("_M", bound=BaseChatModel)
 
 
-def protected_class(cls: type[BaseChatModel], protector: Gate) -> type[BaseChatModel]:
+def protected_class(
+    cls: type[BaseChatModel], protector: Gate, *, restore: bool = False
+) -> type[BaseChatModel]:
     """Derive the protected class of a chat model class.
 
     The class takes the same arguments as ``cls`` and has its name. Its models are not serializable and can't be
@@ -34,6 +36,7 @@ def protected_class(cls: type[BaseChatModel], protector: Gate) -> type[BaseChatM
     Args:
         cls: A concrete chat model class.
         protector: Protects the input of its models.
+        restore: Whether its models put values back; see :func:`protect`.
 
     Raises:
         TypeError: If ``cls`` is no chat model class.
@@ -42,14 +45,14 @@ def protected_class(cls: type[BaseChatModel], protector: Gate) -> type[BaseChatM
     if not (isinstance(cls, type) and issubclass(cls, BaseChatModel)):
         msg = "protected_class() takes a subclass of BaseChatModel"
         raise TypeError(msg)
-    return model_class(cls, protector)
+    return model_class(cls, protector, restores=restore)
 
 
 @overload
-def protect(target: _M, protector: Gate) -> _M: ...
+def protect(target: _M, protector: Gate, *, restore: bool = False) -> _M: ...
 @overload
-def protect(target: Runnable[Any, Any], protector: Gate) -> Runnable[Any, Any]: ...
-def protect(target: Any, protector: Gate) -> Any:
+def protect(target: Runnable[Any, Any], protector: Gate, *, restore: bool = False) -> Runnable[Any, Any]: ...
+def protect(target: Any, protector: Gate, *, restore: bool = False) -> Any:
     """Protect a chat model, or any other Runnable, agent or graph.
 
     Args:
@@ -59,6 +62,9 @@ def protect(target: Any, protector: Gate) -> Any:
             inside of a composition are protected too, whatever its class, because a step may make a picture that was
             not in the input. ``target`` itself is not changed.
         protector: Protects the input.
+        restore: Whether what the engine named (``NAME_1``) is put back in answers, streams, tool calls and structured
+            output, for the caller. Runs, traces and checkpoints hold tokens only. So inside of another protected call,
+            and in a graph, answers keep their tokens: restore the outermost call.
 
     Raises:
         TypeError: If ``target`` is no Runnable, or a tool (see ``protect_tool``).
@@ -80,4 +86,4 @@ def protect(target: Any, protector: Gate) -> Any:
     if not isinstance(target, Runnable):
         msg = f"protect() takes a Runnable, not a {type(target).__name__}"
         raise TypeError(msg)
-    return protected(target, protector)
+    return protected(target, protector, restores=restore)

@@ -51,7 +51,12 @@ def is_decision_request(value: Any) -> bool:
 
 
 def protect_request(
-    protector: Gate, request: Any, *, level: RequestLevel | None, callbacks: Callbacks = None
+    protector: Gate,
+    request: Any,
+    *,
+    level: RequestLevel | None,
+    callbacks: Callbacks = None,
+    conversation: str | None = None,
 ) -> Any:
     """Protect the pictures of a decision request where they stand.
 
@@ -60,6 +65,7 @@ def protect_request(
         request: The input of a decision model.
         level: The level that the request names, or None.
         callbacks: The callbacks of the request, if an enclosing run may have recorded it.
+        conversation: Name of the conversation that names private values.
 
     Returns:
         A copy of the request.
@@ -67,14 +73,21 @@ def protect_request(
     Raises:
         ProtectionError: If anything can't be protected: a picture by URL or id, or outside of a message or block.
     """
-    return _RequestProtection(protector, "the request of a decision model", level, callbacks).value(request)
+    place = "the request of a decision model"
+    return _RequestProtection(protector, place, level, callbacks, conversation).value(request)
 
 
 async def aprotect_request(
-    protector: Gate, request: Any, *, level: RequestLevel | None, callbacks: Callbacks = None
+    protector: Gate,
+    request: Any,
+    *,
+    level: RequestLevel | None,
+    callbacks: Callbacks = None,
+    conversation: str | None = None,
 ) -> Any:
     """Run :func:`protect_request` in a thread."""
-    return await in_thread(lambda: protect_request(protector, request, level=level, callbacks=callbacks))
+    options: dict[str, Any] = {"level": level, "callbacks": callbacks, "conversation": conversation}
+    return await in_thread(lambda: protect_request(protector, request, **options))
 
 
 class _RequestProtection(InPlaceProtection):

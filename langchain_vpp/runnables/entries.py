@@ -6,15 +6,26 @@ Each protects the messages before a run is opened, so callbacks, tracers and the
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable
-from langchain_core.runnables.config import ensure_config
 
-from langchain_vpp.guard.level import LEVEL_KEY, requested_level
-from langchain_vpp.runnables.calls import call_level, check_call, check_callbacks, check_model, refuse_media
+from langchain_vpp.guard.level import LEVEL_KEY
+from langchain_vpp.guard.pool import in_thread
+from langchain_vpp.runnables.calls import (
+    CALL_CONVERSATION,
+    CARRIED,
+    call_conversation,
+    call_level,
+    check_call,
+    check_callbacks,
+    check_model,
+    refuse_media,
+    request_options,
+)
 from langchain_vpp.runnables.classes import move_to_class
+from langchain_vpp.runnables.restoring import restoring as restoring_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -27,7 +38,7 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
     from langchain_vpp.guard.gate import Gate
-    from langchain_vpp.guard.level import RequestLevel
+    from langchain_vpp.runnables.restoring import Restoring
 
     # Type of super() in the mixins. At run time they stand in front of the concrete class.
     _Model = BaseChatModel
@@ -39,6 +50,7 @@ class Entries(_Model):
     """The public entry points of a chat model."""
 
     vpp_protector: ClassVar[Gate]
+    vpp_restores: ClassVar[bool] = False
 
     # The versions of Runnable call invoke, stream and their async twins. A provider's own might not.
     batch = Runnable.batch
@@ -57,8 +69,9 @@ class Entries(_Model):
         **kwargs: Any,
     ) -> AIMessage:
         """See :meth:`BaseChatModel.invoke`."""
-        messages, kwargs = self._enter(input, config, stop, kwargs)
-        return super().invoke(messages, config, stop=stop, **kwargs)
+        entered = self._enter(input, config, stop, kwargs)
+        # Values are put back in generate(), which this calls.
+        return super().invoke(entered.messages, config, stop=stop, **entered.kwargs)
 
     async def ainvoke(
         self,
@@ -69,8 +82,8 @@ class Entries(_Model):
         **kwargs: Any,
     ) -> AIMessage:
         """See :meth:`BaseChatModel.ainvoke`."""
-        messages, kwargs = await self._aenter(input, config, stop, kwargs)
-        return await super().ainvoke(messages, config, stop=stop, **kwargs)
+        entered = await self._aenter(input, config, stop, kwargs)
+        return await super().ainvoke(entered.messages, config, stop=stop, **entered.kwargs)
 
     def stream(
         self,
@@ -81,8 +94,9 @@ class Entries(_Model):
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         """See :meth:`BaseChatModel.stream`."""
-        messages, kwargs = self._enter(input, config, stop, kwargs)
-        yield from super().stream(messages, config, stop=stop, **kwargs)
+        entered = self._enter(input, config, stop, kwargs)
+        chunks = super().stream(entered.messages, config, stop=stop, **entered.kwargs)
+        yield from entered.restoring.chunks(chunks)
 
     async def astream(
         self,
@@ -93,9 +107,10 @@ class Entries(_Model):
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """See :meth:`BaseChatModel.astream`."""
-        messages, kwargs = await self._aenter(input, config, stop, kwargs)
-        async with aclosing(super().astream(messages, config, stop=stop, **kwargs)) as chunks:  # type: ignore[type-var]
-            async for chunk in chunks:
+        entered = await self._aenter(input, config, stop, kwargs)
+        inner = super().astream(entered.messages, config, stop=stop, **entered.kwargs)
+        async with aclosing(inner) as chunks:  # type: ignore[type-var]
+            async for chunk in entered.restoring.achunks(chunks):
                 yield chunk
 
     def stream_events(
@@ -107,8 +122,8 @@ class Entries(_Model):
         **kwargs: Any,
     ) -> Any:
         """See :meth:`BaseChatModel.stream_events`."""
-        messages, kwargs = self._enter(input, config, stop, kwargs)
-        return super().stream_events(messages, config, stop=stop, **kwargs)
+        entered = self._enter(input, config, stop, kwargs)
+        return super().stream_events(entered.messages, config, stop=stop, **entered.kwargs)
 
     def astream_events(
         self,
@@ -130,8 +145,8 @@ class Entries(_Model):
         stop: list[str] | None,
         kwargs: dict[str, Any],
     ) -> Any:
-        messages, kwargs = await self._aenter(model_input, config, stop, kwargs)
-        return await super().astream_events(messages, config, stop=stop, **kwargs)
+        entered = await self._aenter(model_input, config, stop, kwargs)
+        return await super().astream_events(entered.messages, config, stop=stop, **entered.kwargs)
 
     async def _astream_events(
         self,
@@ -140,15 +155,17 @@ class Entries(_Model):
         stop: list[str] | None,
         kwargs: dict[str, Any],
     ) -> AsyncIterator[Any]:
-        messages, kwargs = await self._aenter(model_input, config, stop, kwargs)
-        async with aclosing(super().astream_events(messages, config, stop=stop, **kwargs)) as events:
-            async for event in events:
+        entered = await self._aenter(model_input, config, stop, kwargs)
+        inner = super().astream_events(entered.messages, config, stop=stop, **entered.kwargs)
+        async with aclosing(inner) as events:
+            async for event in entered.restoring.aevents(events):
                 yield event
 
     async def astream_log(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
         """See :meth:`Runnable.astream_log`."""
-        messages, kwargs = await self._aenter(input, config, None, kwargs)
-        async with aclosing(super().astream_log(messages, config, **kwargs)) as patches:  # type: ignore[type-var]
+        entered = await self._aenter(input, config, None, kwargs)
+        inner = super().astream_log(entered.messages, config, **entered.kwargs)
+        async with aclosing(inner) as patches:  # type: ignore[type-var]
             async for patch in patches:
                 yield patch
 
@@ -163,11 +180,13 @@ class Entries(_Model):
         check_model(self)
         refuse_media([stop, kwargs], unknown="pass")
         check_callbacks(callbacks)
-        level = call_level(kwargs)
+        level, restoring = call_level(kwargs), self._restoring(call_conversation(kwargs), callbacks)
+        kwargs, name = _named(kwargs, restoring), restoring.conversation.name
         admitted = [
-            self.vpp_protector.admit(prompt, level=level, callbacks=callbacks).messages for prompt in messages
+            self.vpp_protector.admit(prompt, level=level, callbacks=callbacks, conversation=name).messages
+            for prompt in messages
         ]
-        return super().generate(admitted, stop, callbacks, **kwargs)
+        return restoring.result(super().generate(admitted, stop, callbacks, **kwargs))
 
     async def agenerate(
         self,
@@ -181,11 +200,16 @@ class Entries(_Model):
         refuse_media([stop, kwargs], unknown="pass")
         check_callbacks(callbacks)
         level = call_level(kwargs)
+        restoring = await self._arestoring(call_conversation(kwargs), callbacks)
+        kwargs, name = _named(kwargs, restoring), restoring.conversation.name
         admitted = [
-            (await self.vpp_protector.aadmit(prompt, level=level, callbacks=callbacks)).messages
+            (
+                await self.vpp_protector.aadmit(prompt, level=level, callbacks=callbacks, conversation=name)
+            ).messages
             for prompt in messages
         ]
-        return await super().agenerate(admitted, stop, callbacks, **kwargs)
+        result = await super().agenerate(admitted, stop, callbacks, **kwargs)
+        return await in_thread(restoring.result, result) if restoring.is_due else result
 
     def generate_prompt(
         self,
@@ -233,10 +257,13 @@ class Entries(_Model):
         config: RunnableConfig | None,
         stop: list[str] | None,
         kwargs: dict[str, Any],
-    ) -> tuple[list[BaseMessage], dict[str, Any]]:
+    ) -> _Entered:
         check_model(self)
-        kwargs, level, callbacks = _call_arguments(config, stop, kwargs)
-        return self.vpp_protector.admit(model_input, level=level, callbacks=callbacks).messages, kwargs
+        kwargs, options = _call_arguments(config, stop, kwargs)
+        restoring = self._restoring(options.pop("conversation"), options["callbacks"])
+        name = restoring.conversation.name
+        messages = self.vpp_protector.admit(model_input, conversation=name, **options).messages
+        return _Entered(messages, _named(kwargs, restoring), restoring)
 
     async def _aenter(
         self,
@@ -244,42 +271,76 @@ class Entries(_Model):
         config: RunnableConfig | None,
         stop: list[str] | None,
         kwargs: dict[str, Any],
-    ) -> tuple[list[BaseMessage], dict[str, Any]]:
+    ) -> _Entered:
         check_model(self)
-        kwargs, level, callbacks = _call_arguments(config, stop, kwargs)
-        admission = await self.vpp_protector.aadmit(model_input, level=level, callbacks=callbacks)
-        return admission.messages, kwargs
+        kwargs, options = _call_arguments(config, stop, kwargs)
+        restoring = await self._arestoring(options.pop("conversation"), options["callbacks"])
+        name = restoring.conversation.name
+        admission = await self.vpp_protector.aadmit(model_input, conversation=name, **options)
+        return _Entered(admission.messages, _named(kwargs, restoring), restoring)
+
+    def _restoring(self, conversation: str | None, callbacks: Callbacks) -> Restoring:
+        gate = self.vpp_protector
+        opened = gate.conversations.open(conversation)
+        return restoring_for(gate, opened, callbacks, restores=self.vpp_restores)
+
+    async def _arestoring(self, conversation: str | None, callbacks: Callbacks) -> Restoring:
+        gate = self.vpp_protector
+        opened = await gate.conversations.aopen(conversation)
+        return restoring_for(gate, opened, callbacks, restores=self.vpp_restores)
 
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
-        kwargs.pop(LEVEL_KEY, None)
+        kwargs = _sent(kwargs)
         return super()._get_invocation_params(stop=stop, **kwargs)
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
-        kwargs.pop(LEVEL_KEY, None)
+        kwargs = _sent(kwargs)
         return super()._get_ls_params(stop=stop, **kwargs)
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         # The key of the bare model, which sends the same for the same messages. A model that isn't serializable,
         # such as this one, would get a key without its address.
-        kwargs.pop(LEVEL_KEY, None)
-        bare = move_to_class(self, _bare_class(type(self)))
+        kwargs = _sent(kwargs)
+        bare = move_to_class(self, bare_class(type(self)))
         return bare._get_llm_string(stop=stop, **kwargs)  # noqa: SLF001
 
 
-def _bare_class(cls: type[BaseChatModel]) -> type[BaseChatModel]:
+def bare_class(cls: type[BaseChatModel]) -> type[BaseChatModel]:
+    """Return the class from which a protected one was derived."""
     return next(
         base for base in cls.__mro__ if issubclass(base, BaseChatModel) and not issubclass(base, Entries)
     )
 
 
+class _Entered(NamedTuple):
+    """Protected messages, the arguments of the call, and what puts values back in its results."""
+
+    messages: list[BaseMessage]
+    kwargs: dict[str, Any]
+    restoring: Restoring
+
+
+def _named(kwargs: dict[str, Any], restoring: Restoring) -> dict[str, Any]:
+    """Return the arguments of a call with the name of its conversation, where the hooks need it."""
+    if not restoring.gate.conversations.is_needed:
+        return kwargs
+    return {**kwargs, CALL_CONVERSATION: restoring.conversation.name}
+
+
+def _sent(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in kwargs.items() if name not in CARRIED}
+
+
 def _call_arguments(
     config: RunnableConfig | None, stop: list[str] | None, kwargs: dict[str, Any]
-) -> tuple[dict[str, Any], RequestLevel | None, Callbacks]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Check the settings of a call, and put the level of its config into ``kwargs``, down to the receipt."""
     check_call(config, {"stop": stop, **kwargs})
+    options = request_options(config)
     level = call_level(kwargs)
-    if level is None:
-        level = requested_level(config)
     if level is not None:
-        kwargs = {**kwargs, LEVEL_KEY: level}
-    return kwargs, level, ensure_config(config).get("callbacks")
+        options["level"] = level
+    elif options["level"] is not None:
+        kwargs = {**kwargs, LEVEL_KEY: options["level"]}
+    options["conversation"] = kwargs.get(CALL_CONVERSATION) or options["conversation"]
+    return kwargs, options

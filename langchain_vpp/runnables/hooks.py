@@ -9,8 +9,8 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from langchain_vpp.guard.level import LEVEL_KEY
-from langchain_vpp.runnables.calls import call_level, check_model
+from langchain_vpp.guard.conversations import hidden_in
+from langchain_vpp.runnables.calls import CARRIED, call_conversation, call_level, check_model
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
     from langchain_vpp.guard.gate import Admission, Gate
-    from langchain_vpp.guard.level import RequestLevel
     from langchain_vpp.guard.receipt import Receipt
 
     # Type of super() in the mixins. At run time they stand in front of the concrete class.
@@ -46,10 +45,11 @@ class Hooks(_Model):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        admission = self._admit_last(messages, kwargs)
+        settings = {"stop": stop, **kwargs}
+        admission = self._admit_last(messages, settings)
         # The concrete class stands behind this one, so the method is not the abstract one.
         result = super()._generate(  # type: ignore[safe-super]
-            admission.messages, stop=stop, run_manager=run_manager, **kwargs
+            admission.messages, run_manager=run_manager, **settings
         )
         return _with_receipt(result, admission.receipt)
 
@@ -60,24 +60,39 @@ class Hooks(_Model):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        admission = await self._aadmit_last(messages, kwargs)
-        result = await super()._agenerate(admission.messages, stop=stop, run_manager=run_manager, **kwargs)
+        settings = {"stop": stop, **kwargs}
+        admission = await self._aadmit_last(messages, settings)
+        result = await super()._agenerate(admission.messages, run_manager=run_manager, **settings)
         return _with_receipt(result, admission.receipt)
 
     def _admit_last(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Admission:
-        """Protect below the entry points, and take the level out of ``kwargs``."""
+        """Protect below the entry points, and take what travels in ``kwargs`` out of them."""
         check_model(self)
-        return self.vpp_protector.admit(messages, level=_taken_level(kwargs))
+        options = _taken(kwargs)
+        admission = self.vpp_protector.admit(messages, **options)
+        _hide(kwargs, self.vpp_protector, options["conversation"])
+        return admission
 
     async def _aadmit_last(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Admission:
         check_model(self)
-        return await self.vpp_protector.aadmit(messages, level=_taken_level(kwargs))
+        options = _taken(kwargs)
+        admission = await self.vpp_protector.aadmit(messages, **options)
+        _hide(kwargs, self.vpp_protector, options["conversation"])
+        return admission
 
 
-def _taken_level(kwargs: dict[str, Any]) -> RequestLevel | None:
-    level = call_level(kwargs)
-    kwargs.pop(LEVEL_KEY, None)
-    return level
+def _taken(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Take what travels in the arguments of a call out of them."""
+    options = {"level": call_level(kwargs), "conversation": call_conversation(kwargs)}
+    for key in CARRIED:
+        kwargs.pop(key, None)
+    return options
+
+
+def _hide(kwargs: dict[str, Any], gate: Gate, conversation: str | None) -> None:
+    """Put tokens into the arguments of a call, such as the descriptions of tools."""
+    if kwargs and conversation is not None and gate.conversations.is_needed:
+        kwargs.update(hidden_in(kwargs, gate.conversations.open(conversation).vault))
 
 
 class _Stream(_Model):
@@ -88,9 +103,10 @@ class _Stream(_Model):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        admission = cast("Hooks", self)._admit_last(messages, kwargs)  # noqa: SLF001
+        settings = {"stop": stop, **kwargs}
+        admission = cast("Hooks", self)._admit_last(messages, settings)  # noqa: SLF001
         receipt: Receipt | None = admission.receipt
-        for chunk in super()._stream(admission.messages, stop=stop, run_manager=run_manager, **kwargs):
+        for chunk in super()._stream(admission.messages, run_manager=run_manager, **settings):
             if receipt is not None:
                 _add_receipt(chunk, receipt)
                 receipt = None
@@ -105,9 +121,10 @@ class _AStream(_Model):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        admission = await cast("Hooks", self)._aadmit_last(messages, kwargs)  # noqa: SLF001
+        settings = {"stop": stop, **kwargs}
+        admission = await cast("Hooks", self)._aadmit_last(messages, settings)  # noqa: SLF001
         receipt: Receipt | None = admission.receipt
-        inner = super()._astream(admission.messages, stop=stop, run_manager=run_manager, **kwargs)
+        inner = super()._astream(admission.messages, run_manager=run_manager, **settings)
         async with aclosing(inner) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
                 if receipt is not None:

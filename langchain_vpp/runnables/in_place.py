@@ -33,7 +33,13 @@ _MIME_KEYS: Final = frozenset({"mime_type", "media_type", "mimeType", "mediaType
 
 
 def protect_in_place(
-    protector: Gate, value: Any, *, place: str, level: RequestLevel | None, callbacks: Callbacks = None
+    protector: Gate,
+    value: Any,
+    *,
+    place: str,
+    level: RequestLevel | None,
+    callbacks: Callbacks = None,
+    conversation: str | None = None,
 ) -> Any:
     """Protect the messages and the pictures anywhere in a value.
 
@@ -43,6 +49,7 @@ def protect_in_place(
         place: Name of the value in errors, such as "the arguments of a tool".
         level: The level that the request names, or None.
         callbacks: The callbacks of the request, if an enclosing run may have recorded the value.
+        conversation: Name of the conversation that names private values.
 
     Returns:
         The value itself if nothing in it had to change; otherwise a value of the same form.
@@ -53,16 +60,21 @@ def protect_in_place(
     """
     if find_media(value, unknown="pass") is None:
         return value
-    return InPlaceProtection(protector, place, level, callbacks).value(value)
+    return InPlaceProtection(protector, place, level, callbacks, conversation).value(value)
 
 
 async def aprotect_in_place(
-    protector: Gate, value: Any, *, place: str, level: RequestLevel | None, callbacks: Callbacks = None
+    protector: Gate,
+    value: Any,
+    *,
+    place: str,
+    level: RequestLevel | None,
+    callbacks: Callbacks = None,
+    conversation: str | None = None,
 ) -> Any:
     """Run :func:`protect_in_place` in a thread."""
-    return await in_thread(
-        lambda: protect_in_place(protector, value, place=place, level=level, callbacks=callbacks)
-    )
+    options: dict[str, Any] = {"level": level, "callbacks": callbacks, "conversation": conversation}
+    return await in_thread(lambda: protect_in_place(protector, value, place=place, **options))
 
 
 class InPlaceProtection(TreeWalk):
@@ -73,14 +85,23 @@ class InPlaceProtection(TreeWalk):
         place: Name of the value in errors.
         level: The level that the request names, or None.
         callbacks: The callbacks of the request.
+        conversation: Name of the conversation that names private values.
     """
 
-    def __init__(self, protector: Gate, place: str, level: RequestLevel | None, callbacks: Callbacks) -> None:
+    def __init__(
+        self,
+        protector: Gate,
+        place: str,
+        level: RequestLevel | None,
+        callbacks: Callbacks,
+        conversation: str | None = None,
+    ) -> None:
         super().__init__()
         self._protector = protector
         self._place = place
         self._level = level
         self._callbacks = callbacks
+        self._conversation = conversation
 
     def value(self, value: Any, opaque: Any = None, depth: int = 0) -> Any:
         """See :meth:`TreeWalk.value`. Messages pass the gate."""
@@ -116,7 +137,10 @@ class InPlaceProtection(TreeWalk):
         Raises:
             ProtectionError: If anything in it can't be protected.
         """
-        return self._protector.admit([message], level=self._level, callbacks=self._callbacks).messages[0]
+        admission = self._protector.admit(
+            [message], level=self._level, callbacks=self._callbacks, conversation=self._conversation
+        )
+        return admission.messages[0]
 
     def _same_form(self, value: Any) -> Any:
         """Return the protected picture in the form of ``value``; ``None`` if that is no picture by itself."""

@@ -24,7 +24,7 @@ from langchain_vpp.runnables.functions import Guard, Stand
 from langchain_vpp.runnables.values import Reading, aprotect_value, protect_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from langchain_core.runnables import RunnableConfig
 
@@ -180,15 +180,18 @@ class _SealingEntries(_AnyPrompt):
 
 def settings_of(part: Any) -> list[Any]:
     """Return the arguments and configs that are bound to Runnables anywhere in a composition."""
-    found: list[Any] = []
+    return [(each.kwargs, each.config) for each in parts_of(part) if isinstance(each, RunnableBindingBase)]
+
+
+def parts_of(part: Any) -> Iterator[Any]:
+    """Yield a composition, and everything inside that its attributes lead to."""
     pending, seen = [part], set[int]()
     while pending:
         each = pending.pop()
         if id(each) in seen:
             continue
         seen.add(id(each))
-        if isinstance(each, RunnableBindingBase):
-            found.append((each.kwargs, each.config))
+        yield each
         if (
             isinstance(each, Runnable | BaseModel)
             and not isinstance(each, BaseMessage)
@@ -199,7 +202,6 @@ def settings_of(part: Any) -> list[Any]:
             pending.extend(each.values())
         elif type(each) in (list, tuple):
             pending.extend(each)
-    return found
 
 
 def is_graph(part: Any) -> bool:

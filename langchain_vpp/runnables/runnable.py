@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnablePassthrough
 
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.guard.conversations import conversation_of
 from langchain_vpp.runnables.calls import refuse_media, request_options
 from langchain_vpp.runnables.classes import move_to_class, subclass_of
 from langchain_vpp.runnables.decisions import is_decision_model
-from langchain_vpp.runnables.entries import Entries
+from langchain_vpp.runnables.entries import Entries, bare_class
 from langchain_vpp.runnables.functions import Stand
 from langchain_vpp.runnables.hooks import OPTIONAL_HOOKS, Hooks
-from langchain_vpp.runnables.parts import PartsWalk, is_core_composition, is_graph
+from langchain_vpp.runnables.parts import PartsWalk, is_core_composition, is_graph, parts_of
+from langchain_vpp.runnables.restoring import Restorer, restoring
 from langchain_vpp.runnables.shell import Shell
 from langchain_vpp.runnables.values import INPUT, aprotect_value
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
     from langchain_vpp.guard.gate import Gate
+    from langchain_vpp.runnables.restoring import Restoring
 
     # Type of super() in the mixins. At run time they stand in front of the concrete class.
     _Composed = Runnable[Any, Any]
@@ -42,34 +45,49 @@ else:
 
 _BUILDERS: Final = frozenset({"bind_tools", "with_structured_output"})
 
-_classes: WeakKeyDictionary[Gate, WeakValueDictionary[type, type[BaseChatModel]]] = WeakKeyDictionary()
+_Derived = WeakValueDictionary[tuple[type, bool], type[BaseChatModel]]
+_classes: WeakKeyDictionary[Gate, _Derived] = WeakKeyDictionary()
 _classes_lock: Final = threading.Lock()
 
 
-def protected(target: Runnable[Any, Any], protector: Gate) -> Runnable[Any, Any]:
+def protected(target: Runnable[Any, Any], protector: Gate, *, restores: bool = False) -> Runnable[Any, Any]:
     """Protect a Runnable and all its parts; see :func:`langchain_vpp.runnables.chat_model.protect`."""
-    if isinstance(target, Ingress) and target.vpp_protector is protector:
+    restores = restores or restores_anywhere(target)
+    if isinstance(target, Ingress) and target.vpp_protector is protector and target.vpp_restores >= restores:
         return target
     if isinstance(target, Entries):
         model_class(type(target), protector)  # refuses a model of another protector
-    return _enclosed(_walk(protector).part(target), protector)
+    return _enclosed(_walk(protector).part(target), protector, restores=restores)
 
 
-def model_class(cls: type[BaseChatModel], protector: Gate) -> type[BaseChatModel]:
+def restores_anywhere(target: Runnable[Any, Any]) -> bool:
+    """Say whether any part of a composition is to put values back: then the whole does, at its end."""
+    return any(isinstance(part, Restorer) or _restores(part) for part in parts_of(target))
+
+
+def _restores(part: Any) -> bool:
+    return isinstance(part, Ingress) and part.vpp_restores
+
+
+def model_class(cls: type[BaseChatModel], protector: Gate, *, restores: bool = False) -> type[BaseChatModel]:
     """Derive the protected class of a chat model class; see ``protected_class()``."""
     if issubclass(cls, Entries):
-        if cls.vpp_protector is protector:
+        if cls.vpp_protector is not protector:
+            raise ProtectionError(
+                "This model is protected by another protector already; protect the bare model."
+            )
+        if cls.vpp_restores >= restores:
             return cls
-        raise ProtectionError("This model is protected by another protector already; protect the bare model.")
+        cls = bare_class(cls)
     with _classes_lock:
         derived = _classes.setdefault(protector, WeakValueDictionary())
-        known = derived.get(cls)
+        known = derived.get((cls, restores))
         if known is None:
             mixins = [mixin for name, mixin in OPTIONAL_HOOKS.items() if _overrides(cls, name)]
             builders = {name: _enclosing(getattr(cls, name)) for name in _builder_names(cls)}
-            known = derived[cls] = subclass_of(
-                cls, *mixins, ProtectedModel, vpp_protector=protector, **builders
-            )
+            attributes = {"vpp_protector": protector, "vpp_restores": restores, **builders}
+            known = subclass_of(cls, *mixins, ProtectedModel, **attributes)
+            derived[cls, restores] = known
         return known
 
 
@@ -86,6 +104,8 @@ def _alone(part: Runnable[Any, Any], protector: Gate) -> Runnable[Any, Any]:
 
 def _leaf(part: Runnable[Any, Any], protector: Gate) -> Runnable[Any, Any] | None:
     """Return what stands for a part that is protected as a whole; ``None`` for a part that is a composition."""
+    if isinstance(part, Restorer) and part.vpp_protector is protector:
+        return RunnablePassthrough()  # the whole puts values back, outside of its run
     if isinstance(part, ProtectedRunnable) and part.vpp_protector is protector:
         return part.part
     if isinstance(part, Ingress):
@@ -97,9 +117,15 @@ def _leaf(part: Runnable[Any, Any], protector: Gate) -> Runnable[Any, Any] | Non
     return None
 
 
-def _enclosed(runnable: Runnable[Any, Any], protector: Gate) -> Runnable[Any, Any]:
+def _enclosed(runnable: Runnable[Any, Any], protector: Gate, *, restores: bool) -> Runnable[Any, Any]:
     """Put a shell around a composition, unless it already is one of ``protector``'s."""
-    if isinstance(runnable, Ingress) and runnable.vpp_protector is protector:
+    if isinstance(runnable, ProtectedModel) and not runnable.vpp_restores >= restores:
+        runnable = move_to_class(runnable, model_class(type(runnable), protector, restores=restores))
+    if (
+        isinstance(runnable, Ingress)
+        and runnable.vpp_protector is protector
+        and runnable.vpp_restores >= restores
+    ):
         return runnable
     if isinstance(runnable, RunnableBinding):
         bound = runnable.bound
@@ -107,8 +133,10 @@ def _enclosed(runnable: Runnable[Any, Any], protector: Gate) -> Runnable[Any, An
             fields = {
                 name: getattr(runnable, name) for name in RunnableBinding.model_fields if name != "name"
             }
-            return ProtectedBinding(**fields)
-    return ProtectedRunnable(runnable, protector)
+            return ProtectedBinding(**{**fields, "bound": _enclosed(bound, protector, restores=restores)})
+    if isinstance(runnable, ProtectedRunnable):
+        runnable = runnable.part
+    return ProtectedRunnable(runnable, protector, restores=restores)
 
 
 def _overrides(cls: type[BaseChatModel], name: str) -> bool:
@@ -126,7 +154,7 @@ def _enclosing(method: Callable[..., Runnable[Any, Any]]) -> Callable[..., Runna
 
     @functools.wraps(method)
     def build(self: Entries, *args: Any, **kwargs: Any) -> Runnable[Any, Any]:
-        return protected(method(self, *args, **kwargs), self.vpp_protector)
+        return protected(method(self, *args, **kwargs), self.vpp_protector, restores=self.vpp_restores)
 
     return build
 
@@ -140,8 +168,12 @@ class Ingress(_Composed):
         def vpp_protector(self) -> Gate:
             """The gate that protects the input."""
 
+        @property
+        def vpp_restores(self) -> bool:
+            """Whether results hold values in the places of tokens."""
+
     def _composed(self, composition: Any) -> Runnable[Any, Any]:
-        return protected(composition, self.vpp_protector)
+        return protected(composition, self.vpp_protector, restores=self.vpp_restores)
 
     def __or__(self, other: Any) -> Runnable[Any, Any]:  # type: ignore[override]
         return self._composed(super().__or__(other))
@@ -236,6 +268,11 @@ class ProtectedBinding(ConfigurableIngress, RunnableBinding[Any, Any]):  # type:
             raise ProtectionError("A protected binding has lost its protected Runnable, so nothing was sent.")
         return bound.vpp_protector
 
+    @property
+    def vpp_restores(self) -> bool:
+        """Whether the Runnable that is bound puts values back."""
+        return isinstance(self.bound, Ingress) and self.bound.vpp_restores
+
     def astream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
         """See :meth:`Runnable.astream_events`."""
         if {"version": "v2", **self.kwargs, **kwargs}["version"] == "v3":
@@ -245,20 +282,27 @@ class ProtectedBinding(ConfigurableIngress, RunnableBinding[Any, Any]):  # type:
     async def _astream_events(
         self, value: Any, config: RunnableConfig | None, kwargs: dict[str, Any]
     ) -> AsyncIterator[Any]:
-        value = await aprotect_value(
-            self.vpp_protector, value, **request_options(self._merge_configs(config)), reading=INPUT
-        )
-        async with aclosing(super().astream_events(value, config, **kwargs)) as events:
-            async for event in events:
+        value, inside, put_back = await self._aenter(value, config)
+        async with aclosing(super().astream_events(value, inside, **kwargs)) as events:
+            async for event in put_back.aevents(events):
                 yield event
 
     async def astream_log(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
         """See :meth:`Runnable.astream_log`."""
-        value = await aprotect_value(
-            self.vpp_protector, input, **request_options(self._merge_configs(config)), reading=INPUT
-        )
-        async for patch in super().astream_log(value, config, **kwargs):
+        # The conversation is open for as long as what restores it is held.
+        value, inside, _restoring = await self._aenter(input, config)
+        async for patch in super().astream_log(value, inside, **kwargs):
             yield patch
+
+    async def _aenter(
+        self, value: Any, config: RunnableConfig | None
+    ) -> tuple[Any, RunnableConfig | None, Restoring]:
+        gate, merged = self.vpp_protector, self._merge_configs(config)
+        conversation = await gate.conversations.aopen(conversation_of(merged))
+        options = {**request_options(merged), "conversation": conversation.name}
+        value = await aprotect_value(gate, value, **options, reading=INPUT)
+        put_back = restoring(gate, conversation, options["callbacks"], restores=self.vpp_restores)
+        return value, gate.conversations.inside(config, conversation), put_back
 
 
 class ProtectedRunnable(Ingress, Shell):
@@ -274,10 +318,12 @@ class ProtectedRunnable(Ingress, Shell):
     Args:
         runnable: The Runnable to protect.
         protector: Protects its input, and its parts.
+        restores: Whether results hold values in the places of tokens.
     """
 
-    def __init__(self, runnable: Runnable[Any, Any], protector: Gate) -> None:
-        super().__init__(_walk(protector).inside(runnable), protector)
+    def __init__(self, runnable: Runnable[Any, Any], protector: Gate, *, restores: bool = False) -> None:
+        restores = restores or restores_anywhere(runnable)
+        super().__init__(_walk(protector).inside(runnable), protector, restores=restores)
 
     @property
     def part(self) -> Runnable[Any, Any]:

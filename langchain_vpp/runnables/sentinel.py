@@ -13,6 +13,7 @@ from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from langchain_core.runnables.config import ensure_config
 
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.guard.conversations import hidden_in
 from langchain_vpp.messages.plan import NOTE
 from langchain_vpp.runnables.calls import refuse_media
 from langchain_vpp.runnables.in_place import InPlaceProtection
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _OURS: Final = "langchain_vpp"
 _IN_CALL: Final = (
     "Nothing was sent: a chat model inside of the protected runnable, which is not protected itself, was "
-    "about to send an original, or a handle for one. Protect it too (protect(model, protector))."
+    "about to send an original, a handle for one, or hidden text. Protect it too (protect(model, protector))."
 )
 _IN_EVENT: Final = "An event was not dispatched: it holds an original. The output of a function is protected."
 
@@ -76,6 +77,7 @@ class Sentinel(BaseCallbackHandler):
     def on_llm_start(self, serialized: Any, prompts: list[str], **_: Any) -> None:  # noqa: ARG002  as in the base class
         """Look at the prompts of a text model."""
         refuse_media(prompts)
+        _refuse_hidden(self.protector, prompts, _IN_CALL)
 
 
 class _OnlyKnown(InPlaceProtection):
@@ -98,6 +100,14 @@ class _OnlyKnown(InPlaceProtection):
 
 def _refuse_originals(protector: Gate, messages: list[BaseMessage], refusal: str = _IN_CALL) -> None:
     if not protector.has_put_out(messages):
+        raise ProtectionError(refusal)
+    _refuse_hidden(protector, messages, refusal)
+
+
+def _refuse_hidden(protector: Gate, value: list[Any], refusal: str) -> None:
+    """Refuse text that the conversation hides: a function gets it, but an unprotected model must not."""
+    hidden = hidden_in(value, protector.conversations.current().vault)
+    if any(new is not old for new, old in zip(hidden, value, strict=True)):
         raise ProtectionError(refusal)
 
 
@@ -128,6 +138,11 @@ def watched(config: RunnableConfig | None, protector: Gate) -> tuple[RunnableCon
     if _sentinel(callbacks, protector) is not None:
         return {**(config or {})}, True
     return {**(config or {}), "callbacks": _with_first(callbacks, Sentinel(protector))}, False
+
+
+def is_watched(callbacks: Callbacks, protector: Gate) -> bool:
+    """Say whether a call stands inside of another one of a protected runnable of the same protector."""
+    return _sentinel(callbacks, protector) is not None
 
 
 def _sentinel(callbacks: Callbacks, protector: Gate) -> Sentinel | None:

@@ -11,9 +11,12 @@ import functools
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import ensure_config
 
+from langchain_vpp.guard.conversations import conversation_of
 from langchain_vpp.runnables.calls import check_call, check_settings, request_options
 from langchain_vpp.runnables.parts import settings_of
+from langchain_vpp.runnables.restoring import restoring as restoring_for
 from langchain_vpp.runnables.sentinel import watched
 from langchain_vpp.runnables.values import INPUT, aprotect_value, protect_value, release_value
 
@@ -23,7 +26,9 @@ if TYPE_CHECKING:
     from langchain_core.runnables.graph import Graph
     from langchain_core.runnables.utils import ConfigurableFieldSpec
 
+    from langchain_vpp.guard.conversations import Conversation
     from langchain_vpp.guard.gate import Gate
+    from langchain_vpp.runnables.restoring import Restoring
 
 # Attributes that may be reached through a shell. All other names don't exist: they could hand out the bare Runnable.
 _READS: Final = frozenset(
@@ -51,6 +56,7 @@ class _Entered(NamedTuple):
     value: Any
     config: RunnableConfig
     release: Callable[[Any], Any]
+    restoring: Restoring
 
 
 class Shell(Runnable[Any, Any]):
@@ -59,11 +65,13 @@ class Shell(Runnable[Any, Any]):
     Args:
         runnable: A Runnable whose parts are protected.
         protector: Protects its input.
+        restores: Whether results hold values in the places of tokens.
     """
 
-    def __init__(self, runnable: Runnable[Any, Any], protector: Gate) -> None:
+    def __init__(self, runnable: Runnable[Any, Any], protector: Gate, *, restores: bool = False) -> None:
         self._inner = runnable
         self._protector = protector
+        self._restores = restores
         self._settings = settings_of(runnable)
 
     @property
@@ -71,14 +79,19 @@ class Shell(Runnable[Any, Any]):
         """The gate that protects the input."""
         return self._protector
 
+    @property
+    def vpp_restores(self) -> bool:
+        """Whether results hold values in the places of tokens."""
+        return self._restores
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self._inner).__name__})"
 
     def __copy__(self) -> Runnable[Any, Any]:
-        return type(self)(copy.copy(self._inner), self._protector)
+        return type(self)(copy.copy(self._inner), self._protector, restores=self._restores)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Runnable[Any, Any]:
-        return type(self)(copy.deepcopy(self._inner, memo), self._protector)
+        return type(self)(copy.deepcopy(self._inner, memo), self._protector, restores=self._restores)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         msg = "A protected Runnable can't be pickled; build it in each process"
@@ -153,19 +166,18 @@ class Shell(Runnable[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
         """See :meth:`Runnable.invoke`."""
-        value, inside, release = self._enter(input, config, kwargs)
-        return release(self._inner.invoke(value, inside, **kwargs))
+        value, inside, release, restoring = self._enter(input, config, kwargs)
+        return restoring.value(release(self._inner.invoke(value, inside, **kwargs)))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
         """See :meth:`Runnable.ainvoke`."""
-        value, inside, release = await self._aenter(input, config, kwargs)
-        return release(await self._inner.ainvoke(value, inside, **kwargs))
+        value, inside, release, restoring = await self._aenter(input, config, kwargs)
+        return await restoring.avalue(release(await self._inner.ainvoke(value, inside, **kwargs)))
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002
         """See :meth:`Runnable.stream`."""
-        value, inside, release = self._enter(input, config, kwargs)
-        for chunk in self._inner.stream(value, inside, **kwargs):
-            yield release(chunk)
+        value, inside, release, restoring = self._enter(input, config, kwargs)
+        yield from restoring.chunks(release(chunk) for chunk in self._inner.stream(value, inside, **kwargs))
 
     async def astream(
         self,
@@ -174,13 +186,14 @@ class Shell(Runnable[Any, Any]):
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
         """See :meth:`Runnable.astream`."""
-        value, inside, release = await self._aenter(input, config, kwargs)
-        async for chunk in self._inner.astream(value, inside, **kwargs):
-            yield release(chunk)
+        value, inside, release, restoring = await self._aenter(input, config, kwargs)
+        chunks = (release(chunk) async for chunk in self._inner.astream(value, inside, **kwargs))
+        async for chunk in restoring.achunks(chunks):
+            yield chunk
 
     def stream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
         """See :meth:`Runnable.stream_events`."""
-        value, inside, _ = self._enter(input, config, kwargs)
+        value, inside, *_ = self._enter(input, config, kwargs)
         return self._inner.stream_events(value, inside, **kwargs)
 
     def astream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
@@ -192,40 +205,49 @@ class Shell(Runnable[Any, Any]):
     async def _astream_events_v3(
         self, value: Any, config: RunnableConfig | None, kwargs: dict[str, Any]
     ) -> Any:
-        value, inside, _ = await self._aenter(value, config, kwargs)
+        value, inside, *_ = await self._aenter(value, config, kwargs)
         return await self._inner.astream_events(value, inside, **kwargs)
 
     async def _astream_events(
         self, value: Any, config: RunnableConfig | None, kwargs: dict[str, Any]
     ) -> AsyncIterator[Any]:
-        value, inside, _ = await self._aenter(value, config, kwargs)
-        async for event in self._inner.astream_events(value, inside, **kwargs):
+        value, inside, _, restoring = await self._aenter(value, config, kwargs)
+        async for event in restoring.aevents(self._inner.astream_events(value, inside, **kwargs)):
             yield event
 
     async def astream_log(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
         """See :meth:`Runnable.astream_log`."""
-        value, inside, _ = await self._aenter(input, config, kwargs)
+        # The conversation is open for as long as what restores it is held.
+        value, inside, _, _restoring = await self._aenter(input, config, kwargs)
         async for patch in self._inner.astream_log(value, inside, **kwargs):
             yield patch
 
     def _enter(self, value: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> _Entered:
         self._check(config, kwargs)
-        value = protect_value(self.vpp_protector, value, **request_options(config), reading=INPUT)
-        return self._entered(value, config)
+        conversation = self.vpp_protector.conversations.open(conversation_of(config))
+        options = {**request_options(config), "conversation": conversation.name}
+        value = protect_value(self.vpp_protector, value, **options, reading=INPUT)
+        return self._entered(value, config, conversation)
 
     async def _aenter(self, value: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> _Entered:
         self._check(config, kwargs)
-        value = await aprotect_value(self.vpp_protector, value, **request_options(config), reading=INPUT)
-        return self._entered(value, config)
+        conversation = await self.vpp_protector.conversations.aopen(conversation_of(config))
+        options = {**request_options(config), "conversation": conversation.name}
+        value = await aprotect_value(self.vpp_protector, value, **options, reading=INPUT)
+        return self._entered(value, config, conversation)
 
     def _check(self, config: RunnableConfig | None, kwargs: dict[str, Any]) -> None:
         check_call(config, kwargs)
         for bound, settings in self._settings:
             check_settings(settings, bound)
 
-    def _entered(self, value: Any, config: RunnableConfig | None) -> _Entered:
-        inside, is_nested = watched(config, self.vpp_protector)
-        return _Entered(value, inside, functools.partial(_released, self.vpp_protector, is_nested))
+    def _entered(self, value: Any, config: RunnableConfig | None, conversation: Conversation) -> _Entered:
+        gate = self.vpp_protector
+        callbacks = ensure_config(config).get("callbacks")
+        put_back = restoring_for(gate, conversation, callbacks, restores=self.vpp_restores)
+        inside, is_nested = watched(config, gate)
+        inside = gate.conversations.inside(inside, conversation)
+        return _Entered(value, inside, functools.partial(_released, gate, is_nested), put_back)
 
 
 def _released(protector: Gate, is_nested: bool, result: Any) -> Any:  # noqa: FBT001  bound in one place

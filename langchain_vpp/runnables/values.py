@@ -15,6 +15,7 @@ from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPro
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.admitted import State, message_state
+from langchain_vpp.guard.conversations import conversation_of, hidden_in, restored_in
 from langchain_vpp.guard.pool import in_text_thread
 from langchain_vpp.messages.dialects import MESSAGE_ROLES
 from langchain_vpp.messages.failures import error_holds_media
@@ -58,15 +59,19 @@ def protect_value(
     *,
     level: RequestLevel | None,
     callbacks: Callbacks = None,
+    conversation: str | None = None,
     reading: Reading = _STRICT,
 ) -> Any:
     """Protect the messages anywhere in a value, and seal, refuse or drop pictures anywhere else in it.
+
+    What the conversation hides becomes tokens in all texts of the value.
 
     Args:
         protector: Protects the messages.
         value: The input of a Runnable, or the output of a function or a tool.
         level: The level that the request names, or None.
         callbacks: The callbacks of the request, if an enclosing run may have recorded the value.
+        conversation: Name of the conversation. Default: that of the enclosing run, or else one of this value.
         reading: Reactions to everything that is no message.
 
     Returns:
@@ -75,14 +80,14 @@ def protect_value(
     Raises:
         ProtectionError: If anything can't be protected.
     """
+    opened = protector.conversations.open(conversation or conversation_of(None))
+    options: dict[str, Any] = {"level": level, "callbacks": callbacks, "conversation": opened.name}
     if is_decision_request(value):
-        return protect_request(protector, value, level=level, callbacks=callbacks)
+        return hidden_in(protect_request(protector, value, **options), opened.vault)
     collection = _Collection(protector, reading)
     copied = _told(protector, collection.collected(value), callbacks)
-    admission = protector.admit(
-        collection.messages, level=level, callbacks=callbacks, exposed=collection.exposed
-    )
-    return collection.filled(copied, admission.messages)
+    admission = protector.admit(collection.messages, exposed=collection.exposed, **options)
+    return hidden_in(collection.filled(copied, admission.messages), opened.vault)
 
 
 async def aprotect_value(
@@ -91,21 +96,25 @@ async def aprotect_value(
     *,
     level: RequestLevel | None,
     callbacks: Callbacks = None,
+    conversation: str | None = None,
     reading: Reading = _STRICT,
 ) -> Any:
     """Run :func:`protect_value` with the work in threads."""
+    opened = await protector.conversations.aopen(conversation or conversation_of(None))
+    options: dict[str, Any] = {"level": level, "callbacks": callbacks, "conversation": opened.name}
     if is_decision_request(value):
-        return await aprotect_request(protector, value, level=level, callbacks=callbacks)
+        return hidden_in(await aprotect_request(protector, value, **options), opened.vault)
     collection = _Collection(protector, reading)
     copied = _told(protector, await in_text_thread(value, lambda: collection.collected(value)), callbacks)
-    admission = await protector.aadmit(
-        collection.messages, level=level, callbacks=callbacks, exposed=collection.exposed
-    )
-    return collection.filled(copied, admission.messages)
+    admission = await protector.aadmit(collection.messages, exposed=collection.exposed, **options)
+    filled = collection.filled(copied, admission.messages)
+    if opened.vault.is_empty:
+        return filled
+    return await in_text_thread(filled, lambda: hidden_in(filled, opened.vault))
 
 
 def unseal_value(protector: Gate, value: Any) -> tuple[Any, Reading]:
-    """Put back what was sealed on its way, for a function.
+    """Put back what was sealed or hidden on its way, for a function.
 
     Args:
         protector: The gate that sealed it.
@@ -115,9 +124,11 @@ def unseal_value(protector: Gate, value: Any) -> tuple[Any, Reading]:
         The value with originals in the place of their handles, and the reading of what the function returns.
     """
     walk = _Unsealing(protector, made_only=False)
-    unsealed = walk.value(value)
-    answers = frozenset(state for message in walk.answers if (state := message_state(message)) is not None)
-    return unsealed, Reading("hold", answers)
+    vault = protector.conversations.current().vault
+    unsealed = restored_in(walk.value(value), vault)
+    answers = [each for answer in walk.answers for each in (answer, restored_in(answer, vault))]
+    states = frozenset(state for message in answers if (state := message_state(message)) is not None)
+    return unsealed, Reading("hold", states)
 
 
 def release_value(protector: Gate, value: Any) -> Any:

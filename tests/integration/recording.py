@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _BASE64_FILE = re.compile(r"[A-Za-z0-9+/_-]{100,}={0,2}")
 _URL_SAFE = str.maketrans("-_", "+/")
@@ -54,6 +54,8 @@ class Recorder:
     """A running server, and all that it was sent."""
 
     url: str = ""
+    reply: Callable[[dict[str, Any]], str | dict[str, Any]] | None = None
+    """What OpenAI's chat completions answer, if anything else than the usual: a text, or the arguments of a call."""
     requests: list[Request] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -146,7 +148,10 @@ class _Handler(BaseHTTPRequestHandler):
         if route is None:
             self._send(404, "application/json", b'{"error": {"message": "no such path"}}')
             return
-        content_type, payload = route(self.path, json.loads(body) if body[:1] == b"{" else {})
+        content = json.loads(body) if body[:1] == b"{" else {}
+        if self.owner.reply is not None:
+            content["reply"] = self.owner.reply(content)
+        content_type, payload = route(self.path, content)
         self._send(200, content_type, payload)
 
     def _read(self) -> bytes:
@@ -222,9 +227,13 @@ def _openai_call(body: dict[str, Any]) -> dict[str, Any] | None:
     choice = body.get("tool_choice")
     if not tools or choice == "none" or (body["messages"][-1]["role"] == "tool" and choice in (None, "auto")):
         return None
+    if isinstance(body.get("reply"), str):
+        return None
     wanted = choice["function"]["name"] if isinstance(choice, dict) else tools[0]["name"]
     function = next(tool for tool in tools if tool["name"] == wanted)
-    arguments = _from_schema(function.get("parameters", {"type": "object"}), _quoted(body["messages"]))
+    arguments = body.get("reply") or _from_schema(
+        function.get("parameters", {"type": "object"}), _quoted(body["messages"])
+    )
     return {
         "id": "call_1",
         "type": "function",
@@ -233,6 +242,8 @@ def _openai_call(body: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _openai_text(body: dict[str, Any]) -> str:
+    if "reply" in body:
+        return body["reply"] if isinstance(body["reply"], str) else json.dumps(body["reply"])
     wanted = body.get("response_format") or {}
     if wanted.get("type") == "json_schema":
         return json.dumps(_from_schema(wanted["json_schema"]["schema"], "a text"))
@@ -251,11 +262,18 @@ def _openai_chat(_: str, body: dict[str, Any]) -> tuple[str, bytes]:
             message["tool_calls"] = [call]
         choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if call else "stop"}
         return _json({**frame, "object": "chat.completion", "choices": [choice], "usage": usage})
+    piece = 24 if "reply" not in body else 3
     if call:
         deltas: list[dict[str, Any]] = [{"tool_calls": [{"index": 0, **call}]}]
+        if "reply" in body:
+            text, call["function"]["arguments"] = call["function"]["arguments"], ""
+            deltas += [
+                {"tool_calls": [{"index": 0, "function": {"arguments": text[start : start + piece]}}]}
+                for start in range(0, len(text), piece)
+            ]
     else:
         text = _openai_text(body)
-        deltas = [{"content": text[start : start + 24]} for start in range(0, len(text), 24)]
+        deltas = [{"content": text[start : start + piece]} for start in range(0, len(text), piece)]
     deltas[0]["role"] = "assistant"
     chunks = [{**frame, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
     chunks.append({**frame, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})

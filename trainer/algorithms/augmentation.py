@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,3 +27,25 @@ def augment(images: Tensor, *, noise: float, generator: torch.Generator) -> Tens
     pixels = images.roll((down, right), dims=(-2, -1))
     gain = 1 + 0.1 * torch.randn(len(images), 1, 1, 1, generator=generator)
     return (pixels * gain + noise * torch.randn(pixels.shape, generator=generator)).clamp(0, 1)
+
+
+def coarsen(images: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Lower the resolution of each image by a factor of its own: 1, 2, 4 or 8.
+
+    Answers about the images stay the same, so a network that learns from labels alone meets pictures that have lost
+    detail, as protected ones have, without asking anybody.
+
+    Args:
+        images: In [0, 1], shape ``[B, 3, H, W]``, sides multiples of 8.
+        generator: Source of randomness.
+
+    Returns:
+        Same shape and range.
+    """
+    chosen = torch.randint(4, (len(images), 1, 1, 1), generator=generator)
+    result = images
+    for power in (1, 2, 3):
+        pooled = functional.avg_pool2d(images, 2**power)
+        coarse = functional.interpolate(pooled, size=images.shape[-2:], mode="bilinear", align_corners=False)
+        result = torch.where(chosen == power, coarse, result)
+    return result

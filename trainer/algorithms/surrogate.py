@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trainer.algorithms.augmentation import augment
-from trainer.algorithms.critical_history import record_criticality
+from trainer.algorithms.augmentation import augment, coarsen
+from trainer.algorithms.critical_history import CriticalHistory, record_criticality
 from trainer.algorithms.interface import (
     AnswerSpace,
     LabelledImages,
@@ -21,12 +21,11 @@ from trainer.algorithms.interface import (
 )
 from trainer.algorithms.query_choice import choose_queries, query_criticality
 from trainer.algorithms.vqa_network import VQANetwork, question_vectors
+from trainer.runtime.checkpoint import fits
 from trainer.runtime.optim import SHORTEST_CYCLE, OneCycle, descend, fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from trainer.algorithms.critical_history import CriticalHistory
 
 QueryChoice = Literal["critical", "uniform"]
 _CLIP = 1.0
@@ -182,9 +181,13 @@ class DistilledStudent:
         }
 
     def load_state_dict(self, state: dict[str, Any], recall: Callable[[], Records | None]) -> None:
-        """Restore the student; its history starts empty if ``recall`` returns no pictures."""
-        self.network.load_state_dict(state["network"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        """Restore the student, unless it was of another shape.
+
+        Its history starts empty if ``recall`` returns no pictures.
+        """
+        if fits(self.network, state["network"]):
+            self.network.load_state_dict(state["network"])
+            self._optimizer.load_state_dict(state["optimizer"])
         records = recall() if int(state["history"]["added"]) else None
         if records is not None:
             self.history.load_state_dict(state["history"], records)
@@ -208,6 +211,49 @@ class DistilledStudent:
 
     def _perturbed(self, images: Tensor, generator: torch.Generator) -> Tensor:
         return augment(images.float() / 255, noise=self._settings.noise, generator=generator)
+
+
+class LabelOnlyStudent(DistilledStudent):
+    """Utility estimator that asks nothing: a student of the user's own labelled images, at several resolutions.
+
+    It is the baseline that paid answers must exceed, since a chat model that answers as the labels do tells nothing
+    new.
+
+    Args:
+        space: Questions and answers.
+        labelled: Images to learn from.
+        settings: Sizes and rates.
+    """
+
+    min_queries = 0
+
+    def __init__(
+        self, space: AnswerSpace, labelled: LabelledImages, settings: StudentSettings | None = None
+    ) -> None:
+        super().__init__(space, labelled, CriticalHistory(1), settings)
+
+    def propose(
+        self,
+        images: Tensor,
+        references: Tensor,
+        quota: int,  # noqa: ARG002  the protocol's
+        *,
+        generator: torch.Generator,  # noqa: ARG002
+    ) -> Probes:
+        """Propose nothing."""
+        return no_probes(images, references)
+
+    def fit(self, *, generator: torch.Generator) -> dict[str, float]:
+        """Fit the student on labelled images, a few steps."""
+        self.network.train()
+        loss = torch.zeros(())
+        for _ in range(self._settings.steps):
+            loss = self._anchor_loss(generator)
+            descend(self._optimizer, loss, clip=_CLIP)
+        return {"student_loss": float(loss.detach())}
+
+    def _perturbed(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return coarsen(super()._perturbed(images, generator), generator=generator)
 
 
 def _reference_loss(logits: Tensor, references: Tensor) -> Tensor:

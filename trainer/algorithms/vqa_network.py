@@ -20,8 +20,9 @@ _BASIS = 32
 class VQANetwork(nn.Module):
     """Maps images and question vectors to logits over an answer vocabulary.
 
-    A convolutional trunk runs once per image: space-to-depth by 4, three 3x3 convolutions with batch normalisation, and
-    both maximum and mean over positions (the maximum finds small things such as digits, the mean counts). Each question
+    A convolutional trunk runs once per image: space-to-depth by 2, four 3x3 convolutions with batch normalisation, and
+    both maximum and mean over positions (the maximum finds small things such as digits, the mean counts). A grid adds
+    the maxima within its cells, so that where something stands is kept, such as the strokes of a digit. Each question
     reads the pooled vector through a linear map of its own, a combination of ``K`` basis maps chosen by its vector, so
     further questions about an image are almost free.
 
@@ -32,20 +33,28 @@ class VQANetwork(nn.Module):
         questions: Vectors that encode the questions, shape ``[Q, D]``; see :func:`question_vectors`.
         answers: Size :math:`V` of the answer vocabulary.
         width: Channels of the last convolutions.
+        grid: Cells along each side of the image whose maxima are read too; 0 for none.
         conditioned: Whether :meth:`forward` takes a privacy level, as one more channel.
     """
 
     questions: Tensor
 
     def __init__(
-        self, questions: Tensor, answers: int, *, width: int = 96, conditioned: bool = False
+        self,
+        questions: Tensor,
+        answers: int,
+        *,
+        width: int = 96,
+        grid: int = 0,
+        conditioned: bool = False,
     ) -> None:
         super().__init__()
-        self.conditioned = conditioned
+        self.conditioned, self.grid = conditioned, grid
         self.answers = answers
         self.register_buffer("questions", questions)
         self.trunk = nn.Sequential(
-            _convolution(48 + conditioned, 64),
+            _convolution(12 + conditioned, 32),
+            _convolution(32, 64, stride=2),
             _convolution(64, width),
             nn.MaxPool2d(2),
             _convolution(width, width),
@@ -53,7 +62,7 @@ class VQANetwork(nn.Module):
         basis = min(questions.shape[1], _BASIS)
         self.choose = nn.Linear(questions.shape[1], basis, bias=False)
         nn.init.eye_(self.choose.weight)
-        self.heads = nn.Linear(2 * width, basis * answers)
+        self.heads = nn.Linear((2 + grid**2) * width, basis * answers)
 
     def forward(self, images: Tensor, level: Tensor | None = None) -> Tensor:
         """Answer every question about every image.
@@ -82,14 +91,16 @@ class VQANetwork(nn.Module):
         )
 
     def _basis_answers(self, images: Tensor, level: Tensor | None) -> Tensor:
-        blocks = nn.functional.pixel_unshuffle(images * 2 - 1, 4)
+        blocks = nn.functional.pixel_unshuffle(images * 2 - 1, 2)
         if self.conditioned:
             if level is None:
                 raise ValueError("this network is conditioned on a level")
             blocks = torch.cat([blocks, level[:, None, None, None].expand(-1, 1, *blocks.shape[-2:])], dim=1)
         positions = self.trunk(blocks)
-        pooled = torch.cat([positions.amax(dim=(2, 3)), positions.mean(dim=(2, 3))], dim=1)
-        result: Tensor = self.heads(pooled).float().unflatten(1, (-1, self.answers))
+        pooled = [positions.amax(dim=(2, 3)), positions.mean(dim=(2, 3))]
+        if self.grid:
+            pooled.append(nn.functional.adaptive_max_pool2d(positions, self.grid).flatten(1))
+        result: Tensor = self.heads(torch.cat(pooled, dim=1)).float().unflatten(1, (-1, self.answers))
         return result
 
 
@@ -113,7 +124,9 @@ def question_vectors(questions: Sequence[str], *, buckets: int = 256) -> Tensor:
     return nn.functional.normalize(vectors, dim=1)
 
 
-def _convolution(inputs: int, outputs: int) -> nn.Sequential:
+def _convolution(inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
     )

@@ -63,6 +63,13 @@ def train(
         float | None, typer.Option("--requests-per-second", help="Most requests to the provider.")
     ] = None,
     timeout: TimeoutOption = None,
+    estimator: Annotated[
+        str | None,
+        typer.Option(
+            "--estimator",
+            help="Source of utility gradients: student (default); label-only and none ask nothing, as baselines.",
+        ),
+    ] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="Protector steps.")] = None,
     config: ConfigOption = None,
     seed: Annotated[int | None, typer.Option("--seed")] = None,
@@ -96,6 +103,7 @@ def train(
         "max_cost": max_cost,
         "price": read_price(price),
         "access": access,
+        "estimator": estimator,
         "steps": steps,
         "seed": seed,
     }

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from torch import Tensor, nn
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:
@@ -28,3 +31,9 @@ def save_state(state: dict[str, Any], path: Path) -> None:
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def fits(network: nn.Module, state: Mapping[str, Tensor]) -> bool:
+    """Return whether a network has the weights that a state holds, by name and shape."""
+    own = network.state_dict()
+    return own.keys() == state.keys() and all(own[name].shape == state[name].shape for name in own)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from langchain_vpp.network.protector import Protector
 
+_GRID = 4
+"""Cells along each side of a picture. Without them the assessor hardly reads a number on a shirt, say."""
+
 
 class Assessor(nn.Module):
     """Classifies every private attribute from protected images, given the level at which they were protected.
@@ -49,7 +52,7 @@ class Assessor(nn.Module):
         sizes = torch.tensor([len(classes) for classes in attributes.values()])
         self._widest = int(sizes.max())
         self.reader: nn.Module = (
-            VQANetwork(question_vectors(tuple(attributes)), self._widest, conditioned=True)
+            VQANetwork(question_vectors(tuple(attributes)), self._widest, grid=_GRID, conditioned=True)
             if network is None
             else network
         )

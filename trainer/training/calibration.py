@@ -11,7 +11,9 @@ import torch
 from trainer.algorithms.pareto import spread_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
 
     from langchain_vpp.artifact import FrontPoint
     from langchain_vpp.network.protector import Protector
@@ -36,12 +38,30 @@ def leak_at(protector: Protector, assessor: Assessor, validation: Validation, le
         Scaled accuracy, 0 at chance and 1 where everything is read; see
         :meth:`~trainer.training.validation.Validation.leak`.
     """
+    return validation.leak(_read(assessor, validation, level, protector.at_network_level))
+
+
+@torch.no_grad()
+def unread_attributes(assessor: Assessor, validation: Validation) -> tuple[str, ...]:
+    """Name the private attributes that an assessor can't read even from originals.
+
+    A protector can't learn to hide them; see :meth:`~trainer.training.validation.Validation.unread`.
+    """
+    assessor.eval()
+    names = list(assessor.attributes)
+    predicted = _read(assessor, validation, 0.0, lambda images, _: images)
+    return tuple(names[number] for number in validation.unread(predicted))
+
+
+def _read(
+    assessor: Assessor, validation: Validation, level: float, show: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Predict the classes, ``[N, A]``, of validation images as ``show`` gives them to the assessor."""
     predicted = []
     for images in torch.split(validation.images, _BATCH):
         levels = torch.full((len(images),), level)
-        protected = protector.at_network_level(images.float() / 255, levels)
-        predicted.append(assessor(protected, levels).argmax(dim=-1))
-    return validation.leak(torch.cat(predicted))
+        predicted.append(assessor(show(images.float() / 255, levels), levels).argmax(dim=-1))
+    return torch.cat(predicted)
 
 
 def level_knots(protector: Protector, assessor: Assessor, validation: Validation) -> tuple[float, ...]:

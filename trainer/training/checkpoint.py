@@ -13,7 +13,7 @@ import torch
 from langchain_vpp.errors import TrainingError
 from trainer.oracle.model_spec import without_address
 from trainer.runtime.checkpoint import save_state
-from trainer.training.config import REMOVED, RENAMED
+from trainer.training.config import ADDED, REMOVED, RENAMED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,8 @@ class RunIdentity(NamedTuple):
         Args:
             version_0_1: Whether to spell the settings as version 0.1 did.
         """
-        settings = self.config.model_dump_json(exclude=set(_FREE_SETTINGS))
+        unknown = ADDED if version_0_1 else frozenset()
+        settings = self.config.model_dump_json(exclude={*_FREE_SETTINGS, *unknown})
         if version_0_1:
             settings = _as_version_0_1(settings)
         assessor = "a given assessor" if self.has_assessor else ""

@@ -23,6 +23,9 @@ REMOVED: Final = {
 }
 """Settings of version 0.1 that were removed: the value that still holds, and the reason."""
 
+ADDED: Final = frozenset({"learning_rate_floor", "grey_penalty_rise"})
+"""Settings that version 0.1 did not have; it behaved as if both were 0."""
+
 
 class ZerothOrderConfig(BaseModel):
     """Tuned settings of a zeroth-order estimator; ``None`` leaves the estimator's default.
@@ -58,7 +61,7 @@ _ZEROTH_ORDER: Final = {
     "rgf": _SHARED | {"memory", "memory_decay"},
 }
 
-
+EstimatorName = Literal["student", "label-only", "zo-image", "zo-code", "spsa", "spsa-gc", "rgf", "none"]
 _Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -79,14 +82,25 @@ class TrainerConfig(BaseModel):
     batch: int = Field(32, ge=2, le=1024)
     """Images per protector step."""
     learning_rate: float = Field(4e-3, gt=0)
-    """Peak learning rate of the protector; 20 steps of warm-up, then cosine."""
+    """Peak learning rate of the protector; 20 steps of warm-up, then cosine down to the floor."""
+    learning_rate_floor: float = Field(0.25, ge=0, le=1)
+    """Share of the peak rate at the last step.
+
+    A protector whose rate falls to nothing is overtaken by its assessor, which keeps its rate: it then ends at a front
+    that was better some steps ago.
+    """
     ema_decay: float = Field(0.98, ge=0, lt=1)
     """Decay of the exponential moving average of the weights that becomes the artifact."""
     fidelity: float = Field(1.0, ge=0)
     """Weight of the mean squared pixel change, scaled by one minus the level."""
 
     grey_penalty: float = Field(0.5, ge=0)
-    """Weight of the mean distance of a pixel from mid-grey, scaled by the level."""
+    """Weight of the mean distance of a pixel from mid-grey, scaled by the level and by its fourth power."""
+    grey_penalty_rise: float = Field(3.0, ge=0)
+    r"""Coefficient :math:`c` of the fourth power in the factor :math:`\lambda + c \lambda^4` of the grey penalty.
+
+    The most private levels so turn to grey by themselves where the assessor happens to be weak.
+    """
 
     reveal_penalty: float = Field(0.0, ge=0)
     """Penalty for revealing pixels that the initial protector hid: mean gain in distance from mid-grey.
@@ -109,8 +123,9 @@ class TrainerConfig(BaseModel):
 
     scalarisation: Literal["weighted_sum", "smooth_tchebycheff", "upgrad", "mgda"] = "weighted_sum"
     """Rule that combines utility and privacy into one step; the last two aggregate gradients (extra ``pareto``)."""
-    estimator: Literal["student", "zo-image", "zo-code", "spsa", "spsa-gc", "rgf", "none"] = "student"
-    """Source of utility gradients; ``none`` asks nothing: fidelity alone keeps utility, the baseline."""
+    estimator: EstimatorName = "student"
+    """Source of utility gradients. Two ask nothing and are baselines: with ``label-only`` a student learns from the
+    user's labelled pictures, and with ``none`` fidelity alone keeps utility."""
     zeroth_order: ZerothOrderConfig = ZerothOrderConfig()
     student_steps: int = Field(2, ge=1)
     student_batch: int = Field(32, ge=4)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from trainer.algorithms.critical_history import CriticalHistory
 from trainer.algorithms.interface import NoQueries
-from trainer.algorithms.surrogate import DistilledStudent, StudentSettings
+from trainer.algorithms.surrogate import DistilledStudent, LabelOnlyStudent, StudentSettings
 from trainer.algorithms.zeroth_order import (
     BlockCode,
     OperatorCode,
@@ -32,15 +32,17 @@ def named_estimator(config: TrainerConfig, space: AnswerSpace, labelled: Labelle
     """
     if config.estimator == "none":
         return NoQueries()
-    if config.estimator != "student":
+    if config.estimator not in {"student", "label-only"}:
         return named_zeroth_order(config, space)
-    history = CriticalHistory(config.history_capacity, replay=config.replay)
     settings = StudentSettings(
         steps=config.student_steps,
         batch=config.student_batch,
         query_choice=config.query_choice,
         questions_per_call=config.questions_per_call,
     )
+    if config.estimator == "label-only":
+        return LabelOnlyStudent(space, labelled, settings)
+    history = CriticalHistory(config.history_capacity, replay=config.replay)
     return DistilledStudent(space, labelled, history, settings)
 
 

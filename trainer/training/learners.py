@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, cast
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from langchain_vpp.network.protector import Protector
 from trainer.algorithms.augmentation import augment
 from trainer.algorithms.interface import LabelledImages
+from trainer.runtime.checkpoint import fits
 from trainer.runtime.optim import SHORTEST_CYCLE, OneCycle, average_weights, fit
 from trainer.runtime.rng import keyed_generator
 from trainer.training.assessor import Assessor
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 _PRETRAINING_RATE = 4e-3
 _PRETRAINING_BATCH = 64
+_OF_ASSESSOR = ("assessor", "assessor_optimizer")
 
 
 class SuppliedParts(NamedTuple):
@@ -109,6 +112,26 @@ class Learners(NamedTuple):
             split: Training images.
             progress: Called after each step with the phase and the number of its steps so far.
         """
+        if not self.assessor.has_learned:
+            self.teach_assessor(config, split, partial(progress, "assessor"))
+        self.estimator.pretrain(
+            config.pretraining_steps,
+            learning_rate=_PRETRAINING_RATE,
+            generator=keyed_generator(config.seed, "student", 0),
+            progress=_counted(partial(progress, "student")),
+        )
+
+    def teach_assessor(
+        self, config: TrainerConfig, split: TrainingSplit, progress: Callable[[int], None], *, turn: int = 0
+    ) -> None:
+        """Let the assessor learn from labelled originals.
+
+        Args:
+            config: Settings.
+            split: Training images.
+            progress: Called after each step with the number of steps so far.
+            turn: Number of times that it has been taught before, so that it sees other batches.
+        """
         steps = config.pretraining_steps
 
         def loss(generator: torch.Generator) -> Tensor:
@@ -117,46 +140,49 @@ class Learners(NamedTuple):
             images = augment(split.images[rows].float() / 255, noise=0.02, generator=generator)
             return self.assessor.loss(images, level, split.labels[rows])
 
-        def ticker(phase: Literal["assessor", "student"]) -> Callable[[], None]:
-            counter = iter(range(1, steps + 1))
-            return lambda: progress(phase, next(counter))
-
-        if not self.assessor.has_learned:
-            self.assessor.train()
-            tick = ticker("assessor")
-            fit(
-                OneCycle(
-                    self.assessor.parameters(),
-                    steps=max(steps, SHORTEST_CYCLE),
-                    learning_rate=_PRETRAINING_RATE,
-                    clip=1.0,
-                ),
-                loss,
-                itertools.repeat(keyed_generator(config.seed, "assessor", 0), steps),
-                on_step=lambda _, __: tick(),
-            )
-        self.estimator.pretrain(
-            steps,
-            learning_rate=_PRETRAINING_RATE,
-            generator=keyed_generator(config.seed, "student", 0),
-            progress=ticker("student"),
+        self.assessor.train()
+        tick = _counted(progress)
+        fit(
+            OneCycle(
+                self.assessor.parameters(),
+                steps=max(steps, SHORTEST_CYCLE),
+                learning_rate=_PRETRAINING_RATE,
+                clip=1.0,
+            ),
+            loss,
+            itertools.repeat(keyed_generator(config.seed, "assessor", turn), steps),
+            on_step=lambda _, __: tick(),
         )
 
     def state_dict(self) -> dict[str, Any]:
         """State of all networks and optimizers."""
         return {name: part.state_dict() for name, part in self._asdict().items()}
 
+    def have_changed(self, state: Mapping[str, Any]) -> bool:
+        """Return whether an earlier version wrote a state, whose assessor or student was of another shape."""
+        student, saved = getattr(self.estimator, "network", None), state["estimator"].get("network")
+        return not fits(self.assessor, state["assessor"]) or bool(
+            student is not None and saved is not None and not fits(student, saved)
+        )
+
     def load_state_dict(self, state: Mapping[str, Any], recall: Callable[[], Records | None]) -> None:
-        """Restore.
+        """Restore; an assessor or a student of another shape is left as it is.
 
         Args:
             state: From :meth:`state_dict`.
             recall: See :meth:`~trainer.algorithms.interface.UtilityEstimator.load_state_dict`.
         """
+        left = {"estimator"} if fits(self.assessor, state["assessor"]) else {"estimator", *_OF_ASSESSOR}
         for name, part in self._asdict().items():
-            if name != "estimator":
+            if name not in left:
                 part.load_state_dict(state[name])
         self.estimator.load_state_dict(state["estimator"], recall)
+
+
+def _counted(progress: Callable[[int], None]) -> Callable[[], None]:
+    """Return a function that reports 1, 2, 3 and so on."""
+    counter = itertools.count(1)
+    return lambda: progress(next(counter))
 
 
 def weights_digest(network: nn.Module | None) -> str:

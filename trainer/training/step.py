@@ -123,7 +123,8 @@ class TrainingStep:
         """Weighted penalties on the distance from grey, and on pixels that training's start hid; shape ``[B]``."""
         config = self._config
         grey = (protected - 0.5).abs().mean(dim=(1, 2, 3))
-        penalty = config.grey_penalty * batch.level * grey
+        rise = batch.level + config.grey_penalty_rise * batch.level**4
+        penalty = config.grey_penalty * rise * grey
         if self._start is None or not config.reveal_penalty:
             return penalty
         with torch.no_grad():
@@ -137,7 +138,7 @@ class TrainingStep:
         """Step down the objectives; ``fidelity`` goes with the first of them, ``hiding_penalty`` with the last."""
         config, learners = self._config, self._learners
         for group in learners.optimizer.param_groups:
-            group["lr"] = _learning_rate(config, step)
+            group["lr"] = learning_rate(config, step)
         learners.optimizer.zero_grad(set_to_none=True)
         if config.scalarisation in {"upgrad", "mgda"}:
             first, last = objectives
@@ -175,7 +176,9 @@ class TrainingStep:
         return float(loss)
 
 
-def _learning_rate(config: TrainerConfig, step: int) -> float:
-    """Rate of the protector: linear warm-up, then cosine."""
+def learning_rate(config: TrainerConfig, step: int) -> float:
+    """Rate of the protector: linear warm-up, then cosine down to the floor."""
     warm = min(1.0, (step + 1) / _WARMUP_STEPS)
-    return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+    cosine = 0.5 * (1 + math.cos(math.pi * step / config.steps))
+    floor = config.learning_rate_floor
+    return config.learning_rate * warm * (floor + (1 - floor) * cosine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +20,7 @@ from trainer.oracle.subprocess import SubprocessOracle
 from trainer.runtime.precision import cpu_precision
 from trainer.training.batches import TrainingSplit
 from trainer.training.budget import FRONT_LEVELS, BudgetPlan
-from trainer.training.calibration import presets
+from trainer.training.calibration import presets, unread_attributes
 from trainer.training.checkpoint import (
     RunIdentity,
     check_answer_space,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from trainer.training.assessor import Assessor
     from trainer.training.config import TrainerConfig
 
+logger = logging.getLogger(__name__)
 _CHECKPOINT: Final = "checkpoint.pt"
 
 
@@ -206,6 +208,8 @@ class _Run:
         self._ledger, self._report = ledger, report
         self._step = 0
         """Protector steps that are finished."""
+        self._unread: tuple[str, ...] = ()
+        """Private attributes that the assessor can't read even from originals."""
         self._plan = BudgetPlan.of(config)
         self._space = answer_space(dataset)
         self._split = TrainingSplit.load(dataset, self._space, config.protector.working_resolution)
@@ -243,9 +247,23 @@ class _Run:
         self._finish()
 
     def _pretrain(self) -> None:
-        """Let the networks learn what costs no query."""
-        steps = self._config.pretraining_steps
-        self._learners.pretrain(self._config, self._split, lambda phase, step: self._tell(phase, step, steps))
+        """Let the networks learn what costs no query, and name what the assessor can't read."""
+        config, steps = self._config, self._config.pretraining_steps
+        self._learners.pretrain(config, self._split, lambda phase, step: self._tell(phase, step, steps))
+        assessor = self._learners.assessor
+        self._unread = unread_attributes(assessor, self._fronts.validation)
+        if self._unread and not assessor.has_learned:
+            self._learners.teach_assessor(
+                config, self._split, lambda step: self._tell("assessor", step, steps), turn=1
+            )
+            self._unread = unread_attributes(assessor, self._fronts.validation)
+        if self._unread:
+            logger.warning(
+                "the assessor reads %s of validation originals no better than a guess, so the protector will not "
+                "learn to hide it: give more labelled pictures, more pretraining_steps, or an assessor that has "
+                "learned elsewhere",
+                ", ".join(map(repr, self._unread)),
+            )
 
     def _learn(self, metrics: MetricsLog) -> None:
         """Take the steps that are left, with fronts and checkpoints in between."""
@@ -276,6 +294,7 @@ class _Run:
             Manifest(
                 protector={},
                 private_attributes=self._dataset.private_attributes,
+                unread=self._unread,
                 questions=self._space.questions,
                 trained_against=self._identity.model,
                 access=config.access,
@@ -318,6 +337,7 @@ class _Run:
             "step": self._step,
             "leak": self._stepping.leak,
             "space": space_digest(self._space),
+            "unread": list(self._unread),
         }
         for part in (self._probing, self._learners, self._fronts):
             state |= part.state_dict()
@@ -325,6 +345,9 @@ class _Run:
 
     def _load(self, state: dict[str, Any]) -> None:
         self._step, self._stepping.leak = state["step"], state["leak"]
+        self._unread = tuple(state.get("unread", ()))
+        if self._learners.have_changed(state):
+            self._pretrain()  # costs no query; the history of answers is restored below
         self._probing.load_state_dict(state)
         self._learners.load_state_dict(
             state, partial(self._probing.recall, store_images=self._config.store_images)

@@ -10,6 +10,7 @@ import torch
 from trainer.data.answers import answer_space, as_query, asked_tasks, is_right
 from trainer.data.wire import encode
 from trainer.runtime.rng import keyed_generator
+from trainer.statistics import chance, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,24 +110,48 @@ class Validation(NamedTuple):
     def leak(self, predicted: Tensor) -> float:
         """Scale an attacker's accuracy to 0 for the most frequent class and 1 where everything is read.
 
+        Pictures without a label of an attribute do not count for it.
+
         Args:
             predicted: Classes of the private attributes, shape ``[N, A]``.
 
         Returns:
             Mean over the attributes.
         """
-        accuracy = (predicted == self.labels).float().mean(dim=0)
-        chance = torch.stack(
-            [torch.bincount(column[column >= 0]).max() / (column >= 0).sum() for column in self.labels.T]
+        accuracy, floor = (
+            self._accuracy(predicted),
+            torch.tensor([chance(column) for column in self.labels.T]),
         )
-        return float(((accuracy - chance) / (1 - chance)).mean())
+        return float(((accuracy - floor) / (1 - floor)).mean())
+
+    def unread(self, predicted: Tensor) -> list[int]:
+        """Find the private attributes that a reader does not read better than a guess, beyond doubt.
+
+        Args:
+            predicted: Classes of the private attributes, shape ``[N, A]``.
+
+        Returns:
+            Columns of the attributes for which the lower end of the accuracy's 95 % interval is not above the share of
+            the most frequent class.
+        """
+        columns = zip(self._accuracy(predicted).tolist(), self.labels.T, strict=True)
+        return [
+            number
+            for number, (accuracy, labels) in enumerate(columns)
+            if wilson(accuracy, int((labels >= 0).sum())).low <= chance(labels)
+        ]
+
+    def _accuracy(self, predicted: Tensor) -> Tensor:
+        """Share of the labelled pictures whose class is predicted, shape ``[A]``."""
+        known = self.labels >= 0
+        return ((predicted == self.labels) & known).sum(dim=0) / known.sum(dim=0)
 
     def score(self, pairs: Tensor, answers: Sequence[Answer | None]) -> TaskScores:
         """Score the answers to some pairs; ``None`` is a lost answer."""
-        right, chance = [], []
+        right, guessed = [], []
         for (row, question), answer in zip(pairs.tolist(), answers, strict=True):
             reference, phrasing = int(self.references[row, question]), int(self.phrasings[row, question])
             choices = self.space.phrasings[phrasing].choices
             right.append(math.nan if answer is None else is_right(self.space, answer, phrasing, reference))
-            chance.append(math.nan if answer is None else 1 / len(choices))
-        return TaskScores(torch.tensor(right), torch.tensor(chance))
+            guessed.append(math.nan if answer is None else 1 / len(choices))
+        return TaskScores(torch.tensor(right), torch.tensor(guessed))

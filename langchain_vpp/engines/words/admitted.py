@@ -7,12 +7,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_vpp.engines.words.codes import find_codes
-from langchain_vpp.engines.words.engine import Words
+from langchain_vpp.engines.words.engine import Words, WordsDraft
 from langchain_vpp.engines.words.gaps import refined
 from langchain_vpp.engines.words.kinds import KINDS, covering, kinds_of
-from langchain_vpp.engines.words.painter import blind_base, cover, cut_in, put_plates, wordless
+from langchain_vpp.engines.words.painter import blind_base, cover, cut_in, wordless
 from langchain_vpp.engines.words.plates import pieces_of, plates_of
+from langchain_vpp.engines.words.printed import merged
 from langchain_vpp.engines.words.questions import same_question
+from langchain_vpp.engines.words.tokens import TokenNumbers
 from langchain_vpp.engines.words.verdict import Stage
 
 if TYPE_CHECKING:
@@ -104,16 +106,19 @@ class AdmittedKinds(Words):
         steps = [(level, kinds & needed) for level, kinds in self._steps]
         return AdmittedKinds(steps, needs=self._needs, artifact_digest=self._artifact_digest, **self._options)
 
-    def protect(self, image: Image.Image, level: float) -> Image.Image:
-        """Protect one picture; see :meth:`Engine.protect <langchain_vpp.engines.Engine.protect>`."""
-        layers = self.look(image)
-        return blind_base(image) if layers is None else self.paint(image, layers, self.shown_at(level))
+    def draft(self, image: Image.Image, level: float, *, printed: Sequence[Word] = ()) -> WordsDraft:
+        """Protect one picture, but for its tokens; see :class:`~langchain_vpp.engines.DraftingEngine`."""
+        layers = self.look(image, printed=printed)
+        if layers is None:
+            return WordsDraft(blind_base(image))
+        return self._drafted(image, layers, self.shown_at(level))
 
-    def look(self, image: Image.Image) -> Layers | None:
+    def look(self, image: Image.Image, *, printed: Sequence[Word] = ()) -> Layers | None:
         """Find what a picture is made of; ``None`` if it can't be read and is to be covered.
 
         Args:
             image: An RGB image.
+            printed: Words that the page of a document says it has; they add to what is hidden.
 
         Raises:
             ProtectionError: If it can't be read and is to be refused.
@@ -123,6 +128,8 @@ class AdmittedKinds(Words):
             return None
         words = refined(image, found)
         verdicts = self._policy.judge(words, Stage.NUMBERS)
+        if printed:
+            words, verdicts = merged(words, verdicts, printed, self._policy.judge(printed, Stage.NUMBERS))
         boxes = {"codes": list(find_codes(image)), "faces": self._heads(image)}
         bare = wordless(image, words)
         hidden = bare.copy()
@@ -145,13 +152,15 @@ class AdmittedKinds(Words):
             layers: What :meth:`look` found in it.
             shown: Kinds.
         """
+        return self._drafted(image, layers, shown).finished(self._tokens())
+
+    def _drafted(self, image: Image.Image, layers: Layers, shown: Collection[str]) -> WordsDraft:
         verdicts = covering(layers.verdicts, layers.kinds, shown)
-        plates, crisp = plates_of(layers.words, verdicts, self._tokens(), image.size)
+        _, crisp = plates_of(layers.words, verdicts, TokenNumbers(), image.size)
         result = self._without_words(layers, frozenset(shown))
         cut_in(result, image, pieces_of(crisp, layers.words))
         cover(result, [box for kind, boxes in layers.boxes.items() if kind not in shown for box in boxes])
-        put_plates(result, plates)
-        return result
+        return WordsDraft(result, layers.words, verdicts)
 
     def _without_words(self, layers: Layers, shown: frozenset[str]) -> Image.Image:
         """Return the small copy, or the picture without its words, with the faces and codes that are shown."""

@@ -27,6 +27,7 @@ from langchain_vpp.engines.words.painter import (
 )
 from langchain_vpp.engines.words.plates import pieces_of, plates_of
 from langchain_vpp.engines.words.policy import Policy
+from langchain_vpp.engines.words.printed import merged
 from langchain_vpp.engines.words.reader import RapidReader
 from langchain_vpp.engines.words.recognizers import default_recognizers
 from langchain_vpp.engines.words.tokens import TokenNumbers
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from langchain_vpp.engines.words.reader import TextReader, Word
     from langchain_vpp.engines.words.recognizers import Recognizer
     from langchain_vpp.engines.words.tokens import TokenSource
+    from langchain_vpp.engines.words.verdict import Verdict
 
 PRESETS: Final = {"low": 0.25, "balanced": 0.5, "high": 0.75}
 """Names of levels; 1 shows no word."""
@@ -79,7 +81,8 @@ class Words:
             of :func:`~langchain_vpp.engines.words.recognizers.default_recognizers`.
         allow: Words that are shown, such as the names of your own products.
         deny: Words that are never shown.
-        tokens: Makes what names the private values of a picture. Default: numbers that begin anew in each picture.
+        tokens: Makes what names the private values of a picture that is protected by itself. Default: numbers that
+            begin anew in each picture. In messages the vault of the conversation names them.
         on_failure: Reaction to a reader that fails or takes too long: cover the whole picture, or refuse it.
         seconds: Time that the reader has for a picture.
 
@@ -120,13 +123,20 @@ class Words:
 
     def protect(self, image: Image.Image, level: float) -> Image.Image:
         """Protect one picture; see :meth:`Engine.protect <langchain_vpp.engines.Engine.protect>`."""
+        return self.draft(image, level).finished(self._tokens())
+
+    def draft(self, image: Image.Image, level: float, *, printed: Sequence[Word] = ()) -> WordsDraft:
+        """Protect one picture, but for its tokens; see :class:`~langchain_vpp.engines.DraftingEngine`."""
         found = self._read(image)
         if found is None:
-            return blind_base(image)
+            return WordsDraft(blind_base(image))
         words = refined(image, found)
         _warn_of_scripts(words)
         stage = Stage.of(level)
-        plates, shown = plates_of(words, self._policy.judge(words, stage), self._tokens(), image.size)
+        verdicts = self._policy.judge(words, stage)
+        if printed:
+            words, verdicts = merged(words, verdicts, printed, self._policy.judge(printed, stage))
+        _, shown = plates_of(words, verdicts, TokenNumbers(), image.size)
         hidden_boxes = [*find_codes(image), *self._heads(image)]
         bare = wordless(image, words)
         cover(bare, hidden_boxes)
@@ -136,8 +146,7 @@ class Words:
             result = self._base(bare, words)
             cut_in(result, image, pieces_of(shown, words))
         cover(result, hidden_boxes)
-        put_plates(result, plates)
-        return result
+        return WordsDraft(result, words, verdicts)
 
     def _base(self, bare: Image.Image, words: Sequence[Word]) -> Image.Image:
         """Return the small copy, enlarged again, without text that is large enough to be read in it."""
@@ -195,6 +204,48 @@ class Words:
                 'engine cover such pictures with on_failure="cover".'
             )
         return words
+
+
+class WordsDraft:
+    """A picture with its harmless words, and those that are to be covered; see :class:`~langchain_vpp.engines.Draft`.
+
+    Args:
+        picture: The picture without plates. The draft keeps it.
+        words: All words that were read.
+        verdicts: A verdict for each of them.
+    """
+
+    __slots__ = ("_picture", "_verdicts", "_words")
+
+    def __init__(
+        self, picture: Image.Image, words: Sequence[Word] = (), verdicts: Sequence[Verdict] = ()
+    ) -> None:
+        self._picture, self._words, self._verdicts = picture, words, verdicts
+
+    @property
+    def values(self) -> list[tuple[str, str]]:
+        """Kind and text of each private value, in reading order."""
+        seen = _SeenValues()
+        plates_of(self._words, self._verdicts, seen, self._picture.size)
+        return seen.values
+
+    def finished(self, tokens: TokenSource) -> Image.Image:
+        """Return the picture with plates that carry tokens."""
+        result = self._picture.copy()
+        plates, _ = plates_of(self._words, self._verdicts, tokens, result.size)
+        put_plates(result, plates)
+        return result
+
+
+class _SeenValues:
+    """Notes the values for which tokens are asked."""
+
+    def __init__(self) -> None:
+        self.values: list[tuple[str, str]] = []
+
+    def token(self, kind: str, value: str) -> str:
+        self.values.append((kind, value))
+        return kind
 
 
 def _digest(settings: Sequence[object]) -> str:

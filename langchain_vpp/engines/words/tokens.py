@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Protocol
+
+from langchain_vpp.engines.words.folding import plain
 
 
 class TokenSource(Protocol):
@@ -22,7 +23,7 @@ class TokenSource(Protocol):
 class TokenNumbers:
     """Numbers the values of each kind in the order in which they are first seen.
 
-    Values that differ only in case, spaces and punctuation are one.
+    Values that differ only in case, accents, spaces and punctuation are one.
 
     Example:
         >>> tokens = TokenNumbers()
@@ -35,7 +36,5 @@ class TokenNumbers:
 
     def token(self, kind: str, value: str) -> str:
         """Return the token of a value; see :class:`TokenSource`."""
-        folded = unicodedata.normalize("NFKC", value).casefold()
         known = self._numbers.setdefault(kind, {})
-        plain = "".join(letter for letter in folded if letter.isalnum()) or folded
-        return f"{kind}_{known.setdefault(plain, len(known) + 1)}"
+        return f"{kind}_{known.setdefault(plain(value), len(known) + 1)}"

@@ -380,3 +380,20 @@ def test_a_document_without_its_extra_is_listed_in_a_folder_and_fails_by_name(
     ]
     (copy,) = run([originals / "a.pdf"], tmp_path / "out")
     assert (copy.status, "langchain-vpp[documents]" in copy.reason) == ("failed", True)
+
+
+def test_pages_of_a_document_share_the_names_of_private_values(tmp_path, monkeypatch) -> None:
+    pytest.importorskip("pypdfium2")
+    from langchain_vpp import batch
+    from tests.given_words import Pages, protector_of
+
+    pages = Pages()
+    first, second = pages.draw("Name: Ada Lovelace"), pages.draw("Name: Bo Peterson")
+    drawn = [Image.open(io.BytesIO(data)) for data in (first, second, second)]
+    monkeypatch.setattr(batch, "rasterize_pdf", lambda data, dpi: drawn)
+    source = tmp_path / "letter.pdf"
+    source.write_bytes(b"%PDF-1.4")
+    protector = protector_of(pages)
+    together = batch._protect_together(drawn, protector)
+    assert together[1].tobytes() == together[2].tobytes() != protector.protect_image(second).tobytes()
+    assert batch._protect_document(source.read_bytes(), protector).startswith(b"%PDF-")

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.images.pdf import rasterize_pdf
+from langchain_vpp.images.isolated import IsolatedError
+from langchain_vpp.images.pdf import _words, rasterize_pdf, read_pdf
+from tests.digital_pdf import digital_pdf
 
 pytest.importorskip("pypdfium2")
 
@@ -83,3 +85,28 @@ def test_many_threads_draw_their_own_documents() -> None:
     for thread in threads:
         thread.join()
     assert results == {number: (100 + number, 50) for number in range(12)}
+
+
+def test_the_words_of_a_digital_page_come_with_their_places() -> None:
+    text = [("Dear Anna", 30, 100, True), ("IBAN", 30, 60, True), ("hidden", 200, 60, False)]
+    first, second = read_pdf(digital_pdf(text, [("two", 30, 100, True)]))
+    assert [(word.text, word.line) for word in first.words][:2] == [("Dear", 0), ("Anna", 0)]
+    assert {word.text for word in first.words} == {"Dear", "Anna", "IBAN", "hidden"}
+    assert [word.text for word in second.words] == ["two"]
+    pixels = first.image.convert("L")
+    for word in first.words:
+        left, top, right, bottom = word.box
+        assert 0 <= left < right <= pixels.width
+        assert 0 <= top < bottom <= pixels.height
+        darkest, _ = pixels.crop((int(left), int(top), int(right) + 1, int(bottom) + 1)).getextrema()
+        assert (darkest < 128) == (word.text != "hidden")
+
+
+def test_a_page_without_text_has_no_words() -> None:
+    assert read_pdf(pdf())[0].words == ()
+
+
+def test_what_is_no_list_of_words_is_not_believed() -> None:
+    for said in (b"[1]", b"{}x", b'[["a", 1, 2]]', b'[["a", 1, 2, "x", 4, 5]]', b"\xff"):
+        with pytest.raises(IsolatedError):
+            _words(said)

@@ -10,7 +10,7 @@ from trainer.algorithms.interface import (
     Records,
     no_probes,
 )
-from trainer.algorithms.surrogate import DistilledStudent, StudentSettings
+from trainer.algorithms.surrogate import DistilledStudent, LabelOnlyStudent, StudentSettings
 
 SPACE = AnswerSpace(
     ("bright?", "red?"), ("no", "yes", "unused"), torch.tensor([[True, True, False], [True, True, False]])
@@ -64,6 +64,19 @@ def test_without_queries_fitting_does_nothing():
     before = [parameter.clone() for parameter in subject.network.parameters()]
     assert subject.fit(generator=generator()) == {}
     assert all(torch.equal(*pair) for pair in zip(before, subject.network.parameters(), strict=True))
+
+
+@pytest.mark.trains
+def test_a_student_of_labels_alone_asks_nothing_and_learns_with_every_step():
+    labelled = drawings(64)
+    torch.manual_seed(0)
+    subject = LabelOnlyStudent(SPACE, labelled, StudentSettings(steps=40, learning_rate=3e-3))
+    images = labelled.images.float() / 255
+    assert not len(subject.propose(images, labelled.references, 10, generator=generator()).rows)
+    for round_ in range(3):
+        subject.fit(generator=generator(round_))
+    right = (subject.posteriors(images).argmax(-1) == labelled.references).float()
+    assert float(right.mean()) > 0.9
 
 
 @pytest.mark.trains

@@ -202,7 +202,7 @@ TINY = {
     "access": ["labels"],
     "baselines": {"blur": [0.5]},
     "levels": [0.5, 1.0],
-    "sizes": {"train": 200, "val": 30, "test": 30, "attacker_images": 50},
+    "sizes": {"train": 200, "val": 30, "test": 10, "attacker_images": 50},
     "settings": {
         "steps": 4,
         "batch": 4,

@@ -22,5 +22,5 @@ def test_every_option_is_measured_by_some_comparison(field):
 
 def test_the_small_comparison_of_estimators_has_a_cell_for_each_method_and_seed():
     found = cells(ESTIMATORS, [0, 1])
-    assert len(found) == 2 * len(ESTIMATORS.methods) == 22
+    assert len(found) == 2 * len(ESTIMATORS.methods) == 24
     assert {cell.config.max_queries for cell in found if cell.asks} == {500}

@@ -7,7 +7,7 @@ import torch
 
 from langchain_vpp.artifact import FrontPoint
 from trainer.algorithms.interface import AnswerSpace, NoQueries
-from trainer.training.calibration import leak_at, level_knots, presets
+from trainer.training.calibration import leak_at, level_knots, presets, unread_attributes
 from trainer.training.validation import Validation
 
 
@@ -23,6 +23,12 @@ class Grey:
 
 class Bright:
     """Reads whether a picture is brighter than 0.6, the class 1."""
+
+    def __init__(self):
+        self.attributes = {"brightness": ("dark", "bright")}
+
+    def eval(self):
+        return self
 
     def __call__(self, images, level):
         bright = images.mean(dim=(1, 2, 3)) - 0.6
@@ -41,6 +47,20 @@ def validation():
 def test_the_leak_falls_where_the_assessor_no_longer_reads(validation):
     leaks = [leak_at(Grey(), Bright(), validation, level) for level in (0.0, 0.5, 1.0)]
     assert leaks == [1.0, 1.0, 0.0]
+
+
+def test_a_missing_label_is_no_misreading(validation):
+    labels = validation.labels.clone()
+    labels[::2] = -1
+    assert leak_at(Grey(), Bright(), validation._replace(labels=labels), 0.0) == 1.0
+
+
+def test_what_is_read_by_luck_alone_is_named(validation):
+    assert unread_attributes(Bright(), validation) == ()
+    other = torch.tensor([0, 1, 1, 0, 1, 0, 0, 1])[:, None]
+    assert unread_attributes(Bright(), validation._replace(labels=other)) == ("brightness",)
+    few = torch.tensor([0, -1, -1, -1, -1, -1, -1, 1])[:, None]  # two right guesses prove nothing
+    assert unread_attributes(Bright(), validation._replace(labels=few)) == ("brightness",)
 
 
 def test_knots_rise_from_the_open_end_to_the_closed_one(validation):

@@ -107,6 +107,23 @@ def test_a_run_of_version_0_1_is_resumed_and_equals_an_uninterrupted_one(signs, 
         assert (old / name).read_bytes() == (whole / name).read_bytes()
 
 
+def test_networks_of_another_shape_learn_anew_and_pay_nothing_twice(signs, tmp_path):
+    whole, old = tmp_path / "whole", tmp_path / "old"
+    small_trainer(signs, pretraining_steps=2).fit(whole)
+    interrupt(small_trainer(signs, pretraining_steps=2), old, step=5)
+    state = torch.load(old / "checkpoint.pt", weights_only=True)
+    for network in (state["assessor"], state["estimator"]["network"]):
+        trunk = next(name for name in network if "trunk" in name)
+        network[trunk] = torch.zeros(64, 48, 3, 3)
+    torch.save(state, old / "checkpoint.pt")
+    taught = []
+    small_trainer(signs, pretraining_steps=2).fit(
+        old, resume=True, on_progress=lambda progress: taught.append(progress.phase)
+    )
+    assert {"assessor", "student"} < set(taught)
+    assert spent(old / "ledger.sqlite") == spent(whole / "ledger.sqlite")
+
+
 def test_a_run_of_version_0_1_with_other_settings_names_the_way_and_the_way_pays_nothing_twice(
     signs, tmp_path
 ):

@@ -10,6 +10,7 @@ from langchain_vpp.engines.words import Words, admitted
 from langchain_vpp.engines.words.admitted import AdmittedKinds
 from langchain_vpp.engines.words.kinds import KINDS, covering, kinds_of
 from langchain_vpp.engines.words.recognizers import FormRecognizer
+from langchain_vpp.engines.words.tokens import TokenNumbers
 from langchain_vpp.engines.words.verdict import SHOWN, Verdict
 from tests.unit.langchain_vpp.engines.words.made import FakeReader, words_of
 
@@ -137,7 +138,10 @@ def test_unknown_kinds_are_refused():
         AdmittedKinds([(0.5, {"nams"})], recognizers=[], reader=FakeReader([], SIZE))
 
 
-def test_no_way_to_protect_is_inherited():
-    """Words shows other kinds than were learned, so each of its ways to protect must be one of this engine."""
+def test_no_draft_is_inherited():
+    """Words shows other kinds than were learned, so what it drafts with must be this engine's own."""
     ways = {name for name, value in vars(Words).items() if callable(value) and not name.startswith("_")}
-    assert ways <= set(vars(AdmittedKinds))
+    assert ways - {"protect"} <= set(vars(AdmittedKinds))
+    draft = engine().draft(page()[0], 0.5)
+    assert shown_words(draft.finished(TokenNumbers())) & {"thank", "Anna"} == {"thank"}
+    assert ("NAME", "Anna Meyer") in draft.values

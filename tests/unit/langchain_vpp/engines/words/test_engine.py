@@ -173,3 +173,49 @@ def test_a_missing_extra_is_one_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "rapidocr", None)
     with pytest.raises(MissingExtraError, match=r"langchain-vpp\[words\]"):
         ImageProtector.from_pretrained("screens")
+
+
+class Tokens:
+    def token(self, kind, value):
+        return f"{kind}_{len(value)}"
+
+
+def test_a_draft_tells_its_values_and_takes_tokens_later():
+    image, words = page(("Name: Anna Meyer", "IBAN: DE89 3704", "thank you", "Name: Anna Meyer"))
+    draft = Words(reader=FakeReader(words, SIZE), recognizers=[FormRecognizer()]).draft(image, 0.5)
+    assert draft.values == [("NAME", "Anna Meyer"), ("IBAN", "DE89 3704"), ("NAME", "Anna Meyer")]
+    once, again, other = (
+        draft.finished(Tokens()),
+        draft.finished(Tokens()),
+        draft.finished(engine.TokenNumbers()),
+    )
+    assert once.tobytes() == again.tobytes() != other.tobytes()
+    assert (
+        other.tobytes()
+        == protected(0.5, ("Name: Anna Meyer", "IBAN: DE89 3704", "thank you", "Name: Anna Meyer"))[
+            2
+        ].tobytes()
+    )
+    assert "Anna" not in repr(draft)
+
+
+def test_a_draft_of_a_picture_that_was_not_read_has_no_values():
+    draft = Words(reader=Failing(), recognizers=[]).draft(page()[0], 0.5)
+    assert draft.values == []
+    assert draft.finished(Tokens()).size == SIZE
+
+
+def test_printed_words_hide_what_was_misread_and_show_nothing():
+    image, words = page(("thank you for March",))
+    truth = words_of("Name: x y March")
+    made = Words(reader=FakeReader(words, SIZE), recognizers=[FormRecognizer()])
+    assert made.draft(image, 0.5).values == []
+    assert made.draft(image, 0.5, printed=truth).values
+    image, words = page(("Name: Anna Meyer",))
+    made = Words(reader=FakeReader(words, SIZE), recognizers=[FormRecognizer()])
+    lie = words_of("thank you all")
+    assert (
+        made.draft(image, 0.5, printed=lie).values
+        == made.draft(image, 0.5).values
+        == [("NAME", "Anna Meyer")]
+    )

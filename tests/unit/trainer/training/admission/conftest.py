@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.trainer.training.admission.pages import KnownWords, LookingAtWords, save_pages
+from tests.unit.trainer.training.admission.pages import SETTINGS, KnownWords, LookingAtWords, save_pages
 from trainer.training.admission.config import AdmissionConfig
 from trainer.training.admission.run import AdmissionTrainer
-
-SETTINGS = {"max_queries": 28, "may_show": ("names",), "seed": 1, "max_concurrency": 1}
 
 
 @pytest.fixture(scope="package")

@@ -17,6 +17,8 @@ from pydantic import ConfigDict
 from langchain_vpp.images.codec import decode_image
 from tests.unit.langchain_vpp.engines.words.made import words_of
 from trainer import load_dataset
+from trainer.training.admission.config import AdmissionConfig
+from trainer.training.admission.run import AdmissionTrainer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
 
 SIZE = (420, 200)
+SETTINGS = {"max_queries": 28, "may_show": ("names",), "seed": 1, "max_concurrency": 1}
 PEOPLE = ("Anna Meyer", "Bhavna Iyer", "Tomasz Nowak", "Ifeoma Uzoma", "Grace Ashworth")
 SPLITS = ("train", "train", "train", "val", "test")
 
@@ -109,3 +112,10 @@ def save_pages(folder: Path) -> Dataset:
         lines.append({"image": f"{number}.png", "split": split, "tasks": tasks})
     (folder / "data.jsonl").write_text("\n".join(map(json.dumps, lines)))
     return load_dataset(folder, needs_attributes=False)
+
+
+def run_until_killed(folder: Path, out: Path, settings: dict[str, Any], kill_at: int) -> None:
+    """Begin a run in this process, which the chat model kills."""
+    dataset = load_dataset(folder, needs_attributes=False)
+    config = AdmissionConfig.model_validate(settings)
+    AdmissionTrainer(LookingAtWords(kill_at=kill_at), dataset, config, reader=KnownWords()).fit(out)

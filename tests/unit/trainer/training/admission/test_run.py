@@ -19,11 +19,13 @@ from langchain_vpp.images.codec import decode_image
 from tests.unit.langchain_vpp.engines.words.made import words_of
 from tests.unit.trainer.training.admission.pages import (
     PEOPLE,
+    SETTINGS,
     KnownWords,
     LookingAtWords,
     answer,
     draw,
     lines_of,
+    run_until_killed,
     save_pages,
 )
 from trainer import load_dataset
@@ -66,10 +68,12 @@ def test_the_artifact_protects_and_has_no_network(finished, monkeypatch):
     assert not list(finished.glob("*.safetensors"))
 
 
+@pytest.mark.slow(seconds=4)
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(finished, dataset, make_trainer, tmp_path):
     out = tmp_path / "run"
-    context = multiprocessing.get_context("fork")
-    killed = context.Process(target=make_trainer(LookingAtWords(kill_at=13)).fit, args=(out,))
+    # A process of its own from the start: one that is forked from threads can wait for ever.
+    context = multiprocessing.get_context("spawn")
+    killed = context.Process(target=run_until_killed, args=(dataset.folder, out, SETTINGS, 13))
     killed.start()
     killed.join(60)
     assert killed.exitcode == -signal.SIGKILL
