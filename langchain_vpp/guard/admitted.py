@@ -13,17 +13,19 @@ import hashlib
 import marshal
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from langchain_core.messages import BaseMessage
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.messages.extent import is_plain
+from langchain_vpp.images.pace import PIECE, give_way
+from langchain_vpp.messages.extent import extent, is_plain
 from langchain_vpp.messages.shielded import shielded
 from langchain_vpp.messages.tree import Finding, TreeWalk
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from langchain_vpp.guard.memo import OutputKey
 
@@ -32,8 +34,21 @@ _REMEMBERED_MESSAGES: Final = 16_384
 _REMEMBERED_LISTS: Final = 1_024
 _HELD: Final = ("__dict__", "__pydantic_extra__", "__pydantic_private__")
 
-State = tuple[type, bytes]
-"""The class of a message, and all that it holds."""
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The class of a message, and all that it holds.
+
+    Attributes:
+        kind: The class.
+        written: What the message holds, and the digests of its long texts in the place of these.
+        texts: The long texts themselves. They can't be changed, so copies share them.
+    """
+
+    kind: type
+    written: bytes
+    texts: tuple[str | bytes, ...] = field(default=(), compare=False, repr=False)
+
 
 Pictures = tuple["OutputKey", ...]
 """Keys of the protected pictures in a message, in their order."""
@@ -55,11 +70,48 @@ def message_state(message: BaseMessage) -> State | None:
     # It would write a buffer as bytes, and what is shared as often as it is referred to, which has no end if much is.
     if not is_plain(held):
         return None
+    texts: list[str | bytes] = []
     try:
+        # Written in one piece, they would keep all other threads waiting.
+        if extent(held) > PIECE:
+            held = _with_marks(held, texts)
         # Version 2, because later versions also write who else refers to a value.
-        return type(message), marshal.dumps(held, 2)
+        written = marshal.dumps(held, 2)
     except ValueError:
         return None
+    return State(type(message), b"".join((written, *map(_text_digest, texts))), tuple(texts))
+
+
+def _with_marks(value: Any, texts: list[str | bytes]) -> Any:
+    """Copy a value with a mark, which no message holds, in the place of each long text; ``texts`` receives them."""
+    kind = type(value)
+    if kind is dict:
+        return {key: _with_marks(item, texts) for key, item in {**value}.items()}
+    if kind in (list, tuple):
+        return kind([_with_marks(item, texts) for item in (*value,)])
+    if kind not in (str, bytes) or len(value) < PIECE:
+        return value
+    texts.append(value)
+    return ...
+
+
+def _without_marks(value: Any, texts: Iterator[str | bytes]) -> Any:
+    """Put the long texts back."""
+    kind = type(value)
+    if kind is dict:
+        return {key: _without_marks(item, texts) for key, item in value.items()}
+    if kind in (list, tuple):
+        return kind([_without_marks(item, texts) for item in value])
+    return next(texts) if value is ... else value
+
+
+def _text_digest(text: str | bytes) -> bytes:
+    digest = hashlib.sha256(type(text).__name__.encode())
+    for start in range(0, len(text), PIECE):
+        piece = text[start : start + PIECE]
+        digest.update(piece.encode("utf-8", "surrogatepass") if isinstance(piece, str) else piece)
+        give_way()
+    return digest.digest()
 
 
 @shielded("copying a message")
@@ -78,7 +130,8 @@ def isolated(message: BaseMessage, state: State | None) -> BaseMessage:
     """
     if state is None:
         return _Copying().message(message)
-    return _with_state(message, marshal.loads(state[1]))  # noqa: S302  written by this process
+    held = marshal.loads(state.written)  # noqa: S302  written by this process
+    return _with_state(message, _without_marks(held, iter(state.texts)) if state.texts else held)
 
 
 def _with_state(message: BaseMessage, held: tuple[Any, Any, Any]) -> BaseMessage:
@@ -161,8 +214,8 @@ def _key(states: Sequence[State | None]) -> _Key | None:
     for state in states:
         if state is None:
             return None
-        classes.append(state[0])
-        digest.update(state[1])  # which says by itself where it ends
+        classes.append(state.kind)
+        digest.update(state.written)  # which says by itself where it ends
     return tuple(classes), digest.digest()
 
 

@@ -13,6 +13,8 @@ _SPENT: Final = (
     "Nothing was sent: the request needs more than {:,} {}. Send less, or raise {} (an option of RequestBudget, which "
     "the protector takes as budget=)."
 )
+_CHARACTERS_PER_BYTE: Final = 3  # in the longest notation for bytes in a URL
+_ALWAYS_READ: Final = 10_000_000
 _ENDED: Final = "Nothing was sent: the request ended before its pictures were protected."
 
 
@@ -29,7 +31,8 @@ class RequestBudget:
             scale at which it is needed; a progressive one is gone over several times.
         max_pixels: Bound on the pixels, width x height, of one picture, as it is decoded and as it leaves. Decoding
             takes up to 20 bytes per pixel.
-        bytes: Bound on the encoded originals of a request, fetched ones included.
+        bytes: Bound on the encoded originals of a request, fetched ones included. A request of more than three times
+            as many characters, and of more than ten million, is refused by its length alone.
         seconds: Time from the moment at which a request comes in until its pictures are protected, waiting included.
 
     Raises:
@@ -109,6 +112,15 @@ class Account(Bounds):
             ProtectionError: If there are more than are left.
         """
         self._spend("pictures", count)
+
+    def require_length(self, characters: int) -> None:
+        """Refuse a request that is too long to be read.
+
+        Raises:
+            ProtectionError: If it has more characters than its bytes could have.
+        """
+        if characters > max(_ALWAYS_READ, _CHARACTERS_PER_BYTE * self._budget.bytes):
+            raise ProtectionError(_SPENT.format(self._budget.bytes, "bytes", "bytes"))
 
     def spend_bytes(self, count: int) -> None:
         """Count bytes of originals as they come.

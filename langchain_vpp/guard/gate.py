@@ -24,6 +24,7 @@ from langchain_vpp.guard.sources import Sources
 from langchain_vpp.guard.upstream import OnUpstreamTrace, Upstream
 from langchain_vpp.guard.vault import MemoryVaults
 from langchain_vpp.images.given import image_bytes
+from langchain_vpp.messages.extent import extent, is_brief
 from langchain_vpp.messages.plan import ContentPolicy
 from langchain_vpp.messages.walk import coerce_messages, plan_messages
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from langchain_vpp.guard.pool import Steps
     from langchain_vpp.guard.vault import VaultKeeper
 
+_MOST_PARTS: Final = 100_000  # of a request, whose length is counted
 _UNCHANGEABLE: Final = "A protector can't be changed; build another one"
 _UNPICKLABLE: Final = "A protector can't be pickled; build one in each process"
 
@@ -305,9 +307,9 @@ class Gate:
     async def _atried(
         self, messages: LanguageModelInput, level: RequestLevel | None, conversation: str | None
     ) -> tuple[Admission | ProtectionError, bool]:
-        account = self._budget.open()
+        steps = self._admit(messages, level, conversation, account := self._budget.open())
         try:
-            return await arun_steps(self._admit(messages, level, conversation, account), account, messages)
+            return await arun_steps(steps, account, messages, at_once=not self.conversations.is_needed)
         except ProtectionError as error:
             return error, True
 
@@ -320,18 +322,19 @@ class Gate:
     ) -> Steps[tuple[Admission, bool]]:
         """Return the admission, and whether the input held something that no enclosing run should have seen.
 
-        The work on pictures, which has to be waited for, is yielded.
+        Work on pictures is yielded, to be waited for; before long work on texts, there is nothing to wait for.
         """
         level = self._levels.effective(asked)
         conversation = self.conversations.open(name)
         given = coerce_messages(messages)
+        account.require_length(extent(given, most=_MOST_PARTS))
         states = [message_state(message) for message in given]
-        given = [*map(isolated, given, states)]  # nobody else can change them from here on
-        # The pictures in each message; None for a message that must be walked.
         records = [self._produced.recall_all(keys, level) for keys in self._admitted.recall(states)]
         walked = [place for place, each in enumerate(records) if each is None]
-        exposed = False
-        admitted = [*given]
+        if not is_brief([given[place] for place in walked]):
+            yield []  # the rest is work for a thread
+        given = [*map(isolated, given, states)]  # nobody else can change them from here on
+        exposed, admitted = False, [*given]
         if walked:
             plan = plan_messages([given[place] for place in walked], self.content_policy, places=walked)
             self.sealing.refuse_in_text([given[place] for place in walked])

@@ -3,7 +3,9 @@
 Each kind of work has its own threads, so that none waits behind another: a text never waits behind pictures, and a
 small picture never waits behind large ones. Within a kind, requests take turns by the work that they have asked for, as
 in weighted fair queueing (Demers, Keshav and Shenker, 1989): a request with little work is served before the rest of
-one with much, whichever came first, and none waits for ever.
+one with much, whichever came first, and none waits for ever. A few words are not worth a thread: they are searched
+sooner than one could be woken. Threads for long work are nicer than others, so that a processor is free when a small
+picture comes.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.images.pace import lower_priority
+from langchain_vpp.messages.extent import extent, is_short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -60,16 +64,24 @@ class FairPool:
         name: Name of the threads.
         threads: Number of threads at most; they start when they are needed.
         capacity: Bound on the cost of what is in work at once. One job that costs more is done alone.
+        niceness: By how much its threads are nicer than the thread that starts them, where the system can.
         runs_engines: Whether the work calls engines, which may protect pictures in their turn. Work that its threads
             ask for is done at once: it might wait for itself.
     """
 
     def __init__(
-        self, name: str, threads: int, *, capacity: float = float("inf"), runs_engines: bool = False
+        self,
+        name: str,
+        threads: int,
+        *,
+        capacity: float = float("inf"),
+        niceness: int = 0,
+        runs_engines: bool = False,
     ) -> None:
         self._name = name
         self._most_threads = threads
         self._capacity = capacity
+        self._niceness = niceness
         self._runs_engines = runs_engines
         self.forget()
         # A thread that is cut off within an engine's own code would take the process down with it.
@@ -138,6 +150,7 @@ class FairPool:
 
     def _serve(self) -> None:
         _this_thread.runs_engines = self._runs_engines
+        lower_priority(self._niceness)
         condition = self._condition
         while True:
             with condition:
@@ -187,7 +200,8 @@ def _do(job: _Job) -> None:
 _LONG: Final = 200_000
 """Characters from which on a request counts as long; a picture of 640 x 480 has fewer."""
 
-_DEEPEST: Final = 8
+_NICENESS: Final = 5
+"""Of threads that hold the interpreter now and then, so that nobody waits long for one that gets no processor."""
 
 SMALL_COST: Final = 4_000_000
 """Pixels, decoded and sent, up to which a picture counts as small."""
@@ -195,16 +209,17 @@ SMALL_COST: Final = 4_000_000
 _LARGE_AT_ONCE: Final = 16_000_000
 
 TEXTS: Final = FairPool("vpp-text", 8)
-LONG_TEXTS: Final = FairPool("vpp-long-text", 1)
+LONG_TEXTS: Final = FairPool("vpp-long-text", 1, niceness=_NICENESS)
 SMALL: Final = FairPool("vpp-small", max(2, usable_cpus()), runs_engines=True)
 # One CPU stays free for texts, small pictures and the event loop.
 LARGE: Final = FairPool(
     "vpp-large",
     max(1, usable_cpus() - 1),
     capacity=max(96_000_000, _LARGE_AT_ONCE * usable_cpus()),
+    niceness=_NICENESS,
     runs_engines=True,
 )
-ISOLATED: Final = FairPool("vpp-isolated", max(1, usable_cpus() // 2), runs_engines=True)
+ISOLATED: Final = FairPool("vpp-isolated", max(1, usable_cpus() // 2), niceness=_NICENESS, runs_engines=True)
 REMOTE: Final = FairPool("vpp-remote", 32)
 CALLS: Final = FairPool("vpp-call", 64)
 
@@ -225,23 +240,9 @@ async def in_text_thread(value: Any, function: Callable[[], _T], account: Accoun
         function: The function.
         account: The request that asks.
     """
-    size = _size(value, _DEEPEST)
+    size = extent(value)
     pool = TEXTS if size <= _LONG else LONG_TEXTS
     return await asyncio.wrap_future(pool.submit(function, cost=1 + size, account=account))
-
-
-def _size(value: Any, depth: int) -> int:
-    """Return about as many characters as a value holds. It decides who waits for whom, and nothing else."""
-    if isinstance(value, (str, bytes)):
-        return len(value)
-    if depth == 0:
-        return _LONG + 1
-    if isinstance(value, dict):
-        return sum(_size(each, depth - 1) for each in value.values())
-    if isinstance(value, (list, tuple)):
-        return sum(_size(each, depth - 1) for each in value)
-    inner = getattr(value, "content", None) or getattr(value, "messages", None)
-    return 0 if inner is None else _size(inner, depth - 1)
 
 
 def run_steps(steps: Steps[_T], account: Account) -> _T:
@@ -256,19 +257,22 @@ def run_steps(steps: Steps[_T], account: Account) -> _T:
     return result
 
 
-async def arun_steps(steps: Steps[_T], account: Account, value: Any) -> _T:
+async def arun_steps(steps: Steps[_T], account: Account, value: Any, *, at_once: bool = True) -> _T:
     """Run work that yields what it waits for: its steps in threads for texts, and without a thread while it waits.
+
+    The first step for a short conversation is taken at once: most of it is known from the last turn.
 
     Args:
         steps: The work.
         account: The request that asks.
         value: What the work is about, see :func:`in_text_thread`.
+        at_once: Whether the first step waits for nothing.
     """
     try:
-        step = await in_text_thread(value, lambda: _next(steps, []), account)
+        step = _next(steps, []) if at_once and is_short(value) else _Step([])
         while step.waits_for is not None:
             done = await _async_results(step.waits_for, account)
-            step = await in_text_thread(value, partial(_next, steps, done), account)
+            step = await in_text_thread(value, partial(_next_that_waits, steps, done), account)
     finally:
         account.close()
     result: _T = step.result
@@ -285,6 +289,13 @@ def _next(steps: Steps[Any], done: list[Any]) -> _Step:
         return _Step(steps.send(done) if done else next(steps))
     except StopIteration as end:
         return _Step(None, end.value)
+
+
+def _next_that_waits(steps: Steps[Any], done: list[Any]) -> _Step:
+    step = _next(steps, done)
+    while step.waits_for == []:  # for a thread, which this one is
+        step = _next(steps, [])
+    return step
 
 
 def results(futures: Sequence[Future[Any]], account: Account) -> list[Any]:

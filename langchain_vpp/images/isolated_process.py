@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FORMATS: Final = ("BMP", "TIFF", "AVIF")
-_NICENESS: Final = 10
+_NICENESS: Final = 19
 _POINTS_PER_INCH: Final = 72
 _MOST_LETTERS: Final = 100_000
 """Letters of a page's text that are looked at; a page that can be read has fewer."""

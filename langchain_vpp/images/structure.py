@@ -18,6 +18,7 @@ import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.images.pace import PIECE, give_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,6 +43,7 @@ _FEWEST_BYTES_OF_A_BLOCK: Final = 32
 _LARGEST_PROFILE: Final = 4_000_000
 _MOST_ENTRIES: Final = 1_000
 _LARGEST_XMP: Final = 65_536
+_PARTS_AT_ONCE: Final = 256
 
 _XMP_ORIENTATION: Final = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -115,12 +117,19 @@ def _unreadable() -> ProtectionError:
     return ProtectionError(UNDECODABLE)
 
 
+def _give_way_after(number: int) -> None:
+    """Let other threads run after every so many parts of a file."""
+    if number % _PARTS_AT_ONCE == _PARTS_AT_ONCE - 1:
+        give_way()
+
+
 # -- JPEG ----------------------------------------------------------------------------------------------------
 
 _SOS: Final = 0xDA
 _EOI: Final = 0xD9
 # Among the values of pixels, 0xFF is followed by zero or by the number of a restart.
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_END: Final = re.compile(rb"\xff\xd9")
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _TABLES: Final = frozenset({0xC4, 0xCC, 0xDB, 0xDD})
@@ -157,7 +166,8 @@ def _look_at_jpeg(data: bytes) -> Structure:
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield marker, start and end of every segment up to the first scan. Bytes between them are passed over."""
     position = 2
-    for _ in range(_MOST_SEGMENTS):
+    for number in range(_MOST_SEGMENTS):
+        _give_way_after(number)
         start = data.find(b"\xff", position)
         while start >= 0 and data[start + 1] == 0xFF:
             start += 1
@@ -199,7 +209,7 @@ def _jpeg(  # noqa: PLR0917
     is_progressive = frame[1] in _PROGRESSIVE
     # A decoder that finds all components in the first scan reads no other.
     has_scans = is_progressive or data[scan + 4] < components
-    scans, end = _scans(data, scan) if has_scans else (1, data.find(b"\xff\xd9", scan) + 2)
+    scans, end = _scans(data, scan) if has_scans else (1, _end_of_image(data, scan))
     if scans > _MOST_SCANS:
         raise _unreadable()
     whole = b"".join(part for _, part in sorted(profile.items()))
@@ -217,8 +227,9 @@ def _jpeg(  # noqa: PLR0917
 def _scans(data: bytes, position: int) -> tuple[int, int]:
     """Return the number of scans from a position on, and where the last one ends."""
     scans = 0
-    for _ in range(_MOST_SEGMENTS):
-        found = _MARKER.search(data, position)
+    for number in range(_MOST_SEGMENTS):
+        _give_way_after(number)
+        found = _found(_MARKER, data, position)
         if found is None:
             return scans, len(data)
         marker, position = found[0][1], found.end()
@@ -228,6 +239,22 @@ def _scans(data: bytes, position: int) -> tuple[int, int]:
         if marker not in _WITHOUT_LENGTH:
             position += struct.unpack_from(">H", data, position)[0]
     raise _unreadable()
+
+
+def _end_of_image(data: bytes, position: int) -> int:
+    found = _found(_END, data, position)
+    return 0 if found is None else found.end()
+
+
+def _found(marker: re.Pattern[bytes], data: bytes, position: int) -> re.Match[bytes] | None:
+    """Find a marker of two bytes from a position on, in pieces so that other threads can run."""
+    while position < len(data):
+        found = marker.search(data, position, position + PIECE)
+        if found is not None:
+            return found
+        position += PIECE - 1
+        give_way()
+    return None
 
 
 def _are_views(index: bytes) -> bool:
@@ -289,6 +316,7 @@ def _chunks(data: bytes, position: int, head: str, *, padded: bool) -> Iterator[
         kind, length = (first, second) if padded else (second, first)
         end = position + 8 + length + (0 if padded else 4)
         most -= 1
+        _give_way_after(most)
         if most < 0 or end > len(data):
             raise _unreadable()
         yield kind, position, end
@@ -342,6 +370,7 @@ def _behind_blocks(data: bytes, position: int, most: int) -> tuple[int, int]:
     while length := data[position]:
         position += length + 1
         most -= 1
+        _give_way_after(most)
         if most < 0:
             raise _unreadable()
     return position + 1, most

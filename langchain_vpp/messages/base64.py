@@ -1,33 +1,42 @@
-"""Base64: strict decoding, and work in pieces so that other threads can run.
-
-With pybase64 (extra ``fast``) everything is done in one piece, which is fast enough.
-"""
+"""Base64: strict decoding and encoding, in pieces so that other threads can run."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote_to_bytes
 
 from langchain_vpp.images.fast import fast_module
+from langchain_vpp.images.pace import PIECE, give_way
 
-# Characters of base64, a multiple of four: well under a millisecond of work.
-_PIECE: Final = 131_072
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LONGEST_HANDLE: Final = 256
+_PADDING: Final = (
+    "= \t\n\v\f\r\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+"""The sign, and all white space."""
 
 
-def decode_base64(payload: str) -> bytes | None:
+def decode_base64(payload: str, start: int = 0) -> bytes | None:
     """Decode base64 in either alphabet, padded or not, wrapped or not.
+
+    Args:
+        payload: The text.
+        start: Where the base64 begins in it.
 
     Returns:
         The bytes, or ``None`` if ``payload`` holds anything else. A lenient decoder would skip it.
     """
     try:
-        return _decode_pieces(payload)
+        return _decoded(_cut(payload, start))
     except ValueError:
-        plain = "".join(payload.split()).rstrip("=").replace("-", "+").replace("_", "/")
+        pass
     try:
-        return _decode_pieces(plain + "=" * (-len(plain) % 4))
+        return _decoded(_normalized(payload, start))
     except ValueError:
         return None
 
@@ -39,7 +48,8 @@ def sealed_reference(payload: str) -> str | None:
     """
     reference = payload.strip()
     if reference[:5].lower() == "data:":
-        reference = reference.partition(",")[2].strip()
+        start = reference.find(",") + 1
+        reference = reference[start : start + _LONGEST_HANDLE].strip()
     return reference if reference[:6].lower() == "vpp://" else None
 
 
@@ -59,23 +69,68 @@ def decode_text(text: str) -> bytes | None:
 
 def encode_base64(data: bytes) -> str:
     """Encode in the standard alphabet, with padding and without line breaks."""
-    if pybase64 := fast_module("pybase64"):
-        return str(pybase64.b64encode_as_string(data))
+    pybase64 = fast_module("pybase64")
+    encode = pybase64.b64encode if pybase64 else base64.b64encode
     encoded = []
-    for start in range(0, len(data), _PIECE // 4 * 3):
-        encoded.append(base64.b64encode(data[start : start + _PIECE // 4 * 3]).decode("ascii"))
-        time.sleep(0)
+    for start in range(0, len(data), PIECE // 4 * 3):
+        if start:
+            give_way()
+        encoded.append(encode(data[start : start + PIECE // 4 * 3]).decode("ascii"))
     return "".join(encoded)
 
 
-def _decode_pieces(payload: str) -> bytes:
+def decode_percent(text: str, start: int = 0) -> bytes:
+    """Decode percent-encoding.
+
+    Args:
+        text: The text.
+        start: Where what is encoded begins in it.
+    """
+    decoded = []
+    while start < len(text):
+        end = start + PIECE
+        if end < len(text):
+            escape = text.rfind("%", end - 2, end)
+            end = end if escape < 0 else escape  # which stays whole
+        decoded.append(unquote_to_bytes(text[start:end]))
+        give_way()
+        start = end
+    return b"".join(decoded)
+
+
+def _cut(payload: str, start: int = 0) -> Iterator[str]:
+    """Cut base64 into pieces of a multiple of four characters."""
+    for each in range(start, len(payload), PIECE):
+        yield payload[each : each + PIECE]
+
+
+def _normalized(payload: str, start: int) -> Iterator[str]:
+    """Cut base64 as :func:`_cut` does, without white space, in the standard alphabet and with padding."""
+    rest = ""
+    for piece in _cut(payload.rstrip(_PADDING), start):
+        plain = rest + "".join(piece.split()).replace("-", "+").replace("_", "/")
+        whole = len(plain) - len(plain) % 4
+        if whole:
+            yield plain[:whole]
+        rest = plain[whole:]
+    if rest:
+        yield rest + "=" * (-len(rest) % 4)
+
+
+def _decoded(pieces: Iterator[str]) -> bytes:
     """Decode the standard alphabet with padding; anything else raises ``ValueError``."""
-    if pybase64 := fast_module("pybase64"):
-        return bytes(pybase64.b64decode(payload, validate=True))
-    if payload.find("=", 0, len(payload) - 2) >= 0:
-        raise ValueError
-    decoded = bytearray()
-    for start in range(0, len(payload), _PIECE):
-        decoded += binascii.a2b_base64(payload[start : start + _PIECE], strict_mode=True)
-        time.sleep(0)
-    return bytes(decoded)
+    pybase64 = fast_module("pybase64")
+    decoded: list[bytes] = []
+    was_padded = False
+    for piece in pieces:
+        if was_padded:
+            raise ValueError
+        if decoded:
+            give_way()
+        was_padded = "=" in piece
+        decoded.append(
+            pybase64.b64decode(piece, validate=True)
+            if pybase64
+            else binascii.a2b_base64(piece, strict_mode=True)
+        )
+    return b"".join(decoded)  # which lets other threads run

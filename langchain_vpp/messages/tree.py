@@ -20,6 +20,7 @@ import copy
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple
 
+from langchain_vpp.images.pace import give_way
 from langchain_vpp.messages.dialects import is_argument, is_reference, is_token_key, opaque_part
 from langchain_vpp.messages.file_headers import SHORTEST_SPELLING, SHORTEST_WIDE, find_file_header
 from langchain_vpp.messages.logprobs import LONGEST_TOKEN, is_token_probability
@@ -38,6 +39,7 @@ MAX_DEPTH: Final = 64
 MAX_CONTAINERS: Final = 500_000
 """Most containers that are walked in one value, so that a hostile one ends within seconds."""
 
+_CONTAINERS_AT_ONCE: Final = 128
 _LARGE: Final = 2**64
 _LONG_TEXT: Final = 1_024  # from which the search takes longer than to remember that it was made
 _MOST_COLUMNS: Final = 24
@@ -186,6 +188,8 @@ class TreeWalk:
 
     def _entered(self, depth: int) -> bool:
         self.containers += 1
+        if not self.containers % _CONTAINERS_AT_ONCE:
+            give_way()
         if depth > self._deepest:  # noqa: PLR1730  as above
             self._deepest = depth
         return depth <= MAX_DEPTH and self.containers <= MAX_CONTAINERS

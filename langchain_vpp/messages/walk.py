@@ -15,12 +15,11 @@ import functools
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
-from urllib.parse import unquote_to_bytes
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.messages.base64 import decode_base64, sealed_reference
+from langchain_vpp.messages.base64 import decode_base64, decode_percent, sealed_reference
 from langchain_vpp.messages.dialects import (
     ASIDE_KEYS,
     HOSTED_KEYS,
@@ -369,15 +368,16 @@ class _Walk(TreeWalk):
 
     def _decode(self, payload: str) -> bytes:
         """Decode base64 or a ``data:`` URL strictly: junk that a lenient decoder would skip is refused."""
+        start = 0
         if payload[:5].lower() == "data:":
-            header, comma, payload = payload.partition(",")
-            if not comma:
+            start = payload.find(",") + 1
+            if not start:
                 self._refuse("a data URL has no data")
-            if "base64" not in header.lower().split(";"):
-                return unquote_to_bytes(payload)
-            if "%" in payload:
-                payload = unquote_to_bytes(payload).decode("ascii", errors="replace")
-        data = decode_base64(payload)
+            if "base64" not in payload[: start - 1].lower().split(";"):
+                return decode_percent(payload, start)
+            if payload.find("%", start) >= 0:
+                payload, start = decode_percent(payload, start).decode("ascii", errors="replace"), 0
+        data = decode_base64(payload, start)
         if not data:
             self._refuse("a picture or file is neither valid base64 nor a URL that can be read")
         return data

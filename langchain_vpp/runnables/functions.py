@@ -12,6 +12,7 @@ import dis
 import functools
 import inspect
 import types
+from contextlib import nullcontext
 from operator import attrgetter, itemgetter, methodcaller
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -21,11 +22,13 @@ from langchain_core.runnables.utils import is_async_callable, is_async_generator
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.level import requested_level
 from langchain_vpp.messages.failures import error_holds_media
-from langchain_vpp.runnables.sentinel import vouching
+from langchain_vpp.runnables.pieces import Pieces
+from langchain_vpp.runnables.sentinel import holds_no_original, vouching
 from langchain_vpp.runnables.values import Reading, aprotect_value, protect_value, unseal_value
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from langchain_vpp.guard.gate import Gate
 
@@ -48,10 +51,12 @@ class Stand(NamedTuple):
     Attributes:
         alone: Returns a protected Runnable that can be called by itself.
         inside: Returns a protected part of a composition, of the same class.
+        tool: Returns a tool whose output is protected for good, as in the state of a graph.
     """
 
     alone: Callable[[Any], Any]
     inside: Callable[[Any], Any]
+    tool: Callable[[Any], Any]
 
 
 class Guard:
@@ -85,17 +90,35 @@ class Guard:
 
         The Runnables that it refers to are protected. What it gets and returns is the object's own affair.
         """
+        return self._referring(function, lambda _: nullcontext())
+
+    def node(self, function: Any) -> Any:
+        """Return a function that a graph or a tool calls, around ``function``; see :meth:`reference`.
+
+        Its run has recorded its arguments. If these hold no original, what it asks models is in no run.
+        """
+
+        def watching(arguments: Any) -> AbstractContextManager[None]:
+            return (
+                vouching(self._protector) if holds_no_original(self._protector, arguments) else nullcontext()
+            )
+
+        return self._referring(function, watching)
+
+    def _referring(self, function: Any, watching: Callable[[Any], AbstractContextManager[None]]) -> Any:
         if not isinstance(function, _REBOUND) or hasattr(function, _MARK):
             return function
         if is_async_callable(function):
 
             async def acall(*args: Any, **kwargs: Any) -> Any:
-                return await rebound(function, self._stand)(*args, **kwargs)
+                with watching((args, kwargs)):
+                    return await rebound(function, self._stand)(*args, **kwargs)
 
             return self._marked(function, acall)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            return rebound(function, self._stand)(*args, **kwargs)
+            with watching((args, kwargs)):
+                return rebound(function, self._stand)(*args, **kwargs)
 
         return self._marked(function, call)
 
@@ -107,8 +130,7 @@ class Guard:
         def guarded(chunks: Iterator[Any], *args: Any, **kwargs: Any) -> Iterator[Any]:
             unsealed = (unseal_value(self._protector, chunk)[0] for chunk in chunks)
             with _Withholding(), vouching(self._protector):
-                for chunk in rebound(transform, self._stand)(unsealed, *args, **kwargs):
-                    yield self._left(chunk, _MADE)
+                yield from self._all_left(rebound(transform, self._stand)(unsealed, *args, **kwargs), _MADE)
 
         return self._marked(transform, guarded)
 
@@ -120,8 +142,9 @@ class Guard:
         async def guarded(chunks: AsyncIterator[Any], *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             unsealed = (unseal_value(self._protector, chunk)[0] async for chunk in chunks)
             with _Withholding(), vouching(self._protector):
-                async for chunk in rebound(transform, self._stand)(unsealed, *args, **kwargs):
-                    yield await self._aleft(chunk, _MADE)
+                made = rebound(transform, self._stand)(unsealed, *args, **kwargs)
+                async for chunk in self._aall_left(made, _MADE):
+                    yield chunk
 
         return self._marked(transform, guarded)
 
@@ -170,8 +193,7 @@ class Guard:
         def guarded(*args: Any, **kwargs: Any) -> Iterator[Any]:
             args, reading = unseal_value(self._protector, args)
             with _Withholding(), vouching(self._protector):
-                for output in rebound(function, self._stand)(*args, **kwargs):
-                    yield self._left(output, reading)
+                yield from self._all_left(rebound(function, self._stand)(*args, **kwargs), reading)
 
         return guarded
 
@@ -179,10 +201,27 @@ class Guard:
         async def guarded(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             args, reading = unseal_value(self._protector, args)
             with _Withholding(), vouching(self._protector):
-                async for output in rebound(function, self._stand)(*args, **kwargs):
-                    yield await self._aleft(output, reading)
+                made = rebound(function, self._stand)(*args, **kwargs)
+                async for output in self._aall_left(made, reading):
+                    yield output
 
         return guarded
+
+    def _all_left(self, outputs: Iterator[Any], reading: Reading) -> Iterator[Any]:
+        pieces = Pieces()
+        for output in outputs:
+            left = self._left(output, reading)
+            pieces.add(output, left)
+            yield left
+        pieces.end()
+
+    async def _aall_left(self, outputs: AsyncIterator[Any], reading: Reading) -> AsyncIterator[Any]:
+        pieces = Pieces()
+        async for output in outputs:
+            left = await self._aleft(output, reading)
+            pieces.add(output, left)
+            yield left
+        pieces.end()
 
     def _left(self, output: Any, reading: Reading) -> Any:
         if isinstance(output, Runnable):

@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from langchain_vpp.runnables.classes import move_to_class, subclass_of
 from langchain_vpp.runnables.functions import Guard, Stand
+from langchain_vpp.runnables.graphs import is_of_langgraph, with_protected_nodes
 from langchain_vpp.runnables.values import Reading, aprotect_value, protect_value
 
 if TYPE_CHECKING:
@@ -91,13 +92,32 @@ class PartsWalk:
         is_parser = isinstance(part, BaseLLMOutputParser) and not type(part).__module__.startswith(_CORE)
         if is_parser or isinstance(part, BaseTool | BaseRetriever):
             return self._with_methods(self._object(part, depth))
-        if isinstance(part, BaseMessage) or is_graph(part):
-            return part  # the nodes of a graph hold their own models
+        if isinstance(part, BaseMessage):
+            return part
+        if is_of_langgraph(part):
+            return self._graph(part)
         if isinstance(part, RunnableConfigurableAlternatives):
             return self._object(part, depth, alternatives=self._alternatives(part, depth))
         if isinstance(part, Runnable | BaseModel) or _is_record(part):
             return self._object(part, depth)
         return self._container(part, depth)
+
+    def _graph(self, part: Any) -> Any:
+        return with_protected_nodes(
+            part,
+            function=self._guard.node,
+            runnable=self._stand.alone,
+            tool=self._tool,
+            with_attributes=_with_attributes,
+        )
+
+    def _tool(self, tool: BaseTool) -> BaseTool:
+        """Protect a tool of a graph, and the Runnables that its functions refer to."""
+        functions = {name: getattr(tool, name, None) for name in ("func", "coroutine")}
+        protected: BaseTool = self._stand.tool(
+            _with_attributes(tool, {name: self._guard.node(function) for name, function in functions.items()})
+        )
+        return protected
 
     def _object(self, part: Any, depth: int, **known: Any) -> Any:
         attributes = {name: self.part(value, depth + 1) for name, value in attributes_of(part).items()}
@@ -195,18 +215,13 @@ def parts_of(part: Any) -> Iterator[Any]:
         if (
             isinstance(each, Runnable | BaseModel)
             and not isinstance(each, BaseMessage)
-            and not is_graph(each)
+            and not is_of_langgraph(each)
         ):
             pending.extend(attributes_of(each).values())
         elif type(each) is dict:
             pending.extend(each.values())
         elif type(each) in (list, tuple):
             pending.extend(each)
-
-
-def is_graph(part: Any) -> bool:
-    """Say whether a Runnable is a compiled graph of langgraph."""
-    return any(base.__module__.startswith("langgraph.") for base in type(part).__mro__)
 
 
 def is_core_composition(part: Any) -> bool:

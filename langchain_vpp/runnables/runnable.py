@@ -22,8 +22,10 @@ from langchain_vpp.runnables.classes import move_to_class, subclass_of
 from langchain_vpp.runnables.decisions import is_decision_model
 from langchain_vpp.runnables.entries import Entries, bare_class
 from langchain_vpp.runnables.functions import Stand
+from langchain_vpp.runnables.graphs import is_graph
 from langchain_vpp.runnables.hooks import OPTIONAL_HOOKS, Hooks
-from langchain_vpp.runnables.parts import PartsWalk, is_core_composition, is_graph, parts_of
+from langchain_vpp.runnables.parts import PartsWalk, is_core_composition, parts_of
+from langchain_vpp.runnables.protected_tool import guarded_tool
 from langchain_vpp.runnables.restoring import Restorer, restoring
 from langchain_vpp.runnables.shell import Shell
 from langchain_vpp.runnables.values import INPUT, aprotect_value
@@ -92,7 +94,11 @@ def model_class(cls: type[BaseChatModel], protector: Gate, *, restores: bool = F
 
 
 def _walk(protector: Gate) -> PartsWalk:
-    stand = Stand(alone=lambda part: _alone(part, protector), inside=lambda part: _walk(protector).part(part))
+    stand = Stand(
+        alone=lambda part: _alone(part, protector),
+        inside=lambda part: _walk(protector).part(part),
+        tool=lambda part: _tool(part, protector),
+    )
     return PartsWalk(protector, stand, leaf=lambda part: _leaf(part, protector))
 
 
@@ -100,6 +106,10 @@ def _alone(part: Runnable[Any, Any], protector: Gate) -> Runnable[Any, Any]:
     """Protect a Runnable that a function calls. Prompts, parsers, tools and the like keep their attributes."""
     is_composed = is_core_composition(part) or is_graph(part)
     return protected(part, protector) if is_composed else _walk(protector).alone(part)
+
+
+def _tool(part: BaseTool, protector: Gate) -> BaseTool:
+    return part if isinstance(part, Ingress) else guarded_tool(part, protector, ConfigurableIngress)
 
 
 def _leaf(part: Runnable[Any, Any], protector: Gate) -> Runnable[Any, Any] | None:

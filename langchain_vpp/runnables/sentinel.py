@@ -127,6 +127,15 @@ def vouching(protector: Gate) -> Iterator[None]:
         sentinel.vouched_runs.discard(run_id)
 
 
+def holds_no_original(protector: Gate, value: Any) -> bool:
+    """Say whether every picture in what a run has recorded is one that the protector has put out."""
+    try:
+        _OnlyKnown(protector, "a run", _IN_CALL).value(value)
+    except ProtectionError:
+        return False
+    return True
+
+
 def watched(config: RunnableConfig | None, protector: Gate) -> tuple[RunnableConfig, bool]:
     """Put a sentinel in front of the handlers of a call.
 

@@ -38,5 +38,12 @@ def answers_line(counts: Counts) -> str:
     unmetered = (
         f"{counts.unmetered} answers name no tokens: their cost is an estimate" if counts.unmetered else ""
     )
-    facts = "; ".join(filter(None, (answers, failures, doubt, unmetered)))
+    pictures = ", ".join(digest[:12] for digest in dict.fromkeys(counts.put_aside))
+    aside = (
+        f"{len(counts.put_aside)} questions were put aside, because the provider failed on them again and again and "
+        f"answered others (digests of their pictures, which the ledger holds: {pictures})"
+        if pictures
+        else ""
+    )
+    facts = "; ".join(filter(None, (answers, failures, doubt, unmetered, aside)))
     return facts and f"answers: {facts}."

@@ -15,7 +15,7 @@ from PIL import Image
 from langchain_vpp.errors import DataError, ProtectionError
 from langchain_vpp.images.codec import decode_image
 from langchain_vpp.network.config import working_size
-from trainer.data.format import INDEX, SPLITS, as_utf8, parse_line
+from trainer.data.format import INDEX, SPLITS, as_utf8, facts_of, parse_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -137,8 +137,8 @@ def load_dataset(folder: str | Path, *, needs_attributes: bool = True) -> Datase
 
     Raises:
         DataError: With the line number, if a line is malformed, an image is missing or outside the folder, a group
-            or a picture stands in two splits, an image stands in two lines, or the training split can't be learned
-            from.
+            or a picture stands in two splits, copies of a picture contradict each other, an image stands in two lines,
+            or the training split can't be learned from.
     """
     folder = Path(folder)
     path = folder / INDEX
@@ -206,22 +206,44 @@ def _through_link(folder: Path, name: str) -> str:
 
 
 def _check_copies(folder: Path, pictures: Sequence[tuple[int, Example]]) -> None:
-    """Refuse a picture that stands in two splits under two names: training would see what is measured."""
+    """Refuse copies of a picture under two names: in two splits, or with labels or answers that contradict each other.
+
+    Training would see what is measured, or learn that one picture is two things.
+    """
     by_size: dict[int, list[tuple[int, Example]]] = defaultdict(list)
     for number, example in pictures:
         by_size[(folder / example.image).stat().st_size].append((number, example))
     first: dict[bytes, tuple[int, Split]] = {}
+    told: dict[tuple[bytes, str], tuple[int, str]] = {}
     for alike in by_size.values():
-        if len({example.split for _, example in alike}) < 2:
+        if not _may_contradict([example for _, example in alike]):
             continue  # only files of one size can be equal, so hardly any has to be read
         for number, example in alike:
             digest = _digest(folder / example.image)
+            where = f"{folder / INDEX}, line {number}"
             line, split = first.setdefault(digest, (number, example.split))
             if split != example.split:
                 raise DataError(
-                    f"{folder / INDEX}, line {number}: the picture of line {line}, which is in {split}, again in "
-                    f"{example.split}. Keep a picture in one split; nothing was trained."
+                    f"{where}: the picture of line {line}, which is in {split}, again in {example.split}. Keep a "
+                    "picture in one split; nothing was trained."
                 )
+            for what, value in facts_of(example).items():
+                line, other = told.setdefault((digest, what), (number, value))
+                if other != value:
+                    raise DataError(
+                        f"{where}: the picture of line {line} again, with another value of {what}. Keep one of the "
+                        "two, or put answers of several annotators into 'answers'; nothing was trained."
+                    )
+
+
+def _may_contradict(examples: Sequence[Example]) -> bool:
+    """Say whether pictures could not be copies of each other without a fault."""
+    facts = [*map(facts_of, examples)]
+    values: dict[str, set[str]] = defaultdict(set)
+    for each in facts:
+        for what, value in each.items():
+            values[what].add(value)
+    return len({example.split for example in examples}) > 1 or any(len(each) > 1 for each in values.values())
 
 
 def _digest(path: Path) -> bytes:

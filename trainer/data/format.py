@@ -95,6 +95,16 @@ class Example(BaseModel):
         return self
 
 
+def facts_of(example: Example) -> dict[str, str]:
+    """Return what a line says of its picture: each private class, private text and answer, in its normal form."""
+    classes = {
+        f"the private attribute {folded(name)!r}": folded(value) for name, value in example.private.items()
+    }
+    texts = {f"the text {folded(name)!r}": folded(value) for name, value in example.texts.items()}
+    answers = {f"the answer to {folded(task.question)!r}": task.key for task in example.tasks}
+    return {**classes, **texts, **answers}
+
+
 def folded(text: str) -> str:
     """Write a name or question without that in which spellings of one thing differ.
 

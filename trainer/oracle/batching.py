@@ -34,8 +34,14 @@ _LINE: Final = re.compile(
 """A line with the number of its question, in plain text or Markdown; "1.5" is no line 1."""
 _KEY: Final = re.compile(rf"{_NAME}(\d{{1,3}})", re.IGNORECASE)
 _FENCE: Final = re.compile(r"```[a-z]*\s*\n(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
+_START: Final = re.compile(r"[{\[]")
 _MOST_STARTS: Final = 64
-"""Most braces of a reply at which an object is looked for."""
+"""Most brackets of a reply at which a structure is looked for."""
+_DEEPEST: Final = 8
+_NUMBER_KEYS: Final = frozenset(
+    {"number", "question", "question_number", "id", "index", "no", "q", "question_id"}
+)
+_ANSWER_KEYS: Final = frozenset({"answer", "response", "value", "choice", "label", "result"})
 _UNREADABLE_IN_A_ROW: Final = 2
 
 
@@ -112,21 +118,21 @@ class BatchedModel:
             reply = self._model.invoke([picture_message(queries[0].image, _numbered_prompt(queries))])
         else:
             reply = structured.invoke([picture_message(queries[0].image, _structured_prompt(queries))])["raw"]
-        texts = self._read(reply, len(queries))
+        texts = self._read(reply, queries)
         return [as_answer(text, reply, part=part, parts=len(queries)) for part, text in enumerate(texts)]
 
     @property
     def _asks_singly(self) -> bool:
         return self._unreadable >= _UNREADABLE_IN_A_ROW
 
-    def _read(self, reply: AIMessage, count: int) -> list[str]:
+    def _read(self, reply: AIMessage, queries: Sequence[Query]) -> list[str]:
         """Read the answers in a reply to several questions, and notice replies that can't be read whole."""
-        texts = _parts(reply, count)
+        texts = _parts(reply, queries)
         if all(texts):
             with self._lock:
                 self._unreadable = 0 if not self._asks_singly else self._unreadable
         elif not any(texts) and refused(reply_text(reply)):
-            texts = [reply_text(reply)] * count
+            texts = [reply_text(reply)] * len(queries)
         else:
             with self._lock:
                 self._unreadable += 1
@@ -184,19 +190,33 @@ def _numbered_prompt(queries: Sequence[Query]) -> str:
     )
 
 
-def _parts(reply: AIMessage, count: int) -> list[str]:
+def _parts(reply: AIMessage, queries: Sequence[Query]) -> list[str]:
     """Read the answers in a reply, in the order of their questions; empty where one is missing.
 
-    All are empty if a number is out of range or stands twice: none is safe then. A part that was cut off is no answer.
+    All are empty if a number is out of range or stands twice, or if several structures contradict each other: none is
+    safe then. A part that was cut off is no answer.
     """
+    count = len(queries)
     if reply.tool_calls:
-        return _numbered_values(list(reply.tool_calls[0]["args"].items()), count)
+        return _in_order(_only(_numbered([call["args"] for call in reply.tool_calls], 0)), count)
     text = unwrapped(reply_text(reply))
-    fenced = [found for found in map(_last_object, _FENCE.findall(text)) if found is not None]
-    found = fenced[-1] if fenced else _last_object(text)
-    if found is not None:
-        return _numbered_values(found, count)
-    return _in_order([part for line in text.splitlines() for part in _numbered_parts(line, count)], count)
+    fenced = [found for found in map(_last_numbered, _FENCE.findall(text)) if found]
+    found = fenced[-1] if fenced else _last_numbered(text)
+    if found:
+        return _in_order(_only(found), count)
+    lines = [part for line in text.splitlines() for part in _numbered_parts(line, count)]
+    answers = _in_order(lines, count)
+    return [_without_question(answer, query) for answer, query in zip(answers, queries, strict=True)]
+
+
+def _without_question(answer: str, query: Query) -> str:
+    """Remove a question that is repeated before its answer: it may name a choice."""
+    plain = " ".join(answer.split()).lstrip("*_\"'")
+    for asked in (query.prompt, query.question):
+        repeated = " ".join(asked.split())
+        if plain.casefold().startswith(repeated.casefold().rstrip("?.: ")):
+            return plain[len(repeated.rstrip("?.: ")) :].lstrip("*_\"'?.:)-\u2013\u2014\u2192=> ")
+    return answer
 
 
 def _numbered_parts(line: str, count: int) -> Iterator[tuple[int, str]]:
@@ -212,31 +232,73 @@ def _numbered_parts(line: str, count: int) -> Iterator[tuple[int, str]]:
         yield number, _undecorated(answer)
 
 
-def _last_object(text: str) -> list[tuple[str, Any]] | None:
-    """Find the last whole JSON object with numbered keys in a text; ``None`` if there is none."""
-    decoder, last = json.JSONDecoder(object_pairs_hook=list), None
+class _Object(list[tuple[str, Any]]):
+    """The items of a JSON object; a key may stand in it twice."""
+
+
+_Numbered = list[tuple[int, str]]
+
+
+def _last_numbered(text: str) -> list[_Numbered]:
+    """Find the numbered answers in the last whole JSON value of a text that holds some; empty if there is none."""
+    decoder = json.JSONDecoder(object_pairs_hook=_Object)
+    last: list[_Numbered] = []
     end = 0
     for _ in range(_MOST_STARTS):
-        start = text.find("{", end)
-        if start < 0:
+        start = _START.search(text, end)
+        if start is None:
             break
         try:
-            found, end = decoder.raw_decode(text, start)
+            found, end = decoder.raw_decode(text, start.start())
         except (ValueError, RecursionError):
-            end = start + 1
+            end = start.end()
             continue
-        if any(_KEY.fullmatch(key) for key, _ in found):
-            last = found
+        last = _numbered(found, 0) or last
     return last
 
 
-def _numbered_values(items: Sequence[tuple[str, Any]], count: int) -> list[str]:
-    """Read the values of a structure by the numbers in its keys."""
-    numbered = [(match, value) for key, value in items if (match := _KEY.fullmatch(key)) is not None]
-    return _in_order([(int(match[1]), _as_text(value)) for match, value in numbered], count)
+def _only(sets: Sequence[_Numbered]) -> _Numbered:
+    """Return the numbered answers of a structure; none if it holds several sets that contradict each other."""
+    return sets[0] if sets and all(each == sets[0] for each in sets) else []
+
+
+def _numbered(value: Any, depth: int) -> list[_Numbered]:
+    """List the sets of numbered answers in a structure, however deep they stand."""
+    if depth > _DEEPEST:
+        return []
+    if isinstance(value, (dict, _Object)):
+        items = list(value.items()) if isinstance(value, dict) else value
+        keyed = [(match, each) for key, each in items if (match := _KEY.fullmatch(key)) is not None]
+        if keyed:
+            return [[(int(match[1]), _as_text(each)) for match, each in keyed]]
+        return [found for _, each in items for found in _numbered(each, depth + 1)]
+    if not isinstance(value, list):
+        return []
+    records = [record for each in value if (record := _record(each)) is not None]
+    if records and len(records) == len(value):
+        return [records]
+    return [found for each in value for found in _numbered(each, depth + 1)]
+
+
+def _record(value: Any) -> tuple[int, str] | None:
+    """Read an object that holds the number of a question, and its answer."""
+    items = list(value.items()) if isinstance(value, dict) else value if isinstance(value, _Object) else []
+    numbers = [each for key, each in items if key.casefold() in _NUMBER_KEYS]
+    answers = [each for key, each in items if key.casefold() in _ANSWER_KEYS]
+    if len(numbers) != 1 or len(answers) != 1 or isinstance(numbers[0], bool):
+        return None
+    match = _KEY.fullmatch(str(numbers[0]).strip())
+    return None if match is None else (int(match[1]), _as_text(answers[0]))
 
 
 def _as_text(value: Any) -> str:
+    """Write an answer as text; one of several parts is none, unless one of these alone is named the answer."""
+    if isinstance(value, (dict, _Object)):
+        items = list(value.items()) if isinstance(value, dict) else value
+        answers = [each for key, each in items if key.casefold() in _ANSWER_KEYS]
+        return _as_text(answers[0]) if len(answers) == 1 else ""
+    if isinstance(value, list):
+        return _as_text(value[0]) if len(value) == 1 else ""
     if isinstance(value, str):
         return value
     return "" if value is None else json.dumps(value, ensure_ascii=False)

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from langchain_vpp.errors import BudgetExhaustedError, LedgerError
 from trainer.oracle.ledger_file import LedgerFile
-from trainer.oracle.query import REJECTED, Answer
+from trainer.oracle.query import PUT_ASIDE, REJECTED, Answer, Query
 from trainer.oracle.tokens import estimate_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from trainer.oracle.query import Purpose, Query
+    from trainer.oracle.query import Purpose
 
 
 class Budget(NamedTuple):
@@ -261,17 +261,33 @@ class Ledger:
         return count, cost
 
     def has_answers(self) -> bool:
-        """Whether the chat model has answered a query that it did not reject.
+        """Whether the chat model has answered a query that was neither rejected nor put aside.
 
         Raises:
             LedgerError: If the file can't be read.
         """
         with self._lock, self._file.explained("read"):
             row = self._file.connection.execute(
-                "SELECT 1 FROM queries WHERE model = ? AND text IS NOT NULL AND text != ? LIMIT 1",
-                (self.model, REJECTED),
+                "SELECT 1 FROM queries WHERE model = ? AND text NOT IN (?, ?) LIMIT 1",
+                (self.model, REJECTED, PUT_ASIDE),
             ).fetchone()
         return row is not None
+
+    def an_answered_query(self, *, without: Collection[bytes]) -> Query | None:
+        """Return one of the latest queries that the chat model has answered; ``None`` if pictures aren't stored.
+
+        Its prompt differs from the one that was sent: what is asked says nothing, an answer does.
+
+        Args:
+            without: Pictures that it must not be about.
+        """
+        with self._lock, self._file.explained("read"):
+            rows = self._file.connection.execute(
+                "SELECT data, prompt FROM queries JOIN images ON digest = image"
+                " WHERE model = ? AND text NOT IN (?, ?) ORDER BY answered_at DESC LIMIT ?",
+                (self.model, REJECTED, PUT_ASIDE, len(without) + 1),
+            ).fetchall()
+        return next((Query(data, prompt) for data, prompt in rows if data not in without), None)
 
     def mean_cost(self) -> float | None:
         """Mean cost of an answered query in US dollars; ``None`` before the first."""

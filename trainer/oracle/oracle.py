@@ -21,16 +21,18 @@ from trainer.oracle.batching import AskSingly, BatchedModel
 from trainer.oracle.comparing import kind
 from trainer.oracle.connection import own_retries
 from trainer.oracle.gate import Gate
-from trainer.oracle.query import REJECTED, Answer
+from trainer.oracle.query import PUT_ASIDE, REJECTED, Answer
 from trainer.oracle.retry import (
     backoff,
     describe,
     is_rejection,
     is_retryable,
     may_be_charged,
+    may_come_from_the_request,
     names_a_filter,
     retry_after,
 )
+from trainer.oracle.standing_failures import StandingFailures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -75,6 +77,9 @@ class Counts:
     read."""
     unmetered: int = 0
     """Answers that name no tokens; under a price they are counted at an estimate."""
+    put_aside: list[str] = field(default_factory=list)
+    """For each query on which the provider failed again and again while it answered others, the digest of the picture
+    as it was sent."""
 
 
 @dataclass
@@ -115,7 +120,8 @@ class Oracle:
         requests_per_second: Upper limit where the model has no ``rate_limiter``.
         max_concurrency: Requests in flight at once.
         attempts: How often requests are sent in a row without any answer while the provider is overloaded or can't be
-            reached. ``Retry-After`` is honoured. The chat model's own ``max_retries`` comes first: what such requests
+            reached. Those on which it fails while it answers others are put aside, and get an answer that can't be
+            used. ``Retry-After`` is honoured. The chat model's own ``max_retries`` comes first: what such requests
             cost is in no budget, so it should be 0.
 
     Attributes:
@@ -142,6 +148,7 @@ class Oracle:
         self._max_concurrency, self._attempts = max_concurrency, attempts
         limited = requests_per_second is not None and getattr(model, "rate_limiter", None) is None
         self._gate = Gate(requests_per_second if limited else None)
+        self._failing = StandingFailures(self._model, self._gate, ledger)
         self._rejected_in_a_row = 0
         self._is_proven = False
         """Whether the provider has answered, so that a rejection is about what a request holds."""
@@ -220,7 +227,16 @@ class Oracle:
                     continue  # nothing is left, or what is left is asked one by one
                 failures = failures + 1 if len(pending) == before else 1
                 worst = next((error for error in errors if not is_retryable(error)), errors[-1])
-                if failures == self._attempts or not is_retryable(worst):
+                if failures == 1:
+                    self._failing.note_progress()
+                is_over = failures >= self._attempts or not is_retryable(worst)
+                if is_over and all(map(may_come_from_the_request, errors)):
+                    is_standing = self._failing.are_standing(pending, worst)
+                    if is_standing:
+                        self._put_aside(pending, answers)
+                        break
+                    is_over = is_standing is not None
+                if is_over:
                     raise OracleError(
                         f"the chat model did not answer {len(pending)} of {before} queries ({describe(worst)}). "
                         "Answers that had arrived are saved: put the cause right, then resume."
@@ -228,10 +244,18 @@ class Oracle:
                 self.counts.failed += len(errors)
                 logger.warning("%d queries failed (%s), trying again", len(pending), describe(worst))
                 self._ledger.require(pending, self._budget)
-                self._wait(backoff(failures))
+                self._wait(backoff(min(failures, self._attempts)))
         finally:
             if pending:
                 self._ledger.release(pending)
+
+    def _put_aside(self, pending: list[Query], answers: dict[str, Answer]) -> None:
+        """Record that queries get no answer that can be used, and go on."""
+        self._ledger.record_all([(query, Answer(PUT_ASIDE)) for query in pending])
+        for query in pending:
+            answers[self._ledger.key(query)] = Answer(PUT_ASIDE)
+            self.counts.put_aside.append(query.image_digest)
+        pending.clear()
 
     def _send(
         self, pending: list[Query], answers: dict[str, Answer], on_answer: Callable[[], None] | None
@@ -285,6 +309,7 @@ class Oracle:
         error = future.exception()
         if error is None:
             self._rejected_in_a_row, self._is_proven = 0, True
+            self._failing.note_answered(queries)
             self._keep(queries, future.result(), batch.answers)
         elif isinstance(error, Exception) and is_rejection(error):
             self._rejected_in_a_row += 1

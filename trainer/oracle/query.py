@@ -14,6 +14,9 @@ Purpose = Literal["train", "validate", "evaluate"]
 REJECTED: Final = "I can't answer: the provider rejected the request for what it holds."
 """Text of the answer to a request that a provider's filter stopped; it reads as a refusal."""
 
+PUT_ASIDE: Final = "I can't answer: the provider failed on the request again and again, and answered others."
+"""Text of the answer to a request on which a provider always fails; it reads as a refusal."""
+
 
 class Query(NamedTuple):
     """One black-box evaluation: a protected image and a question about it."""

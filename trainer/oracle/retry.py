@@ -108,6 +108,12 @@ def is_retryable(error: Exception) -> bool:
     return not _was_never_sent(error)
 
 
+def may_come_from_the_request(error: Exception) -> bool:
+    """Whether what a request holds may be why the provider fails: it fails within, or its reply can't be read."""
+    status = _status(error)
+    return is_retryable(error) and (may_be_charged(error) if status is None else status >= 500)
+
+
 def may_be_charged(error: Exception) -> bool:
     """Whether the provider may have done the work: the request left, and no readable answer or refusal came back."""
     status = _status(error)

@@ -27,6 +27,8 @@ class TrainingSplit(NamedTuple):
     """Index of the reference answer to each question, shape ``[N, Q]``; ``-1`` where it can't be asked."""
     phrasings: Tensor
     """Index of the phrasing in which each question is asked, shape ``[N, Q]``."""
+    names: tuple[str, ...]
+    """Files of the images."""
 
     @classmethod
     def load(cls, dataset: Dataset, space: AnswerSpace, working_resolution: int) -> Self:
@@ -40,6 +42,7 @@ class TrainingSplit(NamedTuple):
             dataset.pixels(examples, working_resolution),
             dataset.labels(examples),
             *asked_tasks(examples, space),
+            tuple(example.image for example in examples),
         )
 
     def draw(self, size: int, generator: torch.Generator) -> Batch:
@@ -51,6 +54,7 @@ class TrainingSplit(NamedTuple):
             self.labels[rows],
             self.references[rows],
             self.phrasings[rows],
+            tuple(self.names[row] for row in rows.tolist()),
         )
 
 
@@ -67,6 +71,8 @@ class Batch(NamedTuple):
     """Shape ``[B, Q]``; see :class:`TrainingSplit`."""
     phrasings: Tensor
     """Shape ``[B, Q]``; see :class:`TrainingSplit`."""
+    names: tuple[str, ...]
+    """Files of the images."""
 
 
 def draw_rows(count: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

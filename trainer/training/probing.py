@@ -11,6 +11,7 @@ from langchain_vpp.images.codec import decode_image, encode_image
 from trainer.algorithms.interface import Probes, Records
 from trainer.data.answers import as_query, is_right
 from trainer.data.wire import as_image, as_tensor
+from trainer.oracle.query import PUT_ASIDE
 from trainer.oracle.scoring import distribution
 from trainer.training.stop_rule import StopRule
 
@@ -43,6 +44,8 @@ class Sent(NamedTuple):
     """Index of the reference answer or ``-1``, shape ``[B, Q]``."""
     phrasings: Tensor
     """Index of the phrasing in which each question is asked, shape ``[B, Q]``."""
+    names: tuple[str, ...]
+    """Files of the pictures."""
 
 
 class _Answered(NamedTuple):
@@ -184,6 +187,8 @@ class UtilityProbing:
         pairs = zip(probes.rows.tolist(), probes.questions.tolist(), strict=True)
         for query, (row, question), answer in zip(queries, pairs, answers, strict=True):
             if answer is not None:
+                if answer.text == PUT_ASIDE:
+                    logger.warning("%s: the provider failed on this picture again and again", sent.names[row])
                 phrasing = int(sent.phrasings[row, question])
                 answered.append(_Answered(query.image, phrasing, answer))
                 self._asked.append((self._ledger.key(query), phrasing))

@@ -80,7 +80,7 @@ class TrainingStep:
         read = learners.assessor(protected, batch.level)
         self._probing.ask(
             step,
-            Sent(encoded, arrived, batch.references, batch.phrasings),
+            Sent(encoded, arrived, batch.references, batch.phrasings, batch.names),
             generator=generator,
             on_answer=on_answer,
         )

@@ -6,9 +6,12 @@ import base64
 import json
 
 import pytest
+from langchain_core.messages import AIMessage
 
 from langchain_vpp.errors import OracleError, TrainingError
 from tests.integration.oracle.scripted_provider import PLENTY, Provider, chat, completion
+from trainer.oracle.batching import _parts
+from trainer.oracle.ledger import Budget
 from trainer.oracle.oracle import Oracle
 from trainer.oracle.query import Query
 
@@ -25,7 +28,7 @@ def ask_together(ledger, reply, *, structured=False, asked=None):
     before, reported = ledger.spent()[0], []
     with Provider(lambda *_: (200, completion(reply))) as provider:
         model = chat(provider.base_url, profile={"structured_output": structured})
-        oracle = Oracle(model, ledger, PLENTY, questions_per_call=3)
+        oracle = Oracle(model, ledger, Budget(500), questions_per_call=3)
         answers = oracle.ask(
             asked or about(1, *NAMES), purpose="train", on_answer=lambda: reported.append(ledger.spent()[0])
         )
@@ -128,6 +131,7 @@ def test_log_probabilities_of_several_questions_at_once_are_refused(ledger):
 
 ANSWERS = ["red", "blue", "red"]
 FENCED = "```json\n" + json.dumps({"answer_1": "red", "answer_2": "blue", "answer_3": "red"}) + "\n```"
+RECORDS = [{"question": number, "answer": answer} for number, answer in enumerate(ANSWERS, start=1)]
 READABLE = (
     FENCED,
     f"Here you are:\n{FENCED}\nI hope this helps.",
@@ -157,6 +161,16 @@ READABLE = (
     "1\\. red\n2\\. blue\n3\\. red",
     "```\n1. red\n2. blue\n3. red\n```",
     "<answer>1. red\n2. blue\n3. red</answer>",
+    '{"answers": {"answer_1": "red", "answer_2": "blue", "answer_3": "red"}}',
+    'Here: {"result": {"picture": "p", "answers": {"1": "red", "2": "blue", "3": "red"}}} as asked.',
+    f'```json\n{{"answers": {json.dumps(RECORDS)}}}\n```',
+    '[{"id": "3", "value": "red"}, {"id": "1", "value": "red"}, {"id": "2", "value": "blue"}]',
+    '```\n[\n {"q": "Q1", "response": ["red"]},\n{"q": "Q2", "response": "blue"}, {"q": "Q3", "value": "red"}]\n```',
+    '{"1": {"answer": "red", "reason": "it is not blue"}, "2": {"answer": "blue"}, "3": {"answer": "red"}}',
+    '{"a": {"1": "red", "2": "blue", "3": "red"}, "again": {"1": "red", "2": "blue", "3": "red"}}',
+    '~~~json\n{"1": "red", "2": "blue", "3": "red"}\n~~~',
+    "1. First? red\n2. **Second?** blue\n3. third: red",
+    "1. First? Answer with exactly one of: red, blue. red\n2. Second? - blue\n3. Third? \u2192 red",
 )
 
 
@@ -178,10 +192,43 @@ def test_answers_are_read_in_the_dialects_of_models(ledger, structured):
         "<think>1. red\n2. blue\n3. red",
         "{" * 3000,
         '{"a":' * 3000,
+        "[" * 3000,
+        '{"draft": {"1": "blue", "2": "blue", "3": "red"}, "final": {"1": "red", "2": "blue", "3": "red"}}',
+        '[{"question": 1, "answer": "red"}, {"question": 1, "answer": "blue"}, {"question": 2, "answer": "red"}]',
+        '[{"question": 0, "answer": "red"}, {"question": 1, "answer": "blue"}, {"question": 2, "answer": "red"}]',
+        '[{"question": 1, "answer": "red"}, {"question": 2, "answer": "bl',
+        '{"answers": ["red", "blue", "red"]}',  # nobody says in which order
+        '{"1": {"first": "red", "then": "blue"}, "2": ["red", "blue"], "3": {"answer": {"a": 1}}}',
+        "1. First?\n   red\n2. Second?\n   blue\n3. Third?\n   red",
+        '{"confidence": {"1": 0.9, "2": 0.8, "3": 0.7}, "answers": {"1": "red", "2": "blue", "3": "red"}}',
     ],
 )
 def test_what_is_not_safe_to_read_gives_no_answer(ledger, reply):
     assert ask_together(ledger, reply)[1] == ["", "", ""]
+
+
+def test_a_question_that_is_repeated_is_not_its_answer(ledger):
+    asked = [
+        Query(b"picture 1", question, ("red", "blue")) for question in ("Is it red?", "Is it blue?", "Which?")
+    ]
+    _, texts, *_ = ask_together(ledger, "1. Is it red?\n- blue\n2. is it  blue\n3. blue", asked=asked)
+    assert texts == ["", "", "blue"]
+    asked = [query._replace(image=b"picture 2") for query in asked]
+    _, texts, *_ = ask_together(
+        ledger, "1. Is it red? blue\n2. **Is it blue?** red\n3. red it is", asked=asked
+    )
+    assert texts == ["blue", "red", "red it is"]
+
+
+def test_calls_of_tools_are_read_as_structures_are():
+    def read(*arguments):
+        calls = [{"name": "answers", "args": each, "id": str(n)} for n, each in enumerate(arguments)]
+        return _parts(AIMessage("", tool_calls=calls), about(1, *NAMES))
+
+    whole = {"answer_1": "red", "answer_2": "blue", "answer_3": "red"}
+    assert read(whole) == read({"answers": whole}) == read(whole, whole) == ANSWERS
+    assert read(whole, {**whole, "answer_1": "blue"}) == ["", "", ""]
+    assert read({"answers": [{"question": 2, "answer": "blue"}]}) == ["", "blue", ""]
 
 
 def test_after_two_replies_that_nobody_can_read_questions_are_asked_one_by_one(ledger, caplog):

@@ -33,7 +33,16 @@ def test_too_many_requests_waits_as_long_as_the_provider_asks(ledger):
 
 
 @pytest.mark.parametrize(
-    "failure", [(500, {"error": {"message": SECRET}}), (503, b"busy"), (429, {}), (424, {}), ("cut", b"")]
+    "failure",
+    [
+        (500, {"error": {"message": SECRET}}),
+        (503, b"busy"),
+        (429, {}),
+        (424, {}),
+        (498, {}),
+        (499, {}),
+        ("cut", b""),
+    ],
 )
 def test_a_passing_failure_is_tried_again(ledger, failure):
     with Provider(lambda number, _: failure if number in {0, 2} else (200, completion())) as provider:

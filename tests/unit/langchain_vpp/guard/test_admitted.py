@@ -27,7 +27,8 @@ from pydantic import BaseModel
 from langchain_vpp import ImageProtector, ProtectionError, protect
 from langchain_vpp.engines import Pixelate
 from langchain_vpp.guard import admitted
-from langchain_vpp.guard.admitted import message_state
+from langchain_vpp.guard.admitted import isolated, message_state
+from langchain_vpp.images.pace import PIECE
 from langchain_vpp.messages import walk
 from langchain_vpp.testing import assert_no_leak
 from tests.integration.recording import noise_png
@@ -225,6 +226,45 @@ def test_values_that_are_equal_but_not_alike_have_other_keys() -> None:
     keys = {message_state(HumanMessage("Hi.", value=value)) for value in (1, True, 1.0, "1", b"1", (1,), [1])}
     assert len(keys) == 7
     assert None not in keys
+
+
+LONG = "long " * PIECE
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": LONG, "b": [LONG, {"c": (LONG, b"x" * PIECE)}], "d": "short"},
+        {"a": "\ud83d" + LONG},
+        {"a": {LONG}, LONG: 1},
+    ],
+    ids=["nested", "surrogate", "keys"],
+)
+def test_long_texts_are_shared_and_the_rest_is_copied(value: Any) -> None:
+    message = HumanMessage("Hi.", value=value)
+    copied = isolated(message, message_state(message))
+    assert copied == message
+    assert copied.value is not value
+    assert copied.value.get("a") is value["a"] or isinstance(value["a"], set)
+
+
+def test_messages_that_differ_in_a_long_text_have_other_keys() -> None:
+    texts: list[Any] = [
+        LONG,
+        LONG + "x",
+        "x" + LONG,
+        LONG.encode(),
+        [LONG],
+        [LONG, LONG],
+        "\ud83d\ude00" + LONG,
+        "😀" + LONG,
+    ]
+    states = [message_state(HumanMessage("Hi.", value=text)) for text in texts]
+    states.append(message_state(HumanMessage(LONG, value="Hi.")))
+    assert len(set(states)) == len(texts) + 1
+    assert len({admitted._key([state]) for state in states}) == len(texts) + 1
+    assert message_state(HumanMessage("Hi.", value=str(LONG + ""))) == states[0]
+    assert message_state(HumanMessage("Hi.", value=[..., LONG])) is None
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch, walked: list[str]) -> None:

@@ -10,6 +10,7 @@ from langchain_core.messages import HumanMessage
 
 from langchain_vpp import ImageProtector, ProtectionError, RequestBudget
 from langchain_vpp.engines import Pixelate
+from langchain_vpp.guard import budget, gate
 from tests.unit.langchain_vpp.guard.samples import Counting, Seeing, gradient, human
 
 if TYPE_CHECKING:
@@ -62,6 +63,15 @@ def test_each_bound_stops_a_request_before_the_work_and_names_its_option(option:
     assert f"raise {option}" in said
     assert "RequestBudget" in said
     assert len(engine.calls) < before + len(pictures)
+
+
+def test_a_request_is_refused_by_its_length_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "_ALWAYS_READ", 10_000)
+    protector = ImageProtector(Pixelate(), budget=RequestBudget(bytes=5_000))
+    blocks: list[Any] = [{"type": "text", "text": "So be it. " * 600}]
+    assert protector.protect_messages([HumanMessage(blocks), HumanMessage(blocks)])
+    monkeypatch.setattr(gate, "message_state", None)
+    assert "raise bytes" in refusal(protector, [HumanMessage(blocks)] * 3)
 
 
 def test_pictures_that_are_known_from_an_earlier_turn_do_not_count() -> None:

@@ -12,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 
 from langchain_vpp import ImageProtector, ProtectionError, RequestBudget
 from langchain_vpp.engines import Pixelate
 from langchain_vpp.guard import pool as pool_module
 from langchain_vpp.guard.pool import FairPool
+from langchain_vpp.images.pace import PIECE
 from tests.unit.langchain_vpp.guard.samples import Seeing, gradient, human
 
 if TYPE_CHECKING:
@@ -163,6 +164,66 @@ async def test_a_text_waits_neither_for_pictures_nor_for_servers_nor_in_the_pool
         each.cancel()
     engine.go_on.set()
     await asyncio.gather(*stuck, return_exceptions=True)
+
+
+async def test_a_question_is_admitted_without_a_thread_and_so_is_a_conversation_of_which_it_is_the_only_news(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    protector = ImageProtector(Pixelate())
+    threads: list[str] = []
+    submit = FairPool.submit
+
+    def counted(pool: FairPool, *args: Any, **kwargs: Any) -> Any:
+        threads.append(pool._name)
+        return submit(pool, *args, **kwargs)
+
+    monkeypatch.setattr(FairPool, "submit", counted)
+    history: list[Any] = [HumanMessage("Tell me all about engines. " * 40), AIMessage("They turn. " * 100)]
+    await protector.aprotect_messages([HumanMessage("What is new?")])
+    assert threads == []
+    await protector.aprotect_messages(history)
+    assert threads == ["vpp-text"]
+    await protector.aprotect_messages([*history, HumanMessage("And what is new?")])
+    assert threads == ["vpp-text"]
+    for odd in ("x" * 40, "48656c6c6f 576f726c64 " * 90, "{}" * 9):  # what may spell data is for a thread
+        await protector.aprotect_messages([HumanMessage(odd)])
+    assert threads == ["vpp-text"] * 4
+    await protector.aprotect_messages([HumanMessage("Long. " * 50_000)])
+    assert threads[4:] == ["vpp-long-text"]
+    await protector.aprotect_messages(human(gradient(40, 30)))
+    assert threads[5:] == ["vpp-text", "vpp-small", "vpp-text"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_threads_for_long_work_are_nicer_than_others() -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    pool = FairPool("test", 1, niceness=3)
+    assert pool.submit(lambda: os.getpriority(os.PRIO_PROCESS, 0)).result(20) == min(19, own + 3)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
+    for quick in (pool_module.TEXTS, pool_module.SMALL):
+        assert quick._niceness == 0
+    for long in (pool_module.LONG_TEXTS, pool_module.LARGE, pool_module.ISOLATED):
+        assert long._niceness > 0
+
+
+async def test_work_on_a_long_message_is_done_in_pieces_between_which_others_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses = 0
+
+    def count(seconds: float) -> None:
+        nonlocal pauses
+        assert seconds > 0  # a pause of no length is none
+        pauses += 1
+
+    monkeypatch.setattr("langchain_vpp.images.pace.time.sleep", count)
+    picture = gradient(40, 30) + bytes(3_000_000)
+    protector = ImageProtector(Pixelate())
+    protector.protect_messages(human(picture))
+    assert pauses >= 2 * len(picture) // PIECE
+    pauses = 0
+    protector.protect_messages([HumanMessage([{"type": "text", "text": "x"} for _ in range(2_000)])])
+    assert pauses >= 10
 
 
 async def test_a_small_picture_does_not_wait_for_large_ones() -> None:

@@ -14,6 +14,7 @@ from PIL import ExifTags, Image
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.images.bounds import Bounds
 from langchain_vpp.images.codec import decode_image, decode_scaled
+from langchain_vpp.images.pace import PIECE
 from langchain_vpp.images.structure import exif_orientation, look_at
 from tests.hostile_files import (
     HOSTILE,
@@ -116,6 +117,17 @@ def test_no_more_parts_are_looked_at_than_any_encoder_writes(make) -> None:
     look_at(make(50))
     with pytest.raises(ProtectionError, match="corrupt"):
         look_at(make(400_000))
+
+
+@pytest.mark.parametrize("shift", [-3, -2, -1, 0, 1])
+def test_a_marker_is_found_wherever_a_search_in_pieces_ends(shift: int) -> None:
+    whole = flat_jpeg(800)
+    scan = whole.index(b"\xff\xda")
+    body = whole[:-2].ljust(scan + 2 * PIECE - 1 + shift, b"\x8a")
+    structure = look_at(body + b"\xff\xd9" + b"behind")
+    assert structure is not None
+    assert structure.pixel_file.endswith(b"\x8a\xff\xd9")
+    assert b"behind" not in structure.pixel_file
 
 
 @pytest.mark.parametrize("progressive", [False, True])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from langchain_core.callbacks import dispatch_custom_event
 from langchain_core.documents import Document
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.output_parsers import (
     BaseGenerationOutputParser,
     BaseOutputParser,
@@ -29,6 +29,7 @@ from langchain_core.runnables import (
     RunnablePassthrough,
     RunnableSequence,
 )
+from langchain_core.runnables.utils import AddableDict
 from langchain_core.tools import BaseTool, StructuredTool
 from PIL import Image
 
@@ -46,6 +47,13 @@ ASK = ChatPromptTemplate(
 )
 MODULE_MODEL = Echo(seen=[])
 counted = 0
+
+
+def small_gif() -> bytes:
+    """A file of fewer bytes than are looked at at once."""
+    file = io.BytesIO()
+    Image.new("P", (4, 4)).save(file, "GIF")
+    return file.getvalue()[:60]
 
 
 def _question(_: Any = None) -> list[BaseMessage]:
@@ -436,3 +444,88 @@ def test_a_model_that_a_method_of_a_tool_refers_to_is_protected(protector: Image
     )
     assert "/9j/" in str(MODULE_MODEL.seen)
     assert_no_leak(PICTURE, MODULE_MODEL.seen)
+
+
+def _pieces(whole: Any, size: int) -> list[Any]:
+    return [whole[start : start + size] for start in range(0, len(whole), size)]
+
+
+STREAMS: dict[str, list[Any]] = {
+    **{f"text by {size}": _pieces(ENCODED, size) for size in (1, 7, 30, 39, 500)},
+    "bytes": _pieces(PICTURE, 20),
+    "url": _pieces(f"data:image/png;base64,{ENCODED}", 30),
+    "lines": [line + "\n" for line in _pieces(ENCODED, 38)],
+    "hex": _pieces(PICTURE.hex(), 30),
+    "numbers": [f"{value}, " for value in PICTURE],
+    "behind a long text": ["x" * 600, "Here it is: ", *_pieces(ENCODED, 30)],
+    "between other texts": [each for piece in _pieces(ENCODED, 30) for each in (piece, "")],
+    "mappings": [AddableDict(a=piece, b="x") for piece in _pieces(ENCODED, 30)],
+    "messages": [AIMessageChunk(piece) for piece in _pieces(ENCODED, 30)],
+    "blocks": [
+        AIMessageChunk([{"type": "text", "text": piece, "index": 0}]) for piece in _pieces(ENCODED, 30)
+    ],
+    "lists": [[piece] for piece in _pieces(ENCODED, 30)],
+    "numbers in two streams": [
+        AddableDict({str(i % 2): f"{value}, "}) for value in PICTURE for i in range(2)
+    ],
+    "after a first piece that is one": [ENCODED[:900], *_pieces(ENCODED[900:], 30)],
+    "short": _pieces(base64.b64encode(small_gif()).decode(), 30),
+}
+
+
+def _streaming(kind: str, chunks: list[Any], given: list[Any]) -> Any:
+    def give(_: Any) -> Iterator[Any]:
+        for chunk in chunks:
+            given.append(chunk)
+            yield chunk
+
+    async def agive(_: Any) -> AsyncIterator[Any]:
+        for chunk in chunks:
+            given.append(chunk)
+            yield chunk
+
+    return {
+        "lambda": RunnableLambda(give),
+        "async lambda": RunnableLambda(agive),
+        "generator": RunnableGenerator(give),
+        "async generator": RunnableGenerator(agive),
+    }[kind]
+
+
+@pytest.mark.slow(seconds=2)
+@pytest.mark.parametrize("kind", ["lambda", "async lambda", "generator", "async generator"])
+@pytest.mark.parametrize("name", STREAMS)
+async def test_a_picture_in_pieces_is_stopped_at_its_beginning(
+    name: str, kind: str, protector: ImageProtector
+) -> None:
+    handler, given = Everything(), []
+    chain = protect(_streaming(kind, STREAMS[name], given) | RunnableLambda(lambda _: "seen"), protector)
+
+    async def collect() -> None:
+        if kind.startswith("async"):
+            async for _ in chain.astream("x", {"callbacks": [handler]}):
+                pass
+        else:
+            list(chain.stream("x", {"callbacks": [handler]}))
+
+    with pytest.raises(ProtectionError, match="in pieces"):
+        await collect()
+    assert not [event for event in handler.events if event[0] == "on_chain_end"]
+    if name.startswith("text by"):
+        assert sum(map(len, given)) <= 1_000
+    if name != "short":
+        assert_no_leak(PICTURE, handler.events)
+
+
+def test_chunks_of_text_and_whole_pictures_pass(protector: ImageProtector) -> None:
+    given = [
+        "Hello", ", wor", "ld! ", ENCODED, "cat", " and ", ENCODED, ENCODED, "x" * 600, "0123456789" * 9, PICTURE,
+        *("is what it shows and a dog that looks at a cat on the mat of the old house".partition(" ") * 4), ENCODED,
+        *(f"{number:032x} is a digest.\n" for number in range(40)),
+    ]  # fmt: skip
+
+    def give(_: Any) -> Iterator[Any]:
+        yield from given
+
+    assert list(protect(RunnableGenerator(give), protector).stream("x")) == given
+    assert list(protect(RunnableLambda(give), protector).stream("x")) == given

@@ -264,6 +264,34 @@ def test_a_picture_in_two_splits_under_two_names_is_refused(folder):
     )
 
 
+CONTRADICTIONS = {
+    "class": ({"private": {"gender": "m"}}, "the private attribute 'gender'"),
+    "class in other letters": ({"private": {"Gender ": "m"}}, "the private attribute 'gender'"),
+    "answer": ({"tasks": [TASK | {"answer": "blue"}]}, "the answer to '[^']+'"),
+    "answer to a question in other letters": (
+        {"tasks": [TASK | {"question": TASK["question"].upper() + " ?", "answer": "blue"}]},
+        "the answer to '[^']+'",
+    ),
+    "text": ({"texts": {"name": "Odrana"}}, "the text 'name'"),
+}
+
+
+@pytest.mark.parametrize(("labels", "what"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_copies_that_contradict_each_other_are_refused_with_both_lines(folder, labels, what):
+    Image.effect_noise((40, 30), 50).save(folder / "1.png")  # of a size of its own
+    good = [line("1.png", texts={"name": "Velori"}), *lines()[1:]]
+    for number in (5, 6):
+        (folder / f"copy {number}.png").write_bytes((folder / "1.png").read_bytes())
+    agreeing = line("copy 5.png", private={}, tasks=[TASK | {"question": "And the sky?"}])
+    write(folder, [*good, agreeing, line("copy 6.png", texts={"name": " velori"})])
+    assert len(load_dataset(folder).examples) == 6
+    refuse(
+        folder,
+        [*good, agreeing, line("copy 6.png", **labels)],
+        f"line 6: the picture of line 1 again, with another value of {what}",
+    )
+
+
 def test_a_picture_twice_in_one_split_and_different_pictures_of_one_size_are_no_copies(folder):
     (folder / "copy.png").write_bytes((folder / "1.png").read_bytes())
     for number in range(3, 5):

@@ -13,6 +13,7 @@ from trainer.training.config import TrainerConfig
         ({"estimator": "rgf", "zeroth_order": {"gain": 2}}, "'rgf' has no gain"),
         ({"price": (-1, 1)}, "price.0"),
         ({"price": (1, float("nan"))}, "price.1"),
+        ({"price": (float("inf"), 1)}, "price.0"),
         ({"estimator": "guess"}, "Input should be 'student'"),
         ({"query_choice": "disagreement"}, "Input should be 'critical' or 'uniform'"),
         (

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 9. Learn what a task needs
+# # 10. Learn what a task needs
 #
 # Which words of an invoice must a chat model see to tell the total and the sender? A few dozen answers say so. The
 # artifact that comes out shows these kinds of words and covers all others. `VPP_SMOKE=1` shrinks the sizes only.
