@@ -7,6 +7,8 @@ An artifact is a folder::
     protector.fp32.onnx  the graph before quantisation (if it was exported)
     manifest.json        configuration, attributes and questions of the training, its cost, the measured front, licence
                          and attribution, and the sha256 of every other file
+
+The artifact of a learned admission (:class:`~langchain_vpp.engines.words.admitted.AdmittedKinds`) has a manifest alone.
 """
 
 from __future__ import annotations
@@ -62,14 +64,33 @@ class FrontPoint(BaseModel):
     """Number of answers behind ``utility``; 0 if that is not known."""
 
 
+class ShownKinds(BaseModel):
+    """Kinds of regions that a learned admission shows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: float = Field(ge=0, le=1)
+    """Highest level at which they are shown."""
+    kinds: tuple[str, ...]
+    """Names in :data:`langchain_vpp.engines.words.kinds.KINDS`."""
+
+
 class Manifest(BaseModel):
     """Description of an artifact."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = 1
+    engine: Literal["network", "words"] = "network"
+    """What protects: a network, or the engine of words, for which the kinds that are shown are learned."""
     protector: dict[str, Any]
     """Configuration of the network: a :class:`~langchain_vpp.network.config.ProtectorConfig` in JSON."""
+    shown: tuple[ShownKinds, ...] = ()
+    """Kinds that are shown at each level, by rising level; above the last one nothing is shown."""
+    needs: dict[str, tuple[str, ...]] = {}
+    """Question -> kinds that it was found to need; empty too if it needs none, or if no kinds help."""
+    prices: dict[str, float] = {}
+    """Kind -> privacy price of showing it."""
     private_attributes: dict[str, tuple[str, ...]]
     """Private attributes that training hides, with their classes."""
     unread: tuple[str, ...] = ()
@@ -161,6 +182,22 @@ def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str
     return _write(folder, {_WEIGHTS: weights}, complete)
 
 
+def save_admission(folder: Path, manifest: Manifest) -> str:
+    """Write the artifact of a learned admission, which has no network, and return its digest.
+
+    Args:
+        folder: Created if missing.
+        manifest: The description; its engine is ``words``.
+
+    Raises:
+        ArtifactError: If the folder can't be written.
+        ValueError: If the artifact is one of a network.
+    """
+    if manifest.engine != "words":
+        raise ValueError("an artifact of a network is saved with its weights")
+    return _write(folder, {}, manifest.model_copy(update={"protector": {}, "files": {}}))
+
+
 def save_graphs(folder: Path, graphs: Mapping[str, bytes]) -> str:
     """Replace the graphs of an artifact, and return its new digest.
 
@@ -231,13 +268,28 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
         where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "not JSON"
         reason = f"{where}: {error.errors()[0]['msg']}"
     else:
-        if not {_WEIGHTS} <= set(manifest.files) <= {_WEIGHTS, GRAPH, EXACT_GRAPH}:
+        if manifest.engine == "words":
+            _check_admission(folder, manifest)
+        elif not {_WEIGHTS} <= set(manifest.files) <= {_WEIGHTS, GRAPH, EXACT_GRAPH}:
             raise ArtifactError(
                 f"{folder / _MANIFEST} must list exactly {_WEIGHTS}, or the graphs {GRAPH} and {EXACT_GRAPH} as well. "
                 "Nothing was loaded."
             )
         return manifest, hashlib.sha256(text).hexdigest()
     raise ArtifactError(f"{folder / _MANIFEST} is not a manifest of format 1 ({reason}). Nothing was loaded.")
+
+
+def _check_admission(folder: Path, manifest: Manifest) -> None:
+    """Refuse the manifest of a learned admission that names unknown kinds, or files that nothing would check."""
+    from langchain_vpp.engines.words.kinds import KINDS  # noqa: PLC0415  extra `words`
+
+    levels = [each.level for each in manifest.shown]
+    known = all(set(each.kinds) <= set(KINDS) for each in manifest.shown)
+    if manifest.files or not known or levels != sorted(set(levels)):
+        raise ArtifactError(
+            f"{folder / _MANIFEST} must list kinds that this version knows, by rising level, and no files. Nothing was "
+            "loaded."
+        )
 
 
 def verify_artifact(folder: Path) -> tuple[Manifest, str]:
@@ -250,7 +302,8 @@ def verify_artifact(folder: Path) -> tuple[Manifest, str]:
         ArtifactError: If a file is missing or was changed since it was written, or the manifest is not valid.
     """
     manifest, digest = read_manifest(folder)
-    _config(folder, manifest)
+    if manifest.engine == "network":
+        _config(folder, manifest)
     for name in sorted(manifest.files):
         _read_checked(folder, name, manifest)
     return manifest, digest
@@ -267,6 +320,8 @@ def load_protector(folder: Path) -> tuple[Protector, Manifest, str]:
         MissingExtraError: If torch or safetensors (extra ``train``) is not installed.
     """
     manifest, digest = read_manifest(folder)
+    if manifest.engine == "words":
+        raise ArtifactError(f"{folder} is a learned admission, which has no network. Nothing was loaded.")
     files = {name: _read_checked(folder, name, manifest) for name in sorted(manifest.files)}
     weights = files[_WEIGHTS]
     _require_torch("loaded")
@@ -387,6 +442,11 @@ def load_artifact(source: str | os.PathLike[str]) -> Artifact:
 
 
 def _engine(folder: Path, manifest: Manifest, digest: str) -> Engine:
+    if manifest.engine == "words":
+        from langchain_vpp.engines.words.admitted import AdmittedKinds  # noqa: PLC0415  extra `words`
+
+        steps = [(each.level, each.kinds) for each in manifest.shown]
+        return AdmittedKinds(steps, needs=manifest.needs, artifact_digest=digest)
     from langchain_vpp.engines import OnnxEngine, TorchEngine  # noqa: PLC0415
 
     name = next((name for name in (GRAPH, EXACT_GRAPH) if name in manifest.files), None)

@@ -65,13 +65,30 @@ def show_manifest(folder: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"artifact": str(folder), "digest": digest} | manifest.model_dump(mode="json"))
     console().print(_facts(folder, manifest, digest))
-    if manifest.front:
+    if manifest.engine == "words":
+        _show_admission(manifest)
+    elif manifest.front:
         _show_front(manifest)
     if manifest.unread:
         say(
             f"warning: training could not read {', '.join(map(repr, manifest.unread))} even from originals, so this "
             "protector did not learn to hide it. Measure with `vpp evaluate` what others read."
         )
+
+
+def _show_admission(manifest: Manifest) -> None:
+    """Show what each question needs, and what is shown at each level."""
+    from rich.text import Text  # noqa: PLC0415
+
+    needs = table("needs", "question", "kinds", numbers=False)
+    for question, kinds in manifest.needs.items():
+        needs.add_row(Text(question), ", ".join(kinds) or "none, or none that helps")
+    shown = table("front", "up to level", "price", "utility", "shows", numbers=False)
+    for point, step in zip(manifest.front, manifest.shown, strict=False):
+        names = ", ".join(step.kinds) or "nothing"
+        shown.add_row(f"{step.level:.2f}", f"{point.leak:.3f}", f"{point.utility:.3f}", names)
+    shown.caption = manifest.front_measured_by
+    console().print(needs, shown)
 
 
 def _facts(folder: Path, manifest: Manifest, digest: str) -> Table:

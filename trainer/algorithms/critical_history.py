@@ -9,7 +9,7 @@ wrong or unsure about it. Criticality is used in three places.
 - **Replay**: critical records are replayed more often, with an importance correction that keeps the fit unbiased
   (:meth:`CriticalHistory.sample`). ``replay="uniform"`` replays all alike, the control that criticality has to beat.
 - **Asking**: (image, question) pairs where the student's answer is about to flip are asked first
-  (:mod:`trainer.algorithms.admission`).
+  (:mod:`trainer.algorithms.query_choice`).
 
 Nearest literature, and our deviations:
 

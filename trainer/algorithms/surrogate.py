@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trainer.algorithms.admission import choose_queries, query_criticality
 from trainer.algorithms.augmentation import augment, coarsen
 from trainer.algorithms.critical_history import CriticalHistory, record_criticality
 from trainer.algorithms.interface import (
@@ -20,6 +19,7 @@ from trainer.algorithms.interface import (
     mean_reference_loss,
     no_probes,
 )
+from trainer.algorithms.query_choice import choose_queries, query_criticality
 from trainer.algorithms.vqa_network import VQANetwork, question_vectors
 from trainer.runtime.checkpoint import fits
 from trainer.runtime.optim import SHORTEST_CYCLE, OneCycle, descend, fit

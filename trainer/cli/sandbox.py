@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003  typer reads annotations
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
 from langchain_vpp.cli.display import bars, print_json, print_line
 from langchain_vpp.cli.options import InputError, JsonOption
 from langchain_vpp.extras import require
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trainer.data.format import Split
+
+_SCENES: Final[Mapping[Split, int]] = {"train": 3000, "val": 300, "test": 400}
+_DOCUMENTS: Final[Mapping[Split, int]] = {"train": 40, "val": 20, "test": 20}
+"""Pictures of each split unless others are asked for."""
 
 sandbox = typer.Typer(
     no_args_is_help=True, help="The embedded default: drawn data and a local model, no key, no network."
@@ -20,21 +29,35 @@ sandbox = typer.Typer(
 def make_data(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is missing or empty.")],
     *,
-    train: Annotated[int, typer.Option("--train", min=0)] = 3000,
-    val: Annotated[int, typer.Option("--val", min=0)] = 300,
-    test: Annotated[int, typer.Option("--test", min=0)] = 400,
+    task: Annotated[
+        Literal["scenes", "invoices", "mail", "forms"],
+        typer.Option("--task", help="Drawn scenes, or documents with questions (needs Chromium)."),
+    ] = "scenes",
+    train: Annotated[int | None, typer.Option("--train", min=0, help="Default: 3000, documents 40.")] = None,
+    val: Annotated[int | None, typer.Option("--val", min=0, help="Default: 300, documents 20.")] = None,
+    test: Annotated[int | None, typer.Option("--test", min=0, help="Default: 400, documents 20.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Draw a data set without real people."""
-    from trainer.sandbox.drawing.scenes import make_data as draw  # noqa: PLC0415
+    from trainer.sandbox.drawing.documents.tasks import make_task_data  # noqa: PLC0415
+    from trainer.sandbox.drawing.scenes import make_data as make_scenes  # noqa: PLC0415
 
-    sizes = {"train": train, "val": val, "test": test}
+    usual = _SCENES if task == "scenes" else _DOCUMENTS
+    given: dict[Split, int | None] = {"train": train, "val": val, "test": test}
+    sizes = {split: usual[split] if size is None else size for split, size in given.items()}
     with bars() as shown:
         bar = shown.add_task("drawing", total=sum(sizes.values()), facts="")
-        draw(folder, **sizes, seed=seed, progress=lambda done, _: shown.update(bar, completed=done))
+
+        def tell(done: int, _: int) -> None:
+            shown.update(bar, completed=done)
+
+        if task == "scenes":
+            make_scenes(folder, **sizes, seed=seed, progress=tell)
+        else:
+            make_task_data(folder, task, sizes=sizes, seed=seed, progress=tell)
     if as_json:
-        print_json({"data": str(folder), **sizes, "seed": seed})
+        print_json({"data": str(folder), **{str(split): size for split, size in sizes.items()}, "seed": seed})
 
 
 @sandbox.command("make-cards")
@@ -110,7 +133,7 @@ def serve(
         Path | None, typer.Option("--record", help="File to which every request body is appended.")
     ] = None,
 ) -> None:
-    """Serve the local vision model, OpenAI-compatible, as model `sandbox`; prints where as a line of JSON."""
+    """Serve the local models, OpenAI-compatible: `sandbox`, `sandbox-screens`; prints where as a line of JSON."""
     require("torch", "safetensors", "starlette", "uvicorn", extra="demo")
     from trainer.sandbox.server import serve as run  # noqa: PLC0415
 

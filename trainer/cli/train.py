@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path  # noqa: TC003  typer reads annotations
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from langchain_vpp.cli.display import print_json, say, watched
 from langchain_vpp.cli.inspect import show_manifest
-from langchain_vpp.cli.options import JsonOption  # noqa: TC001
-from trainer.cli.display import show_training
+from langchain_vpp.cli.options import InputError, JsonOption
+from trainer.cli.display import answers_line, show_training
 from trainer.cli.options import (
     AccessOption,
     BaseURLOption,
@@ -27,13 +27,13 @@ from trainer.cli.options import (
     read_settings,
     require_packages,
 )
+from trainer.cli.train_words import MayShowOption, WordsRun, train_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from langchain_vpp.cli.display import Display
     from langchain_vpp.network.protector import Protector
-    from trainer.oracle.oracle import Counts
     from trainer.training.config import TrainerConfig
     from trainer.training.cost import CostEstimate
 
@@ -45,6 +45,11 @@ def train(
         str, typer.Option("--model", help="provider:name, such as openai:gpt-4o-mini, or sandbox.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run: artifact, ledger, checkpoints.")],
+    engine: Annotated[
+        Literal["network", "words"],
+        typer.Option("--engine", help="Learn a network, or which words of screens and documents to show."),
+    ] = "network",
+    may_show: MayShowOption = None,
     base_url: BaseURLOption = None,
     max_queries: MaxQueriesOption = None,
     max_cost: MaxCostOption = None,
@@ -103,6 +108,12 @@ def train(
         "seed": seed,
     }
     require_packages()
+    if engine == "words":
+        run = WordsRun(data, out, ledger, resume=resume, dry_run=dry_run, as_json=as_json)
+        train_words(run, (model, base_url, timeout), config, {**overrides, "may_show": may_show}, start_from)
+        return
+    if may_show:
+        raise InputError("nothing was sent: --may-show needs --engine words.")
     from trainer.oracle.model_spec import ModelSpec  # noqa: PLC0415
     from trainer.oracle.subprocess import SubprocessOracle  # noqa: PLC0415
 
@@ -133,7 +144,7 @@ def train(
                 on_progress = partial(show_training, display)
                 trainer.fit(out, resume=resume, ledger=ledger, on_progress=on_progress)
             finally:
-                display.say(_answers(trainer.counts))
+                display.say(answers_line(trainer.counts))
 
         watched(fit, "run the same command again with --resume to go on.")
     show_manifest(out, as_json=as_json)
@@ -159,33 +170,3 @@ def _say_before_training(warnings: Sequence[str], foreseen: CostEstimate) -> Non
     for warning in warnings:
         say(f"warning: {warning}.")
     say(f"estimate: {foreseen.line}")
-
-
-def _answers(counts: Counts) -> str:
-    """Describe in one line what came back; nothing if nothing was asked."""
-    kinds = {
-        "usable": counts.answered,
-        "refused": counts.refused,
-        "empty": counts.empty,
-        "fit no choice": counts.unfit,
-        "without the log-probabilities": counts.malformed_logprobs,
-    }
-    answers = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
-    failures = f"{counts.failed} requests failed and were sent again" if counts.failed else ""
-    doubt = (
-        f"{counts.unanswered} requests got no answer in time, or none that could be read, and may be charged"
-        if counts.unanswered
-        else ""
-    )
-    unmetered = (
-        f"{counts.unmetered} answers name no tokens: their cost is an estimate" if counts.unmetered else ""
-    )
-    pictures = ", ".join(digest[:12] for digest in dict.fromkeys(counts.put_aside))
-    aside = (
-        f"{len(counts.put_aside)} questions were put aside, because the provider failed on them again and again and "
-        f"answered others (digests of their pictures, which the ledger holds: {pictures})"
-        if pictures
-        else ""
-    )
-    facts = "; ".join(filter(None, (answers, failures, doubt, unmetered, aside)))
-    return facts and f"answers: {facts}."

@@ -128,8 +128,12 @@ class Dataset:
         raise DataError(f"{path} can't be used: {reason}. Replace the file or remove its line from {INDEX}.")
 
 
-def load_dataset(folder: str | Path) -> Dataset:
+def load_dataset(folder: str | Path, *, needs_attributes: bool = True) -> Dataset:
     """Read and check a data set; images are only checked to exist.
+
+    Args:
+        folder: The folder that holds ``data.jsonl``.
+        needs_attributes: Whether private attributes must be labelled, as an assessor needs them to learn.
 
     Raises:
         DataError: With the line number, if a line is malformed, an image is missing or outside the folder, a group
@@ -147,7 +151,8 @@ def load_dataset(folder: str | Path) -> Dataset:
         raise DataError(f"{path} could not be read: {failure}. A data set is a folder with {INDEX} in it.")
     dataset = Dataset(folder, tuple(_parse(folder, as_utf8(text))), hashlib.sha256(text).hexdigest())
     _check_splits(dataset)
-    _check_attributes(dataset)
+    if needs_attributes:
+        _check_attributes(dataset)
     return dataset
 
 

@@ -25,10 +25,14 @@ class Query(NamedTuple):
     """The encoded picture, exactly as it is sent."""
     question: str
     choices: tuple[str, ...] = ()
+    length: Literal["word", "words"] = "word"
+    """Whether an open question is answered with a single word, or with the words that stand in the picture."""
 
     @property
     def prompt(self) -> str:
         """The text that is sent along with the image."""
+        if not self.choices and self.length == "words":
+            return f"{self.question}\nAnswer with as few words as possible, as they stand in the picture."
         if not self.choices:
             return f"{self.question}\nAnswer with a single word or number."
         return f"{self.question}\nAnswer with exactly one of: {', '.join(self.choices)}."

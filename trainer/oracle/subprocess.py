@@ -28,7 +28,7 @@ import sys
 import threading
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, Self
 
 from langchain_vpp import errors
 from langchain_vpp.errors import OracleError, VPPError
@@ -160,10 +160,7 @@ class SubprocessOracle:
         try:
             self._tell(
                 purpose=purpose,
-                queries=[
-                    (base64.b64encode(query.image).decode(), query.question, query.choices)
-                    for query in queries
-                ],
+                queries=[(base64.b64encode(query.image).decode(), *query[1:]) for query in queries],
             )
             self._await_batch(on_answer)
         except BaseException:
@@ -275,7 +272,9 @@ class _Subprocess:
         self._ledger = Ledger(**ledger | {"path": Path(ledger["path"]), "price": price})
         self._oracle = Oracle(model, self._ledger, Budget(*budget), **settings)
 
-    def _ask(self, purpose: Purpose, queries: Sequence[tuple[str, str, Sequence[str]]]) -> None:
+    def _ask(
+        self, purpose: Purpose, queries: Sequence[tuple[str, str, Sequence[str], Literal["word", "words"]]]
+    ) -> None:
         oracle, tell = self._oracle, self._reports.tell
         if oracle is None:
             return tell(failure=_described(OracleError("nothing was sent: no ledger is open.")))
@@ -283,8 +282,8 @@ class _Subprocess:
         try:
             oracle.ask(
                 [
-                    Query(base64.b64decode(image), question, tuple(choices))
-                    for image, question, choices in queries
+                    Query(base64.b64decode(image), question, tuple(choices), length)
+                    for image, question, choices, length in queries
                 ],
                 purpose=purpose,
                 on_answer=lambda: tell(answered=True, counts=asdict(oracle.counts)),

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from trainer.evaluation.results import Reading, Report
-    from trainer.training.trainer import Progress
+    from trainer.training.progress import Progress
 
 DEMO: Final = TrainerConfig(
     steps=240,

@@ -1,4 +1,4 @@
-"""OpenAI-compatible server in front of the local vision models.
+"""OpenAI-compatible server in front of the local models.
 
 Endpoints: ``POST /v1/chat/completions`` (JSON and server-sent events), ``GET /v1/models``, ``GET /health`` and
 ``GET /stats``, the server's own count of requests. ``python -m trainer.sandbox.server`` runs it alone.
@@ -18,95 +18,43 @@ import signal
 import socket
 import sys
 import threading
-import time
-import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from langchain_vpp.extras import require
+from langchain_vpp.extras import is_installed, require
 
 require("starlette", "uvicorn", extra="demo")
 
 import torch
 import uvicorn
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.images.codec import decode_image
+from trainer.sandbox.formats import ChatRequest, Completion
+from trainer.sandbox.screens.calls import respond
+from trainer.sandbox.screens.model import ScreenModel
 from trainer.sandbox.vision.card_model import CARDS
 from trainer.sandbox.vision.local_model import SCENES, LocalVisionModel
 from trainer.sandbox.vision.patch_model import SCENES_B
 from trainer.sandbox.vision.questions import numbered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from starlette.requests import Request
 
-    from trainer.sandbox.vision.local_model import Reply
 
 MODEL_NAME: Final = SCENES.name
-"""Name of the model for drawn scenes; the other models are served once they have been trained."""
+"""Name of the model for drawn scenes; the other models are served once they have been trained, and that of screens
+where its reader is installed."""
 MAX_BODY: Final = 32 * 2**20
 """Longest request body, in bytes."""
-
-_IMAGE_TOKENS: Final = 85  # of a low-detail image at OpenAI
-_CHARACTERS_PER_TOKEN: Final = 4
-
-
-class _Part(BaseModel):
-    class _ImageURL(BaseModel):
-        url: str
-
-    type: str
-    text: str = ""
-    image_url: _ImageURL | None = None
-
-
-class _Message(BaseModel):
-    role: str
-    content: str | list[_Part] | None = None
-
-
-class _StreamOptions(BaseModel):
-    include_usage: bool = False
-
-
-class _ChatRequest(BaseModel):
-    """Fields of a request that take effect; others (``stop``, ``temperature``, ...) are accepted and ignored."""
-
-    model_config = ConfigDict(frozen=True)
-
-    model: str
-    messages: list[_Message] = Field(min_length=1)
-    n: int | None = Field(default=None, ge=1, le=16)
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
-    stream: bool | None = None
-    stream_options: _StreamOptions | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = Field(default=None, ge=0, le=20)
-
-    def question(self) -> str:
-        """Return the text of the last user message."""
-        for message in reversed(self.messages):
-            if message.role == "user":
-                if isinstance(message.content, str):
-                    return message.content
-                return "\n".join(part.text for part in message.content or () if part.type == "text")
-        return ""
-
-    def image_urls(self) -> list[str]:
-        parts = (
-            part for message in self.messages if isinstance(message.content, list) for part in message.content
-        )
-        return [
-            part.image_url.url for part in parts if part.type == "image_url" and part.image_url is not None
-        ]
 
 
 class _Refusal(Exception):  # noqa: N818 - the client's error, not ours
@@ -123,8 +71,8 @@ class _Refusal(Exception):  # noqa: N818 - the client's error, not ours
 class _Sandbox:
     """The endpoints and their counts."""
 
-    def __init__(self, models: Sequence[LocalVisionModel], record: Path | None) -> None:
-        self._models = {model.subject.name: model for model in models}
+    def __init__(self, models: Sequence[LocalVisionModel | ScreenModel], record: Path | None) -> None:
+        self._models = {model.name: model for model in models}
         # Unbuffered and in append mode: a request is on record before it is answered, even if we are killed.
         self._record = None if record is None else record.open("ab", buffering=0)
         self._seen: set[bytes] = set()
@@ -151,9 +99,13 @@ class _Sandbox:
         if picture is None:
             raise _Refusal("The image can't be decoded.", code="invalid_image", param="messages")
         question = asked.question()
-        reply = model.answer(picture, question)
+        if isinstance(model, ScreenModel):  # it takes a second, in which others are served
+            written = await run_in_threadpool(respond, model, picture, question, asked.wishes())
+            completion = Completion(asked, written.text, written.calls)
+        else:
+            reply = model.answer(picture, question)
+            completion = Completion(asked, reply.text, believed=reply.log_probabilities)
         self._count(asked.model, image, question)
-        completion = _Completion(asked, reply)
         if asked.stream:
             return StreamingResponse(_events(completion), media_type="text/event-stream")
         return JSONResponse(completion.whole())
@@ -191,65 +143,11 @@ class _Sandbox:
         self._record.write(line + b"\n")
 
 
-class _Completion:
-    """A reply in OpenAI's formats."""
-
-    def __init__(self, asked: _ChatRequest, reply: Reply) -> None:
-        self._asked = asked
-        self._reply = reply
-        self._head: dict[str, Any] = {
-            "id": f"chatcmpl-{uuid.uuid4().hex}",
-            "created": int(time.time()),
-            "model": asked.model,
-        }
-        copies = asked.n or 1
-        prompt = len(asked.question()) // _CHARACTERS_PER_TOKEN + 1 + _IMAGE_TOKENS * len(asked.image_urls())
-        self._usage = {"prompt_tokens": prompt, "completion_tokens": copies, "total_tokens": prompt + copies}
-        self._indexes = range(copies)
-
-    def whole(self) -> dict[str, Any]:
-        message = {"role": "assistant", "content": self._reply.text, "refusal": None}
-        choices = [
-            {"index": index, "message": message, "logprobs": self._logprobs(), "finish_reason": "stop"}
-            for index in self._indexes
-        ]
-        return self._head | {"object": "chat.completion", "choices": choices, "usage": self._usage}
-
-    def chunks(self) -> Iterator[dict[str, Any]]:
-        for index in self._indexes:
-            yield self._chunk(index, {"role": "assistant", "content": ""})
-            yield self._chunk(index, {"content": self._reply.text}, logprobs=self._logprobs())
-            yield self._chunk(index, {}, finish_reason="stop")
-        options = self._asked.stream_options
-        if options is not None and options.include_usage:
-            yield self._head | {"object": "chat.completion.chunk", "choices": [], "usage": self._usage}
-
-    def _chunk(
-        self,
-        index: int,
-        delta: dict[str, str],
-        *,
-        logprobs: dict[str, Any] | None = None,
-        finish_reason: Literal["stop"] | None = None,
-    ) -> dict[str, Any]:
-        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
-        return self._head | {"object": "chat.completion.chunk", "choices": [choice]}
-
-    def _logprobs(self) -> dict[str, Any] | None:
-        if not self._asked.logprobs:
-            return None
-        # The answer to a question that was not understood, or to several, counts as certain.
-        believed = self._reply.log_probabilities or {self._reply.text: 0.0}
-        ranked = sorted(believed.items(), key=lambda item: -item[1])[: self._asked.top_logprobs or 0]
-        token = _token(self._reply.text, believed[self._reply.text])
-        return {"content": [token | {"top_logprobs": [_token(*item) for item in ranked]}], "refusal": None}
-
-
-def create_app(*models: LocalVisionModel, record: Path | None = None) -> Starlette:
+def create_app(*models: LocalVisionModel | ScreenModel, record: Path | None = None) -> Starlette:
     """Build the server's ASGI application.
 
     Args:
-        models: Local vision models, each offered under its subject's name.
+        models: Models, each offered under its name.
         record: File to which the body of each completion request is appended as a line of JSON.
 
     Raises:
@@ -297,7 +195,10 @@ def serve(
     """
     torch.set_num_threads(1)  # one image is too small to share among threads
     subjects = [SCENES, *(each for each in (SCENES_B, CARDS) if each.weights.is_dir())]
-    app = create_app(*(LocalVisionModel.load(subject=subject) for subject in subjects), record=record)
+    screens = [ScreenModel()] if is_installed("rapidocr") else []
+    app = create_app(
+        *(LocalVisionModel.load(subject=subject) for subject in subjects), *screens, record=record
+    )
     # With the protocol named, asyncio turns Nagle's algorithm off; without it each small answer waits 40 ms.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         if os.name == "posix":  # elsewhere the option lets two servers share a port
@@ -332,15 +233,15 @@ async def _read(request: Request) -> bytes:
     return bytes(body)
 
 
-def _parse(body: bytes) -> _ChatRequest:
+def _parse(body: bytes) -> ChatRequest:
     try:
-        asked = _ChatRequest.model_validate_json(body)
+        asked = ChatRequest.model_validate_json(body)
         param = None
     except ValidationError as error:
         asked = None
         # Only names of our own fields: keys that were sent could hold content.
         place = error.errors(include_input=False, include_url=False, include_context=False)[0]["loc"]
-        param = next((str(step) for step in place if step in _ChatRequest.model_fields), None)
+        param = next((str(step) for step in place if step in ChatRequest.model_fields), None)
     if asked is None:
         what = "The request body is not valid JSON for a chat completion" + (
             f" (at '{param}')." if param else "."
@@ -349,7 +250,7 @@ def _parse(body: bytes) -> _ChatRequest:
     return asked
 
 
-def _image_bytes(asked: _ChatRequest) -> bytes:
+def _image_bytes(asked: ChatRequest) -> bytes:
     """Return the bytes of the last image of a request."""
     urls = asked.image_urls()
     if not urls:
@@ -369,14 +270,10 @@ def _image_bytes(asked: _ChatRequest) -> bytes:
     return decoded
 
 
-async def _events(completion: _Completion) -> AsyncIterator[str]:
+async def _events(completion: Completion) -> AsyncIterator[str]:
     for chunk in completion.chunks():
         yield f"data: {json.dumps(chunk)}\n\n"
     yield "data: [DONE]\n\n"
-
-
-def _token(text: str, log_probability: float) -> dict[str, Any]:
-    return {"token": text, "logprob": log_probability, "bytes": list(text.encode())}
 
 
 async def _refuse(_: Request, error: Exception) -> Response:

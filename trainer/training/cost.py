@@ -15,6 +15,7 @@ from langchain_vpp.network.protector import working_size
 from langchain_vpp.providers import AS_OF, FAMILIES, find_model
 from trainer.data.answers import answer_space, as_query, asked_tasks, references
 from trainer.oracle.ledger import Price
+from trainer.oracle.query import Query
 from trainer.oracle.tokens import CHARACTERS_PER_TOKEN, PROMPT_OVERHEAD
 from trainer.training.budget import BudgetPlan, plan_training_queries
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from langchain_vpp.providers import Model
     from trainer.data.dataset import Dataset
-    from trainer.oracle.query import Query
     from trainer.training.config import TrainerConfig
 
 _ANSWER_OVERHEAD: Final = 8
@@ -120,6 +120,31 @@ def estimate_queries(
             [query.prompt for query in asked],
             [choice for query in asked for choice in query.choices or ("one word",)],
         ),
+        model,
+        price,
+    )
+
+
+def estimate_at_most(count: int, dataset: Dataset, model: str, price: Price | None = None) -> CostEstimate:
+    """Estimate the cost of so many questions about a data set's pictures at their own size, each asked alone.
+
+    Args:
+        count: Most queries.
+        dataset: The data set; some of the pictures are opened for their size.
+        model: Name of the chat model, alone or as ``provider:name``.
+        price: Price that the user pays; the list price if not given.
+
+    Raises:
+        DataError: If a picture can't be read.
+    """
+    examples = dataset.examples[:_PICTURES_LOOKED_AT]
+    sizes = [dataset.open_image(example).size for example in examples]
+    tasks = [task for example in examples for task in example.tasks]
+    prompts = [Query(b"", task.question, task.choices, "words").prompt for task in tasks]
+    return _estimate(
+        _Load(count, count, together=False),
+        (max(width for width, _ in sizes), max(height for _, height in sizes)),
+        _text_tokens(prompts, [task.answer for task in tasks]),
         model,
         price,
     )

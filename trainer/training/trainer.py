@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any, Final
 
 from langchain_vpp.artifact import Manifest, save_artifact
 from langchain_vpp.errors import BudgetExhaustedError, TrainingError
@@ -34,11 +31,13 @@ from trainer.training.checkpoint import (
 from trainer.training.fronts import Fronts
 from trainer.training.learners import Learners, SuppliedParts, weights_digest
 from trainer.training.probing import UtilityProbing
+from trainer.training.progress import Phase, Progress
+from trainer.training.run_folder import exclusive
 from trainer.training.run_log import MetricsLog
 from trainer.training.step import TrainingStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from langchain_core.language_models import BaseChatModel
 
@@ -51,27 +50,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _CHECKPOINT: Final = "checkpoint.pt"
-
-_Phase = Literal["assessor", "student", "protector", "validation"]
-
-
-class Progress(NamedTuple):
-    """Progress of a training run."""
-
-    phase: _Phase
-    step: int
-    """Steps of the phase that are finished."""
-    steps: int
-    """Steps of the phase in all."""
-    queries: int
-    """Paid queries so far, over every run that shares the ledger."""
-    max_queries: int
-    cost: float
-    """US dollars so far."""
-    utility: float | None = None
-    """Share of right answers among the latest."""
-    leak: float | None = None
-    """Leak to the training assessor lately, over all levels: 0 at chance, 1 where everything is read."""
 
 
 class Trainer:
@@ -158,7 +136,7 @@ class Trainer:
         """
         folder = Path(out)
         path = folder / "ledger.sqlite" if ledger is None else Path(ledger)
-        with _exclusive(folder), cpu_precision(self._config.precision):
+        with exclusive(folder), cpu_precision(self._config.precision):
             if (folder / _CHECKPOINT).exists() and not resume:
                 raise TrainingError(
                     f"{folder} holds a run already; nothing was done. Resume it or choose another folder."
@@ -209,33 +187,6 @@ class Trainer:
 def _shape(config: ProtectorConfig) -> ProtectorConfig:
     """Settings that the shapes of a protector's weights depend on; training calibrates the level anew."""
     return config.model_copy(update={"level_knots": (0.0, 1.0)})
-
-
-@contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder; the operating system frees the lock when this process ends, however it ends."""
-    lock = FileLock(folder / "run.lock", blocking=False)
-    taken, failure = False, ""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        taken = True
-    except OSError as error:
-        failure = error.strerror or type(error).__name__
-    if taken:
-        raise TrainingError(
-            f"another run is writing to {folder}; nothing was done. Wait for it, or choose another folder."
-        )
-    if failure:
-        raise TrainingError(
-            f"the folder {folder} could not be opened: {failure}. "
-            "Nothing was sent; choose a folder that can be written."
-        )
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class _Run:
@@ -403,7 +354,7 @@ class _Run:
         )
         self._fronts.load_state_dict(state)
 
-    def _tell(self, phase: _Phase, step: int, steps: int) -> None:
+    def _tell(self, phase: Phase, step: int, steps: int) -> None:
         if self._report is None:
             return
         queries, cost = self._ledger.spent()

@@ -20,9 +20,11 @@ from langchain_vpp.artifact import (
     _warn_of_default,
     artifact_folder,
     level_of,
+    load_artifact,
     load_engine,
     load_protector,
     read_manifest,
+    save_admission,
     save_artifact,
     save_presets,
     shipped_artifacts,
@@ -30,6 +32,7 @@ from langchain_vpp.artifact import (
 )
 from langchain_vpp.errors import ArtifactError, MissingExtraError
 from langchain_vpp.network.protector import Protector, ProtectorConfig
+from tests.untrained import manifest as untrained_manifest
 
 CONFIG = ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=32, level_knots=(0.0, 0.3, 1.0))
 MANIFEST = Manifest(
@@ -351,3 +354,57 @@ def test_an_interrupted_save_leaves_an_artifact_that_is_refused(folder, protecto
     with pytest.raises(KeyboardInterrupt):
         save_artifact(folder, protector, MANIFEST)
     refuse(folder, "sha256 differs")
+
+
+SHOWN = ({"level": 0.5, "kinds": ("words", "names")}, {"level": 1.0, "kinds": ()})
+
+
+@pytest.fixture
+def admission(tmp_path):
+    manifest = untrained_manifest(
+        engine="words", shown=SHOWN, needs={"Who?": ("names",)}, presets={"balanced": 0.5}
+    )
+    save_admission(tmp_path / "admission", manifest)
+    return tmp_path / "admission"
+
+
+def test_a_learned_admission_is_a_manifest_alone(admission):
+    assert [path.name for path in admission.iterdir()] == ["manifest.json"]
+    manifest, digest = verify_artifact(admission)
+    assert (manifest.protector, manifest.files) == ({}, {})
+    made = load_artifact(admission)
+    assert made.digest == digest
+    assert made.engine.shown_at(0.3) == {"words", "names"}
+    assert made.engine.shown_at(0.6) == frozenset()
+    assert made.engine.answering("Who is it?").shown_at(0.3) == {"names"}
+
+
+def test_another_admission_has_another_digest(admission, tmp_path):
+    other = untrained_manifest(engine="words", shown=SHOWN[1:])
+    save_admission(tmp_path / "other", other)
+    digests = {load_artifact(each).engine.digest for each in (admission, tmp_path / "other")}
+    assert len(digests) == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shown": [{"level": 0.5, "kinds": ["everything"]}]},
+        {"shown": [{"level": 0.5, "kinds": []}, {"level": 0.25, "kinds": []}]},
+        {"shown": [{"level": 0.5, "kinds": []}, {"level": 0.5, "kinds": ["words"]}]},
+        {"files": {"model.safetensors": "0" * 64}},
+    ],
+    ids=str,
+)
+def test_an_admission_that_does_not_hold_is_refused(admission, changes):
+    edit_manifest(admission, **changes)
+    refuse(admission, "kinds that this version knows, by rising level, and no files")
+
+
+def test_an_admission_has_no_network_and_a_network_no_admission(admission, folder):
+    with pytest.raises(ArtifactError, match=r"has no network\. Nothing was loaded"):
+        load_protector(admission)
+    with pytest.raises(ValueError, match="saved with its weights"):
+        save_admission(folder, MANIFEST)
+    edit_manifest(folder, engine="words")
+    refuse(folder, "no files")

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from trainer.evaluation import Phase
-    from trainer.training.trainer import Progress
+    from trainer.training.progress import Progress
 
 _Told = TypeVar("_Told")
 _logger = logging.getLogger(__name__)

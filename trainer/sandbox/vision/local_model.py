@@ -186,6 +186,11 @@ class LocalVisionModel:
         self.network = network
         self.subject = subject
 
+    @property
+    def name(self) -> str:
+        """Name of the model on the server."""
+        return self.subject.name
+
     @classmethod
     def load(cls, folder: Path | None = None, *, subject: Subject = SCENES) -> Self:
         """Load trained weights.

@@ -114,6 +114,17 @@ def draw_document(
 def design_page(layout: str, generator: np.random.Generator) -> str:
     """Write a page in HTML, with private text in elements that have an attribute ``data-private``."""
     people = invent_people(generator, 8)
+    return styled_page(layout, generator, p=people[0], q=people[1], people=people)
+
+
+def styled_page(template: str, generator: np.random.Generator, **values: Any) -> str:
+    """Fill a template, and choose its fonts, sizes and colours.
+
+    Args:
+        template: Name of a template of this package.
+        generator: Source of randomness.
+        **values: Variables of the template.
+    """
     colours = _DARK if generator.random() < 0.4 else _LIGHT
     style = {
         **colours,
@@ -124,7 +135,7 @@ def design_page(layout: str, generator: np.random.Generator) -> str:
     variables = ";".join(f"--{name}:{value}" for name, value in style.items())
     environment = _environment()
     skin = environment.get_template("skin.css").render()
-    body = environment.get_template(f"{layout}.html").render(p=people[0], q=people[1], people=people)
+    body = environment.get_template(f"{template}.html").render(values)
     return f"<!doctype html><meta charset='utf-8'><style>:root{{{variables}}}{skin}</style>{body}"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from trainer.evaluation.evaluate import Phase
 from trainer.recipes.staff_cards.progress import log_evaluation, log_training
-from trainer.training.trainer import Progress
+from trainer.training.progress import Progress
 
 
 @pytest.fixture(autouse=True)

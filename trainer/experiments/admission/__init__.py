@@ -1,0 +1,1 @@
+"""Measurements of learned admission: simulated worlds, and drawn tasks against the exhaustive front."""
