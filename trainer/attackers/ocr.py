@@ -137,7 +137,7 @@ def fold(text: str) -> str:
 
     Example:
         >>> fold("Dr. Ada-Byron")
-        'draadabyron'
+        'dradabyron'
     """
     return "".join(each for each in unicodedata.normalize("NFKC", text).casefold() if each.isalnum())
 

@@ -8,7 +8,7 @@ from typing import Final
 from langchain_vpp.engines.words.vocabulary import code_parts, is_code, is_given_name, listed
 
 _HOST: Final = re.compile(r"(?:https?|wss?)://([\w.\-]+)(?::\d{2,5})?(/\S*)?|([\w.\-]+)(?::\d{2,5})?(/\S*)?")
-_PROMPT: Final = re.compile(r"([a-z][\w\-]*)@([a-z0-9\-]+)(?::(?:~|(~?/\S*)))?[$#%]?")
+_PROMPT: Final = re.compile(r"(?<![\w\-])([a-z][\w\-]*+)@([a-z0-9\-]+)(?::(?:~|(~?/\S*)))?[$#%]?")
 """Prompt of a shell: user, machine and folder."""
 _OWNED: Final = re.compile(r"(?:^|[/\\])(?:home|users)[/\\]|[~@]\w", re.IGNORECASE)
 """Part of a path that tells whose folder follows."""

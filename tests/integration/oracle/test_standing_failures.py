@@ -151,13 +151,13 @@ def test_what_is_asked_in_between_counts_against_a_limit_on_cost(tmp_path):
 def test_the_process_that_asks_names_what_was_put_aside_to_the_one_that_trains(ledger, caplog):
     from dataclasses import asdict
 
-    from trainer.cli.train import _answers
+    from trainer.cli.display import answers_line
 
     with caplog.at_level(logging.WARNING), Provider(failing((500, {}))) as provider:
         oracle = oracle_for(provider, ledger)
         oracle.ask(queries(*range(8)), purpose="train")
     digest = queries(BAD)[0].image_digest
     assert asdict(oracle.counts)["put_aside"] == [digest]
-    summary = _answers(oracle.counts)
+    summary = answers_line(oracle.counts)
     assert "1 questions were put aside" in summary
     assert digest[:12] in summary

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.trainer.data.data_folder import TASK, lines, write
 from trainer.data.answers import answer_space, as_query, asked_tasks, is_right, references
 from trainer.data.dataset import load_dataset
-from trainer.oracle.query import Answer
+from trainer.oracle.query import Answer, Query
 
 
 def test_the_answer_space_takes_choices_or_else_all_training_answers(folder):
@@ -40,7 +40,7 @@ def test_a_query_offers_the_questions_own_options_and_its_answer_is_scored_by_th
     dataset = load_dataset(folder)
     space = answer_space(dataset)
     query = as_query(space, b"picture", 1)
-    assert query == (b"picture", "How many?", ("two", "four"))
+    assert query == Query(b"picture", "How many?", ("two", "four"))
     reference = int(references(dataset.examples, space)[1, 1])
     assert [is_right(space, Answer(text), 1, reference) for text in ("Four.", "two", "red", "")] == [
         1,

@@ -25,7 +25,7 @@ def test_only_the_most_private_levels_are_drawn_to_grey_steeply():
         config = small_config(grey_penalty=0.5, grey_penalty_rise=rise)
         step = TrainingStep(config, None, None, None, start=None)
         white, none = torch.ones(1, 3, 8, 8), torch.zeros(1, 1, dtype=torch.long)
-        batch = Batch(white, torch.tensor([level]), none, none, none)
+        batch = Batch(white, torch.tensor([level]), none, none, none, names=("white.png",))
         return float(step._hiding_penalty(white, batch))
 
     assert pull(1.0, 3.0) == pytest.approx(4 * pull(1.0, 0.0))
