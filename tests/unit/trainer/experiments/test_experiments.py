@@ -32,7 +32,7 @@ from trainer.sandbox.server import create_app
 from trainer.sandbox.vision.local_model import SCENE_CHOICES, LocalVisionModel
 from trainer.sandbox.vision.questions import route
 
-SIZES = Sizes(train=400, val=40, test=60, attacker_images=200)
+SIZES = Sizes(train=400, val=40, test=24, attacker_images=200)
 
 
 @pytest.fixture(scope="module")
