@@ -72,6 +72,7 @@ def uses(module: str, *packages: str) -> bool:
     )
 
 
+@pytest.mark.slow(seconds=0.06)
 @pytest.mark.parametrize("requirement", PROJECT["dependencies"])
 def test_every_dependency_is_imported_by_the_runtime(requirement):
     assert uses(module_of(requirement), "langchain_vpp")

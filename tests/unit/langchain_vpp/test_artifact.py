@@ -368,6 +368,7 @@ def admission(tmp_path):
     return tmp_path / "admission"
 
 
+@pytest.mark.slow(seconds=1)
 def test_a_learned_admission_is_a_manifest_alone(admission):
     assert [path.name for path in admission.iterdir()] == ["manifest.json"]
     manifest, digest = verify_artifact(admission)

@@ -435,6 +435,7 @@ class Calling(Echo):
         return result
 
 
+@pytest.mark.slow(seconds=0.1)
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("way", ["override", "attribute"])
 async def test_a_tool_that_an_inner_middleware_brings_is_protected(

@@ -98,6 +98,7 @@ def agents(how, tool_, model, protector, **options):
     return protect(agent, protector, restore=True)
 
 
+@pytest.mark.slow(seconds=0.13)
 @pytest.mark.parametrize("how", ["middleware", "both", "agent", "parts"])
 @pytest.mark.parametrize("config", [{}, THREAD], ids=["call", "thread"])
 @pytest.mark.parametrize("is_async", [False, True])
@@ -129,6 +130,7 @@ def test_the_same_agent_run_twice_gives_the_same_bytes(protector, question, look
     assert heard[0] == heard[1]
 
 
+@pytest.mark.slow(seconds=0.16)
 @pytest.mark.parametrize("mode", ["updates", "values", "messages", ["messages", "updates"]])
 def test_streams_of_an_agent_hold_values(protector, question, look_up, mode):
     model = scripted().model_copy(update={"disable_streaming": True})

@@ -367,6 +367,7 @@ def test_values_that_hold_a_picture_are_refused(entry: Any) -> None:
         assert_no_leak(PICTURE, error.args)
 
 
+@pytest.mark.slow(seconds=0.01)
 @pytest.mark.parametrize("entry", SEALING, ids=lambda entry: entry.__name__)
 @pytest.mark.parametrize("kind", sorted(HIDING.keys() - NOT_ALONE))
 @pytest.mark.parametrize("protector", [STRICT, LENIENT])

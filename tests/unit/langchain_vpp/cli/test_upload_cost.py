@@ -46,6 +46,7 @@ def test_the_upload_of_a_picture_is_its_base64(picture):
     assert all(same >= fitted > 0 for same, fitted in cost.rows.values())
 
 
+@pytest.mark.slow(seconds=0.07)
 @pytest.mark.parametrize("size", SIZES)
 def test_the_command_counts_what_the_providers_table_says(size, tmp_path):
     path = tmp_path / "picture.jpg"
@@ -57,6 +58,7 @@ def test_the_command_counts_what_the_providers_table_says(size, tmp_path):
         assert counted == golden[SIZES.index(size)]
 
 
+@pytest.mark.slow(seconds=1)
 def test_an_artifact_is_judged_by_pictures_of_the_usual_sizes(artifact):
     titles = [each.title for each in of_artifact(artifact)]
     assert titles == [

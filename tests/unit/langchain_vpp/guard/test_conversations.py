@@ -120,6 +120,7 @@ def test_messages_that_passed_before_are_searched_again_for_what_was_hidden_sinc
     assert sent(protector, "about NAME_1", thread_id="1") == ["about NAME_1"]
 
 
+@pytest.mark.slow(seconds=1)
 def test_a_vault_of_a_call_ends_with_it_and_is_found_while_it_is_held(pages):
     conversations = protector_of(pages).conversations
     held = conversations.open(None)

@@ -257,6 +257,7 @@ def test_a_process_that_forks_after_use_goes_on_in_both() -> None:
     protector.protect_messages(human(gradient(60, 30)))
 
 
+@pytest.mark.slow(seconds=1)
 def test_an_idle_thread_keeps_nobodys_picture() -> None:
     import gc
     import weakref
@@ -276,6 +277,7 @@ def test_an_idle_thread_keeps_nobodys_picture() -> None:
     assert gone() is None
 
 
+@pytest.mark.slow(seconds=0.49)
 def test_a_process_ends_in_good_order_while_engines_work() -> None:
     code = """
 import base64, threading, time

@@ -42,6 +42,7 @@ def test_a_conversation_whose_vault_was_dropped_is_refused():
     vaults.load("b").token("NAME", "Bo")  # which was empty
 
 
+@pytest.mark.slow(seconds=1)
 def test_a_vault_that_is_dropped_while_it_is_used_is_kept_again():
     vaults = MemoryVaults(most=1)
     used = vaults.load("a")
@@ -171,6 +172,7 @@ def test_a_store_that_fails_is_an_error_without_content(key):
     assert refusal.value.__cause__ is refusal.value.__context__ is None
 
 
+@pytest.mark.slow(seconds=1)
 def test_nobody_keeps_a_vault_that_nobody_uses(key):
     vaults = StoredVaults(InMemoryByteStore(), key)
     vaults.load("1").token("NAME", SECRET)

@@ -233,6 +233,7 @@ def _decodes(data: bytes) -> bool:
     return True
 
 
+@pytest.mark.slow(seconds=0.11)
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "TIFF"])
 def test_damaged_files_are_decoded_or_refused_but_nothing_else_is_raised(file_format: str) -> None:
     generator = random.Random(2)

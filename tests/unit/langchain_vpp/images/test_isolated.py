@@ -22,6 +22,7 @@ from tests.unit.langchain_vpp.images.encoded import encode, near, noise, refusal
 BMP = encode(Image.new("RGB", (40, 30), (200, 100, 50)), "BMP")
 
 
+@pytest.mark.slow(seconds=0.48)
 def test_a_document_that_draws_for_minutes_is_ended() -> None:
     pytest.importorskip("pypdfium2")
     decode_image(BMP)  # so that a process is there

@@ -173,6 +173,7 @@ def test_of_a_heic_nothing_but_pixels_is_sent() -> None:
         check_refusal(data[: len(data) * tenth // 10])
 
 
+@pytest.mark.slow(seconds=1)
 def test_the_bombs_are_what_they_claim_to_be() -> None:
     whole = decode_image(jpeg_bomb(60))
     assert (whole.size, whole.getextrema()) == ((60, 60), ((128, 128),) * 3)

@@ -85,6 +85,7 @@ def test_a_refusal_that_carries_content_is_a_failure() -> None:
     assert mutated_pictures.run(0, 1, refuse_aloud).failures == ["case 0: the refusal carries content"]
 
 
+@pytest.mark.slow(seconds=0.42)
 def test_a_hang_ends_the_process_and_names_the_case() -> None:
     code = (
         "import time; from tests.unit import mutated_pictures as m; m.SECONDS = 0.2; "

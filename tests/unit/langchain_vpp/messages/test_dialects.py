@@ -104,6 +104,7 @@ HOLDERS: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow(seconds=0.01)
 @pytest.mark.parametrize("reference", REFERENCES)
 @pytest.mark.parametrize("holder", HOLDERS)
 def test_a_reference_in_a_data_block_is_refused(reference: str, holder: str) -> None:

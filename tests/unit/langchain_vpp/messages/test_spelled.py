@@ -147,6 +147,7 @@ ORDINARY = {
 }
 
 
+@pytest.mark.slow(seconds=0.03)
 @pytest.mark.parametrize("text", ORDINARY.values(), ids=ORDINARY.keys())
 def test_ordinary_text_is_left_alone(text: str) -> None:
     assert not holds_pixels(text)
@@ -205,6 +206,7 @@ FRAMES = {
 }
 
 
+@pytest.mark.slow(seconds=0.02)
 @pytest.mark.parametrize("frame", FRAMES)
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "GIF"])
 def test_a_file_is_found_between_what_a_program_repeats(frame: str, file_format: str) -> None:

@@ -127,6 +127,7 @@ NUMBERS: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow(seconds=0.02)
 @pytest.mark.parametrize("kind", NUMBERS)
 def test_pixels_as_numbers_are_refused(kind: str) -> None:
     with pytest.raises(ProtectionError):
@@ -225,6 +226,7 @@ def encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
+@pytest.mark.slow(seconds=0.11)
 @pytest.mark.parametrize("kind", THINNED)
 def test_data_between_what_programs_repeat_are_refused(kind: str) -> None:
     assert find_media(THINNED[kind](NOISE)) is not None
@@ -430,6 +432,7 @@ def test_harmless_texts_and_numbers_are_admitted(kind: str) -> None:
     assert plan_messages([message], STRICT).sources == ()
 
 
+@pytest.mark.slow(seconds=1)
 def test_the_volume_of_harmless_texts_is_far_from_the_budget() -> None:
     texts = {kind: text for kind, text in HARMLESS.items() if isinstance(text, str) and "Base64" not in kind}
     close = {

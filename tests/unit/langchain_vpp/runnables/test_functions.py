@@ -114,6 +114,7 @@ FUNCTIONS: dict[str, Callable[[Echo], Any]] = {
 }
 
 
+@pytest.mark.slow(seconds=0.04)
 @pytest.mark.parametrize("kind", FUNCTIONS)
 async def test_models_that_a_function_refers_to_are_protected(kind: str, protector: ImageProtector) -> None:
     model = Echo(seen=[])

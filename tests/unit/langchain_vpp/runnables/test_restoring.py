@@ -58,6 +58,7 @@ def hearing(*said):
     return Hearing(messages=iter([*(said or (SAID,))] * 50))
 
 
+@pytest.mark.slow(seconds=1)
 @pytest.mark.parametrize("config", [{}, THREAD])
 async def test_every_way_to_call_a_model_gives_values(protector, asked, config):
     restoring = protect(model(), protector, restore=True)
@@ -208,6 +209,7 @@ def test_settings_of_a_call_leave_as_tokens(protector, asked):
     }  # fmt: skip
 
 
+@pytest.mark.slow(seconds=1)
 def test_two_conversations_at_once_do_not_mix(pages, protector):
     restoring = protect(model("NAME_1 and NAME_2"), protector, restore=True)
 

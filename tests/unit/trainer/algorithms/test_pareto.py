@@ -81,6 +81,7 @@ def descend(objective, level):
     return angle.item()
 
 
+@pytest.mark.slow(seconds=0.13)
 @pytest.mark.parametrize("level", [0.35, 0.5, 0.65])
 def test_smooth_tchebycheff_reaches_a_concave_front_where_the_weighted_sum_falls_to_an_end(level):
     balance = math.atan((1 - level) / level)  # where both weighted losses are equal

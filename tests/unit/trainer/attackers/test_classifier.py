@@ -264,6 +264,7 @@ def test_a_torchvision_network_is_as_deterministic_as_ours() -> None:
     assert torch.equal(runs[0].test, runs[1].test)
 
 
+@pytest.mark.slow(seconds=0.23)
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_given_weights_are_what_the_network_starts_from(tmp_path, suffix) -> None:
     state = models.resnet18(weights=None).state_dict()

@@ -83,6 +83,7 @@ def test_what_does_not_go_together_is_refused(folder, options):
     assert not (folder / "r.json").exists()
 
 
+@pytest.mark.slow(seconds=1)
 def test_a_level_that_does_not_exist_is_refused(folder):
     (folder / "settings.json").write_text('{"levels": ["medium"]}')
     done = run(

@@ -202,6 +202,7 @@ def test_nothing_is_paid_twice(dataset, tmp_path) -> None:
     assert first.points == again.points
 
 
+@pytest.mark.slow(seconds=0.42)
 def test_a_budget_below_what_is_needed_sends_nothing(dataset, tmp_path) -> None:
     model = Eyes(calls=[])
     with pytest.raises(BudgetExhaustedError):

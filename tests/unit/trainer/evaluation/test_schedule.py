@@ -34,6 +34,7 @@ def test_an_attacker_goes_on_to_the_next_level_while_another_is_still_at_the_las
     assert told[-1] == Phase("attack", 6, 6)
 
 
+@pytest.mark.slow(seconds=1)
 def test_an_attacker_that_fails_ends_the_evaluation_before_other_levels_and_engines(
     dataset, monkeypatch
 ) -> None:

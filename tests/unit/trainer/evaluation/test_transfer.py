@@ -110,6 +110,7 @@ def test_a_better_second_model_gains(dataset, tmp_path):
     assert "-" not in report.sentences[0]
 
 
+@pytest.mark.slow(seconds=1)
 def test_both_models_are_asked_the_same_and_originals_only_on_request(dataset, tmp_path):
     models = [Eyes(), Eyes(model_name="other")]
     report = measure(dataset, models, tmp_path, levels=(0.0, 0.5))
@@ -131,6 +132,7 @@ def test_a_question_that_a_model_cannot_answer_on_originals_is_in_no_loss(datase
     assert point.lost.value == 0
 
 
+@pytest.mark.slow(seconds=0.46)
 def test_nothing_is_sent_to_any_model_if_all_of_them_together_exceed_the_budget(dataset, tmp_path):
     models = [Eyes(), Eyes(model_name="other")]
     with pytest.raises(BudgetExhaustedError, match="240 more queries to 2 chat models"):

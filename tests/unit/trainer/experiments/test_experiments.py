@@ -153,6 +153,7 @@ def test_the_white_box_loss_is_the_chat_models_own(bound):
         assert found == pytest.approx(sum(terms) / len(terms), abs=1e-4)
 
 
+@pytest.mark.slow(seconds=2)
 def test_a_small_step_along_the_white_box_gradient_lowers_the_loss(bound):
     estimator, _, images, answers = bound
     noisy = (images + 0.3 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)

@@ -103,6 +103,7 @@ def exported(exported_once, tmp_path):
     return shutil.copytree(exported_once[0], tmp_path / "exported")
 
 
+@pytest.mark.slow(seconds=0.03)
 @pytest.mark.parametrize("size", [(64, 48), (8, 8), (48, 64), (64, 8)], ids=str)
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_exact_graph_equals_torch_at_every_size_and_level(size, level):
@@ -194,6 +195,7 @@ def test_a_mask_that_is_open_gives_the_picture_itself(folder, dataset, grey):
         assert served.protect(scene(seed, *size), 0.5).tobytes() == scene(seed, *size).tobytes()
 
 
+@pytest.mark.slow(seconds=1)
 def test_an_export_writes_both_graphs_with_their_digests(folder, exported_once):
     before = read_manifest(folder)
     exported, done = exported_once
@@ -287,6 +289,7 @@ def test_an_invalid_configuration_is_refused_with_a_graph_too(exported):
         load_engine(exported)
 
 
+@pytest.mark.slow(seconds=0.48)
 def test_a_graph_is_served_without_torch(exported):
     code = f"""
 import sys

@@ -90,6 +90,7 @@ PAGES = {
 }
 
 
+@pytest.mark.slow(seconds=0.04)
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("originals", [True, False])
 def test_every_page_is_well_formed_and_has_nothing_to_load_or_run(name, originals) -> None:

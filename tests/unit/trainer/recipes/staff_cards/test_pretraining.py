@@ -30,6 +30,7 @@ def faces(tmp_path_factory):
     return save_portraits(tmp_path_factory.mktemp("faces"))
 
 
+@pytest.mark.slow(seconds=1)
 def test_a_region_is_where_the_card_says_that_something_stands():
     for number in range(20):
         face = Image.new("RGB", (64, 64), (226, 24, 250))

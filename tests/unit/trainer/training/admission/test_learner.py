@@ -26,6 +26,7 @@ def teach(made, needs, answers=60):
             made.observe(probe, float(needs[made.task(probe).question] <= seen))
 
 
+@pytest.mark.slow(seconds=0.23)
 @pytest.mark.parametrize("choice", ["informative", "uniform"])
 def test_several_questions_are_learned_each_for_itself(choice):
     kinds = {"words", "amounts", "names"}

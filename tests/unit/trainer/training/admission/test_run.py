@@ -40,6 +40,7 @@ def sent(folder):
     return [(decode_image(data), prompt) for data, prompt in rows]
 
 
+@pytest.mark.slow(seconds=0.4)
 def test_the_kinds_that_each_question_needs_are_found_and_shown(finished):
     manifest, _ = verify_artifact(finished)
     assert manifest.needs == {

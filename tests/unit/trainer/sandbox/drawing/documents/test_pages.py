@@ -26,6 +26,7 @@ def test_people_have_many_naming_cultures_and_account_numbers_with_valid_check_d
         assert int("".join(str(int(letter, 36)) for letter in plain[4:] + plain[:4])) % 97 == 1
 
 
+@pytest.mark.slow(seconds=0.01)
 @pytest.mark.parametrize("layout", [*TUNED, *HELD_BACK])
 def test_every_layout_marks_private_text_of_several_people(layout):
     page = design_page(layout, np.random.default_rng(3))
