@@ -82,7 +82,7 @@ class Manifest(BaseModel):
 
     format: Literal[1] = 1
     engine: Literal["network", "words"] = "network"
-    """What protects: a network, or the engine of words, for which the kinds that are shown are learned."""
+    """Engine of the artifact: a network, or the engine of words with learned kinds of words to show."""
     protector: dict[str, Any]
     """Configuration of the network: a :class:`~langchain_vpp.network.config.ProtectorConfig` in JSON."""
     shown: tuple[ShownKinds, ...] = ()

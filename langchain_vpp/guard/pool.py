@@ -201,7 +201,7 @@ _LONG: Final = 200_000
 """Characters from which on a request counts as long; a picture of 640 x 480 has fewer."""
 
 _NICENESS: Final = 5
-"""Of threads that hold the interpreter now and then, so that nobody waits long for one that gets no processor."""
+"""Niceness of threads for long work: small, so that one that holds the interpreter is soon given a processor."""
 
 SMALL_COST: Final = 4_000_000
 """Pixels, decoded and sent, up to which a picture counts as small."""

@@ -1,4 +1,4 @@
-"""What protecting a screen of text costs beside reading it, and beside a hit in the memory of pictures.
+"""Cost of protecting a screen of text beside reading it, and beside a hit in the memory of pictures.
 
     python -m tests.bench.bench_words [--rounds 5]
 

@@ -55,7 +55,7 @@ class Recorder:
 
     url: str = ""
     reply: Callable[[dict[str, Any]], str | dict[str, Any]] | None = None
-    """What OpenAI's chat completions answer, if anything else than the usual: a text, or the arguments of a call."""
+    """Reply of OpenAI's chat completions in place of the usual one: a text, or the arguments of a call."""
     requests: list[Request] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import torch
 
+from langchain_vpp.errors import TrainingError
 from trainer.runtime.rng import keyed_generator
 from trainer.training.batches import draw_rows
 from trainer.training.estimators import named_zeroth_order
@@ -83,6 +84,16 @@ class BudgetPlan(NamedTuple):
         """
         fronts = len(self.validation_steps) + 1
         return fronts * len(FRONT_LEVELS) * min(self.front_point, measurable)
+
+
+def require_price(max_cost: float | None, price: tuple[float, float] | None) -> None:
+    """Refuse a limit on cost without the price of tokens.
+
+    Raises:
+        TrainingError: If there is a limit and no price.
+    """
+    if max_cost is not None and price is None:
+        raise TrainingError("a limit on cost needs the price of tokens; nothing was sent. Give config.price.")
 
 
 def plan_training_queries(config: TrainerConfig, space: AnswerSpace, references: Tensor) -> int:

@@ -19,7 +19,7 @@ from trainer.oracle.oracle import Counts, Oracle
 from trainer.oracle.subprocess import SubprocessOracle
 from trainer.runtime.precision import cpu_precision
 from trainer.training.batches import TrainingSplit
-from trainer.training.budget import FRONT_LEVELS, BudgetPlan
+from trainer.training.budget import FRONT_LEVELS, BudgetPlan, require_price
 from trainer.training.calibration import presets, unread_attributes
 from trainer.training.checkpoint import (
     RunIdentity,
@@ -93,10 +93,7 @@ class Trainer:
         self._supplied = SuppliedParts(estimator, assessor, protector)
         self.warnings = check_for_training(dataset)
         self.counts = Counts()
-        if config.max_cost is not None and config.price is None:
-            raise TrainingError(
-                "a limit on cost needs the price of tokens; nothing was sent. Give config.price."
-            )
+        require_price(config.max_cost, config.price)
         if protector is not None and _shape(protector.config) != _shape(config.protector):
             raise TrainingError(
                 "the protector to start from is not of the shape that config.protector asks for; nothing was sent. "

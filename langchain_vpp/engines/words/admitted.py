@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Layers(NamedTuple):
-    """What a picture is made of.
+    """Parts of a picture: its words, its regions without text, and what stays without them.
 
     Attributes:
         words: Its words.

@@ -24,6 +24,7 @@ from trainer.oracle.subprocess import SubprocessOracle
 from trainer.runtime.rng import keyed_generator
 from trainer.training.admission.learner import KindsLearner, Subject
 from trainer.training.admission.pages import Pages
+from trainer.training.budget import require_price
 from trainer.training.progress import Phase, Progress
 from trainer.training.run_folder import exclusive
 from trainer.training.run_log import MetricsLog
@@ -85,10 +86,7 @@ class AdmissionTrainer:
     ) -> None:
         self._model, self._dataset, self._config, self._reader = model, dataset, config, reader
         self.counts = Counts()
-        if config.max_cost is not None and config.price is None:
-            raise TrainingError(
-                "a limit on cost needs the price of tokens; nothing was sent. Give config.price."
-            )
+        require_price(config.max_cost, config.price)
 
     def fit(
         self,
