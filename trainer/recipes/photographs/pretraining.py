@@ -1,0 +1,166 @@
+"""Training of the protector on masks that teachers draw, without a query and without a private label.
+
+The network learns one map from picture and level to a mask. Costs put recall first: every face counts alike, whether it
+is 12 or 200 pixels high, and a face that is shown costs more than as many pixels of the scene that are hidden.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from langchain_vpp.network.protector import Protector, ProtectorConfig
+from trainer.recipes.photographs.regions import LEVELS, Region, RegionMap
+from trainer.recipes.photographs.scenes import draw_scene
+from trainer.runtime.checkpoint import save_state
+from trainer.runtime.optim import OneCycle, fit
+from trainer.runtime.precision import cpu_precision
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from trainer.recipes.photographs.scenes import Pixels, Scene, Taught
+
+_SHARES: Final = (0.35, 0.35, 0.2, 0.1)
+"""Share of the pictures that learn each of :data:`LEVELS`."""
+_FACE_COST: Final = 4000.0
+"""Cost of a whole face, in pixels of the scene."""
+_FACE_PIXEL: Final = (3.0, 24.0)
+"""Least and greatest cost of a pixel of a face."""
+_COSTS: Final = {Region.TEXT: 5.0, Region.HEAD: 3.0, Region.SKIN: 1.5, Region.PERSON: 1.0, Region.AROUND: 0.5}
+_UNSURE_COST: Final = 0.4
+_AVERAGED: Final = 0.998
+_CHECKPOINT_EVERY: Final = 100
+_TELL_EVERY: Final = 50
+_logger = logging.getLogger(__name__)
+
+
+class Pretraining(NamedTuple):
+    """Settings of the training on teachers' masks."""
+
+    steps: int
+    batch: int = 8
+    side: int = 256
+    """Side of the pictures, in pixels."""
+    rate: float = 2e-3
+    """Peak of the learning rate."""
+    seed: int = 0
+
+
+class Lesson(NamedTuple):
+    """A batch to learn from."""
+
+    images: Tensor
+    """``[B, 3, side, side]`` in [0, 1]."""
+    level: Tensor
+    """``[B]``."""
+    hidden: Tensor
+    """What is to vanish: ``[B, 1, side, side]``, 1 or 0."""
+    cost: Tensor
+    """Cost of an error at each pixel, same shape."""
+
+
+def lesson(scenes: Sequence[Scene], generator: np.random.Generator) -> Lesson:
+    """Choose a level for each picture, and mark what is to vanish there.
+
+    Args:
+        scenes: The pictures.
+        generator: Chooses the levels.
+    """
+    levels = generator.choice(list(LEVELS), size=len(scenes), p=_SHARES)
+    masks, costs = zip(
+        *(_target(each.regions, LEVELS[level]) for each, level in zip(scenes, levels, strict=True))
+    )
+    images = torch.from_numpy(np.stack([each.pixels for each in scenes])).permute(0, 3, 1, 2).float() / 255
+    return Lesson(
+        images,  # numpy's order of axes is already the layout in which convolutions are fastest
+        torch.from_numpy(levels).float(),
+        torch.from_numpy(np.stack(masks))[:, None].float(),
+        torch.from_numpy(np.stack(costs))[:, None],
+    )
+
+
+def _target(regions: RegionMap, hidden: Region) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mask of what is to vanish, and the cost of an error at each pixel."""
+    mask = (regions & (hidden | Region.UNSURE)) > 0
+    cost = np.ones(regions.shape, np.float32)
+    cost[(regions & Region.UNSURE) > 0] = _UNSURE_COST
+    for region, price in _COSTS.items():
+        inside = ((regions & region) > 0) & mask
+        cost[inside] = np.maximum(cost[inside], price)
+    count, labels, statistics, _ = cv2.connectedComponentsWithStats((regions & Region.FACE).astype(np.uint8))
+    areas = statistics[:count, cv2.CC_STAT_AREA].astype(np.float32)
+    price = np.clip(_FACE_COST / areas, *_FACE_PIXEL)
+    price[0] = 0  # the background
+    return mask, np.maximum(cost, price[labels])
+
+
+def mask_loss(protector: Protector, taught: Lesson) -> Tensor:
+    """Return the mean cost of a batch: the cross-entropy of the mask, weighted by the cost of each pixel."""
+    openness = protector.openness(taught.images, taught.level)
+    shown = ((openness + 0.2) / 1.4).clamp(1e-5, 1 - 1e-5)
+    error = nn.functional.binary_cross_entropy(shown, 1 - taught.hidden, reduction="none")
+    return (error * taught.cost).mean()
+
+
+def pretrain(
+    photographs: Sequence[Taught],
+    portraits: Sequence[Pixels],
+    config: ProtectorConfig,
+    settings: Pretraining,
+    checkpoint: Path,
+) -> Protector:
+    """Train a protector on teachers' masks, or resume its training.
+
+    Args:
+        photographs: Photographs with region maps.
+        portraits: Faces to paste.
+        config: Shape of the protector.
+        settings: Steps, sizes and seed.
+        checkpoint: File to resume from if it exists, and to save to.
+
+    Returns:
+        The protector with the mean of its weights over the last steps.
+    """
+    torch.manual_seed(settings.seed)  # a script: the initial weights have no other source
+    protector = Protector(config).to(memory_format=torch.channels_last)
+    average = torch.optim.swa_utils.AveragedModel(
+        protector, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_AVERAGED)
+    )
+    descent = OneCycle(
+        protector.parameters(),
+        steps=settings.steps,
+        learning_rate=settings.rate,
+        weight_decay=1e-4,
+        warm_up=0.1,
+        clip=1.0,
+    )
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        protector.load_state_dict(state["protector"])
+        average.load_state_dict(state["average"])
+        descent.load_state_dict(state)
+
+    def loss(step: int) -> Tensor:
+        generator = np.random.default_rng((settings.seed, step))
+        scenes = [draw_scene(photographs, portraits, settings.side, generator) for _ in range(settings.batch)]
+        return mask_loss(protector, lesson(scenes, generator))
+
+    def after_step(step: int, error: Tensor) -> None:
+        average.update_parameters(protector)
+        if step % _TELL_EVERY == 0 or step == settings.steps:
+            _logger.info("pretraining: %d of %d, error %.3f", step, settings.steps, error.item())
+        if step % _CHECKPOINT_EVERY == 0 or step == settings.steps:
+            state = {"protector": protector.state_dict(), "average": average.state_dict()}
+            save_state(state | descent.state_dict(), checkpoint)
+
+    with cpu_precision():
+        fit(descent, loss, range(descent.done, settings.steps), on_step=after_step)
+    averaged: Protector = average.module
+    return averaged.eval()
