@@ -5,6 +5,7 @@ An artifact is a folder::
     model.safetensors    the weights
     protector.onnx       the network as a graph in int8, which needs no torch (if it was exported)
     protector.fp32.onnx  the graph before quantisation (if it was exported)
+    faces.onnx           a small face detector (if the manifest names one)
     manifest.json        configuration, attributes and questions of the training, its cost, the measured front, licence
                          and attribution, and the sha256 of every other file
 
@@ -28,19 +29,21 @@ from pydantic import ValidationError
 
 from langchain_vpp.errors import ArtifactError
 from langchain_vpp.extras import require
-from langchain_vpp.manifest import FrontPoint, Manifest, ShownKinds, level_in, level_of
+from langchain_vpp.manifest import FaceDetector, FrontPoint, Manifest, ShownKinds, level_in, level_of
 from langchain_vpp.network.config import ProtectorConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from langchain_vpp.engines import Engine
+    from langchain_vpp.engines.face_cover import FaceCover
     from langchain_vpp.network.protector import Protector
 
 __all__ = [
     "EXACT_GRAPH",
     "GRAPH",
     "Artifact",
+    "FaceDetector",
     "FrontPoint",
     "Manifest",
     "ShownKinds",
@@ -53,6 +56,7 @@ __all__ = [
     "read_manifest",
     "save_admission",
     "save_artifact",
+    "save_detector",
     "save_graphs",
     "save_presets",
     "shipped_artifacts",
@@ -65,6 +69,7 @@ GRAPH: Final = "protector.onnx"
 """File of the quantised graph."""
 EXACT_GRAPH: Final = "protector.fp32.onnx"
 """File of the graph that equals the network in torch."""
+_DETECTOR = "faces.onnx"
 _MAX_MANIFEST_BYTES = 4 * 2**20
 _SHIPPED = Path(__file__).with_name("artifacts")
 _DEFAULT = "staff-cards"
@@ -92,6 +97,7 @@ def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str
     complete = manifest.model_copy(
         update={
             "protector": protector.config.model_dump(mode="json"),
+            "face_detector": None,  # its graph is added later
             "files": {_WEIGHTS: hashlib.sha256(weights).hexdigest()},
         }
     )
@@ -130,8 +136,25 @@ def save_graphs(folder: Path, graphs: Mapping[str, bytes]) -> str:
         raise ValueError(msg)
     _, manifest, _ = load_protector(folder)
     digests = {name: hashlib.sha256(graph).hexdigest() for name, graph in graphs.items()}
-    files = {_WEIGHTS: manifest.files[_WEIGHTS], **digests}
-    return _write(folder, graphs, manifest.model_copy(update={"files": files}))
+    kept = {name: digest for name, digest in manifest.files.items() if name in (_WEIGHTS, _DETECTOR)}
+    return _write(folder, graphs, manifest.model_copy(update={"files": kept | digests}))
+
+
+def save_detector(folder: Path, graph: bytes, detector: FaceDetector) -> str:
+    """Add a face detector to an artifact, or replace it, and return the artifact's new digest.
+
+    Args:
+        folder: An artifact.
+        graph: The detector's graph; see :class:`~langchain_vpp.engines.face_cover.FaceCover`.
+        detector: Its description.
+
+    Raises:
+        ArtifactError: If a file of the artifact is missing or was changed, or the artifact can't be written.
+    """
+    _, manifest, _ = load_protector(folder)
+    files = manifest.files | {_DETECTOR: hashlib.sha256(graph).hexdigest()}
+    update = {"files": files, "face_detector": detector}
+    return _write(folder, {_DETECTOR: graph}, manifest.model_copy(update=update))
 
 
 def save_presets(folder: Path, presets: Mapping[str, float]) -> str:
@@ -186,13 +209,17 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
     else:
         if manifest.engine == "words":
             _check_admission(folder, manifest)
-        elif not {_WEIGHTS} <= set(manifest.files) <= {_WEIGHTS, GRAPH, EXACT_GRAPH}:
+        elif set(manifest.files) - {GRAPH, EXACT_GRAPH} != _needed_files(manifest):
             raise ArtifactError(
-                f"{folder / _MANIFEST} must list exactly {_WEIGHTS}, or the graphs {GRAPH} and {EXACT_GRAPH} as well. "
-                "Nothing was loaded."
+                f"{folder / _MANIFEST} must list exactly {_WEIGHTS}, or the graphs {GRAPH} and {EXACT_GRAPH} as well, "
+                f"and {_DETECTOR} if and only if it describes a face detector. Nothing was loaded."
             )
         return manifest, hashlib.sha256(text).hexdigest()
     raise ArtifactError(f"{folder / _MANIFEST} is not a manifest of format 1 ({reason}). Nothing was loaded.")
+
+
+def _needed_files(manifest: Manifest) -> set[str]:
+    return {_WEIGHTS} if manifest.face_detector is None else {_WEIGHTS, _DETECTOR}
 
 
 def _check_admission(folder: Path, manifest: Manifest) -> None:
@@ -365,13 +392,24 @@ def _engine(folder: Path, manifest: Manifest, digest: str) -> Engine:
         return AdmittedKinds(steps, needs=manifest.needs, artifact_digest=digest)
     from langchain_vpp.engines import OnnxEngine, TorchEngine  # noqa: PLC0415
 
+    faces = _face_cover(folder, manifest)
     name = next((name for name in (GRAPH, EXACT_GRAPH) if name in manifest.files), None)
     if name is None:
         protector, _, _ = load_protector(folder)
-        return TorchEngine(protector, digest=digest)
+        return TorchEngine(protector, digest=digest, faces=faces)
     graph = _read_checked(folder, name, manifest)
     resolution = _config(folder, manifest).working_resolution
-    return OnnxEngine(graph, working_resolution=resolution, digest=digest)
+    return OnnxEngine(graph, working_resolution=resolution, digest=digest, faces=faces)
+
+
+def _face_cover(folder: Path, manifest: Manifest) -> FaceCover | None:
+    if manifest.face_detector is None:
+        return None
+    from langchain_vpp.engines.face_cover import FaceCover  # noqa: PLC0415  ONNX Runtime
+
+    detector = manifest.face_detector
+    graph = _read_checked(folder, _DETECTOR, manifest)
+    return FaceCover(graph, threshold=detector.threshold, scales=detector.scales)
 
 
 def _config(folder: Path, manifest: Manifest) -> ProtectorConfig:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -35,6 +35,21 @@ class ShownKinds(BaseModel):
     """Names in :data:`langchain_vpp.engines.words.kinds.KINDS`."""
 
 
+class FaceDetector(BaseModel):
+    """Small face detector of an artifact; what it finds is covered beside what the network hides."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    source: str
+    """Package that its weights come from."""
+    licence: str
+    threshold: float = Field(gt=0, lt=1)
+    """Score from which something is taken for a face."""
+    scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(min_length=1, max_length=8)
+    """Sizes at which a picture is searched, as shares of the working resolution."""
+
+
 class Manifest(BaseModel):
     """Description of an artifact."""
 
@@ -45,6 +60,8 @@ class Manifest(BaseModel):
     """Engine of the artifact: a network, or the engine of words with learned kinds of words to show."""
     protector: dict[str, Any]
     """Configuration of the network: a :class:`~langchain_vpp.network.config.ProtectorConfig` in JSON."""
+    face_detector: FaceDetector | None = None
+    """Detector whose findings are covered too, whatever the network makes of them."""
     shown: tuple[ShownKinds, ...] = ()
     """Kinds that are shown at each level, by rising level; above the last one nothing is shown."""
     needs: dict[str, tuple[str, ...]] = {}

@@ -13,6 +13,7 @@ from langchain_vpp.errors import ArtifactError
 from langchain_vpp.network.config import working_size
 
 if TYPE_CHECKING:
+    from langchain_vpp.engines.face_cover import FaceCover
     from langchain_vpp.network.protector import Protector
 
 _Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -21,7 +22,8 @@ _Pixels: TypeAlias = npt.NDArray[np.uint8]
 class _Learned(ABC):
     """Scales a picture to the working resolution, runs a network on it, and scales the result back.
 
-    No detail above the working resolution reaches the output, whatever the network does.
+    No detail above the working resolution reaches the output, whatever the network does. If the artifact has a face
+    detector, what either finds is covered: the detector only ever adds to what the network hides.
 
     Attributes:
         working_resolution: Longest side, in pixels, that the network sees. Callers that scale a larger picture to
@@ -31,15 +33,18 @@ class _Learned(ABC):
 
     name: str
 
-    def __init__(self, working_resolution: int, digest: str) -> None:
+    def __init__(self, working_resolution: int, digest: str, faces: FaceCover | None) -> None:
         self.working_resolution = working_resolution
         self.digest = digest
+        self._faces = faces
 
     def protect(self, image: Image.Image, level: float) -> Image.Image:
         """Protect one picture; see :meth:`Engine.protect <langchain_vpp.engines.Engine.protect>`."""
         size = working_size(*image.size, self.working_resolution)
         seen = image.resize(size, Image.Resampling.BOX, reducing_gap=3.0) if size != image.size else image
-        result = Image.fromarray(self._run(np.asarray(seen), level))
+        pixels = np.asarray(seen)
+        shown = self._run(pixels, level)
+        result = Image.fromarray(shown if self._faces is None else self._faces.cover(pixels, shown))
         return result if result.size == image.size else result.resize(image.size, Image.Resampling.BICUBIC)
 
     @abstractmethod
@@ -58,6 +63,7 @@ class OnnxEngine(_Learned):
             ``protected`` (uint8, ``[1, H, W, 3]``).
         working_resolution: Longest side, in pixels, at which the network was trained.
         digest: sha256, in hex, of the artifact.
+        faces: The face detector of the artifact, if it has one.
 
     Raises:
         ArtifactError: If ONNX Runtime can't load the graph.
@@ -65,8 +71,10 @@ class OnnxEngine(_Learned):
 
     name = "onnx"
 
-    def __init__(self, graph: bytes, *, working_resolution: int, digest: str) -> None:
-        super().__init__(working_resolution, digest)
+    def __init__(
+        self, graph: bytes, *, working_resolution: int, digest: str, faces: FaceCover | None = None
+    ) -> None:
+        super().__init__(working_resolution, digest, faces)
         failure = ""
         try:
             self._session = open_session(graph)
@@ -108,12 +116,13 @@ class TorchEngine(_Learned):
     Args:
         protector: The network. It is switched to evaluation mode.
         digest: sha256, in hex, of the artifact.
+        faces: The face detector of the artifact, if it has one.
     """
 
     name = "torch"
 
-    def __init__(self, protector: Protector, *, digest: str) -> None:
-        super().__init__(protector.config.working_resolution, digest)
+    def __init__(self, protector: Protector, *, digest: str, faces: FaceCover | None = None) -> None:
+        super().__init__(protector.config.working_resolution, digest, faces)
         self._protector = protector.eval()
 
     def _run(self, pixels: _Pixels, level: float) -> _Pixels:

@@ -82,13 +82,40 @@ def export(folder: Path, dataset: Dataset, *, images: int = 64, least_psnr: floa
         ArtifactError: If the artifact can't be loaded or written, or the exact graph differs from the network.
         DataError: If there are no images.
     """
+    calibration, check = (_images(dataset, split, images) for split in ("train", "val"))
+    return export_pictures(folder, calibration, check, least_psnr=least_psnr)
+
+
+def export_pictures(
+    folder: Path,
+    calibration: Sequence[Image.Image],
+    check: Sequence[Image.Image],
+    *,
+    least_psnr: float = 35.0,
+    exact: bool = True,
+) -> Exported:
+    """Write the graphs of an artifact as :func:`export` does, with pictures of any source.
+
+    Args:
+        folder: The artifact. Its digest changes.
+        calibration: Pictures that ranges are taken from.
+        check: Pictures that the result is checked on.
+        least_psnr: Least likeness of the quantised graph to torch, dB. Below it, only the exact graph is written.
+        exact: Write the exact graph too where the quantised one is good enough; it is several times as large.
+
+    Raises:
+        ArtifactError: If the artifact can't be loaded or written, or the exact graph differs from the network.
+    """
     protector, _, _ = load_protector(folder)
     resolution = protector.config.working_resolution
-    calibration, check = (_images(dataset, split, images, resolution) for split in ("train", "val"))
-    exact = exact_graph(protector).SerializeToString()
+    calibration, check = (
+        [resized(picture, working_size(*picture.size, resolution)) for picture in pictures]
+        for pictures in (calibration, check)
+    )
+    written = exact_graph(protector).SerializeToString()
     quantised = quantised_graph(protector, _ranges(protector, calibration)).SerializeToString()
     reference = TorchEngine(protector, digest="")
-    engines = (OnnxEngine(graph, working_resolution=resolution, digest="") for graph in (exact, quantised))
+    engines = (OnnxEngine(graph, working_resolution=resolution, digest="") for graph in (written, quantised))
     by_exact, by_quantised = (_differences(reference, engine, check) for engine in engines)
     largest = max(int(np.abs(each).max()) for each in by_exact)
     if largest > _LARGEST_DIFFERENCE:
@@ -96,7 +123,8 @@ def export(folder: Path, dataset: Dataset, *, images: int = 64, least_psnr: floa
             f"the exact graph of {folder} differs from the network by {largest} grey levels. Nothing was written."
         )
     psnr = min(_psnr(each) for each in by_quantised)
-    graphs = {EXACT_GRAPH: exact} | ({GRAPH: quantised} if psnr >= least_psnr else {})
+    good = psnr >= least_psnr
+    graphs = ({GRAPH: quantised} if good else {}) | ({EXACT_GRAPH: written} if exact or not good else {})
     return Exported(save_graphs(folder, graphs), largest, psnr, GRAPH in graphs)
 
 
@@ -148,8 +176,8 @@ def recheck(
     return Recheck(trained, served, max(leaks), max(losses, default=None))
 
 
-def _images(dataset: Dataset, split: str, count: int, resolution: int) -> list[Image.Image]:
-    """Choose images evenly over a split, or over train if the split is empty, at the working resolution."""
+def _images(dataset: Dataset, split: str, count: int) -> list[Image.Image]:
+    """Choose images evenly over a split, or over train if the split is empty."""
     examples = dataset.split("val") if split == "val" else dataset.split("train")
     examples = examples or dataset.split("train")
     if not examples:
@@ -157,8 +185,7 @@ def _images(dataset: Dataset, split: str, count: int, resolution: int) -> list[I
             "no image in train, so no graph was made. Give the data that the protector was trained on."
         )
     step = max(1, len(examples) // count)
-    pictures = [dataset.open_image(example) for example in islice(examples, 0, count * step, step)]
-    return [resized(picture, working_size(*picture.size, resolution)) for picture in pictures]
+    return [dataset.open_image(example) for example in islice(examples, 0, count * step, step)]
 
 
 def _ranges(protector: Protector, images: Sequence[Image.Image]) -> dict[str, Range]:

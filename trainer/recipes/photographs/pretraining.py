@@ -36,7 +36,7 @@ _FACE_PIXEL: Final = (3.0, 24.0)
 _COSTS: Final = {Region.TEXT: 5.0, Region.HEAD: 3.0, Region.SKIN: 1.5, Region.PERSON: 1.0, Region.AROUND: 0.5}
 _UNSURE_COST: Final = 0.4
 _AVERAGED: Final = 0.998
-_CHECKPOINT_EVERY: Final = 100
+_CHECKPOINT_EVERY: Final = 50
 _TELL_EVERY: Final = 50
 _logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Pretraining(NamedTuple):
 
     steps: int
     batch: int = 8
-    side: int = 256
+    side: int = 192
     """Side of the pictures, in pixels."""
     rate: float = 2e-3
     """Peak of the learning rate."""
@@ -74,9 +74,8 @@ def lesson(scenes: Sequence[Scene], generator: np.random.Generator) -> Lesson:
         generator: Chooses the levels.
     """
     levels = generator.choice(list(LEVELS), size=len(scenes), p=_SHARES)
-    masks, costs = zip(
-        *(_target(each.regions, LEVELS[level]) for each, level in zip(scenes, levels, strict=True))
-    )
+    targets = [_target(each.regions, LEVELS[level]) for each, level in zip(scenes, levels, strict=True)]
+    masks, costs = zip(*targets, strict=True)
     images = torch.from_numpy(np.stack([each.pixels for each in scenes])).permute(0, 3, 1, 2).float() / 255
     return Lesson(
         images,  # numpy's order of axes is already the layout in which convolutions are fastest
@@ -115,6 +114,8 @@ def pretrain(
     config: ProtectorConfig,
     settings: Pretraining,
     checkpoint: Path,
+    *,
+    start: Protector | None = None,
 ) -> Protector:
     """Train a protector on teachers' masks, or resume its training.
 
@@ -124,12 +125,18 @@ def pretrain(
         config: Shape of the protector.
         settings: Steps, sizes and seed.
         checkpoint: File to resume from if it exists, and to save to.
+        start: Protector of the same shape whose features training starts from; its last convolution is made anew.
 
     Returns:
         The protector with the mean of its weights over the last steps.
     """
     torch.manual_seed(settings.seed)  # a script: the initial weights have no other source
     protector = Protector(config).to(memory_format=torch.channels_last)
+    if start is not None:
+        features = {
+            name: tensor for name, tensor in start.state_dict().items() if not name.startswith("head.")
+        }
+        protector.load_state_dict(features, strict=False)
     average = torch.optim.swa_utils.AveragedModel(
         protector, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_AVERAGED)
     )

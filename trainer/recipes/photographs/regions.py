@@ -1,7 +1,6 @@
 """Regions of a photograph that are to vanish, from what teachers found in it.
 
-A region map holds for each pixel a sum of the flags of :class:`Region`. A level hides the regions of its own rank and of
-all lower ones, so that what is hidden at a level is hidden at every higher one.
+A region map holds for each pixel a sum of the flags of :class:`Region`. A level hides all that lower ones hide.
 """
 
 from __future__ import annotations
@@ -146,7 +145,7 @@ def _majority(mask: Mask) -> Mask:
     import cv2  # noqa: PLC0415  a recipe's need alone
 
     share = cv2.blur(mask.astype(np.float32), (5, 5))
-    return np.asarray(share > 0.5, bool)  # noqa: PLR2004  most
+    return np.asarray(share > 0.5, bool)
 
 
 def _window(shape: tuple[int, ...], box: Box) -> tuple[slice, slice]:

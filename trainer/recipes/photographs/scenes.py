@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[np.uint8]
 _Alpha = npt.NDArray[np.float32]
 
-_FACE_SHARE: Final = 0.62
+FACE_SHARE: Final = 0.62
 """Height of the face, from the brows to the chin, as a share of a portrait."""
 _FONTS: Final = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "LiberationSansNarrow-Bold.ttf")
 _LETTERS: Final = string.ascii_uppercase * 2 + string.ascii_lowercase * 3 + string.digits * 2
@@ -105,8 +105,8 @@ def _part(taught: Taught, side: int, generator: np.random.Generator) -> tuple[Pi
 
 
 def _paste_portrait(scene: Scene, portrait: Pixels, generator: np.random.Generator) -> None:
-    face = math.exp(generator.uniform(math.log(8), math.log(90 if generator.random() < 0.8 else 230)))
-    size = max(12, round(face / _FACE_SHARE))
+    face = math.exp(generator.uniform(math.log(8), math.log(70 if generator.random() < 0.8 else 180)))
+    size = max(12, round(face / FACE_SHARE))
     picture = cv2.resize(
         portrait, (size, size), interpolation=cv2.INTER_AREA if size < len(portrait) else cv2.INTER_CUBIC
     )

@@ -1,0 +1,112 @@
+"""Covering of faces that a small detector finds, beside a network that has learned what to hide."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from langchain_vpp.engines.learned import open_session
+from langchain_vpp.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_Pixels: TypeAlias = npt.NDArray[np.uint8]
+_Boxes: TypeAlias = npt.NDArray[np.float32]
+
+_MULTIPLE: Final = 32
+_GREY: Final = 128
+"""Grey of covered faces, and of what is added to fill a multiple of 32 pixels."""
+_ACROSS: Final = 0.8
+"""Half the width of a cover, as a share of the face's."""
+_DOWN: Final = 0.95
+"""Half the height of a cover, as a share of the face's."""
+_RAISED: Final = 0.12
+"""Share of the face's height by which a cover's middle lies above that of the face, because hair belongs to it."""
+
+
+class FaceCover:
+    """Paints one grey over every head whose face a detector finds.
+
+    One session serves all threads, and each call computes in the thread that made it.
+
+    Args:
+        graph: The serialised graph, from ``image`` (uint8, ``[1, H, W, 3]``, both sides multiples of 32) to ``boxes``
+            (float32, ``[N, 4]``: left, upper, right and lower edge in pixels) and ``scores`` (float32, ``[N]``).
+        threshold: Score from which something is taken for a face.
+        scales: Sizes at which a picture is searched, as shares of its own: smaller ones for larger faces.
+
+    Raises:
+        ArtifactError: If ONNX Runtime can't load the graph, or it has other inputs or outputs.
+    """
+
+    def __init__(self, graph: bytes, *, threshold: float, scales: Sequence[float]) -> None:
+        self._threshold, self._scales = threshold, tuple(scales)
+        failure = ""
+        try:
+            self._session = open_session(graph)
+            names = [each.name for each in (*self._session.get_inputs(), *self._session.get_outputs())]
+            if names != ["image", "boxes", "scores"]:
+                failure = "other inputs or outputs"
+        except Exception as error:  # noqa: BLE001  its exceptions have no other common base
+            failure = type(error).__name__
+        if failure:
+            raise ArtifactError(
+                f"the face detector of the artifact can't be used ({failure}). Nothing was loaded. "
+                "Get the artifact again from where it was trained, or install a newer onnxruntime."
+            )
+
+    def cover(self, seen: _Pixels, shown: _Pixels) -> _Pixels:
+        """Return what is to be shown with every face covered that is found in what was seen.
+
+        Args:
+            seen: The picture, ``[H, W, 3]``.
+            shown: The picture that an engine made of it, of the same shape. It is not changed.
+        """
+        result = shown.copy()
+        for left, top, right, bottom in self._faces(seen):
+            _paint_oval(
+                result,
+                ((left + right) / 2, (top + bottom) / 2 - _RAISED * (bottom - top)),
+                (_ACROSS * (right - left), _DOWN * (bottom - top)),
+            )
+        return result
+
+    def _faces(self, seen: _Pixels) -> Iterator[tuple[float, float, float, float]]:
+        for scale in self._scales:
+            boxes, scores = self._session.run(["boxes", "scores"], {"image": _scaled(seen, scale)[None]})
+            # A score that is no number counts as a face.
+            found: _Boxes = boxes[~(scores < self._threshold)]
+            for box in found / np.float32(scale):
+                left, top, right, bottom = box.tolist()
+                yield left, top, right, bottom
+
+
+def _scaled(pixels: _Pixels, scale: float) -> _Pixels:
+    """Scale a picture, and fill it up with grey to multiples of 32 pixels at its right and lower edge."""
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    if scale != 1:
+        smaller = Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX)
+        pixels = np.asarray(smaller)
+    down, across = (math.ceil(side / _MULTIPLE) * _MULTIPLE - side for side in (height, width))
+    return np.pad(pixels, ((0, down), (0, across), (0, 0)), constant_values=_GREY)
+
+
+def _paint_oval(pixels: _Pixels, middle: tuple[float, float], reach: tuple[float, float]) -> None:
+    """Paint an oval, given by its middle and half its width and height, in place."""
+    height, width = pixels.shape[:2]
+    ends = (middle[0] - reach[0], middle[1] - reach[1], middle[0] + reach[0], middle[1] + reach[1])
+    if not all(map(math.isfinite, ends)):
+        pixels[:] = _GREY  # nobody knows where the face is
+        return
+    left, top = max(0, math.floor(ends[0])), max(0, math.floor(ends[1]))
+    right, bottom = min(width, math.ceil(ends[2])), min(height, math.ceil(ends[3]))
+    if left >= right or top >= bottom:
+        return
+    x = (np.arange(left, right) + 0.5 - middle[0]) / max(reach[0], 1)
+    y = (np.arange(top, bottom) + 0.5 - middle[1]) / max(reach[1], 1)
+    pixels[top:bottom, left:right][x**2 + y[:, None] ** 2 <= 1] = _GREY

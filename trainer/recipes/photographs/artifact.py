@@ -1,0 +1,108 @@
+"""Steps from photographs to the finished artifact."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+
+from langchain_vpp.artifact import (
+    Manifest,
+    artifact_folder,
+    load_protector,
+    save_artifact,
+    save_detector,
+)
+from langchain_vpp.network.config import STRIDE
+from langchain_vpp.version import __version__
+from trainer.export.export import export_pictures
+from trainer.recipes.photographs.audit.pasted import read_people
+from trainer.recipes.photographs.collection import only_permissive, read_photographs
+from trainer.recipes.photographs.detector import face_detector_graph
+from trainer.recipes.photographs.pretraining import Pretraining, pretrain
+from trainer.recipes.photographs.regions import PRESETS
+from trainer.recipes.photographs.teachers import teach
+from trainer.recipes.staff_cards.pretraining import paint_one_grey
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from langchain_vpp.network.protector import Protector
+
+    from trainer.recipes.photographs.plan import PhotographsJob
+
+_CALIBRATION: Final = 64
+"""Photographs that ranges of the int8 graph are taken from, and as many to check it."""
+_logger = logging.getLogger(__name__)
+
+
+def make_artifact(job: PhotographsJob) -> Path:
+    """Make the artifact, or resume an unfinished run.
+
+    Returns:
+        The artifact's folder.
+
+    Raises:
+        DataError: If photographs, portraits or models can't be used.
+        ArtifactError: If weights can't be read or written.
+    """
+    plan = job.plan
+    photographs = read_photographs(job.photographs, "train")
+    if job.licence_clean:
+        photographs = only_permissive(photographs)
+    lessons = teach(photographs, job.lessons, job.models)
+    portraits = [np.asarray(person.open()) for person in read_people(job.faces, "train")]
+    start = load_protector(artifact_folder(plan.start))[0] if plan.start else None
+    settings = Pretraining(plan.steps, plan.batch, plan.side, plan.learning_rate, plan.seed)
+    protector = pretrain(lessons, portraits, plan.protector, settings, job.checkpoint, start=start)
+    finish(protector, sharpness=plan.sharpness, threshold=plan.threshold)
+    save_artifact(job.artifact, protector.half(), _manifest(job))
+    pictures = [photograph.open() for photograph in islice(photographs, 2 * _CALIBRATION)]
+    done = export_pictures(
+        job.artifact, pictures[::2], pictures[1::2], least_psnr=plan.least_psnr, exact=False
+    )
+    _logger.info("graphs: int8 within %.1f dB of torch", done.psnr)
+    save_detector(job.artifact, face_detector_graph(job.models / "blazeface-back.json"), plan.face_detector)
+    return job.artifact
+
+
+def finish(protector: Protector, *, sharpness: float, threshold: float) -> None:
+    """Make the mask all or nothing, and its colour one grey, in place.
+
+    Of a pixel that is hidden by half, half can be seen: text stays readable. So the logits of the mask are scaled until
+    nearly all of them are open or closed.
+
+    Args:
+        protector: A trained protector.
+        sharpness: Factor of the logits.
+        threshold: Logit below which a pixel is hidden.
+    """
+    colours = 3 * STRIDE**2
+    paint_one_grey(protector)
+    assert protector.head.bias is not None
+    with torch.no_grad():
+        protector.head.weight[colours:] *= sharpness
+        protector.head.bias[colours:] = sharpness * (protector.head.bias[colours:] - threshold)
+
+
+def _manifest(job: PhotographsJob) -> Manifest:
+    listing = (job.photographs / "photos.jsonl").read_bytes()
+    return Manifest(
+        protector={},
+        private_attributes={},
+        questions=(),
+        trained_against="teachers: face, text and object detectors",
+        access="labels",
+        queries=0,
+        steps=job.plan.steps,
+        seed=job.plan.seed,
+        data_digest=hashlib.sha256(listing).hexdigest(),
+        presets=PRESETS,
+        licence=job.plan.licence,
+        attribution=job.plan.attribution,
+        created_with=f"langchain-vpp {__version__}",
+    )

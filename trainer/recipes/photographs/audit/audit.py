@@ -1,0 +1,149 @@
+"""Audit of the photographs' artifact on pictures and people that training never saw, beside classical engines."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from langchain_vpp.artifact import load_artifact
+from langchain_vpp.engines import Blur, Pixelate
+from langchain_vpp.engines.faces import FaceBlur
+from trainer.recipes.photographs.audit.attacks import face_features, read_attribute, recognise
+from trainer.recipes.photographs.audit.finders import independent_finders
+from trainer.recipes.photographs.audit.measures import (
+    pasted_faces,
+    photographs_faces,
+    photographs_objects,
+    photographs_words,
+)
+from trainer.recipes.photographs.audit.pasted import paste_people, read_people
+from trainer.recipes.photographs.audit.summary import Audit, summarise
+from trainer.recipes.photographs.collection import read_photographs
+from trainer.sandbox.vision.photos.objects import ObjectDetector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import torch
+    from PIL import Image
+
+    from langchain_vpp.engines import Engine
+    from trainer.recipes.photographs.audit.pasted import PastedPicture
+    from trainer.recipes.photographs.plan import PhotographsJob
+
+_ATTRIBUTES: Final = ("gender", "race", "age_group")
+_GALLERY: Final = 490
+"""People among whom a face is searched."""
+_TOUCH: Final = 1e-9
+"""Level at which ``FaceBlur`` does what the tool deface does by default."""
+_BLUR, _PIXELATE = 0.35, 0.5
+"""Levels at which classical engines leave about as much of a scene as the artifact does at ``balanced``."""
+_logger = logging.getLogger(__name__)
+
+
+class Variant(NamedTuple):
+    """One way to protect."""
+
+    name: str
+    folder: str
+    """Folder of its measurements: those of another artifact are not those of this one."""
+    protect: Callable[[Image.Image], Image.Image]
+
+
+def audit_artifact(job: PhotographsJob) -> Path:
+    """Measure the finished artifact, and write ``report.json``.
+
+    Raises:
+        DataError: If photographs or portraits can't be used, or a detector is missing.
+        MissingExtraError: If an extra is missing: ``faces``, ``ocr`` or ``photos``.
+    """
+    _, engine, manifest, digest = load_artifact(job.artifact)
+    variants = [
+        Variant("originals", "others", lambda image: image),
+        *(
+            Variant(name, digest[:12], _at(engine, level))
+            for name, level in sorted(manifest.presets.items(), key=lambda each: each[1])
+        ),
+        Variant("deface", "others", _at(FaceBlur(), _TOUCH)),
+        Variant("blur", "others", _at(Blur(), _BLUR)),
+        Variant("pixelate", "others", _at(Pixelate(), _PIXELATE)),
+    ]
+    audit = Audit(
+        *(_measured(job, variants, kind) for kind in ("pasted", "faces", "objects", "words", "attacks"))
+    )
+    report = summarise(_pasted(job), audit)
+    path = job.out / "report.json"
+    path.write_text(json.dumps({"artifact": digest} | report, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def _at(engine: Engine, level: float) -> Callable[[Image.Image], Image.Image]:
+    return lambda image: engine.protect(image, level)
+
+
+def _pasted(job: PhotographsJob) -> list[PastedPicture]:
+    people = read_people(job.faces, "val")
+    return paste_people(
+        read_photographs(job.photographs, "test"), people, job.plan.pasted_pictures, job.plan.seed
+    )
+
+
+def _measured(job: PhotographsJob, variants: list[Variant], kind: str) -> dict[str, Any]:
+    """Measure every variant, or read what was measured before."""
+    measure: Callable[[Variant], Any] | None = None
+    result = {}
+    for variant in variants:
+        path = job.out / "audit" / variant.folder / f"{kind}-{variant.name}.json"
+        if not path.exists():
+            measure = measure or _measures(job, kind)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(measure(variant)), encoding="utf-8")
+            _logger.info("audit: %s of %s", kind, variant.name)
+        result[variant.name] = json.loads(path.read_text(encoding="utf-8"))
+    return result
+
+
+def _measures(job: PhotographsJob, kind: str) -> Callable[[Variant], Any]:
+    """Return what measures a variant; what all variants share is loaded once."""
+    if kind == "attacks":
+        return _attacks(job)
+    if kind == "pasted":
+        pictures, finders = _pasted(job), independent_finders()
+        return lambda variant: [row._asdict() for row in pasted_faces(pictures, variant.protect, finders)]
+    photographs = read_photographs(job.photographs, "test")
+    if kind == "faces":
+        finders = independent_finders()
+        return lambda variant: photographs_faces(photographs, variant.protect, finders)
+    if kind == "objects":
+        detector = ObjectDetector.load()
+        annotated = [each for each in photographs if each.things][: job.plan.utility_pictures]
+        return lambda variant: photographs_objects(annotated, variant.protect, detector)
+    return lambda variant: photographs_words(photographs, variant.protect)
+
+
+def _attacks(job: PhotographsJob) -> Callable[[Variant], Any]:
+    """Fit attackers on pasted faces of train people, and measure them on those of val people."""
+    tests = _pasted(job)
+    people = read_people(job.faces, "train")
+    lessons = paste_people(
+        read_photographs(job.photographs, "train"), people, job.plan.pasted_pictures, job.plan.seed + 1
+    )
+    originals: list[torch.Tensor] = []
+
+    def measure(variant: Variant) -> dict[str, Any]:
+        train, test = (face_features(pictures, variant.protect) for pictures in (lessons, tests))
+        if not originals:
+            originals.append(
+                test if variant.name == "originals" else face_features(tests, lambda image: image)
+            )
+        found: dict[str, Any] = {}
+        for name in _ATTRIBUTES:
+            values = [
+                [face.attributes[name] for each in drawn for face in each.faces] for drawn in (lessons, tests)
+            ]
+            found[name] = read_attribute(train, values[0], test, values[1], job.plan.seed)._asdict()
+        return found | {"identity": recognise(originals[0], test, _GALLERY)._asdict()}
+
+    return measure

@@ -1,0 +1,96 @@
+"""Face detectors that neither taught the protector nor ship with it."""
+
+from __future__ import annotations
+
+import warnings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from langchain_vpp.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL import Image
+
+    from trainer.recipes.photographs.regions import Box
+
+_LEAST: Final = 20
+"""Height of the smallest face that is searched for, in pixels."""
+
+
+class Finder(Protocol):
+    """Anything that finds faces."""
+
+    def __call__(self, image: Image.Image) -> Sequence[Box]:
+        """Return the boxes of the faces of a picture."""
+        ...
+
+
+def independent_finders() -> dict[str, Finder]:
+    """Load the detectors.
+
+    Raises:
+        DataError: If a package is missing.
+    """
+    return {"MTCNN": _mtcnn(), "LBP cascade": _cascade()}
+
+
+def finds(boxes: Sequence[Box], face: Box) -> bool:
+    """Return whether one of the boxes is about a face: its middle lies on it, and its size is alike."""
+    left, top, right, bottom = face
+    height = bottom - top
+    return any(
+        left < (box[0] + box[2]) / 2 < right
+        and top < (box[1] + box[3]) / 2 < bottom
+        and 0.4 * height < box[3] - box[1] < 2.5 * height
+        for box in boxes
+    )
+
+
+def _mtcnn() -> Finder:
+    """Load MTCNN (Zhang et al., 2016), whose weights come with the package ``facenet-pytorch``."""
+    module = _package("facenet_pytorch.models.mtcnn", "facenet-pytorch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network: Any = module.MTCNN(keep_all=True, min_face_size=_LEAST)
+
+    def find(image: Image.Image) -> Sequence[Box]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            boxes, _ = network.detect(image)
+        return [] if boxes is None else [tuple(map(float, box)) for box in boxes]
+
+    return find
+
+
+def _cascade() -> Finder:
+    """Load the cascade of local binary patterns that comes with ``scikit-image``."""
+    data, feature = _package("skimage.data", "scikit-image"), _package("skimage.feature", "scikit-image")
+    cascade: Any = feature.Cascade(data.lbp_frontal_face_cascade_filename())
+
+    def find(image: Image.Image) -> Sequence[Box]:
+        found = cascade.detect_multi_scale(
+            img=np.asarray(image.convert("L")),
+            scale_factor=1.25,
+            step_ratio=1.5,
+            min_size=(_LEAST, _LEAST),
+            max_size=image.size,
+        )
+        return [
+            (each["c"], each["r"], each["c"] + each["width"], each["r"] + each["height"]) for each in found
+        ]
+
+    return find
+
+
+def _package(name: str, distribution: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        reason = f"{distribution} is not installed"
+    raise DataError(
+        f"the audit was not made: {reason}. Install it with `pip install --no-deps {distribution}`."
+    )
