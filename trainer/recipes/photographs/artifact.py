@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_vpp.network.protector import Protector
-
     from trainer.recipes.photographs.plan import PhotographsJob
 
 _CALIBRATION: Final = 64

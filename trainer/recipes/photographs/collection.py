@@ -1,8 +1,8 @@
 """Collections of photographs with what is known of each: objects with boxes, captions, licence.
 
 The folder has a file ``photos.jsonl`` with one JSON object a line: ``image`` (path of the picture), ``split``
-(``train`` or ``test``), and where known ``licence`` (COCO's number) and ``objects`` (each with ``object``, a class of COCO, and
-``box``: left, top, width and height in pixels).
+(``train`` or ``test``), and where known ``licence`` (COCO's number) and ``objects``: each has ``object``, a class of
+COCO, and ``box``: left, top, width and height in pixels.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from langchain_vpp.errors import DataError, ProtectionError
 from langchain_vpp.images.codec import decode_image
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Sequence
+    from pathlib import Path
 
     from PIL import Image
 
