@@ -6,6 +6,7 @@ An artifact is a folder::
     protector.onnx       the network as a graph in int8, which needs no torch (if it was exported)
     protector.fp32.onnx  the graph before quantisation (if it was exported)
     faces.onnx           a small face detector (if the manifest names one)
+    domain.npz           statistics by which unfamiliar pictures are told (if they were fitted): arrays, no objects
     manifest.json        configuration, attributes and questions of the training, its cost, the measured front, licence
                          and attribution, and the sha256 of every other file
 
@@ -27,9 +28,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from langchain_vpp.errors import ArtifactError
+from langchain_vpp.errors import ArtifactError, DomainWarning
 from langchain_vpp.extras import require
-from langchain_vpp.manifest import FaceDetector, FrontPoint, Manifest, ShownKinds, level_in, level_of
+from langchain_vpp.manifest import (
+    DomainFacts,
+    FaceDetector,
+    FrontPoint,
+    Manifest,
+    ShownKinds,
+    level_in,
+    level_of,
+)
 from langchain_vpp.network.config import ProtectorConfig
 
 if TYPE_CHECKING:
@@ -37,12 +46,15 @@ if TYPE_CHECKING:
 
     from langchain_vpp.engines import Engine
     from langchain_vpp.engines.face_cover import FaceCover
+    from langchain_vpp.network.domain import Domain
     from langchain_vpp.network.protector import Protector
 
 __all__ = [
+    "DOMAIN",
     "EXACT_GRAPH",
     "GRAPH",
     "Artifact",
+    "DomainFacts",
     "FaceDetector",
     "FrontPoint",
     "Manifest",
@@ -57,10 +69,12 @@ __all__ = [
     "save_admission",
     "save_artifact",
     "save_detector",
+    "save_domain",
     "save_graphs",
     "save_presets",
     "shipped_artifacts",
     "verify_artifact",
+    "warn_of_unknown_domain",
 ]
 
 _WEIGHTS = "model.safetensors"
@@ -70,12 +84,21 @@ GRAPH: Final = "protector.onnx"
 EXACT_GRAPH: Final = "protector.fp32.onnx"
 """File of the graph that equals the network in torch."""
 _DETECTOR = "faces.onnx"
+DOMAIN: Final = "domain.npz"
+"""File of the statistics by which unfamiliar pictures are told."""
 _MAX_MANIFEST_BYTES = 4 * 2**20
 _SHIPPED = Path(__file__).with_name("artifacts")
 _DEFAULT = "staff-cards"
 """Name of the artifact that ``default`` stands for."""
-_MADE_FOR = "drawn staff cards with a portrait"
-"""Pictures that this artifact was trained on."""
+_DEFAULT_CHANGES: Final = (
+    f"'default' is the artifact {_DEFAULT!r}, which was made for drawn staff cards with a portrait. Other pictures it "
+    "covers whole, because it could show private text of them. A later version will mean an artifact for photographs "
+    f"by 'default'. Name {_DEFAULT!r} to keep this one; for other pictures use a classical engine."
+)
+_UNKNOWN_DOMAIN: Final = (
+    "the domain of an artifact is unknown: an earlier version made it. It can't tell pictures that it was not made "
+    "for, and may show private parts of them. Export it again with `vpp export`, which fits the domain."
+)
 
 
 def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str:
@@ -84,7 +107,8 @@ def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str
     Args:
         folder: Created if missing. Files of an earlier artifact in it are replaced.
         protector: The trained network; its configuration replaces ``manifest.protector``.
-        manifest: The description. Its ``protector`` and ``files`` are filled in.
+        manifest: The description. Its ``protector`` and ``files`` are filled in, and its domain is left to
+            :func:`save_domain`.
 
     Raises:
         ArtifactError: If the folder can't be written.
@@ -98,6 +122,7 @@ def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str
         update={
             "protector": protector.config.model_dump(mode="json"),
             "face_detector": None,  # its graph is added later
+            "domain": None,
             "files": {_WEIGHTS: hashlib.sha256(weights).hexdigest()},
         }
     )
@@ -123,6 +148,9 @@ def save_admission(folder: Path, manifest: Manifest) -> str:
 def save_graphs(folder: Path, graphs: Mapping[str, bytes]) -> str:
     """Replace the graphs of an artifact, and return its new digest.
 
+    Statistics of its domain were fitted with what was served before, so the artifact loses them;
+    :func:`save_domain` gives it new ones.
+
     Args:
         folder: An artifact.
         graphs: File name, :data:`GRAPH` or :data:`EXACT_GRAPH`, to graph; empty to serve the artifact by torch again.
@@ -137,7 +165,7 @@ def save_graphs(folder: Path, graphs: Mapping[str, bytes]) -> str:
     _, manifest, _ = load_protector(folder)
     digests = {name: hashlib.sha256(graph).hexdigest() for name, graph in graphs.items()}
     kept = {name: digest for name, digest in manifest.files.items() if name in (_WEIGHTS, _DETECTOR)}
-    return _write(folder, graphs, manifest.model_copy(update={"files": kept | digests}))
+    return _write(folder, graphs, manifest.model_copy(update={"files": kept | digests, "domain": None}))
 
 
 def save_detector(folder: Path, graph: bytes, detector: FaceDetector) -> str:
@@ -155,6 +183,23 @@ def save_detector(folder: Path, graph: bytes, detector: FaceDetector) -> str:
     files = manifest.files | {_DETECTOR: hashlib.sha256(graph).hexdigest()}
     update = {"files": files, "face_detector": detector}
     return _write(folder, {_DETECTOR: graph}, manifest.model_copy(update=update))
+
+
+def save_domain(folder: Path, domain: Domain, facts: DomainFacts) -> str:
+    """Give an artifact statistics by which it tells unfamiliar pictures, and return its new digest.
+
+    Args:
+        folder: An artifact.
+        domain: The statistics.
+        facts: Facts about them for the manifest.
+
+    Raises:
+        ArtifactError: If a file of the artifact is missing or was changed, or the artifact can't be written.
+    """
+    _, manifest, _ = load_protector(folder)
+    statistics = domain.to_bytes()
+    files = manifest.files | {DOMAIN: hashlib.sha256(statistics).hexdigest()}
+    return _write(folder, {DOMAIN: statistics}, manifest.model_copy(update={"files": files, "domain": facts}))
 
 
 def save_presets(folder: Path, presets: Mapping[str, float]) -> str:
@@ -209,17 +254,23 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
     else:
         if manifest.engine == "words":
             _check_admission(folder, manifest)
-        elif set(manifest.files) - {GRAPH, EXACT_GRAPH} != _needed_files(manifest):
+        elif not {_WEIGHTS} <= set(manifest.files) <= {_WEIGHTS, GRAPH, EXACT_GRAPH, DOMAIN, _DETECTOR}:
             raise ArtifactError(
-                f"{folder / _MANIFEST} must list exactly {_WEIGHTS}, or the graphs {GRAPH} and {EXACT_GRAPH} as well, "
-                f"and {_DETECTOR} if and only if it describes a face detector. Nothing was loaded."
+                f"{folder / _MANIFEST} must list {_WEIGHTS}, and may list {GRAPH}, {EXACT_GRAPH}, {DOMAIN} and "
+                f"{_DETECTOR}, but no other file. Nothing was loaded."
+            )
+        elif (manifest.face_detector is None) != (_DETECTOR not in manifest.files):
+            raise ArtifactError(
+                f"{folder / _MANIFEST} must list {_DETECTOR} if and only if it describes a face detector. Nothing was "
+                "loaded."
+            )
+        elif (manifest.domain is None) != (DOMAIN not in manifest.files):
+            raise ArtifactError(
+                f"{folder / _MANIFEST} must have both facts about the domain and the file {DOMAIN}, or neither. "
+                "Nothing was loaded."
             )
         return manifest, hashlib.sha256(text).hexdigest()
     raise ArtifactError(f"{folder / _MANIFEST} is not a manifest of format 1 ({reason}). Nothing was loaded.")
-
-
-def _needed_files(manifest: Manifest) -> set[str]:
-    return {_WEIGHTS} if manifest.face_detector is None else {_WEIGHTS, _DETECTOR}
 
 
 def _check_admission(folder: Path, manifest: Manifest) -> None:
@@ -306,7 +357,7 @@ def artifact_folder(source: str | os.PathLike[str]) -> Path:
     name = _DEFAULT if source == "default" else source
     if isinstance(name, str) and name in shipped:
         if source == "default":
-            _warn_of_default()
+            _warn(_DEFAULT_CHANGES, FutureWarning)
         return _SHIPPED / name
     if source == "default":
         raise ArtifactError(
@@ -324,18 +375,22 @@ def artifact_folder(source: str | os.PathLike[str]) -> Path:
 
 
 @cache
-def _warn_of_default() -> None:
-    """Say which artifact ``default`` is, once in a process, at the line that called this package."""
+def _warn(message: str, category: type[Warning]) -> None:
+    """Give a warning, once in a process, at the line that called this package."""
     frame, level = inspect.currentframe(), 1
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
         frame, level = frame.f_back, level + 1
-    warnings.warn(
-        f"'default' is the artifact {_DEFAULT!r}, which was made for {_MADE_FOR}; of other pictures, such as letters "
-        "and screenshots, it can show private text. A later version will mean an artifact for photographs by "
-        f"'default'. Name {_DEFAULT!r} to keep this one; for other pictures use a classical engine.",
-        FutureWarning,
-        stacklevel=level,
-    )
+    warnings.warn(message, category, stacklevel=level)
+
+
+def warn_of_unknown_domain(manifest: Manifest) -> None:
+    """Warn, once in a process, if an artifact can't tell pictures that it was not made for.
+
+    Args:
+        manifest: Manifest of the artifact.
+    """
+    if manifest.engine == "network" and manifest.domain is None:
+        _warn(_UNKNOWN_DOMAIN, DomainWarning)
 
 
 def shipped_artifacts() -> tuple[str, ...]:
@@ -394,12 +449,13 @@ def _engine(folder: Path, manifest: Manifest, digest: str) -> Engine:
 
     faces = _face_cover(folder, manifest)
     name = next((name for name in (GRAPH, EXACT_GRAPH) if name in manifest.files), None)
+    domain = _domain(folder, manifest)
     if name is None:
         protector, _, _ = load_protector(folder)
-        return TorchEngine(protector, digest=digest, faces=faces)
+        return TorchEngine(protector, digest=digest, domain=domain, faces=faces)
     graph = _read_checked(folder, name, manifest)
     resolution = _config(folder, manifest).working_resolution
-    return OnnxEngine(graph, working_resolution=resolution, digest=digest, faces=faces)
+    return OnnxEngine(graph, working_resolution=resolution, digest=digest, domain=domain, faces=faces)
 
 
 def _face_cover(folder: Path, manifest: Manifest) -> FaceCover | None:
@@ -410,6 +466,16 @@ def _face_cover(folder: Path, manifest: Manifest) -> FaceCover | None:
     detector = manifest.face_detector
     graph = _read_checked(folder, _DETECTOR, manifest)
     return FaceCover(graph, threshold=detector.threshold, scales=detector.scales)
+
+
+def _domain(folder: Path, manifest: Manifest) -> Domain | None:
+    if DOMAIN not in manifest.files:
+        return None
+    from langchain_vpp.network.domain import Domain  # noqa: PLC0415  numpy
+
+    with suppress(ValueError):
+        return Domain.from_bytes(_read_checked(folder, DOMAIN, manifest))
+    raise ArtifactError(f"{folder / DOMAIN} holds no statistics of a domain. Nothing was loaded.")
 
 
 def _config(folder: Path, manifest: Manifest) -> ProtectorConfig:

@@ -50,6 +50,23 @@ class FaceDetector(BaseModel):
     """Sizes at which a picture is searched, as shares of the working resolution."""
 
 
+class DomainFacts(BaseModel):
+    """Facts about the statistics by which an artifact tells unfamiliar pictures; the statistics lie beside it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: int = Field(ge=1)
+    """Number of pictures that they were fitted on."""
+    val: int = Field(ge=1)
+    """Number of other pictures on which the threshold was set."""
+    covered: float = Field(ge=0, le=1)
+    """Share of the latter that are taken for unfamiliar, at the worst level."""
+    told_apart: dict[str, float] = {}
+    """Kind of other pictures that they were fitted against -> share of new pictures of the kind that is told."""
+    alike: tuple[str, ...] = ()
+    """Kinds of other pictures that are too much like the familiar ones to be told from them."""
+
+
 class Manifest(BaseModel):
     """Description of an artifact."""
 
@@ -98,6 +115,8 @@ class Manifest(BaseModel):
     front_measured_by: str = ""
     """Attacker that measured ``front``, and the split of the data."""
     presets: dict[str, float] = {}
+    domain: DomainFacts | None = None
+    """Facts about the pictures that the artifact was made for; ``None`` if it can't tell them from others."""
     licence: str = ""
     """Licence of the weights."""
     attribution: str = ""

@@ -21,6 +21,7 @@ from langchain_vpp.network.config import working_size
 from langchain_vpp.network.threads import one_thread
 from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.export.graph import Range, exact_graph, observed_graph, quantised_graph
+from trainer.training.domain import give_domain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +72,8 @@ class Recheck(NamedTuple):
 def export(folder: Path, dataset: Dataset, *, images: int = 64, least_psnr: float = 35.0) -> Exported:
     """Write the graphs of an artifact into its folder, and their digests into its manifest.
 
+    The statistics of the artifact's domain are fitted again, to what is served from now on.
+
     Args:
         folder: The artifact. Its digest changes.
         dataset: The data set that the artifact was trained on, or a similar one. Ranges are taken from its train split,
@@ -83,7 +86,8 @@ def export(folder: Path, dataset: Dataset, *, images: int = 64, least_psnr: floa
         DataError: If there are no images.
     """
     calibration, check = (_images(dataset, split, images) for split in ("train", "val"))
-    return export_pictures(folder, calibration, check, least_psnr=least_psnr)
+    done = export_pictures(folder, calibration, check, least_psnr=least_psnr)
+    return done._replace(digest=give_domain(folder, dataset))
 
 
 def export_pictures(
@@ -199,7 +203,7 @@ def _ranges(protector: Protector, images: Sequence[Image.Image]) -> dict[str, Ra
     options.log_severity_level = 3
     graph = observed_graph(protector).SerializeToString()
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    names = [each.name for each in session.get_outputs() if each.name != "protected"]
+    names = [each.name for each in session.get_outputs() if each.name not in ("protected", "pooled")]
     ends: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for image in images:
         for level in _LEVELS:

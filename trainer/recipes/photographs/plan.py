@@ -37,6 +37,8 @@ class PhotographsPlan(BaseModel):
     attribution: str
     pasted_pictures: int
     """Photographs with pasted faces in the audit."""
+    word_pictures: int
+    """Photographs in which the audit reads words."""
     utility_pictures: int
     """Photographs on which the audit counts objects."""
     least_psnr: float
@@ -50,6 +52,7 @@ SMOKE: Final = {
     "side": 64,
     "start": "",
     "pasted_pictures": 2,
+    "word_pictures": 2,
     "utility_pictures": 2,
 }
 """Smallest sizes, which only show that every step runs."""

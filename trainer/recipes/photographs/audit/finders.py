@@ -74,8 +74,8 @@ def _cascade() -> Finder:
     def find(image: Image.Image) -> Sequence[Box]:
         found = cascade.detect_multi_scale(
             img=np.asarray(image.convert("L")),
-            scale_factor=1.25,
-            step_ratio=1.5,
+            scale_factor=1.4,
+            step_ratio=2,
             min_size=(_LEAST, _LEAST),
             max_size=image.size,
         )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _ORIGINALS: Final = "originals"
 _SIZES: Final = (24, 32, 48, 80, 130, 1000)
+_COUNTED: Final = ("faces", "objects", "words")
 _MOST: Final = 3
 """Numbers of people from which counts are alike: three or more."""
 
@@ -34,22 +35,28 @@ def summarise(pictures: Sequence[PastedPicture], audit: Audit) -> dict[str, Any]
         audit: The measurements.
     """
     groups = [list(_groups(picture, number)) for picture in pictures for number in range(len(picture.faces))]
-    variants = [name for name in audit.pasted if name != _ORIGINALS]
+    names = dict.fromkeys(name for measured in audit for name in measured if name != _ORIGINALS)
     return {
         "pasted_faces": len(groups),
-        "pictures": len(audit.faces[_ORIGINALS]),
-        "variants": {
-            name: {
-                "pasted faces still found": _pasted(audit.pasted, name, groups),
-                "photographs' faces still found": _photographed(audit.faces, name),
-                "objects kept": _objects(audit.objects, name),
-                "words still read": _words(audit.words, name),
-                "attackers": audit.attacks[name],
-            }
-            for name in variants
+        "pictures": {
+            kind: len(rows[_ORIGINALS]) for kind, rows in audit._asdict().items() if kind in _COUNTED
         },
+        "variants": {name: _figures(audit, name, groups) for name in names},
         "attackers on originals": audit.attacks[_ORIGINALS],
     }
+
+
+def _figures(audit: Audit, name: str, groups: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """Return everything that was measured of a variant."""
+    made = {
+        "pasted faces still found": lambda: _pasted(audit.pasted, name, groups),
+        "photographs' faces still found": lambda: _photographed(audit.faces, name),
+        "objects kept": lambda: _objects(audit.objects, name),
+        "words still read": lambda: _words(audit.words, name),
+        "attackers": lambda: audit.attacks[name],
+    }
+    measured = (audit.pasted, audit.faces, audit.objects, audit.words, audit.attacks)
+    return {title: make() for (title, make), rows in zip(made.items(), measured, strict=True) if name in rows}
 
 
 def _groups(picture: PastedPicture, number: int) -> Iterator[str]:
