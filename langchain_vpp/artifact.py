@@ -256,8 +256,8 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
             _check_admission(folder, manifest)
         elif not {_WEIGHTS} <= set(manifest.files) <= {_WEIGHTS, GRAPH, EXACT_GRAPH, DOMAIN, _DETECTOR}:
             raise ArtifactError(
-                f"{folder / _MANIFEST} must list {_WEIGHTS}, and may list {GRAPH}, {EXACT_GRAPH}, {DOMAIN} and "
-                f"{_DETECTOR}, but no other file. Nothing was loaded."
+                f"{folder / _MANIFEST} must list exactly {_WEIGHTS}, or {GRAPH}, {EXACT_GRAPH}, {DOMAIN} and "
+                f"{_DETECTOR} as well. Nothing was loaded."
             )
         elif (manifest.face_detector is None) != (_DETECTOR not in manifest.files):
             raise ArtifactError(

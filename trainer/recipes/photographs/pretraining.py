@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 _SHARES: Final = (0.35, 0.35, 0.2, 0.1)
 """Share of the pictures that learn each of :data:`LEVELS`."""
-_FACE_COST: Final = 4000.0
+_FACE_COST: Final = 1200.0
 """Cost of a whole face, in pixels of the scene."""
-_FACE_PIXEL: Final = (3.0, 24.0)
+_FACE_PIXEL: Final = (1.0, 8.0)
 """Least and greatest cost of a pixel of a face."""
-_COSTS: Final = {Region.TEXT: 5.0, Region.HEAD: 3.0, Region.SKIN: 1.5, Region.PERSON: 1.0, Region.AROUND: 0.5}
+_COSTS: Final = {Region.TEXT: 2.0, Region.HEAD: 1.2, Region.SKIN: 1.0, Region.PERSON: 1.0, Region.AROUND: 0.5}
 _UNSURE_COST: Final = 0.4
 _AVERAGED: Final = 0.998
 _CHECKPOINT_EVERY: Final = 50
