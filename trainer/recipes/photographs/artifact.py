@@ -13,10 +13,13 @@ import torch
 from langchain_vpp.artifact import (
     Manifest,
     artifact_folder,
+    load_artifact,
     load_protector,
     save_artifact,
     save_detector,
+    save_domain,
 )
+from langchain_vpp.engines.learned import LearnedEngine
 from langchain_vpp.network.config import STRIDE
 from langchain_vpp.version import __version__
 from trainer.export.export import export_pictures
@@ -27,13 +30,18 @@ from trainer.recipes.photographs.pretraining import Pretraining, pretrain
 from trainer.recipes.photographs.regions import PRESETS
 from trainer.recipes.photographs.teachers import teach
 from trainer.recipes.staff_cards.pretraining import paint_one_grey
+from trainer.training.domain import fit_domain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from langchain_vpp.network.protector import Protector
+    from trainer.recipes.photographs.collection import Photograph
     from trainer.recipes.photographs.plan import PhotographsJob
 
+_DOMAIN: Final = (200, 120)
+"""Photographs that statistics of the domain are fitted on, and others that set the threshold."""
 _CALIBRATION: Final = 64
 """Photographs that ranges of the int8 graph are taken from, and as many to check it."""
 _logger = logging.getLogger(__name__)
@@ -66,7 +74,20 @@ def make_artifact(job: PhotographsJob) -> Path:
     )
     _logger.info("graphs: int8 within %.1f dB of torch", done.psnr)
     save_detector(job.artifact, face_detector_graph(job.models / "blazeface-back.json"), plan.face_detector)
+    _give_domain(job.artifact, photographs, plan.seed)
     return job.artifact
+
+
+def _give_domain(folder: Path, photographs: Sequence[Photograph], seed: int) -> None:
+    """Fit the statistics by which the artifact tells pictures that are no photographs."""
+    engine = load_artifact(folder).engine
+    assert isinstance(engine, LearnedEngine)
+    fitted, held = (
+        [photograph.open() for photograph in photographs[first :: len(_DOMAIN)][:most]]
+        for first, most in enumerate(_DOMAIN)
+    )
+    domain, facts = fit_domain(engine, fitted, held, seed=seed)
+    save_domain(folder, domain, facts)
 
 
 def finish(protector: Protector, *, sharpness: float, threshold: float) -> None:

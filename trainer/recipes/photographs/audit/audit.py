@@ -20,6 +20,7 @@ from trainer.recipes.photographs.audit.measures import (
 from trainer.recipes.photographs.audit.pasted import paste_people, read_people
 from trainer.recipes.photographs.audit.summary import Audit, summarise
 from trainer.recipes.photographs.collection import read_photographs
+from trainer.recipes.photographs.model_card import render_card
 from trainer.sandbox.vision.photos.objects import ObjectDetector
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Variant(NamedTuple):
 
 
 def audit_artifact(job: PhotographsJob) -> Path:
-    """Measure the finished artifact, and write ``report.json``.
+    """Measure the finished artifact, and write ``report.json`` and the artifact's card.
 
     Raises:
         DataError: If photographs or portraits can't be used, or a detector is missing.
@@ -83,6 +84,7 @@ def audit_artifact(job: PhotographsJob) -> Path:
     report = summarise(_pasted(job), audit)
     path = job.out / "report.json"
     path.write_text(json.dumps({"artifact": digest} | report, indent=2) + "\n", encoding="utf-8")
+    (job.artifact / "README.md").write_text(render_card(manifest, report), encoding="utf-8")
     return path
 
 
