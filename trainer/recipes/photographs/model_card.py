@@ -55,8 +55,8 @@ def audit_lines(report: Mapping[str, Any]) -> Iterator[str]:
     for title, pick in _rows(variants):
         yield f"| {title} | {' | '.join(pick(each) for each in variants.values())} |"
     yield ""
-    yield "By groups, pasted faces at `balanced`: share still found by any detector of the audit, and share of all whose"
-    yield "oval is covered to nine tenths."
+    yield "By groups, pasted faces at `balanced`: share still found by any detector of the audit, and share of those"
+    yield "whose oval is covered to nine tenths."
     yield ""
     yield "| group | found on originals | still found | covered |"
     yield "|---|---|---|---|"
