@@ -225,8 +225,8 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
             _check_admission(folder, manifest)
         elif not {_WEIGHTS} <= set(manifest.files) <= {_WEIGHTS, GRAPH, EXACT_GRAPH, DOMAIN}:
             raise ArtifactError(
-                f"{folder / _MANIFEST} must list {_WEIGHTS}, and may list {GRAPH}, {EXACT_GRAPH} and {DOMAIN}, but no "
-                "other file. Nothing was loaded."
+                f"{folder / _MANIFEST} must list exactly {_WEIGHTS}, or {GRAPH}, {EXACT_GRAPH} and {DOMAIN} as well. "
+                "Nothing was loaded."
             )
         elif (manifest.domain is None) != (DOMAIN not in manifest.files):
             raise ArtifactError(
