@@ -46,8 +46,10 @@ _FAMILIAR: Final = 0.99
 _CAUTION: Final = 10.0
 """Deviations of the scores that are added to the threshold, divided by the number of pictures."""
 _COMPONENTS: Final = 128
-_EXAMPLES: Final = 60
+_EXAMPLES: Final = 100
 """Pictures of each other kind to fit a direction to."""
+_EACH_OTHER: Final = 3
+"""Number of levels at which each of these is described."""
 _JUDGED: Final = 30
 """Further pictures of each other kind, to see whether the direction tells them."""
 _ITERATIONS: Final = 60
@@ -98,7 +100,8 @@ def fit_domain(
         raise DataError("no domain was fitted: it takes two pictures for training, and one for validation.")
     train, val = ([_small(each, engine) for each in _evenly(split)] for split in (train, val))
     kinds = _other_pictures(train, val, others or {}, seed)
-    most = _EACH * (len(train) + len(val)) + sum(len(each) for pair in kinds.values() for each in pair)
+    most = _EACH * (len(train) + len(val))
+    most += sum(_EACH_OTHER * len(examples) + len(new) for examples, new in kinds.values())
     describer = _Describer(engine, levels_of(knots), most, progress)
     seen = describer.described(train, _EACH)
     shape = _Shape.of(seen, describer.levels)
@@ -106,7 +109,7 @@ def fit_domain(
     held = shape.scaled(describer.described(val, _EACH))
     directions, judged, alike = [], {}, []
     for kind, (examples, new) in kinds.items():
-        direction = shape.direction(familiar, shape.scaled(describer.described(examples)))
+        direction = shape.direction(familiar, shape.scaled(describer.described(examples, _EACH_OTHER)))
         scaled = shape.scaled(describer.described(new))
         if (scaled @ direction > np.quantile(held @ direction, _FAMILIAR)).mean() >= _TOLD:
             directions.append(direction)
