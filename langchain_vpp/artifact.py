@@ -179,10 +179,7 @@ def save_detector(folder: Path, graph: bytes, detector: FaceDetector) -> str:
     Raises:
         ArtifactError: If a file of the artifact is missing or was changed, or the artifact can't be written.
     """
-    _, manifest, _ = load_protector(folder)
-    files = manifest.files | {_DETECTOR: hashlib.sha256(graph).hexdigest()}
-    update = {"files": files, "face_detector": detector}
-    return _write(folder, {_DETECTOR: graph}, manifest.model_copy(update=update))
+    return _add(folder, _DETECTOR, graph, face_detector=detector)
 
 
 def save_domain(folder: Path, domain: Domain, facts: DomainFacts) -> str:
@@ -196,10 +193,13 @@ def save_domain(folder: Path, domain: Domain, facts: DomainFacts) -> str:
     Raises:
         ArtifactError: If a file of the artifact is missing or was changed, or the artifact can't be written.
     """
+    return _add(folder, DOMAIN, domain.to_bytes(), domain=facts)
+
+
+def _add(folder: Path, name: str, data: bytes, **facts: FaceDetector | DomainFacts) -> str:
     _, manifest, _ = load_protector(folder)
-    statistics = domain.to_bytes()
-    files = manifest.files | {DOMAIN: hashlib.sha256(statistics).hexdigest()}
-    return _write(folder, {DOMAIN: statistics}, manifest.model_copy(update={"files": files, "domain": facts}))
+    files = manifest.files | {name: hashlib.sha256(data).hexdigest()}
+    return _write(folder, {name: data}, manifest.model_copy(update={"files": files, **facts}))
 
 
 def save_presets(folder: Path, presets: Mapping[str, float]) -> str:
@@ -254,23 +254,24 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
     else:
         if manifest.engine == "words":
             _check_admission(folder, manifest)
-        elif not {_WEIGHTS} <= set(manifest.files) <= {_WEIGHTS, GRAPH, EXACT_GRAPH, DOMAIN, _DETECTOR}:
-            raise ArtifactError(
-                f"{folder / _MANIFEST} must list exactly {_WEIGHTS}, or {GRAPH}, {EXACT_GRAPH}, {DOMAIN} and "
-                f"{_DETECTOR} as well. Nothing was loaded."
-            )
-        elif (manifest.face_detector is None) != (_DETECTOR not in manifest.files):
-            raise ArtifactError(
-                f"{folder / _MANIFEST} must list {_DETECTOR} if and only if it describes a face detector. Nothing was "
-                "loaded."
-            )
-        elif (manifest.domain is None) != (DOMAIN not in manifest.files):
-            raise ArtifactError(
-                f"{folder / _MANIFEST} must have both facts about the domain and the file {DOMAIN}, or neither. "
-                "Nothing was loaded."
-            )
+        else:
+            _check_files(folder, manifest)
         return manifest, hashlib.sha256(text).hexdigest()
     raise ArtifactError(f"{folder / _MANIFEST} is not a manifest of format 1 ({reason}). Nothing was loaded.")
+
+
+def _check_files(folder: Path, manifest: Manifest) -> None:
+    """Refuse the manifest of a network that lists unknown files, or files without their facts, or facts alone."""
+    if not {_WEIGHTS} <= set(manifest.files) <= {_WEIGHTS, GRAPH, EXACT_GRAPH, DOMAIN, _DETECTOR}:
+        raise ArtifactError(
+            f"{folder / _MANIFEST} must list exactly {_WEIGHTS}, or {GRAPH}, {EXACT_GRAPH}, {DOMAIN} and {_DETECTOR} "
+            "as well. Nothing was loaded."
+        )
+    for name, facts in ((DOMAIN, manifest.domain), (_DETECTOR, manifest.face_detector)):
+        if (facts is None) != (name not in manifest.files):
+            raise ArtifactError(
+                f"{folder / _MANIFEST} must have both the file {name} and facts about it, or neither. Nothing was loaded."
+            )
 
 
 def _check_admission(folder: Path, manifest: Manifest) -> None:

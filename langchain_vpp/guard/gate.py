@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from langchain_vpp.guard.budget import Account
     from langchain_vpp.guard.level import RequestLevel
     from langchain_vpp.guard.pool import Steps
-    from langchain_vpp.guard.unfamiliar import OnUnfamiliar
+    from langchain_vpp.guard.unfamiliar import OnUnfamiliar, ProtectedFile
     from langchain_vpp.guard.vault import VaultKeeper
 
 _MOST_PARTS: Final = 100_000  # of a request, whose length is counted
@@ -205,6 +205,10 @@ class Gate(Unchangeable):
         Raises:
             ProtectionError: If the picture can't be decoded or protected.
         """
+        return self.protect_file(data, level).encoded
+
+    def protect_file(self, data: bytes, level: RequestLevel | None = None) -> ProtectedFile:
+        """Run :meth:`protect_encoded`, and say whether the picture was taken for unfamiliar."""
         return self._pipeline.protect_encoded(data, self._levels.effective(level), self._budget.open())
 
     def seal(self, image: Image.Image | bytes | str | Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ from langchain_vpp.guard.foreign import call_foreign
 from langchain_vpp.guard.memo import FoundValues, Output, PictureMemo, Recipe
 from langchain_vpp.guard.pool import ISOLATED, LARGE, SMALL, SMALL_COST
 from langchain_vpp.guard.receipt import SentImage
-from langchain_vpp.guard.unfamiliar import Unfamiliar
+from langchain_vpp.guard.unfamiliar import ProtectedFile, Unfamiliar
 from langchain_vpp.images.bounds import TOO_LARGE
 from langchain_vpp.images.codec import (
     ScaledImage,
@@ -118,13 +118,13 @@ class PicturePipeline:
         size = self._sent_size(*picture.original_size)
         return protected if protected.size == size else protected.resize(size, Image.Resampling.BICUBIC)
 
-    def protect_encoded(self, data: bytes, level: float, account: Account) -> bytes:
+    def protect_encoded(self, data: bytes, level: float, account: Account) -> ProtectedFile:
         """Protect a picture from encoded bytes to the bytes of a JPEG, in the thread of the caller.
 
         Raises:
             ProtectionError: If it can't be decoded, protected or encoded, or is more than the request may cost.
         """
-        return self._encoded(self.decoded(data, account), level, account).encoded
+        return self._encoded(self.decoded(data, account), level, account)
 
     def decoded(self, data: bytes, account: Account) -> ScaledImage:
         """Decode the only picture of a request, at the size that the engine gets.
@@ -261,7 +261,7 @@ class PicturePipeline:
             outputs.append(self._output(made, recipe, data, seconds))
         return self._memo.put(recipe, tuple(outputs))
 
-    def _output(self, made: _Made, recipe: Recipe, data: bytes, seconds: float) -> Output:
+    def _output(self, made: ProtectedFile, recipe: Recipe, data: bytes, seconds: float) -> Output:
         original = hashlib.sha256(data).hexdigest() if self._names_originals else None
         digest, milliseconds = hashlib.sha256(made.encoded).hexdigest(), round(seconds * 1000, 3)
         return Output(made.encoded, SentImage(digest, recipe.level, milliseconds, original, made.unfamiliar))
@@ -297,15 +297,15 @@ class PicturePipeline:
             for page in pages
         ]
 
-    def _encoded(self, picture: ScaledImage | _Picture, level: float, account: Account) -> _Made:
+    def _encoded(self, picture: ScaledImage | _Picture, level: float, account: Account) -> ProtectedFile:
         account.check()
         protected = self._run_engine(picture.image, level)
         account.check()
         return self._in_bytes(protected, picture)
 
-    def _in_bytes(self, protected: Protected, picture: ScaledImage | _Picture) -> _Made:
+    def _in_bytes(self, protected: Protected, picture: ScaledImage | _Picture) -> ProtectedFile:
         encoded = encode_scaled(protected.image, self._sent_size(*picture.original_size))
-        return _Made(encoded, protected.unfamiliar)
+        return ProtectedFile(encoded, protected.unfamiliar)
 
     def _draft(self, picture: _Picture, level: float) -> Draft:
         engine, printed = self._drafting, picture.printed()
@@ -336,13 +336,6 @@ def _spend(recipes: Sequence[Recipe], originals: Mapping[Recipe, bytes], account
     """Count what has to be made, before it is."""
     account.spend_pictures(len(recipes))
     account.spend_bytes(sum(len(originals[recipe]) for recipe in recipes))
-
-
-class _Made(NamedTuple):
-    """An encoded protected picture, and what its receipt says of its kind."""
-
-    encoded: bytes
-    unfamiliar: Literal["covered", "shown"] | None
 
 
 class _Picture(NamedTuple):

@@ -31,6 +31,18 @@ class Protected(NamedTuple):
     unfamiliar: Literal["covered", "shown"] | None = None
 
 
+class ProtectedFile(NamedTuple):
+    """An encoded protected picture, and what its receipt says of its kind.
+
+    Attributes:
+        encoded: A baseline JPEG without metadata.
+        unfamiliar: ``covered`` or ``shown`` if the engine was not made for pictures like the original.
+    """
+
+    encoded: bytes
+    unfamiliar: Literal["covered", "shown"] | None
+
+
 class Unfamiliar:
     """Decides what is sent of a picture that an engine has judged.
 

@@ -11,13 +11,14 @@ from langchain_vpp.cli.display import watched
 from langchain_vpp.cli.options import InputError, JsonOption
 from trainer.cli.attacks import read_attacks
 from trainer.cli.drift import check_drift, refuse_unused
+from trainer.cli.evaluate_unfamiliar import PicturesOption, UnfamiliarOption, measure_other_kinds
 from trainer.cli.evaluate_words import is_about_words, measure_words
 from trainer.cli.options import (
     BaseURLOption,
     ConfigOption,
-    DataOption,
     MaxCostOption,
     MaxQueriesOption,
+    OptionalDataOption,
     PriceOption,
     QueriesPerPointOption,
     QueryOriginalsOption,
@@ -54,7 +55,7 @@ def evaluate(
             "exit code 5 if it does not.",
         ),
     ] = None,
-    data: DataOption,
+    data: OptionalDataOption = None,
     out: ReportOption,
     model: Annotated[
         str | None, typer.Option("--model", help="As for train; without one only the leak is measured.")
@@ -78,6 +79,8 @@ def evaluate(
             "three styles), or all. Can be given several times. Alone: words, on pictures with annotations.jsonl.",
         ),
     ] = None,
+    unfamiliar: UnfamiliarOption = False,
+    pictures: PicturesOption = None,
     html: Annotated[
         Path | None,
         typer.Option("--html", help="File for the report as a page, with protected pictures in it."),
@@ -94,6 +97,17 @@ def evaluate(
 ) -> None:
     """Measure what a fresh attacker still reads, and what the chat model still answers."""
     require_packages()
+    if unfamiliar:
+        unused = {
+            "--against": against, "--model": model, "--judge": judge, "--query-originals": query_originals,
+            "--attack": attack, "--with-originals": with_originals, "--config": config, "--dry-run": dry_run,
+            "--queries-per-point": queries_per_point,
+        }  # fmt: skip
+        refuse_unused("--unfamiliar", unused)
+        measure_other_kinds(artifact or "default", data, pictures, out, html, seed=seed or 0, as_json=as_json)
+        return
+    if data is None or pictures is not None:
+        raise InputError("nothing was measured: give --data; --pictures belongs to --unfamiliar.")
     spending = Spending.of(max_queries, max_cost, price)
     if against is not None:
         unused = {

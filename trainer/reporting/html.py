@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from trainer.evaluation.results import Report
     from trainer.reporting.pictures import PictureRow
-    from trainer.reporting.rows import Cell
+    from trainer.reporting.rows import Cell, Table
 
 _PICTURE_SIDE: Final = 128
 
@@ -83,6 +83,26 @@ def render_html(report: Report, *, presets: Mapping[str, float], pictures: Seque
         not_tested=_not_tested(report),
         pictures=[_embedded(row) for row in pictures],
         holds_originals=any(not row.protected for row in pictures),
+    )
+
+
+def render_tables(title: str, tables: Sequence[Table], warnings: Sequence[str] = ()) -> str:
+    """Fill a page of tables alone.
+
+    Args:
+        title: Title of the page.
+        tables: The tables.
+        warnings: Sentences without a full stop that stand before them.
+    """
+    style = fill("report.css")
+    return fill(
+        "tables.html",
+        style=Markup(style),  # noqa: S704  this package's own
+        policy=_policy(style, with_pictures=False),
+        title=title,
+        tables=tables,
+        warnings=warnings,
+        shown=_shown,
     )
 
 

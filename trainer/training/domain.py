@@ -10,12 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import numpy as np
+import torch
 
 from langchain_vpp.artifact import DomainFacts, load_artifact, save_domain
 from langchain_vpp.engines.learned import LearnedEngine
 from langchain_vpp.errors import ArtifactError, DataError
-from langchain_vpp.network.config import ProtectorConfig
+from langchain_vpp.images.codec import resized
+from langchain_vpp.network.config import ProtectorConfig, working_size
 from langchain_vpp.network.domain import Domain, Statistics, describe
+from langchain_vpp.network.threads import one_thread
 from trainer.runtime.cancellation import while_wanted
 from trainer.sandbox.drawing.other_kinds import OTHER_KINDS
 
@@ -43,10 +46,14 @@ _FAMILIAR: Final = 0.99
 _CAUTION: Final = 10.0
 """Deviations of the scores that are added to the threshold, divided by the number of pictures."""
 _COMPONENTS: Final = 128
-_EXAMPLES: Final = 60
+_EXAMPLES: Final = 100
 """Pictures of each other kind to fit a direction to."""
+_EACH_OTHER: Final = 3
+"""Number of levels at which each of these is described."""
 _JUDGED: Final = 30
 """Further pictures of each other kind, to see whether the direction tells them."""
+_ITERATIONS: Final = 60
+_DECAY: Final = 1e-3
 _TOLD: Final = 0.8
 """Share of new pictures of a kind that its direction must tell from familiar ones to be used."""
 _TINY: Final = 1e-6
@@ -91,15 +98,18 @@ def fit_domain(
     """
     if len(train) < 2 or not val:
         raise DataError("no domain was fitted: it takes two pictures for training, and one for validation.")
-    train, val = _evenly(train), _evenly(val)
+    train, val = ([_small(each, engine) for each in _evenly(split)] for split in (train, val))
     kinds = _other_pictures(train, val, others or {}, seed)
-    most = _EACH * (len(train) + len(val)) + sum(len(each) for pair in kinds.values() for each in pair)
+    most = _EACH * (len(train) + len(val))
+    most += sum(_EACH_OTHER * len(examples) + len(new) for examples, new in kinds.values())
     describer = _Describer(engine, levels_of(knots), most, progress)
-    shape = _Shape.of(describer.described(train, _EACH), describer.levels)
+    seen = describer.described(train, _EACH)
+    shape = _Shape.of(seen, describer.levels)
+    familiar = shape.scaled(seen)
     held = shape.scaled(describer.described(val, _EACH))
     directions, judged, alike = [], {}, []
-    for kind, (seen, new) in kinds.items():
-        direction = shape.direction(shape.scaled(describer.described(seen)))
+    for kind, (examples, new) in kinds.items():
+        direction = shape.direction(familiar, shape.scaled(describer.described(examples, _EACH_OTHER)))
         scaled = shape.scaled(describer.described(new))
         if (scaled @ direction > np.quantile(held @ direction, _FAMILIAR)).mean() >= _TOLD:
             directions.append(direction)
@@ -158,12 +168,17 @@ def give_domain(
         raise ArtifactError(f"{folder} has no network, so no domain was fitted.")
     knots = ProtectorConfig.model_validate(manifest.protector).level_knots
     train, val = (
-        [dataset.open_image(example) for example in _evenly(dataset.split(split))]
+        [_small(dataset.open_image(example), engine) for example in _evenly(dataset.split(split))]
         for split in ("train", "val")
     )
     return save_domain(
         folder, *fit_domain(engine, train, val, knots=knots, others=others, seed=seed, progress=progress)
     )
+
+
+def _small(picture: Image.Image, engine: LearnedEngine) -> Image.Image:
+    """Scale a picture to twice the size at which the network sees it: parts of it can still be shown enlarged."""
+    return resized(picture, working_size(*picture.size, 2 * engine.working_resolution))
 
 
 def _evenly(all_of_them: Sequence[_T]) -> Sequence[_T]:
@@ -244,13 +259,23 @@ class _Shape(NamedTuple):
         scaled: Floats = (seen.values - self.means[seen.places]) / self.scale
         return scaled
 
-    def direction(self, scaled: Floats) -> Floats:
-        """Find the direction in which other pictures lie: that of Fisher's linear discriminant, ``[D]``."""
-        away = scaled.mean(axis=0)
-        along = self.components @ away
-        outside = away - self.components.T @ along
-        found = self.components.T @ (along / self.variances) + outside / self.rest
-        return np.asarray(found / max(float(np.linalg.norm(found)), _TINY), dtype=np.float32)
+    def whitened(self, scaled: Floats) -> Floats:
+        """Scale descriptions to unit variance in every direction: along the components, and beside them."""
+        along = scaled @ self.components.T
+        inside, rest = 1 / np.sqrt(self.variances), 1 / np.sqrt(self.rest)
+        whitened: Floats = scaled * rest + (along * (inside - rest)) @ self.components
+        return whitened.astype(np.float32)
+
+    def direction(self, familiar: Floats, others: Floats) -> Floats:
+        """Find the direction that tells other pictures, by logistic regression on whitened descriptions, ``[D]``.
+
+        Args:
+            familiar: Scaled descriptions of familiar pictures, ``[N, D]``.
+            others: Those of pictures of another kind, ``[M, D]``.
+        """
+        # The map that whitens is symmetric.
+        found = self.whitened(_regression(self.whitened(familiar), self.whitened(others)))
+        return found / max(float(np.linalg.norm(found)), _TINY)
 
     def domain(self, directions: Sequence[Floats], held: Floats) -> Domain:
         """Set the threshold by other familiar pictures, each described at several levels: ``[L, N, D]``, scaled."""
@@ -274,6 +299,27 @@ class _Shape(NamedTuple):
         return Domain(
             known._replace(threshold=np.quantile(worst, _FAMILIAR, keepdims=True).astype(np.float32))
         )
+
+
+def _regression(familiar: Floats, others: Floats) -> Floats:
+    """Fit a logistic regression that counts both kinds alike, and return its weights, ``[D]``."""
+    inputs = torch.from_numpy(np.concatenate([familiar, others]))
+    sign = torch.cat([-torch.ones(len(familiar)), torch.ones(len(others))])
+    share = torch.cat([torch.full((len(each),), 0.5 / len(each)) for each in (familiar, others)])
+    weights = torch.zeros(inputs.shape[1] + 1, requires_grad=True)
+    descent = torch.optim.LBFGS([weights], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        descent.zero_grad()
+        margins = sign * (inputs @ weights[:-1] + weights[-1])
+        error = (share * torch.nn.functional.softplus(-margins)).sum() + _DECAY * weights.square().sum()
+        error.backward()
+        return error
+
+    with one_thread():
+        descent.step(loss)
+    fitted: Floats = weights.detach()[:-1].numpy()
+    return fitted
 
 
 def _means(seen: _Described, count: int) -> Floats:

@@ -89,12 +89,12 @@ def test_a_changed_detector_is_refused(folder):
 def test_a_described_detector_that_is_not_listed_is_refused(folder):
     files = json.loads((folder / "manifest.json").read_text())["files"]
     edit_manifest(folder, files={"model.safetensors": files["model.safetensors"]})
-    refuse(folder, "if and only if")
+    refuse(folder, "must have both")
 
 
 def test_a_listed_detector_that_is_not_described_is_refused(folder):
     edit_manifest(folder, face_detector=None)
-    refuse(folder, "if and only if")
+    refuse(folder, "must have both")
 
 
 def test_a_detector_that_cannot_run_is_refused(folder):

@@ -11,10 +11,11 @@ from langchain_vpp.artifact import load_artifact, read_manifest
 from langchain_vpp.extras import is_installed
 from langchain_vpp.image_protector import ImageProtector
 from trainer.attackers.classifier import OVERVIEW_SIDE, FixedClassifier, FreshClassifier
+from trainer.attackers.ocr import best_readers
 from trainer.data.dataset import load_dataset
 from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.export import recheck
-from trainer.recipes.documents.reading import best_readers, draw_documents, read_documents
+from trainer.recipes.documents.reading import draw_documents, read_documents
 from trainer.recipes.staff_cards.model_card import render_card, write_card
 from trainer.recipes.staff_cards.out_of_distribution import out_of_distribution, save_seen
 from trainer.recipes.staff_cards.portrait_attacks import attack_portraits

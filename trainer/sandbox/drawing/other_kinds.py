@@ -9,14 +9,14 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from trainer.sandbox.drawing.pages_of_words import PAGES, draw_page
+from trainer.sandbox.drawing.photograph import box_corners, photograph
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    import numpy as np
 
     Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 
@@ -60,8 +60,15 @@ def _framed(image: Image.Image, size: tuple[int, int], scale: float) -> Image.Im
     return framed
 
 
-def _page(image: Image.Image, generator: np.random.Generator, *, kind: str) -> Image.Image:  # noqa: ARG001
-    return draw_page(kind, generator)
+def _page(image: Image.Image, generator: np.random.Generator, *, kind: str) -> Image.Image:
+    """Draw a page about as large as the picture; every other one is printed and photographed on a desk."""
+    page = draw_page(kind, generator, round(max(image.size) * float(generator.uniform(0.9, 1.8))))
+    if generator.random() < 0.5:
+        return page
+    share, size = float(generator.uniform(0.8, 0.98)), np.array(page.size)
+    corners = box_corners(0, 0, *page.size) * share + size * (1 - share) / 2
+    corners += generator.uniform(-0.02, 0.02, (4, 2)) * size
+    return photograph(generator, page, Image.new("L", page.size, 255), corners, page.size)
 
 
 OTHER_KINDS: Final[Mapping[str, Change]] = MappingProxyType(

@@ -18,16 +18,13 @@ if TYPE_CHECKING:
 _SHAPES: Final = (0.5, 0.65, 0.71, 1.0, 1.42, 1.59, 1.9)
 """Widths of a page as multiples of its height."""
 _LETTERS: Final = "aeioulnrstdmkpbvgh"
-_SHORTEST, _LONGEST = 400, 1100
-"""Longest side of a page, pixels."""
 
 
 class _Page:
     """A page in the making, with the pen, the colours and the size of its letters."""
 
-    def __init__(self, generator: np.random.Generator) -> None:
+    def __init__(self, generator: np.random.Generator, longest: int) -> None:
         self.generator = generator
-        longest = int(generator.integers(_SHORTEST, _LONGEST))
         shape = float(generator.choice(_SHAPES)) * float(generator.uniform(0.9, 1.1))
         width, height = (longest, longest / shape) if shape > 1 else (longest * shape, longest)
         back = generator.integers(200, 256, 3) if generator.random() < 0.7 else generator.integers(5, 70, 3)
@@ -69,14 +66,15 @@ class _Page:
         self.pen.text(place, text, fill or self.ink, font)
 
 
-def draw_page(kind: str, generator: np.random.Generator) -> Image.Image:
+def draw_page(kind: str, generator: np.random.Generator, longest: int) -> Image.Image:
     """Draw a page.
 
     Args:
         kind: One of :data:`PAGES`.
         generator: Source of randomness; the same state gives the same page.
+        longest: Longest side of the page, pixels.
     """
-    page = _Page(generator)
+    page = _Page(generator, longest)
     _KINDS[kind](page)
     return page.image
 
