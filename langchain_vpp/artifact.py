@@ -270,7 +270,8 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
     for name, facts in ((DOMAIN, manifest.domain), (_DETECTOR, manifest.face_detector)):
         if (facts is None) != (name not in manifest.files):
             raise ArtifactError(
-                f"{folder / _MANIFEST} must have both the file {name} and facts about it, or neither. Nothing was loaded."
+                f"{folder / _MANIFEST} must have both the file {name} and facts about it, or neither. Nothing was "
+                "loaded."
             )
 
 

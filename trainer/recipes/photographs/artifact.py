@@ -61,6 +61,7 @@ def make_artifact(job: PhotographsJob) -> Path:
     photographs = read_photographs(job.photographs, "train")
     if job.licence_clean:
         photographs = only_permissive(photographs)
+    photographs = photographs[: plan.most_photographs]
     lessons = teach(photographs, job.lessons, job.models)
     portraits = [np.asarray(person.open()) for person in read_people(job.faces, "train")]
     start = load_protector(artifact_folder(plan.start))[0] if plan.start else None
@@ -73,7 +74,8 @@ def make_artifact(job: PhotographsJob) -> Path:
         job.artifact, pictures[::2], pictures[1::2], least_psnr=plan.least_psnr, exact=False
     )
     _logger.info("graphs: int8 within %.1f dB of torch", done.psnr)
-    save_detector(job.artifact, face_detector_graph(job.models / "blazeface-back.json"), plan.face_detector)
+    detector = face_detector_graph(pictures[:_CALIBRATION], plan.protector.working_resolution)
+    save_detector(job.artifact, detector, plan.face_detector)
     _give_domain(job.artifact, photographs, plan.seed)
     return job.artifact
 

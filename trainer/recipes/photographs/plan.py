@@ -19,6 +19,8 @@ class PhotographsPlan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int
+    most_photographs: int
+    """Photographs of a split that are used, at most."""
     protector: ProtectorConfig
     steps: int
     """Optimizer steps of the training on teachers' masks."""
@@ -46,6 +48,7 @@ class PhotographsPlan(BaseModel):
 
 
 SMOKE: Final = {
+    "most_photographs": 6,
     "protector": {"width": 8, "blocks": (1, 1, 1), "working_resolution": 64},
     "steps": 2,
     "batch": 2,
