@@ -157,7 +157,13 @@ class _Decoder:
         planes = self._node("Concat", *(corners[each] for each in ("x-", "y-", "x+", "y+")), axis=1)
         rows = self._node("Transpose", planes, perm=[0, 2, 3, 1])
         boxes = self._node("Reshape", rows, self._integers(-1, 4), name="boxes")
-        return boxes, self._node("Reshape", _SCORES, self._integers(-1), name="scores")
+        return boxes, self._node("Reshape", self._peaks(), self._integers(-1), name="scores")
+
+    def _peaks(self) -> str:
+        """Return the scores where they are the greatest of nine, and 0 elsewhere: one box for a face, not dozens."""
+        greatest = self._node("MaxPool", _SCORES, kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1])
+        is_peak = self._node("Cast", self._node("Equal", _SCORES, greatest), to=TensorProto.FLOAT)
+        return self._node("Mul", _SCORES, is_peak)
 
     def _channel(self, maps: str, number: int) -> str:
         return self._node("Slice", maps, *(self._integers(each) for each in (number, number + 1, 1)))

@@ -42,7 +42,7 @@ LEVELS: Final[Mapping[float, Region]] = {
     1.0: Region.FACE | Region.TEXT | Region.HEAD | Region.SKIN | Region.PERSON | Region.AROUND,
 }
 """Level of the network -> regions that it hides."""
-PRESETS: Final = {"low": 0.25, "balanced": 0.5, "high": 0.75}
+PRESETS: Final = {"low": 0.25, "balanced": 0.5, "high": 1.0}
 
 _SURE: Final = 0.25
 """Score of the face detector from which its finding is taken for a face."""
