@@ -96,7 +96,11 @@ _FEMALE: Final = r"(?:woman|girl|lady|female)"
 _GENDER: Final = re.compile(
     rf"\bgender\b|\bsex\b|\b{_MALE} or (?:a )?{_FEMALE}\b|\b{_FEMALE} or (?:a )?{_MALE}\b"
 )
-_AGE: Final = re.compile(rf"\bhow old (?:is|are|does) {_PERSON}|\bage(?: group)?\b")
+_AGE: Final = re.compile(
+    rf"\bhow old (?:is|are|does|do) {_PERSON}\b|\bage(?: group)? of {_PERSON}\b"
+    rf"|what is (?:{_PERSON}'s|his|her|their) age\b"
+    rf"|^(?:what|which) age(?: group)?(?: (?:is|are|has|have|does|do) {_PERSON}\b.*)?$"
+)
 
 
 def split_choices(text: str) -> tuple[str, tuple[str, ...]]:
@@ -234,12 +238,15 @@ def _place_named(words: str) -> str | None:
     return words if words in PLACES else None
 
 
+_DOING: Final = re.compile(
+    rf"what (?:is|are|was|were) {_PERSON}(?: .+)? doing|what is (?:happening|going on|being played)"
+    r"|(?:what|which) (?:(?:kind|type|sort) of )?(?:activity|sport|action|game)"
+    rf"(?: (?:is|are|do|does)(?: (?:{_THIS}|{_PERSON}))?(?: being)?(?: (?:play|do|perform)\w*| going on)?)?"
+)
+
+
 def _activity(text: str) -> Ask | None:
-    if re.match(rf"what (?:is|are|was|were) {_PERSON}(?: .+)? doing\b", text) or re.match(
-        r"(?:what|which) (?:(?:kind|type|sort) of )?(?:activity|sport|action|game)\b"
-        r"|what is (?:happening|going on|being played)\b",
-        text,
-    ):
+    if _DOING.fullmatch(_without_tail(text)):
         return Ask("activity")
     match = re.match(rf"(?:is|are|was|were) {_PERSON} (?P<phrase>.+)$", _without_tail(text))
     if match is None:
@@ -322,8 +329,9 @@ _AMOUNT: Final = re.compile(
 def _thing(words: str) -> Thing | None:
     """Read a noun with what stands before it; ``None`` if the detector does not know it."""
     words = re.sub(
-        r"^(?:a|an|any|some|the|this|that|these|those|my|your|his|her|their|its|either) ", "", words
+        r"^(?:an?|any|some|the|this|that|these|those|my|your|his|her|their|its|either) ", "", words
     )
+    words = re.sub(r"^(?:pairs?|groups?) of ", "", words)
     least, most = 1, None
     amount = _AMOUNT.match(words)
     if amount is not None:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 _PRESENT: Final = 0.1
 """Least score of an object that is there."""
-_PERSON_PRESENT: Final = 0.2
+_PERSON_PRESENT: Final = 0.22
 """Least score of a person: photographs are full of people, so false alarms are frequent at a lower one."""
-_COUNTED: Final = 0.2
+_COUNTED: Final = 0.25
 """Least score of an object that counts beside another one of its class."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -11,10 +12,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from langchain_vpp.errors import MissingExtraError
+from langchain_vpp.extras import is_installed
 from langchain_vpp.images.codec import encode_image
 from tests.unit.trainer.sandbox.vision.photos.made import BOX, STREET, model, picture
 from trainer.sandbox.server import create_app
-from trainer.sandbox.vision.photo_model import CANNOT_TELL, PhotoModel
+from trainer.sandbox.vision.photo_model import CANNOT_TELL, PACKAGES, PhotoModel
 from trainer.sandbox.vision.photos.objects import Seen
 
 
@@ -154,3 +156,25 @@ def test_the_server_answers_with_usage_and_probabilities_and_refuses_a_broken_pi
     assert [each["token"] for each in choice["logprobs"]["content"][0]["top_logprobs"]] == ["yes", "no"]
     assert reply["usage"]["prompt_tokens"] > 85
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_image")
+
+
+@pytest.mark.slow(seconds=6)
+def test_real_photographs_are_answered():
+    folder = Path(__file__).parents[6] / "shared" / "data" / "photos" / "images"
+    if not folder.is_dir():
+        pytest.skip("the photographs of ../shared are not here")
+    if not is_installed(*PACKAGES):
+        pytest.skip("the extra `photos` is not installed")
+    made = PhotoModel()
+
+    def ask(name, question):
+        with Image.open(folder / f"{name}.jpg") as image:
+            return made.answer(image, question).text
+
+    assert ask("000000000285", "Is there a bear?") == "yes"
+    assert ask("000000000285", "Is there a person?") == "no"
+    assert ask("000000000285", "What animal is this?") == "bear"
+    assert ask("000000000724", "Where is this?") == "street"
+    assert (
+        ask("000000000632", "What room is this?\nAnswer with exactly one of: bedroom, kitchen.") == "bedroom"
+    )
