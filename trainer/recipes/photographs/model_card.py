@@ -72,6 +72,17 @@ def audit_lines(report: Mapping[str, Any]) -> Iterator[str]:
         after = variants["balanced"]["attackers"][name]
         title = f"who it is, among {after['people']}" if name == "identity" else name.replace("_", " ")
         yield f"| {title} | {before['right']:.3f} | {after['right']:.3f} | {after['chance']:.3f} |"
+    yield ""
+    yield "Other kinds of pictures, at `balanced`. *Unfamiliar* ones are covered whole; *grey* is the share of pixels"
+    yield "that are covered in all of them if the domain is not asked."
+    yield ""
+    yield "| kind | pictures | unfamiliar | grey | faces covered |"
+    yield "|---|---|---|---|---|"
+    for row in report["other pictures"]:
+        covered = row["faces covered, were it not"]
+        faces = "" if covered is None else f"{100 * covered:.0f} % of {row['faces']}"
+        shares = " | ".join(f"{100 * row[key]:.0f} %" for key in ("covered whole", "grey where it is not"))
+        yield f"| {row['kind']} | {row['pictures']} | {shares} | {faces} |"
 
 
 def _rows(variants: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

