@@ -49,6 +49,7 @@ def audit_lines(report: Mapping[str, Any]) -> Iterator[str]:
     variants = report["variants"]
     yield f"{report['pasted_faces']} pasted faces of 24 to 200 pixels (in pictures of 640), and"
     yield f"{report['pictures']['faces']} photographs. Shares are of what is found, read or seen on originals."
+    yield "No picture was covered whole for being unfamiliar."
     yield ""
     yield f"| | {' | '.join(variants)} |"
     yield f"|---|{'---|' * len(variants)}"

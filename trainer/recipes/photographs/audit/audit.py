@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from langchain_vpp.artifact import load_artifact
 from langchain_vpp.engines import Blur, Pixelate
+from langchain_vpp.engines.engine import judged_by
 from langchain_vpp.engines.faces import FaceBlur
 from trainer.recipes.photographs.audit.attacks import face_features, read_attribute, recognise
 from trainer.recipes.photographs.audit.finders import independent_finders
@@ -92,7 +93,8 @@ def audit_artifact(job: PhotographsJob) -> Path:
 
 
 def _at(engine: Engine, level: float) -> Callable[[Image.Image], Image.Image]:
-    return lambda image: engine.protect(image, level)
+    """Return what protects at a level. No picture is covered whole for being unfamiliar, which would hide misses."""
+    return lambda image: judged_by(engine, image, level).image
 
 
 def _odd(job: PhotographsJob, engine: Engine, level: float, folder: str) -> list[dict[str, Any]]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from langchain_vpp.engines.engine import JudgingEngine
+from langchain_vpp.engines.engine import judged_by
 from trainer.recipes.photographs.audit.measures import grey_share
-from trainer.recipes.photographs.audit.pasted import PastedPicture, paste_people
+from trainer.recipes.photographs.audit.pasted import PastedFace, PastedPicture, paste_people
 from trainer.sandbox.drawing.other_kinds import OTHER_KINDS
 
 if TYPE_CHECKING:
@@ -75,12 +75,7 @@ def look_at(odd: Odd, engine: Engine, level: float) -> dict[str, Any]:
     """
     familiar, grey, covered = [], [], []
     for picture, faces in zip(odd.pictures, odd.faces, strict=True):
-        shown = picture
-        known = True
-        if isinstance(engine, JudgingEngine):
-            shown, known = engine.judged(picture, level)
-        else:
-            shown = engine.protect(picture, level)
+        shown, known = judged_by(engine, picture, level)
         pixels = np.asarray(shown)
         familiar.append(known)
         grey.append(grey_share(pixels, (0, 0, *shown.size)))
@@ -120,8 +115,6 @@ def _masked(picture: Image.Image, box: tuple[float, float, float, float]) -> Non
 
 
 def _plates(photographs: Sequence[Photograph]) -> list[PastedPicture]:
-    from trainer.recipes.photographs.audit.pasted import PastedFace  # noqa: PLC0415
-
     drawn = []
     for number, photograph in enumerate(islice(photographs, _EACH)):
         picture = photograph.open()
