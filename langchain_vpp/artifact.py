@@ -16,19 +16,16 @@ The artifact of a learned admission (:class:`~langchain_vpp.engines.words.admitt
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 import re
-import warnings
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from langchain_vpp.errors import ArtifactError, DomainWarning
+from langchain_vpp.errors import ArtifactError
 from langchain_vpp.extras import require
 from langchain_vpp.manifest import (
     DomainFacts,
@@ -38,7 +35,9 @@ from langchain_vpp.manifest import (
     ShownKinds,
     level_in,
     level_of,
+    warn_of_unknown_domain,
 )
+from langchain_vpp.manifest import warn_once as _warn
 from langchain_vpp.network.config import ProtectorConfig
 
 if TYPE_CHECKING:
@@ -93,11 +92,8 @@ _DEFAULT = "staff-cards"
 _DEFAULT_CHANGES: Final = (
     f"'default' is the artifact {_DEFAULT!r}, which was made for drawn staff cards with a portrait. Other pictures it "
     "covers whole, because it could show private text of them. A later version will mean an artifact for photographs "
-    f"by 'default'. Name {_DEFAULT!r} to keep this one; for other pictures use a classical engine."
-)
-_UNKNOWN_DOMAIN: Final = (
-    "the domain of an artifact is unknown: an earlier version made it. It can't tell pictures that it was not made "
-    "for, and may show private parts of them. Export it again with `vpp export`, which fits the domain."
+    f"by 'default'. Name {_DEFAULT!r} to keep this one, or 'photographs' for photographs; for other "
+    "pictures use a classical engine."
 )
 
 
@@ -374,25 +370,6 @@ def artifact_folder(source: str | os.PathLike[str]) -> Path:
         f"comes with this installation, which has: {', '.join(('default', *shipped)) if shipped else 'none'}. Nothing "
         "was loaded. Train one with `vpp train` or `vpp demo`, or use a classical engine."
     )
-
-
-@cache
-def _warn(message: str, category: type[Warning]) -> None:
-    """Give a warning, once in a process, at the line that called this package."""
-    frame, level = inspect.currentframe(), 1
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
-
-
-def warn_of_unknown_domain(manifest: Manifest) -> None:
-    """Warn, once in a process, if an artifact can't tell pictures that it was not made for.
-
-    Args:
-        manifest: Manifest of the artifact.
-    """
-    if manifest.engine == "network" and manifest.domain is None:
-        _warn(_UNKNOWN_DOMAIN, DomainWarning)
 
 
 def shipped_artifacts() -> tuple[str, ...]:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+import inspect
+import warnings
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from langchain_vpp.errors import DomainWarning
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_UNKNOWN_DOMAIN: Final = (
+    "the domain of an artifact is unknown: an earlier version made it. It can't tell pictures that it was not made "
+    "for, and may show private parts of them. Export it again with `vpp export`, which fits the domain."
+)
 
 
 class FrontPoint(BaseModel):
@@ -151,3 +162,22 @@ def level_in(presets: Mapping[str, float], level: float | str | None) -> float:
         msg = f"the artifact has no preset {level!r}; it has {names}. Give one, or a number from 0 to 1"
         raise ValueError(msg)
     return presets[level]
+
+
+@cache
+def warn_once(message: str, category: type[Warning]) -> None:
+    """Give a warning, once in a process, at the line that called this package."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def warn_of_unknown_domain(manifest: Manifest) -> None:
+    """Warn, once in a process, if an artifact can't tell pictures that it was not made for.
+
+    Args:
+        manifest: Manifest of the artifact.
+    """
+    if manifest.engine == "network" and manifest.domain is None:
+        warn_once(_UNKNOWN_DOMAIN, DomainWarning)

@@ -245,7 +245,9 @@ def test_a_folder_of_the_same_name_is_told_apart_by_its_path(folder, tmp_path, m
 
 
 def test_an_unknown_name_is_answered_with_those_that_come_along():
-    with pytest.raises(ArtifactError, match=r"no artifact folder 'photos', .* has: default, staff-cards\."):
+    with pytest.raises(
+        ArtifactError, match=r"no artifact folder 'photos', .* has: default, photographs, staff-cards\."
+    ):
         ImageProtector.from_pretrained("photos")
 
 

@@ -67,6 +67,7 @@ def test_shares_are_of_what_is_found_on_originals():
     assert made["words still read"] == {"share": 0.5, "of": 2}
 
 
+@pytest.mark.trains
 def test_an_attacker_reads_what_can_be_read_and_nothing_else():
     torch.manual_seed(0)
     features = torch.randn(200, 6)

@@ -11,6 +11,7 @@ from trainer.recipes.photographs.artifact import finish
 from trainer.recipes.photographs.pretraining import Pretraining, lesson, pretrain
 from trainer.recipes.photographs.regions import LEVELS, Region
 from trainer.recipes.photographs.scenes import Scene, Taught, draw_scene
+from trainer.runtime.checkpoint import save_state
 
 CONFIG = ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=32)
 
@@ -85,13 +86,20 @@ def test_a_lesson_hides_what_its_level_hides():
 
 @pytest.mark.trains
 @pytest.mark.slow(seconds=1)
-def test_a_run_is_resumed_where_it_stopped(photographs, portraits, tmp_path):
-    def run(steps, file):
-        settings = Pretraining(steps, batch=2, side=32, rate=1e-3)
-        return pretrain(photographs, portraits, CONFIG, settings, tmp_path / file).state_dict()
+def test_a_run_is_resumed_where_it_stopped(photographs, portraits, tmp_path, monkeypatch):
+    class Stopped(Exception):  # noqa: N818  nothing went wrong
+        pass
 
-    whole = run(2, "one.pt")
-    again = run(2, "one.pt")
+    def stop_at_the_end(state, path):
+        save_state(state, path)
+        raise Stopped
+
+    settings = Pretraining(1, batch=2, side=32, rate=1e-3)
+    whole = pretrain(photographs, portraits, CONFIG, settings, tmp_path / "one.pt").state_dict()
+    monkeypatch.setattr("trainer.recipes.photographs.pretraining.save_state", stop_at_the_end)
+    with pytest.raises(Stopped):
+        pretrain(photographs, portraits, CONFIG, settings, tmp_path / "two.pt")
+    again = pretrain(photographs, portraits, CONFIG, settings, tmp_path / "two.pt").state_dict()
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 

@@ -28,7 +28,8 @@ def test_every_level_hides_what_lower_ones_hide():
 
 
 def test_a_face_vanishes_first_its_head_next_and_the_person_then():
-    image = Image.new("RGB", (160, 120))
+    image = Image.new("RGB", (160, 120), (20, 90, 200))
+    ImageDraw.Draw(image).rectangle(FACE, fill=(140, 100, 80))
     drawn = region_map(image, findings(people=[(20.0, 10.0, 90.0, 118.0)]), None)
     shares = [hidden(drawn, level).mean() for level in LEVELS]
     assert shares == sorted(set(shares))
