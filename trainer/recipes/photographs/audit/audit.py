@@ -46,7 +46,7 @@ _BLUR, _PIXELATE = 0.35, 0.5
 _ORIGINALS: Final = "originals"
 _MEASURED: Final = {
     "pasted": (_ORIGINALS, "balanced"),
-    "faces": (_ORIGINALS, "balanced", "deface"),
+    "faces": (_ORIGINALS, "balanced"),
     "attacks": (_ORIGINALS, "balanced"),
     "objects": (_ORIGINALS, "deface", "blur", "pixelate", "low", "balanced", "high"),
     "words": (_ORIGINALS, "balanced"),

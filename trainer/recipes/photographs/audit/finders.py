@@ -6,8 +6,6 @@ import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import numpy as np
-
 from langchain_vpp.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,7 +33,7 @@ def independent_finders() -> dict[str, Finder]:
     Raises:
         DataError: If a package is missing.
     """
-    return {"MTCNN": _mtcnn(), "LBP cascade": _cascade()}
+    return {"MTCNN": _mtcnn()}
 
 
 def finds(boxes: Sequence[Box], face: Box) -> bool:
@@ -62,26 +60,6 @@ def _mtcnn() -> Finder:
             warnings.simplefilter("ignore")
             boxes, _ = network.detect(image)
         return [] if boxes is None else [tuple(map(float, box)) for box in boxes]
-
-    return find
-
-
-def _cascade() -> Finder:
-    """Load the cascade of local binary patterns that comes with ``scikit-image``."""
-    data, feature = _package("skimage.data", "scikit-image"), _package("skimage.feature", "scikit-image")
-    cascade: Any = feature.Cascade(data.lbp_frontal_face_cascade_filename())
-
-    def find(image: Image.Image) -> Sequence[Box]:
-        found = cascade.detect_multi_scale(
-            img=np.asarray(image.convert("L")),
-            scale_factor=1.4,
-            step_ratio=2,
-            min_size=(_LEAST, _LEAST),
-            max_size=image.size,
-        )
-        return [
-            (each["c"], each["r"], each["c"] + each["width"], each["r"] + each["height"]) for each in found
-        ]
 
     return find
 
