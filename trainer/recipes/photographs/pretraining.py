@@ -138,7 +138,8 @@ def pretrain(
         }
         protector.load_state_dict(features, strict=False)
     average = torch.optim.swa_utils.AveragedModel(
-        protector, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_AVERAGED)
+        protector,
+        multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_AVERAGED),  # type: ignore[no-untyped-call]
     )
     descent = OneCycle(
         protector.parameters(),
@@ -169,5 +170,6 @@ def pretrain(
 
     with cpu_precision():
         fit(descent, loss, range(descent.done, settings.steps), on_step=after_step)
-    averaged: Protector = average.module
+    averaged = average.module
+    assert isinstance(averaged, Protector)
     return averaged.eval()

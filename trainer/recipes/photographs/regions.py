@@ -9,14 +9,15 @@ from enum import IntFlag
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Mask: TypeAlias = npt.NDArray[np.bool_]
-RegionMap: TypeAlias = npt.NDArray[np.uint8]
+Mask: TypeAlias = "np.ndarray"
+"""Booleans, ``[H, W]``."""
+RegionMap: TypeAlias = "np.ndarray"
+"""Flags in bytes, ``[H, W]``."""
 Box: TypeAlias = "tuple[float, float, float, float]"
 """Left, upper, right and lower edge, in pixels."""
 

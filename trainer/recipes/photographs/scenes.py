@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 import string
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from trainer.recipes.photographs.regions import Region, RegionMap
@@ -21,11 +20,14 @@ from trainer.recipes.photographs.regions import Region, RegionMap
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Pixels = npt.NDArray[np.uint8]
-_Alpha = npt.NDArray[np.float32]
+Pixels: TypeAlias = "np.ndarray"
+"""Bytes, ``[H, W, 3]``."""
+_Alpha: TypeAlias = "np.ndarray"
+"""Shares in [0, 1], ``[H, W]``."""
 
 FACE_SHARE: Final = 0.62
 """Height of the face, from the brows to the chin, as a share of a portrait."""
+_T = TypeVar("_T")
 _FONTS: Final = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "LiberationSansNarrow-Bold.ttf")
 _LETTERS: Final = string.ascii_uppercase * 2 + string.ascii_lowercase * 3 + string.digits * 2
 
@@ -59,16 +61,20 @@ def draw_scene(
         side: Side of the picture, in pixels.
         generator: Source of all randomness.
     """
-    taught = photographs[generator.integers(len(photographs))]
+    taught = _one_of(photographs, generator)
     pixels, regions = _part(taught, side, generator)
     scene = Scene(pixels, regions)
     for _ in range(_number_of_people(generator)):
-        _paste_portrait(scene, portraits[generator.integers(len(portraits))], generator)
+        _paste_portrait(scene, _one_of(portraits, generator), generator)
         if generator.random() < 0.6:
-            _paste_patch(scene, photographs[generator.integers(len(photographs))], generator)
+            _paste_patch(scene, _one_of(photographs, generator), generator)
     for _ in range(generator.choice((0, 1, 2), p=(0.6, 0.25, 0.15))):
         _draw_sign(scene, generator)
     return Scene(_developed(scene.pixels, generator), scene.regions)
+
+
+def _one_of(things: Sequence[_T], generator: np.random.Generator) -> _T:
+    return things[int(generator.integers(len(things)))]
 
 
 def _number_of_people(generator: np.random.Generator) -> int:
@@ -83,7 +89,7 @@ def _part(taught: Taught, side: int, generator: np.random.Generator) -> tuple[Pi
     height, width = taught.regions.shape
     zoom = math.exp(generator.uniform(math.log(0.5), math.log(1.15)))
     reach = min(round(side / zoom), height, width)
-    x, y = generator.integers(width), generator.integers(height)
+    x, y = int(generator.integers(width)), int(generator.integers(height))
     if generator.random() < 0.6:
         rows, columns = np.nonzero(taught.regions & (Region.FACE | Region.TEXT | Region.UNSURE))
         if len(rows):
@@ -114,7 +120,7 @@ def _paste_portrait(scene: Scene, portrait: Pixels, generator: np.random.Generat
         picture = picture[:, ::-1]
     picture = _covered(_toned(picture, generator), generator)
     alpha = _shape(size, generator)
-    marks = np.zeros((size, size), np.uint8)
+    marks: np.ndarray = np.zeros((size, size), np.uint8)
     _ellipse(marks, (0.5, 0.49), (0.46, 0.56), Region.HEAD)
     _ellipse(marks, (0.5, 0.53), (0.31, 0.41), Region.HEAD | Region.FACE)
     angle = generator.normal(0, 15) if generator.random() < 0.85 else generator.uniform(-180, 180)
@@ -166,7 +172,7 @@ def _paste(
 
 def _shape(size: int, generator: np.random.Generator) -> _Alpha:
     """Draw the shape of a paste: an oval with a soft edge, or the whole square, like a poster."""
-    alpha = np.zeros((size, size), np.float32)
+    alpha: np.ndarray = np.zeros((size, size), np.float32)
     if generator.random() < 0.25:
         alpha[:] = 1
     else:
@@ -186,7 +192,7 @@ def _ellipse(marks: RegionMap, center: tuple[float, float], axes: tuple[float, f
 
 def _toned(picture: Pixels, generator: np.random.Generator) -> Pixels:
     """Change brightness, colour and sharpness as light and lenses do."""
-    result = picture.astype(np.float32)
+    result: np.ndarray = picture.astype(np.float32)
     if generator.random() < 0.15:
         result[:] = result.mean(axis=2, keepdims=True)
     light = generator.uniform(0.2, 0.7) if generator.random() < 0.2 else generator.uniform(0.75, 1.2)
@@ -258,8 +264,10 @@ def _developed(pixels: Pixels, generator: np.random.Generator) -> Pixels:
     result = (result - 128) * generator.uniform(0.8, 1.2) + 128 + generator.uniform(-20, 20)
     if generator.random() < 0.3:
         result += generator.normal(0, generator.uniform(1, 9), size=result.shape)
-    finished = np.clip(result, 0, 255).astype(np.uint8)
+    finished: np.ndarray = np.clip(result, 0, 255).astype(np.uint8)
     if generator.random() < 0.3:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(generator.integers(35, 90))]
-        finished = cv2.imdecode(cv2.imencode(".jpg", finished, quality)[1], cv2.IMREAD_COLOR)
+        decoded = cv2.imdecode(cv2.imencode(".jpg", finished, quality)[1], cv2.IMREAD_COLOR)
+        assert decoded is not None
+        finished = decoded
     return np.asarray(finished, np.uint8)
