@@ -45,6 +45,7 @@ def oval(picture, box):
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_face_is_one_grey_at_every_preset(astronaut, level):
     shown = ImageProtector.from_pretrained("photographs", level=level).protect_image(astronaut)
+    assert grey(shown) < 1, "it is familiar"
     assert (np.abs(oval(shown, FACE) - 128) <= 2).all(axis=-1).mean() > 0.95
 
 
@@ -67,7 +68,7 @@ def test_a_scene_without_people_is_still_to_be_seen(name):
 
 
 def test_nothing_finer_than_the_working_resolution_comes_through(engine):
-    stripes = np.zeros((1200, 1200, 3), dtype=np.uint8)
+    stripes = np.zeros((768, 768, 3), dtype=np.uint8)
     stripes[:, ::2] = 255
     plain = np.full_like(stripes, 127)
     made = [
