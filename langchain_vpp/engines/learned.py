@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +65,12 @@ class LearnedEngine(ABC):
         if result.size != image.size:
             result = result.resize(image.size, Image.Resampling.BICUBIC)
         return Judged(result, is_familiar)
+
+    def without_domain(self) -> Self:
+        """Return the same engine without statistics: it covers nothing, for measuring what its network shows."""
+        engine = copy.copy(self)
+        engine.domain = None
+        return engine
 
     def pooled(self, image: Image.Image, level: float) -> _Pooled:
         """Return what the network pools of a picture, shape ``[C, h, w]``, for statistics of its domain.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import zipfile
 from contextlib import suppress
+from functools import lru_cache
+from itertools import product
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -35,19 +37,31 @@ def describe(pooled: Floats) -> Floats:
     """
     features = np.sqrt(np.maximum(pooled.astype(np.float32), 0))
     flat = features.reshape(len(features), -1)
-    mean = flat.mean(axis=1)
-    parts = _parts(features) - mean[:, None]
+    means = flat @ _shares(*features.shape[1:])
+    mean, parts = means[:, 0], means[:, 1:] - means[:, :1]
     return np.concatenate([mean, flat.std(axis=1), flat.max(axis=1), parts.ravel()])
 
 
-def _parts(features: Floats) -> Floats:
-    """Average over the parts of a grid, which overlap where cells are few; shape ``[C, GRID**2]``."""
+@lru_cache(maxsize=64)
+def _shares(height: int, width: int) -> Floats:
+    """Weights of cells in the mean of all, and in those of the parts of a grid, which overlap where cells are few.
+
+    Args:
+        height: Rows of cells.
+        width: Columns of cells.
+
+    Returns:
+        Shape ``[height * width, 1 + GRID**2]``.
+    """
     rows, columns = (
         [slice(place * side // GRID, -(-(place + 1) * side // GRID)) for place in range(GRID)]
-        for side in features.shape[1:]
+        for side in (height, width)
     )
-    parts = [features[:, row, column].mean(axis=(1, 2)) for row in rows for column in columns]
-    return np.stack(parts, axis=1)
+    inside = np.zeros((1 + GRID**2, height, width), dtype=np.float32)
+    inside[0] = 1
+    for number, (row, column) in enumerate(product(rows, columns), start=1):
+        inside[number, row, column] = 1
+    return (inside / inside.sum(axis=(1, 2), keepdims=True)).reshape(len(inside), -1).T.copy()
 
 
 class Statistics(NamedTuple):

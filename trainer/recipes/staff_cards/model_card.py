@@ -49,11 +49,23 @@ def render_card(manifest: Manifest, report: Report | None = None, others: Sequen
         licence=manifest.licence,
         attribution=manifest.attribution,
         created_with=manifest.created_with,
+        domain=_domain(manifest),
         audit="\n".join(_audit(manifest, report)) if report else "It has not been audited.",
         others=for_markdown(_others_table(others)) if others else "Nobody has looked.",
         documents=for_markdown(other_pictures_table(report, manifest.presets))
         if report and report.other_pictures
         else "Nobody has looked.",
+    )
+
+
+def _domain(manifest: Manifest) -> str:
+    facts = manifest.domain
+    if facts is None:
+        return "it has none yet"
+    least = min(facts.told_apart.values(), default=0.0)
+    return (
+        f"of new cards {facts.covered:.1%} are covered by mistake, and of each kind of pictures that the statistics "
+        f"were fitted against {least:.0%} or more are covered"
     )
 
 
