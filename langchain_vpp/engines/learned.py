@@ -191,7 +191,8 @@ class TorchEngine(LearnedEngine):
         self._protector = protector.eval()
 
     def _run(self, pixels: _Pixels, level: float) -> _Pixels:
-        return self._computed(self._protector, pixels, level)[0]
+        protected: _Pixels = self._computed(self._protector, pixels, level)[0]
+        return protected
 
     def _run_pooled(self, pixels: _Pixels, level: float) -> tuple[_Pixels, _Pooled]:
         protected, pooled = self._computed(self._protector.with_pooled, pixels, level)

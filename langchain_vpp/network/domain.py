@@ -61,7 +61,8 @@ def _shares(height: int, width: int) -> Floats:
     inside[0] = 1
     for number, (row, column) in enumerate(product(rows, columns), start=1):
         inside[number, row, column] = 1
-    return (inside / inside.sum(axis=(1, 2), keepdims=True)).reshape(len(inside), -1).T.copy()
+    shares: Floats = (inside / inside.sum(axis=(1, 2), keepdims=True)).reshape(len(inside), -1).T.copy()
+    return shares
 
 
 class Statistics(NamedTuple):
@@ -211,18 +212,18 @@ def _check(each: Statistics) -> None:
         len(each.scale) if each.scale.ndim else 0,
         len(each.directions) if each.directions.ndim else 0,
     )
-    shapes = Statistics(
-        levels=(len(each.levels),),
-        means=(len(each.levels), count),
-        scale=(count,),
-        components=(len(each.variances), count),
-        variances=(len(each.variances),),
-        directions=(kinds, count),
-        centres=(2 + kinds,),
-        spreads=(2 + kinds,),
-        threshold=(1,),
-    )
-    fits = all(array.shape == shape for array, shape in zip(each, shapes, strict=True))
+    shapes: dict[str, tuple[int, ...]] = {
+        "levels": (len(each.levels),),
+        "means": (len(each.levels), count),
+        "scale": (count,),
+        "components": (len(each.variances), count),
+        "variances": (len(each.variances),),
+        "directions": (kinds, count),
+        "centres": (2 + kinds,),
+        "spreads": (2 + kinds,),
+        "threshold": (1,),
+    }
+    fits = all(array.shape == shapes[name] for name, array in each._asdict().items())
     sound = fits and count > 0 and len(each.levels) > 1 and bool((np.diff(each.levels) > 0).all())
     positive = (each.scale, each.variances, each.spreads)
     if not (

@@ -319,11 +319,11 @@ def _regression(familiar: Floats, others: Floats) -> Floats:
         descent.zero_grad()
         margins = sign * (inputs @ weights[:-1] + weights[-1])
         error = (share * torch.nn.functional.softplus(-margins)).sum() + _DECAY * weights.square().sum()
-        error.backward()
+        error.backward()  # type: ignore[no-untyped-call]
         return error
 
     with one_thread():
-        descent.step(loss)
+        descent.step(loss)  # type: ignore[no-untyped-call]
     fitted: Floats = weights.detach()[:-1].numpy()
     return fitted
 
@@ -346,7 +346,7 @@ def _other_pictures(
     val: Sequence[Image.Image],
     others: Mapping[str, Sequence[Image.Image]],
     seed: int,
-) -> Iterator[tuple[str, Sequence[Image.Image], Sequence[Image.Image]]]:
+) -> Iterator[tuple[str, list[Image.Image], list[Image.Image]]]:
     """Make pictures of one kind after the other: some from familiar ones for training, some from others to judge.
 
     All kinds at once would take much memory.
@@ -361,4 +361,4 @@ def _other_pictures(
         yield kind, changed[:fitted], changed[fitted:]
     for kind, given in others.items():
         middle = (len(given) + 1) // 2
-        yield kind, given[:middle], given[middle:] or given
+        yield kind, [*given[:middle]], [*(given[middle:] or given)]
