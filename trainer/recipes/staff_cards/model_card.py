@@ -61,11 +61,11 @@ def render_card(manifest: Manifest, report: Report | None = None, others: Sequen
 def _domain(manifest: Manifest) -> str:
     facts = manifest.domain
     if facts is None:
-        return "it has none yet"
-    least = min(facts.told_apart.values(), default=0.0)
+        return "It has no such statistics yet."
+    kinds = "\n".join(f"- {kind}: {share:.0%}" for kind, share in facts.told_apart.items())
     return (
-        f"of new cards {facts.covered:.1%} are covered by mistake, and of each kind of pictures that the statistics "
-        f"were fitted against {least:.0%} or more are covered"
+        f"Of {facts.val} new cards, each at five levels, {facts.covered:.1%} are covered by mistake. Covered of new "
+        f"pictures of the kinds that the statistics were fitted against:\n\n{kinds}"
     )
 
 
