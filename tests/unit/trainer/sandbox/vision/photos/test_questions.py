@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from trainer.sandbox.vision.photos.questions import split_choices, understand
@@ -101,3 +103,11 @@ def test_choices_are_divided_from_their_question():
     assert split_choices("Is it big? Answer with a single word or number.") == ("Is it big?", ())
     assert understand(asked).choices == ("0", "1", "2 or 3", "4 or more")
     assert understand("Is this a dog or a cat?").choices == ("dog", "cat")
+
+
+@pytest.mark.parametrize("piece", ["caption ", "is there a dog and ", "a, ", "what is ", "1: ", ". ", "\n? "])
+def test_the_end_of_a_long_text_counts_and_takes_little_time(piece):
+    began = time.process_time()
+    ask = understand(piece * 50_000 + "? Is there a cat?")
+    assert ask.things[0].noun == "cat"
+    assert time.process_time() - began < 1
