@@ -82,7 +82,10 @@ class Chain:
         if isinstance(second, DraftingEngine):
             before = judged_by(first, image, level)
             return _Followed(
-                second.draft(before.image, level, printed=printed), None, level, before.is_familiar
+                second.draft(before.image, level, printed=printed),
+                None,
+                level,
+                is_familiar=before.is_familiar,
             )
         assert isinstance(first, DraftingEngine)
         return _Followed(first.draft(image, level, printed=printed), second, level)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +72,12 @@ class LearnedEngine(ABC):
         if result.size != image.size:
             result = result.resize(image.size, Image.Resampling.BICUBIC)
         return Judged(result, is_familiar)
+
+    def without_domain(self) -> Self:
+        """Return the same engine without statistics: it covers nothing, for measuring what its network shows."""
+        engine = copy.copy(self)
+        engine.domain = None
+        return engine
 
     def pooled(self, image: Image.Image, level: float) -> _Pooled:
         """Return what the network pools of a picture, shape ``[C, h, w]``, for statistics of its domain.
@@ -206,7 +213,8 @@ class TorchEngine(LearnedEngine):
         self._protector = protector.eval()
 
     def _run(self, pixels: _Pixels, level: float) -> _Pixels:
-        return self._computed(self._protector, pixels, level)[0]
+        protected: _Pixels = self._computed(self._protector, pixels, level)[0]
+        return protected
 
     def _run_pooled(self, pixels: _Pixels, level: float) -> tuple[_Pixels, _Pooled]:
         protected, pooled = self._computed(self._protector.with_pooled, pixels, level)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import zipfile
 from contextlib import suppress
+from functools import lru_cache
+from itertools import product
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -35,19 +37,32 @@ def describe(pooled: Floats) -> Floats:
     """
     features = np.sqrt(np.maximum(pooled.astype(np.float32), 0))
     flat = features.reshape(len(features), -1)
-    mean = flat.mean(axis=1)
-    parts = _parts(features) - mean[:, None]
+    means = flat @ _shares(*features.shape[1:])
+    mean, parts = means[:, 0], means[:, 1:] - means[:, :1]
     return np.concatenate([mean, flat.std(axis=1), flat.max(axis=1), parts.ravel()])
 
 
-def _parts(features: Floats) -> Floats:
-    """Average over the parts of a grid, which overlap where cells are few; shape ``[C, GRID**2]``."""
+@lru_cache(maxsize=64)
+def _shares(height: int, width: int) -> Floats:
+    """Weights of cells in the mean of all, and in those of the parts of a grid, which overlap where cells are few.
+
+    Args:
+        height: Rows of cells.
+        width: Columns of cells.
+
+    Returns:
+        Shape ``[height * width, 1 + GRID**2]``.
+    """
     rows, columns = (
         [slice(place * side // GRID, -(-(place + 1) * side // GRID)) for place in range(GRID)]
-        for side in features.shape[1:]
+        for side in (height, width)
     )
-    parts = [features[:, row, column].mean(axis=(1, 2)) for row in rows for column in columns]
-    return np.stack(parts, axis=1)
+    inside = np.zeros((1 + GRID**2, height, width), dtype=np.float32)
+    inside[0] = 1
+    for number, (row, column) in enumerate(product(rows, columns), start=1):
+        inside[number, row, column] = 1
+    shares: Floats = (inside / inside.sum(axis=(1, 2), keepdims=True)).reshape(len(inside), -1).T.copy()
+    return shares
 
 
 class Statistics(NamedTuple):
@@ -197,18 +212,18 @@ def _check(each: Statistics) -> None:
         len(each.scale) if each.scale.ndim else 0,
         len(each.directions) if each.directions.ndim else 0,
     )
-    shapes = Statistics(
-        levels=(len(each.levels),),
-        means=(len(each.levels), count),
-        scale=(count,),
-        components=(len(each.variances), count),
-        variances=(len(each.variances),),
-        directions=(kinds, count),
-        centres=(2 + kinds,),
-        spreads=(2 + kinds,),
-        threshold=(1,),
-    )
-    fits = all(array.shape == shape for array, shape in zip(each, shapes, strict=True))
+    shapes: dict[str, tuple[int, ...]] = {
+        "levels": (len(each.levels),),
+        "means": (len(each.levels), count),
+        "scale": (count,),
+        "components": (len(each.variances), count),
+        "variances": (len(each.variances),),
+        "directions": (kinds, count),
+        "centres": (2 + kinds,),
+        "spreads": (2 + kinds,),
+        "threshold": (1,),
+    }
+    fits = all(array.shape == shapes[name] for name, array in each._asdict().items())
     sound = fits and count > 0 and len(each.levels) > 1 and bool((np.diff(each.levels) > 0).all())
     positive = (each.scale, each.variances, each.spreads)
     if not (

@@ -56,7 +56,8 @@ class NanoDet:
             image: RGB picture of any size.
         """
         scaled = np.asarray(image.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR), np.float32)
-        blue_first = (scaled[..., ::-1] - np.float32(_MEAN)) / np.float32(_DEVIATION)
+        blue_first = (scaled[..., ::-1] - np.array(_MEAN)) / np.array(_DEVIATION)
         planes = np.ascontiguousarray(blue_first.transpose(2, 0, 1), np.float32)[None]
-        scores: npt.NDArray[np.float32] = np.concatenate(self._session.run(None, {"image": planes}), axis=1)
-        return scores[0].max(axis=0)
+        scores = np.concatenate(self._session.run(None, {"image": planes}), axis=1)
+        best: npt.NDArray[np.float32] = scores[0].max(axis=0)
+        return best

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
@@ -18,7 +18,7 @@ from trainer.sandbox.vision.photos.tasks import TOPICS, Topic, tasks_of
 from trainer.statistics import ConfidenceInterval, bootstrap_mean, interval, mean_precision, resampled_means
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import numpy.typing as npt
     from PIL import Image
@@ -35,7 +35,9 @@ ORIGINALS: Final = "originals"
 CAPTIONS: Final = 4
 """Captions among which the one that fits is chosen."""
 _BEGINNING: Final = 3
-"""Words of a question by which :func:`_blind` groups it."""
+"""Words of a question by which :func:`floors_of` groups it."""
+_TRIED: Final = 10
+"""Most frequent answers that are tried as the one to all questions."""
 
 
 class OtherDetector(Protocol):
@@ -67,20 +69,30 @@ class Kept(Record):
     """Mean average precision of the other detector, over the classes of which a picture is annotated."""
 
 
+class Floors(Record):
+    """Scores that need no picture."""
+
+    constant: float
+    """Score of the one answer that suits most questions of the topic."""
+    blind: float
+    """Score of the answer that suits most questions of the same beginning about other pictures."""
+
+
 class KeptReport(Record):
     """Result of :func:`measure_kept`."""
 
     photographs: int
-    floors: dict[Topic, float]
-    """Score of answers from the question alone, without a picture."""
+    floors: dict[Topic, Floors]
     conditions: tuple[Kept, ...]
 
     def as_markdown(self) -> str:
         """Write the accuracy of each condition, and in brackets what it is of that of originals."""
         topics = list(self.floors)
         head = ["condition", *topics, "caption of four", "other detector, mAP"]
-        floors = ["no picture", *(f"{self.floors[each]:.3f}" for each in topics), f"{1 / CAPTIONS:.3f}", ""]
-        rows = [head, ["---"] * len(head), floors]
+        rows = [head, ["---"] * len(head)]
+        constant = [f"{self.floors[each].constant:.3f}" for each in topics]
+        rows.append(["one answer to all", *constant, f"{1 / CAPTIONS:.3f}", ""])
+        rows.append(["the question alone", *(f"{self.floors[each].blind:.3f}" for each in topics), "", ""])
         for each in self.conditions:
             cells = [*(each.topics.get(topic) for topic in topics), each.caption]
             found = "" if each.objects_found is None else str(each.objects_found)
@@ -225,7 +237,7 @@ def _report(
         )
     return KeptReport(
         photographs=len(photographs),
-        floors={topic: _blind([each for each in asked if each.task.topic == topic]) for topic in topics},
+        floors={topic: floors_of([each for each in asked if each.task.topic == topic]) for topic in topics},
         conditions=tuple(conditions),
     )
 
@@ -256,20 +268,31 @@ def _numbered(pictures: Sequence[int]) -> Tensor:
     return torch.tensor([order[picture] for picture in pictures])
 
 
-def _blind(asked: Sequence[_Asked]) -> float:
-    """Score answers without a picture: the one that suits other pictures' questions of the same beginning best."""
+def floors_of(asked: Sequence[_Asked]) -> Floors:
+    """Score answers that need no picture to the questions of one topic, at least one."""
+    known = _votes(each.task for each in asked)
+    best = max(sum(_score(answer, each.task) for each in asked) for answer in _most_frequent(known))
     total = 0.0
     for each in asked:
-        others = [other for other in asked if other.picture != each.picture]
-        alike = [other for other in others if _beginning(other.task) == _beginning(each.task)] or others
-        votes: dict[str, float] = defaultdict(float)
-        for other in alike:
-            for answer in other.task.answers or (other.task.answer,):
-                votes[normalise(answer)] += 1
+        others = [other.task for other in asked if other.picture != each.picture]
+        votes = _votes(other for other in others if _beginning(other) == _beginning(each.task)) or _votes(
+            others
+        )
         if votes:
-            guess = max(votes, key=votes.__getitem__)
-            total += accuracy(guess, each.task.answer, choices=each.task.choices, answers=each.task.answers)
-    return total / max(1, len(asked))
+            total += _score(max(votes, key=votes.__getitem__), each.task)
+    return Floors(constant=best / len(asked), blind=total / len(asked))
+
+
+def _votes(tasks: Iterable[PhotoTask]) -> Counter[str]:
+    return Counter(normalise(answer) for task in tasks for answer in task.answers or (task.answer,))
+
+
+def _most_frequent(votes: Counter[str]) -> list[str]:
+    return [answer for answer, _ in votes.most_common(_TRIED)]
+
+
+def _score(answer: str, task: PhotoTask) -> float:
+    return accuracy(answer, task.answer, choices=task.choices, answers=task.answers)
 
 
 def _beginning(task: PhotoTask) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from langchain_vpp.engines import Engine
     from trainer.attackers.ocr import TextReader
     from trainer.data.dataset import Dataset
+    from trainer.sandbox.drawing.documents.pages import Taken
 
 FAMILIAR: Final = "familiar"
 """Name of the row of pictures that the artifact was made for."""
@@ -44,7 +46,7 @@ _DOCUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "screens": ("hotel_booking", "clinic_portal", "mail_client", "settings"),
 }
 """Kind of documents that a browser renders -> their layouts."""
-_TAKEN: Final = ("screen", "photo", "scan")
+_TAKEN: Final[tuple[Taken, ...]] = ("screen", "photo", "scan")
 _SCENE_SIDE: Final = 448
 
 
@@ -182,7 +184,7 @@ def _kinds(dataset: Dataset | None, folder: Path | None, count: int, seed: int) 
             "no Chromium is installed, so no letters, chats, tables, cards and screens were rendered"
         )
     else:
-        kinds |= {kind: _Documents(layouts, count, seed) for kind, layouts in _DOCUMENTS.items()}
+        kinds |= {kind: partial(_documents, layouts, count, seed) for kind, layouts in _DOCUMENTS.items()}
     kinds["drawn scenes"] = lambda: (
         OtherPicture(draw_scene(np.random.default_rng((seed, _STREAM, number)))[0].resize((_SCENE_SIDE,) * 2))
         for number in range(count)
@@ -192,18 +194,11 @@ def _kinds(dataset: Dataset | None, folder: Path | None, count: int, seed: int) 
     return kinds, warnings
 
 
-class _Documents(NamedTuple):
-    """Makes documents of several layouts, taken in several ways, in turn."""
-
-    layouts: tuple[str, ...]
-    count: int
-    seed: int
-
-    def __call__(self) -> Iterator[OtherPicture]:
-        ways = zip(cycle(self.layouts), cycle(_TAKEN), range(self.count), strict=False)
-        for layout, taken, number in ways:
-            drawn = draw_document(layout, seed=self.seed + number, taken=taken, scales=(1.0,))  # type: ignore[arg-type]
-            yield OtherPicture(drawn.picture, tuple(span.text for span in drawn.spans if _is_text(span.text)))
+def _documents(layouts: Sequence[str], count: int, seed: int) -> Iterator[OtherPicture]:
+    """Make documents of several layouts, taken in several ways, in turn."""
+    for number, layout, taken in zip(range(count), cycle(layouts), cycle(_TAKEN), strict=False):
+        drawn = draw_document(layout, seed=seed + number, taken=taken, scales=(1.0,))
+        yield OtherPicture(drawn.picture, tuple(span.text for span in drawn.spans if _is_text(span.text)))
 
 
 def _is_text(text: str) -> bool:
@@ -241,18 +236,14 @@ def _changed(dataset: Dataset, count: int, seed: int) -> _Kinds:
     """Make kinds from the test pictures of a data set: as they are, all of them, and changed, some of them."""
     examples = dataset.split("test")
 
-    def made(
-        change: Callable[[Image.Image, np.random.Generator], Image.Image], turned: int
-    ) -> Iterator[OtherPicture]:
+    def made(name: str) -> Iterator[OtherPicture]:
         for number, example in enumerate(islice(examples, count)):
             generator = np.random.default_rng((seed, _STREAM, number))
-            image = change(dataset.open_image(example), generator)
-            yield OtherPicture(image, tuple(example.texts.values()), turned)
+            image = _CHANGES[name](dataset.open_image(example), generator)
+            yield OtherPicture(image, tuple(example.texts.values()), _TURNED.get(name, 0))
 
     kinds: _Kinds = {FAMILIAR: lambda: (OtherPicture(dataset.open_image(each)) for each in examples)}
-    for name, change in _CHANGES.items():
-        kinds[name] = lambda change=change, name=name: made(change, _TURNED.get(name, 0))
-    return kinds
+    return kinds | {name: partial(made, name) for name in _CHANGES}
 
 
 def _given(folder: Path) -> _Kinds:
@@ -268,7 +259,7 @@ def _given(folder: Path) -> _Kinds:
                 found.setdefault(f"given: {path.parent.name}", []).append((path, ()))
     if not found:
         raise DataError(f"nothing was measured: there is no picture in {folder}.")
-    return {kind: lambda files=files: map(_opened, files) for kind, files in found.items()}
+    return {kind: partial(map, _opened, files) for kind, files in found.items()}
 
 
 def _opened(file: tuple[Path, tuple[str, ...]]) -> OtherPicture:

@@ -23,7 +23,7 @@ from trainer.runtime.cancellation import while_wanted
 from trainer.sandbox.drawing.other_kinds import OTHER_KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -99,16 +99,13 @@ def fit_domain(
     if len(train) < 2 or not val:
         raise DataError("no domain was fitted: it takes two pictures for training, and one for validation.")
     train, val = ([_small(each, engine) for each in _evenly(split)] for split in (train, val))
-    kinds = _other_pictures(train, val, others or {}, seed)
-    most = _EACH * (len(train) + len(val))
-    most += sum(_EACH_OTHER * len(examples) + len(new) for examples, new in kinds.values())
-    describer = _Describer(engine, levels_of(knots), most, progress)
+    describer = _Describer(engine, levels_of(knots), _most(train, val, others or {}), progress)
     seen = describer.described(train, _EACH)
     shape = _Shape.of(seen, describer.levels)
     familiar = shape.scaled(seen)
     held = shape.scaled(describer.described(val, _EACH))
     directions, judged, alike = [], {}, []
-    for kind, (examples, new) in kinds.items():
+    for kind, examples, new in _other_pictures(train, val, others or {}, seed):
         direction = shape.direction(familiar, shape.scaled(describer.described(examples, _EACH_OTHER)))
         scaled = shape.scaled(describer.described(new))
         if (scaled @ direction > np.quantile(held @ direction, _FAMILIAR)).mean() >= _TOLD:
@@ -125,6 +122,15 @@ def fit_domain(
         alike=tuple(alike),
     )
     return FittedDomain(domain, facts)
+
+
+def _most(
+    train: Sequence[Image.Image], val: Sequence[Image.Image], others: Mapping[str, Sequence[Image.Image]]
+) -> int:
+    """Count the descriptions that a fit takes, for its progress."""
+    made = len(OTHER_KINDS) * (_EACH_OTHER * min(_EXAMPLES, len(train)) + min(_JUDGED, len(val)))
+    given = sum((_EACH_OTHER + 1) * -(-len(each) // 2) for each in others.values())
+    return _EACH * (len(train) + len(val)) + made + given
 
 
 def levels_of(knots: Sequence[float]) -> tuple[float, ...]:
@@ -313,11 +319,11 @@ def _regression(familiar: Floats, others: Floats) -> Floats:
         descent.zero_grad()
         margins = sign * (inputs @ weights[:-1] + weights[-1])
         error = (share * torch.nn.functional.softplus(-margins)).sum() + _DECAY * weights.square().sum()
-        error.backward()
+        error.backward()  # type: ignore[no-untyped-call]
         return error
 
     with one_thread():
-        descent.step(loss)
+        descent.step(loss)  # type: ignore[no-untyped-call]
     fitted: Floats = weights.detach()[:-1].numpy()
     return fitted
 
@@ -340,19 +346,19 @@ def _other_pictures(
     val: Sequence[Image.Image],
     others: Mapping[str, Sequence[Image.Image]],
     seed: int,
-) -> dict[str, tuple[Sequence[Image.Image], Sequence[Image.Image]]]:
-    """Make pictures of each other kind, from familiar ones for training and from others for validation."""
-    made: dict[str, tuple[Sequence[Image.Image], Sequence[Image.Image]]] = {}
-    fitted, judged = min(_EXAMPLES, len(train)), min(_JUDGED, len(val))
+) -> Iterator[tuple[str, list[Image.Image], list[Image.Image]]]:
+    """Make pictures of one kind after the other: some from familiar ones for training, some from others to judge.
+
+    All kinds at once would take much memory.
+    """
+    fitted, judged = (min(most, len(split)) for most, split in ((_EXAMPLES, train), (_JUDGED, val)))
     for place, (kind, change) in enumerate(OTHER_KINDS.items()):
-        generators = [
-            np.random.default_rng((seed, _STREAM, place, number)) for number in range(fitted + judged)
+        pictures = [*train[:fitted], *val[:judged]]
+        changed = [
+            change(picture, np.random.default_rng((seed, _STREAM, place, number)))
+            for number, picture in enumerate(pictures)
         ]
-        pictures = [train[number] for number in range(fitted)]
-        pictures += [val[number] for number in range(judged)]
-        changed = [change(*each) for each in zip(pictures, generators, strict=True)]
-        made[kind] = (changed[:fitted], changed[fitted:])
-    for kind, pictures in others.items():
-        middle = (len(pictures) + 1) // 2
-        made[kind] = (pictures[:middle], pictures[middle:] or pictures)
-    return made
+        yield kind, changed[:fitted], changed[fitted:]
+    for kind, given in others.items():
+        middle = (len(given) + 1) // 2
+        yield kind, [*given[:middle]], [*(given[middle:] or given)]

