@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from langchain_vpp.errors import VPPError
 from trainer.recipes.photographs.artifact import make_artifact
-from trainer.recipes.photographs.audit.audit import audit_artifact
+from trainer.recipes.photographs.audit.audit import MEASURED, audit_artifact
 from trainer.recipes.photographs.plan import PhotographsJob, read_plan
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--licence-clean", action="store_true", help="learn from permissive photographs alone"
     )
+    parser.add_argument(
+        "--measure", nargs="*", default=(), choices=tuple(MEASURED), help="parts of the audit; all"
+    )
     parser.add_argument("--smoke", action="store_true", help="smallest sizes, to see that everything runs")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -67,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         licence_clean=given.licence_clean,
     )
     try:
-        done = make_artifact(job) if given.command == "make" else audit_artifact(job)
+        done = make_artifact(job) if given.command == "make" else audit_artifact(job, given.measure)
     except VPPError as error:
         _logger.error("%s", error)  # noqa: TRY400  one line, as on the command line
         return 2

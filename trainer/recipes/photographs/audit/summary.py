@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from trainer.recipes.photographs.audit.pasted import PastedPicture
 
@@ -18,13 +19,13 @@ _MOST: Final = 3
 
 
 class Audit(NamedTuple):
-    """All measurements: variant -> rows."""
+    """All measurements: variant -> rows; empty where nothing was measured."""
 
-    pasted: dict[str, Any]
-    faces: dict[str, Any]
-    objects: dict[str, Any]
-    words: dict[str, Any]
-    attacks: dict[str, Any]
+    pasted: Mapping[str, Any] = MappingProxyType({})
+    faces: Mapping[str, Any] = MappingProxyType({})
+    objects: Mapping[str, Any] = MappingProxyType({})
+    words: Mapping[str, Any] = MappingProxyType({})
+    attacks: Mapping[str, Any] = MappingProxyType({})
 
 
 def summarise(pictures: Sequence[PastedPicture], audit: Audit) -> dict[str, Any]:
@@ -39,10 +40,10 @@ def summarise(pictures: Sequence[PastedPicture], audit: Audit) -> dict[str, Any]
     return {
         "pasted_faces": len(groups),
         "pictures": {
-            kind: len(rows[_ORIGINALS]) for kind, rows in audit._asdict().items() if kind in _COUNTED
+            kind: len(rows[_ORIGINALS]) for kind, rows in audit._asdict().items() if kind in _COUNTED and rows
         },
         "variants": {name: _figures(audit, name, groups) for name in names},
-        "attackers on originals": audit.attacks[_ORIGINALS],
+        "attackers on originals": audit.attacks.get(_ORIGINALS, {}),
     }
 
 
@@ -70,7 +71,7 @@ def _groups(picture: PastedPicture, number: int) -> Iterator[str]:
         yield f"{name}: {value}"
 
 
-def _pasted(pasted: dict[str, Any], name: str, groups: Sequence[Sequence[str]]) -> dict[str, Any]:
+def _pasted(pasted: Mapping[str, Any], name: str, groups: Sequence[Sequence[str]]) -> dict[str, Any]:
     """Return, for each group, how many faces are found on originals, and which share of them is still found."""
     before: dict[str, int] = defaultdict(int)
     after: dict[str, int] = defaultdict(int)
@@ -95,7 +96,7 @@ def _pasted(pasted: dict[str, Any], name: str, groups: Sequence[Sequence[str]]) 
     }
 
 
-def _photographed(faces: dict[str, Any], name: str) -> dict[str, Any]:
+def _photographed(faces: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return the share of the faces in photographs that each detector still finds."""
     result = {}
     for finder in faces[_ORIGINALS][0]:
@@ -113,7 +114,7 @@ def _alike(one: Sequence[float], other: Sequence[float]) -> bool:
     return inside and 0.4 * height < other[3] - other[1] < 2.5 * height
 
 
-def _objects(objects: dict[str, Any], name: str) -> dict[str, Any]:
+def _objects(objects: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return the shares of objects that are still there, and of pictures with the same number of people."""
     there = kept = new = alike = 0
     for original, shown in zip(objects[_ORIGINALS], objects[name], strict=True):
@@ -128,7 +129,7 @@ def _objects(objects: dict[str, Any], name: str) -> dict[str, Any]:
     }
 
 
-def _words(words: dict[str, Any], name: str) -> dict[str, Any]:
+def _words(words: Mapping[str, Any], name: str) -> dict[str, Any]:
     before = sum(len(original) for original in words[_ORIGINALS])
     still = sum(
         len(set(original) & set(shown))
