@@ -157,7 +157,7 @@ def convert(
     given = dict(each.partition("=")[::2] for each in options or ())
     counts = watched(
         lambda display: convert_data(
-            name, source, out, given, progress=lambda n: display.show("convert", n, n)
+            name, source, out, given, progress=lambda n: display.show("convert", n, None)
         ),
         "remove the folder and run the same command again.",
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from rich.text import Text
+
 from langchain_vpp.cli.display import console, print_json, say, table
 from langchain_vpp.cli.options import InputError
 
@@ -71,7 +73,7 @@ def show_inspection(found: Inspection, folder: Path, *, as_json: bool) -> None:
     if found.faults:
         shown = table("Faults", "line", "what", "what to do", numbers=False)
         for fault in found.faults:
-            shown.add_row("" if fault.line is None else str(fault.line), fault.what, fault.remedy)
+            shown.add_row("" if fault.line is None else str(fault.line), Text(fault.what), Text(fault.remedy))
         console().print(shown)
     for warning in found.warnings:
         say(f"warning: {warning}.")
@@ -84,7 +86,7 @@ def show_inspection(found: Inspection, folder: Path, *, as_json: bool) -> None:
     for each in found.expected:
         half = "-" if each.half_width is None else f"{each.half_width:.2f}"
         cells = (str(each.pictures), str(each.groups), f"{each.chance:.2f}", half, str(each.enough))
-        shown.add_row(each.subject, *cells)
+        shown.add_row(Text(each.subject), *cells)
     shown.caption = (
         "half-width of the 95 % interval: of the leak (0 chance, 1 originals) of a protector that hides the attribute, "
         "and of the share of right answers; enough: groups for a half-width of 0.10"
@@ -100,7 +102,7 @@ def show_formats(adapters: Mapping[str, Adapter], *, as_json: bool) -> None:
     """List the formats that can be converted."""
     shown = table("Formats", "name", "what", "options", numbers=False)
     for name, adapter in sorted(adapters.items()):
-        shown.add_row(name, adapter.about, ", ".join(adapter.options))
+        shown.add_row(name, Text(adapter.about), ", ".join(adapter.options))
     console().print(shown)
     if as_json:
         print_json(

@@ -71,5 +71,5 @@ def test_spact_stands_beside_the_paper_on_vispr_and_films_have_a_row(dataset):
 
 
 def test_an_unknown_protocol_is_refused():
-    with pytest.raises(DataError, match="there is no protocol 'imagenet'. Choose from okvqa, vispr"):
+    with pytest.raises(DataError, match=r"there is no protocol 'imagenet'\. Choose from okvqa, vispr"):
         protocol_named("imagenet")

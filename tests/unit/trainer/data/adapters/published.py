@@ -66,7 +66,7 @@ def coco(root: Path) -> None:
 
 
 def _vqa(root: Path, prefix: str) -> None:
-    for part, numbers in (("train", [*range(1, 30)]), ("val", [31, 32])):
+    for part, numbers in (("train", [*range(1, 30)]), ("val", [*range(31, 37)])):
         questions, annotations = [], []
         for number in numbers:
             picture(root / f"{part}2014/COCO_{part}2014_{number:012}.jpg", number)
@@ -101,7 +101,7 @@ def okvqa_with_privacy(root: Path) -> None:
     labels = [
         {"image": name, "id": 1, "choice": {"choices": ["a17_color", "a4_gender"]}},
         {"image": name.replace("31", "32"), "id": 2, "choice": "a4_gender"},
-        {"image": name.replace("31", "33"), "id": 3},
+        *({"image": name.replace("31", str(number)), "id": number} for number in range(33, 37)),
     ]
     written(root / "annotations.json", labels)
 
@@ -121,8 +121,8 @@ def fairface(root: Path) -> None:
         rows = ["file,age,gender,race,service_test"]
         for number in range(count):
             picture(root / f"{part}/{number}.jpg", number + (100 if part == "val" else 0))
-            gender = ("Female", "Male")[number % 2]
-            rows.append(f"{part}/{number}.jpg,{('20-29', '3-9')[number % 2]},{gender},East Asian,True")
+            gender, race = ("Female", "Male")[number % 2], ("East Asian", "Black")[number // 2 % 2]
+            rows.append(f"{part}/{number}.jpg,{('20-29', '3-9')[number % 2]},{gender},{race},True")
         written(root / f"fairface_label_{part}.csv", "\n".join(rows))
 
 
@@ -132,7 +132,9 @@ def celeba(root: Path) -> None:
     for number in range(24):
         file = f"{number + 1:06}.jpg"
         picture(root / "img_align_celeba" / file, number)
-        rows.append(f"{file} " + " ".join("1" if (number * (bit + 3) // 2) % 2 else "-1" for bit in range(5)))
+        rows.append(
+            f"{file} " + " ".join("1" if (number + bit) % (bit + 2) == 0 else "-1" for bit in range(5))
+        )
         parts.append(f"{file} {number // 8}")
         people.append(f"{file} {7 + number // 4}")
     written(root / "list_attr_celeba.txt", "\n".join(rows))

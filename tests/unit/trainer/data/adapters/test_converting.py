@@ -75,7 +75,7 @@ def test_a_wrong_folder_is_an_error_that_names_the_missing_file(name, tmp_path):
         ("csv", "1.png"),
         ("coco", "train2017/000000000003.jpg"),
         ("okvqa", "mscoco_train2014_annotations.json"),
-        ("vispr", "images/val2017/2017_00000007.jpg"),
+        ("vispr", "images/val2017/2017_00000009.jpg"),
         ("fairface", "val/1.jpg"),
         ("celeba", "img_align_celeba/000003.jpg"),
         ("ucf101", "UCF-101/YoYo/v_YoYo_g09_c01.avi"),
@@ -98,9 +98,10 @@ def test_answers_of_all_annotators_count(tmp_path):
 
 def test_public_privacy_labels_of_okvqa_are_yes_or_no_for_the_pictures_that_have_them(tmp_path):
     _, lines = converted(tmp_path, "okvqa", made=published.okvqa_with_privacy)
-    assert len(lines) == 2
+    assert len(lines) == 6
     private = {line["image"][-6:-4]: line["private"] for line in lines}
     assert (private["31"]["a17_color"], private["32"]["a17_color"]) == ("yes", "no")
+    assert set(private["33"].values()) == {"no"}
     assert all(len(each) == 7 for each in private.values())
 
 
