@@ -32,7 +32,7 @@ def test_a_log_gets_a_line_for_every_ten_per_cent(monkeypatch):
 def test_a_log_gets_a_line_for_each_of_few_steps_and_none_for_an_unknown_whole(monkeypatch):
     file = logged(monkeypatch, force_terminal=False)
     with bars() as shown:
-        for done in range(1, 4):
+        for _ in range(3):
             Display(shown).show("x", 1, 1)
         live = Display(shown)
         for done in range(5):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import namedtuple
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -74,8 +74,7 @@ def test_the_surroundings_are_judged_and_no_secret_is_shown(bare):
 
 @pytest.mark.parametrize(("free", "state"), [(10, "fail"), (10**9, "warn"), (10**12, "ok")])
 def test_the_disk_is_judged(bare, tmp_path, free, state):
-    usage = namedtuple("usage", "total used free")
-    bare.setattr(shutil, "disk_usage", lambda _: usage(0, 0, free))
+    bare.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     assert checkup._look_at_folder("this folder", tmp_path).state == state
 
 
