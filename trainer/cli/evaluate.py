@@ -123,10 +123,10 @@ def evaluate(
         inquiry = Inquiry(data, out, spending, timeout, dry_run, as_json)
         check_drift(against, model, base_url, queries_per_point, inquiry)
         return
-    if artifact is None or dry_run:
-        raise InputError(
-            "nothing was measured: give the folder of an artifact, or --against, to which --dry-run belongs."
-        )
+    if dry_run:
+        raise InputError("nothing was measured: --dry-run belongs to --against, which asks a chat model.")
+    if artifact is None:
+        raise InputError("nothing was measured: name a protector: a folder of `vpp train`, or `default`.")
     if is_about_words(attack or ()):
         unused = {
             "--model": model, "--judge": judge, "--query-originals": query_originals, "--html": html, "--seed": seed,

@@ -65,7 +65,10 @@ def read_text(folder: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         failure = error.strerror or type(error).__name__
-    raise DataError(f"{path} could not be read: {failure}. A data set is a folder with {INDEX} in it.")
+    raise DataError(
+        f"{path} could not be read: {failure}. A data set is a folder with {INDEX} in it; "
+        "`vpp data init` makes one of your pictures and questions."
+    )
 
 
 def read_entries(folder: Path, text: bytes, on_fault: OnFault) -> list[Entry]:
