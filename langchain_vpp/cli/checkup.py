@@ -98,6 +98,8 @@ def check_installation() -> Iterator[Finding]:
 
 def check_machine() -> Iterator[Finding]:
     """Look at fonts, the places where files are written, the disk, and the processors."""
+    from langchain_vpp.guard.pool import usable_cpus  # noqa: PLC0415
+
     if features.check("freetype2"):
         yield Finding("fonts", "ok", f"FreeType {features.version('freetype2')}, with Pillow's own font")
     else:
@@ -106,11 +108,7 @@ def check_machine() -> Iterator[Finding]:
         )
     for what, folder in (("temporary files", Path(tempfile.gettempdir())), ("this folder", Path.cwd())):
         yield _look_at_folder(what, folder)
-    yield Finding(
-        "processors",
-        "ok",
-        f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}",
-    )
+    yield Finding("processors", "ok", str(usable_cpus()))
 
 
 def check_surroundings() -> Iterator[Finding]:

@@ -9,19 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.text import Text
 
-from langchain_vpp.cli.checkup import (
-    Finding,
-    check_installation,
-    check_machine,
-    check_protector,
-    check_surroundings,
-)
+from langchain_vpp import extras
 from langchain_vpp.cli.display import console, print_json, say, table
 from langchain_vpp.cli.options import JsonOption  # noqa: TC001  typer reads annotations
 from langchain_vpp.errors import VPPError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from langchain_vpp.cli.checkup import Finding
 
 CHECKS: Final = "vpp.checks"
 """The entry-point group in which packages declare checks; each leads to a function from texts to findings."""
@@ -48,6 +42,13 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Look at installation, extras, disk and surroundings, and say what to do; exit code 2 if something fails."""
+    from langchain_vpp.cli.checkup import (  # noqa: PLC0415  `vpp --help` imports this module
+        check_installation,
+        check_machine,
+        check_protector,
+        check_surroundings,
+    )
+
     found = [*check_installation(), *check_protector(), *check_machine(), *check_surroundings()]
     if model is not None:
         found += _checked_by("model", model, base_url or "")
@@ -68,21 +69,14 @@ def doctor(
 
 def _checked_by(name: str, *texts: str) -> list[Finding]:
     """Run a check of another package."""
+    from langchain_vpp.cli.checkup import Finding  # noqa: PLC0415
+
     for entry in entry_points(group=CHECKS):
-        if entry.name == name:
-            return list(_run(entry.load, name, texts))
+        if entry.name == name and (module := extras.find(entry.module)) is not None:
+            failure = ""
+            try:
+                return list(getattr(module, entry.attr)(*texts))
+            except VPPError as error:
+                failure = str(error).rstrip(".")
+            return [Finding(name, "fail", failure, "do what the message says")]
     return [Finding(name, "fail", "nothing can check it here", "pip install 'langchain-vpp[train]'")]
-
-
-def _run(
-    load: Callable[[], Callable[..., Iterable[Finding]]], name: str, texts: tuple[str, ...]
-) -> Iterator[Finding]:
-    failure = ""
-    try:
-        yield from load()(*texts)
-    except VPPError as error:
-        failure = str(error).rstrip(".")
-    except ImportError as error:
-        failure = f"{error.name or 'a package'} is missing"
-    if failure:
-        yield Finding(name, "fail", failure, "do what the message says")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from langchain_vpp.cli.contact_sheet import check_sheet, save_sheet
 from langchain_vpp.cli.copies import show_copies, show_plan
 from langchain_vpp.cli.display import INTERRUPTED, bars, say_error
 from langchain_vpp.cli.formats import open_heic
@@ -102,6 +101,8 @@ def protect(
         show_plan(jobs, copies, out, settings, as_json=as_json)
         return
     if contact_sheet is not None:
+        from langchain_vpp.cli.contact_sheet import check_sheet, save_sheet  # noqa: PLC0415
+
         check_sheet(contact_sheet)
     order = {path: position for position, path in enumerate(job.source for job in jobs)}
     started, made, interrupted = time.monotonic(), 0, False
