@@ -96,7 +96,7 @@ def convert_data(
     whole = _with_splits(items)
     copies = _left_out(out, whole)
     write_index(out, [_line(item, name) for item in whole.values()])
-    counts = {split: sum(item.split == split for item in whole.values()) for split in SPLITS}
+    counts: dict[str, int] = {split: sum(item.split == split for item in whole.values()) for split in SPLITS}
     labelled = sorted({attribute for item in whole.values() for attribute in item.private})
     notes = [*adapter.notes, *_doubts([*whole.values()], counts, copies)]
     return Converted(counts, tuple(labelled), tuple(notes))

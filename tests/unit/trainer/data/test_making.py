@@ -191,6 +191,16 @@ def test_a_wrong_table_is_an_error_and_nothing_is_lost(photos, tmp_path, text, r
     assert not (tmp_path / "out" / "data.jsonl").exists()
 
 
+def test_a_value_that_says_nothing_is_refused_with_its_line(photos, tmp_path):
+    made(photos, tmp_path / "out")
+    labels = read_said(tmp_path / "out" / "labels.csv")
+    write_said(tmp_path / "out" / "labels.csv", [labels[0], labels[1]._replace(value="female"), *labels[2:]])
+    with pytest.raises(
+        DataError, match=r"labels\.csv, line 3: there is a value and nothing in the column 'what'"
+    ):
+        made(photos, tmp_path / "out")
+
+
 def test_one_group_can_not_be_split(tmp_path):
     for number in range(5):
         photograph(tmp_path / "photos" / "Ada" / f"{number}.jpg", noise(number))
