@@ -33,6 +33,8 @@ GIVES: Final[Mapping[str, str]] = {
     "heic": "HEIC pictures of phones",
     "ocr": "the attack that reads text",
     "pareto": "further ways to combine privacy and utility in training",
+    "ray": "the same work on a cluster",
+    "studio": "vpp studio, a page to look at",
     "tensorboard": "curves of a training run",
     "train": "vpp train, evaluate, transfer",
     "vault": "conversations kept encrypted in a store",
