@@ -158,6 +158,16 @@ def test_proposals_are_marked_and_a_person_comes_before_them(photos, tmp_path):
     assert sources == {"gender": "proposed by a model", "text:name": "proposed by a model"}
 
 
+def test_names_are_understood_as_other_systems_write_them(photos, tmp_path):
+    photograph(photos / "caf\u00e9.jpg", noise(9))
+    path = tmp_path / "some.csv"
+    path.write_text(
+        "image,What colour?\nAda\\4.jpg,red\n./later.jpg,red\ncafe\u0301.jpg,blue\n", encoding="utf-8-sig"
+    )
+    _, lines = made(photos, tmp_path / "out", answers=path)
+    assert set(lines) == {"images/Ada/4.jpg", "images/later.jpg", "images/caf\u00e9.jpg"}
+
+
 def test_labels_give_groups_and_splits_too(photos, tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text("image,gender,group,split\noccasion 1.jpg,f,one,test\noccasion 2.jpg,m,two,train\n")
