@@ -11,11 +11,11 @@ from langchain_vpp.cli.display import watched
 from langchain_vpp.cli.options import InputError, JsonOption
 from trainer.cli.attacks import read_attacks
 from trainer.cli.drift import check_drift, refuse_unused
+from trainer.cli.evaluate_pictures import measure_pictures
 from trainer.cli.evaluate_words import is_about_words, measure_words
 from trainer.cli.options import (
     BaseURLOption,
     ConfigOption,
-    DataOption,
     MaxCostOption,
     MaxQueriesOption,
     PriceOption,
@@ -27,7 +27,7 @@ from trainer.cli.options import (
     read_settings,
     require_packages,
 )
-from trainer.cli.outputs import Outputs, Shown
+from trainer.cli.outputs import Outputs, Shown, read_protocol
 from trainer.cli.spending import Inquiry, Spending
 
 if TYPE_CHECKING:
@@ -54,8 +54,18 @@ def evaluate(
             "exit code 5 if it does not.",
         ),
     ] = None,
-    data: DataOption,
+    data: Annotated[Path | None, typer.Option("--data", help="Folder with data.jsonl.")] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            "--pictures", help="In place of --data: any pictures, without labels; before and after."
+        ),
+    ] = None,
     out: ReportOption,
+    protocol: Annotated[
+        str | None,
+        typer.Option("--protocol", help="Also print the paper's row: okvqa, vispr, hmdb51 or ucf101."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="As for train; without one only the leak is measured.")
     ] = None,
@@ -95,6 +105,15 @@ def evaluate(
     """Measure what a fresh attacker still reads, and what the chat model still answers."""
     require_packages()
     spending = Spending.of(max_queries, max_cost, price)
+    if data is None:
+        unused = {
+            "--against": against, "--model": model, "--attack": attack, "--config": config, "--judge": judge,
+            "--protocol": protocol,
+        }  # fmt: skip
+        refuse_unused("--pictures", unused)
+        measure_pictures(artifact, pictures, out, html, as_json=as_json)
+        return
+    refuse_unused("--data", {"--pictures": pictures})
     if against is not None:
         unused = {
             "ARTIFACT": artifact, "--judge": judge, "--query-originals": query_originals, "--html": html,
@@ -104,10 +123,10 @@ def evaluate(
         inquiry = Inquiry(data, out, spending, timeout, dry_run, as_json)
         check_drift(against, model, base_url, queries_per_point, inquiry)
         return
-    if artifact is None or dry_run:
-        raise InputError(
-            "nothing was measured: give the folder of an artifact, or --against, to which --dry-run belongs."
-        )
+    if dry_run:
+        raise InputError("nothing was measured: --dry-run belongs to --against, which asks a chat model.")
+    if artifact is None:
+        raise InputError("nothing was measured: name a protector: a folder of `vpp train`, or `default`.")
     if is_about_words(attack or ()):
         unused = {
             "--model": model, "--judge": judge, "--query-originals": query_originals, "--html": html, "--seed": seed,
@@ -117,6 +136,7 @@ def evaluate(
         measure_words(artifact, data, out, config, as_json=as_json)
         return
     charged = spending.charged(model or "")
+    benchmark = read_protocol(protocol)
     outputs = Outputs(out, html, with_originals, as_json)
     outputs.check()
     from trainer.oracle.model_spec import ModelSpec  # noqa: PLC0415
@@ -154,7 +174,7 @@ def evaluate(
         ),
         "run the same command again to go on.",
     )
-    outputs.show(report, Shown(folder, dataset, presets, settings.levels))
+    outputs.show(report, Shown(folder, dataset, presets, settings.levels), benchmark)
 
 
 def _completed(

@@ -90,7 +90,9 @@ def read_settings(kind: type[_Settings], file: Path | None, overrides: Mapping[s
         except ValueError:
             given = None
     if not isinstance(given, dict):
-        raise InputError(f"nothing was sent: {file} is not a JSON object of settings.")
+        raise InputError(
+            f'nothing was sent: {file} is not a JSON object of settings, such as {{"steps": 600}}.'
+        )
     try:
         return kind.model_validate(
             given | {name: value for name, value in overrides.items() if value is not None}
