@@ -59,8 +59,6 @@ def studio(
 
     The page is served on this machine alone, and its address holds a secret. Originals stay in the memory of this
     process; only protected pictures leave, when you press send. Nothing is written to disk but labels that you save.
-
-    Examples: `vpp studio`, `vpp studio --run runs/cards --min-level 0.5`, `vpp studio --label photos`.
     """
     require_packages("starlette", "uvicorn", extra="studio")
     from trainer.studio.app import Settings  # noqa: PLC0415  loads torch

@@ -137,16 +137,15 @@ class Guarded:
         if refusal is not None:
             await refusal(scope, receive, guarded_send)
             return
-        failure = ""
+        failure: Exception | None = None
         try:
             await self._app(scope, receive, guarded_send)
         except Exception as error:  # noqa: BLE001  its text may quote a picture's file or an answer
-            failure = type(error).__name__
-        if failure:
-            logger.error("the studio failed with %s", failure)
+            failure = error
+        if failure is not None:
+            logger.error("the studio failed with %s", type(failure).__name__)
             if not started:
-                said = {"error": f"The studio failed ({failure}). Nothing was sent to a chat model."}
-                await JSONResponse(said, 500)(scope, receive, guarded_send)
+                await failed(None, failure)(scope, receive, guarded_send)
 
     def _answer(self, scope: Scope) -> Response | None:
         """Return the answer to a request that does not reach the studio; mark the session of one that does."""
@@ -165,6 +164,14 @@ class Guarded:
         scope["path"] = path.removeprefix(start)
         scope["raw_path"] = scope["path"].encode()
         return None
+
+
+def failed(_: object, error: Exception) -> Response:
+    """Answer a request with an error that nobody has foreseen, without its text."""
+    kind = type(error).__name__
+    return JSONResponse(
+        {"error": f"The studio failed ({kind}). Look at the picture and the level, and try again."}, 500
+    )
 
 
 def _refused(method: str) -> Response:

@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from trainer.reporting.markup import fill
-from trainer.studio.access import Access, Guarded
+from trainer.studio.access import Access, Guarded, failed
 from trainer.studio.asking import ChatModels
 from trainer.studio.label_pages import LabelRoutes
 from trainer.studio.pictures import PictureRoutes
@@ -92,7 +92,7 @@ def create_studio(settings: Settings, hosts: Iterable[str]) -> Studio:
         parts.append(LabelRoutes(settings.labels, pages.page))
     app = Starlette(
         routes=[route for part in parts for route in part.routes()],
-        exception_handlers={HTTPException: _refuse},
+        exception_handlers={HTTPException: _refuse, Exception: failed},
         lifespan=lifespan,
     )
     return Studio(Guarded(app, access), access.opening_path)

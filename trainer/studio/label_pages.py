@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,7 +13,7 @@ from langchain_vpp.errors import DataError, VPPError
 from langchain_vpp.images.codec import ENCODED_MIME_TYPE, decode_scaled, encode_image
 from langchain_vpp.providers import within
 from trainer.studio.answers import form_of, in_thread, telling
-from trainer.studio.labels import Said
+from trainer.studio.label_files import Given
 from trainer.studio.uploads import BUDGET
 
 if TYPE_CHECKING:
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from trainer.studio.labels import Labelled, Labels
+    from trainer.studio.label_files import Labelled
+    from trainer.studio.labels import Labels
 
 _SHOWN = (1600, 1200)
 """Box in which a picture is shown, in pixels."""
+_SUGGESTED = 30
 
 
 class _Form(BaseModel):
@@ -61,7 +64,9 @@ class LabelRoutes:
 
     async def page(self, _: Request) -> Response:
         """Open the page."""
-        return self._page("labels", folder=self._labels.folder.resolve().name)
+        return self._page(
+            "labels", folder=self._labels.folder.resolve().name, is_review=self._labels.is_review
+        )
 
     @telling
     async def all(self, _: Request) -> Response:
@@ -80,7 +85,7 @@ class LabelRoutes:
         form = await form_of(request, _Form)
 
         def save() -> dict[str, Any]:
-            self._labels.save(form.image, form.version, Said(form.answers, form.private, form.texts))
+            self._labels.save(form.image, form.version, Given(form.answers, form.private, form.texts))
             return self._everything()
 
         return JSONResponse(await in_thread(save))
@@ -103,6 +108,7 @@ class LabelRoutes:
                 for each in pictures
             ],
             "attributes": _classes(pictures),
+            "suggestions": _suggestions(pictures),
             "kinds": sorted({kind for each in pictures for kind in each.texts}),
         }
 
@@ -116,6 +122,15 @@ class LabelRoutes:
         except VPPError as error:
             failure = str(error)
         raise DataError(f"the picture can't be shown. {failure}")
+
+
+def _suggestions(pictures: Sequence[Labelled]) -> dict[str, list[str]]:
+    """Collect the commonest answers to each open question."""
+    counts: dict[str, Counter[str]] = {}
+    for answer in (answer for each in pictures for answer in each.answers):
+        if answer.answer and not answer.choices:
+            counts.setdefault(answer.question, Counter())[answer.answer] += 1
+    return {name: [answer for answer, _ in count.most_common(_SUGGESTED)] for name, count in counts.items()}
 
 
 def _classes(pictures: Sequence[Labelled]) -> dict[str, list[str]]:

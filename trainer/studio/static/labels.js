@@ -2,27 +2,31 @@
 import { ask, element, number, say, tell } from "./shared.js";
 
 const at = (name) => document.getElementById(name);
-let all = { pictures: [], attributes: {}, kinds: [] };
+let all = { pictures: [], attributes: {}, suggestions: {}, kinds: [] };
 let place = 0;
 let added = { attributes: [], kinds: [] };
 let address = null;
 
 const current = () => all.pictures[place];
 
+function title(name) {
+  return current().proposed.includes(name) ? `${name} (proposed: check it)` : name;
+}
+
 function field(name, value, options = []) {
   const id = `field-${crypto.randomUUID()}`;
   const list = options.length ? `${id}-list` : null;
   const input = element("input", { type: "text", id, "data-name": name, value, list, autocomplete: "off" });
-  const parts = [element("label", { for: id, text: name }), input];
+  const parts = [element("label", { for: id, text: title(name) }), input];
   if (list) parts.push(element("datalist", { id: list }, ...options.map((each) => element("option", { value: each }))));
   return element("div", { class: "field" }, ...parts);
 }
 
 function question({ question: text, choices, answer }) {
-  if (!choices.length) return field(text, answer);
+  if (!choices.length) return field(text, answer, all.suggestions[text]);
   const name = `choice-${crypto.randomUUID()}`;
   return element("fieldset", { "data-name": text },
-    element("legend", { text }),
+    element("legend", { text: title(text) }),
     element("div", { class: "choices" }, ...choices.map((choice, index) => element("label", {},
       element("input", { type: "radio", name, value: choice, checked: choice === answer }),
       element("span", { text: choice }),

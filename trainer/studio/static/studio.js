@@ -147,6 +147,14 @@ function later() {
   resting = setTimeout(() => { tellCosts(); drawStrip(); }, 250);
 }
 
+// A protector that knows what it was made for says so of a picture that is something else.
+function tellFamiliar(unfamiliar) {
+  at("unfamiliar").hidden = !unfamiliar;
+  at("unfamiliar").textContent = unfamiliar === "covered"
+    ? "This protector was not made for such pictures, so it covers the whole picture."
+    : "This protector was not made for such pictures. It may show what should be hidden.";
+}
+
 async function tellCosts() {
   const asked = chosen;
   try {
@@ -164,6 +172,7 @@ async function tellCosts() {
       ...each.dollars.map((price, index) => element("td", {
         text: `$${number(price, 2)}`, class: index && price < each.dollars[0] ? "less" : null }))));
     const heads = ["Model", "Tokens, original", "sent", "$ per 1,000, original", "sent"];
+    tellFamiliar(costs.receipt.images[0].unfamiliar);
     at("costs").replaceChildren(
       element("div", { class: "big" },
         fact("Upload", bytes(costs.bytes[1]), `${bytes(costs.bytes[0])} before${saved > 0 ? `, ${number(100 * saved)} % less` : ""}`),
@@ -221,6 +230,7 @@ async function select(upload, page = 0) {
   for (const each of at("strip").children) {
     each.setAttribute("aria-pressed", String(each.title === titleOf(chosen)));
   }
+  at("unfamiliar").hidden = true;
   const asked = chosen;
   refresh();
   later();

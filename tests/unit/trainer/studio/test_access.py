@@ -11,7 +11,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from tests.unit.trainer.studio.conftest import HOST, OWN, encoded
-from trainer.studio.access import COOKIE, Access, Guarded
+from trainer.studio.access import COOKIE, Access, Guarded, failed
 from trainer.studio.app import Settings, create_studio
 from trainer.studio.uploads import MOST_SESSIONS, Sessions
 
@@ -110,7 +110,8 @@ def test_an_unexpected_error_is_answered_and_logged_without_its_text(caplog):
 
     sessions = Sessions()
     access = Access([HOST], sessions)
-    app = Guarded(Starlette(routes=[Route("/fail", fail), Route("/fine", _fine)]), access)
+    routes = [Route("/fail", fail), Route("/fine", _fine)]
+    app = Guarded(Starlette(routes=routes, exception_handlers={Exception: failed}), access)
     browser = TestClient(app, base_url=f"http://{HOST}")
     base = browser.get(access.opening_path, follow_redirects=False).headers["location"]
     with caplog.at_level(logging.DEBUG):

@@ -8,8 +8,10 @@ import pytest
 
 from langchain_vpp.errors import DataError
 from tests.unit.trainer.studio.conftest import encoded
-from trainer.data.format import parse_line
-from trainer.studio.labels import Labels, Said
+from trainer.data.format import read_line
+from trainer.data.review import Said, proposed_by, read_said, write_said
+from trainer.studio.label_files import Given
+from trainer.studio.labels import Labels
 
 CHOICES = ["red", "blue"]
 
@@ -42,7 +44,7 @@ def written(folder) -> list[dict]:
 
 def save(labels, place, answers=None, private=None, texts=None) -> None:
     picture = labels.pictures()[place]
-    labels.save(picture.image, picture.version, Said(answers or {}, private or {}, texts or {}))
+    labels.save(picture.image, picture.version, Given(answers or {}, private or {}, texts or {}))
 
 
 def test_every_picture_is_asked_every_question(folder):
@@ -63,7 +65,7 @@ def test_what_a_person_says_is_written_and_all_else_stays(folder):
     assert written(folder)[1] == line(
         1, tasks=[{"question": "What colour?", "choices": CHOICES, "answer": "blue"}], private={"gender": "m"}
     )
-    assert parse_line(after[1], "").tasks[0].answer == "blue"
+    assert read_line(after[1]).tasks[0].answer == "blue"
     save(labels, 0, {"What colour?": "blue", "How many?": "3"}, {"gender": "f"})
     assert written(folder)[0]["tasks"][0]["answers"] == ["red", "blue"]
     assert [*folder.glob(".*")] == []
@@ -99,7 +101,7 @@ def test_two_people_do_not_overwrite_each_other(folder):
     seen = labels.pictures()[1]
     save(labels, 1, {"What colour?": "blue"})
     with pytest.raises(DataError, match="somebody else"):
-        labels.save(seen.image, seen.version, Said({"What colour?": "red"}, {}, {}))
+        labels.save(seen.image, seen.version, Given({"What colour?": "red"}, {}, {}))
     other = Labels(folder)
     save(other, 1, {"What colour?": "red"})
     with pytest.raises(DataError, match="changed meanwhile"):
@@ -114,7 +116,7 @@ def test_a_failed_write_leaves_the_file_as_it_was(folder, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("trainer.studio.labels.os.fsync", fail)
+    monkeypatch.setattr("trainer.studio.label_files.os.fsync", fail)
     with pytest.raises(DataError, match="No space left"):
         save(labels, 1, {"What colour?": "blue"})
     assert (folder / "data.jsonl").read_bytes() == before
@@ -129,6 +131,57 @@ def test_a_file_that_is_no_data_set_is_refused_with_its_line(folder, broken):
         file.write(broken + "\n")
     with pytest.raises(DataError, match="line 4"):
         Labels(folder)
+
+
+@pytest.fixture
+def review(tmp_path):
+    """A folder as ``vpp data init`` makes it: one question has choices, one picture has a proposal."""
+    (tmp_path / "images").mkdir()
+    images = [f"images/{number}.png" for number in range(2)]
+    for number, image in enumerate(images):
+        (tmp_path / image).write_bytes(encoded(seed=number))
+    answers = [
+        Said(images[0], "What colour?", "red"), Said(images[0], "How many?", "2"),
+        Said(images[1], "What colour?", "blue", proposed_by("m")), Said(images[1], "How many?", ""),
+    ]  # fmt: skip
+    labels = [Said(images[0], "gender", "f"), Said(images[1], "text:name", "Ada", proposed_by("words"))]
+    write_said(tmp_path / "answers.csv", answers)
+    write_said(tmp_path / "labels.csv", labels)
+    tasks = [{"question": "What colour?", "choices": CHOICES, "answer": "red"}]
+    (tmp_path / "data.jsonl").write_text(json.dumps(line(0, tasks=tasks)) + "\n")
+    return tmp_path
+
+
+def test_files_of_data_init_are_read_and_written(review):
+    labels = Labels(review)
+    one, other = labels.pictures()
+    assert labels.is_review
+    assert (one.is_complete, other.is_complete) == (True, False)
+    assert [each.choices for each in other.answers] == [tuple(CHOICES), ()]
+    assert other.proposed == ("What colour?", "name")
+    index = (review / "data.jsonl").read_bytes()
+    save(labels, 1, {"What colour?": "blue", "How many?": "3"}, {"gender": "m"}, {"name": "Ada"})
+    assert read_said(review / "answers.csv")[2:] == [
+        Said("images/1.png", "What colour?", "blue"), Said("images/1.png", "How many?", "3"),
+    ]  # fmt: skip
+    assert read_said(review / "labels.csv") == [
+        Said("images/0.png", "gender", "f"), Said("images/1.png", "gender", "m"),
+        Said("images/1.png", "text:name", "Ada"),
+    ]  # fmt: skip
+    assert labels.pictures()[1].is_complete
+    assert (review / "data.jsonl").read_bytes() == index
+
+
+def test_a_save_into_files_of_data_init_is_taken_back_with_its_proposals(review):
+    labels = Labels(review)
+    before = [(review / name).read_bytes() for name in ("answers.csv", "labels.csv")]
+    save(labels, 1, {"What colour?": "red"})
+    assert labels.undo() == "images/1.png"
+    assert [(review / name).read_bytes() for name in ("answers.csv", "labels.csv")] == before
+    save(labels, 1, {"What colour?": "red"})
+    save(Labels(review), 1, {"What colour?": "blue"})
+    with pytest.raises(DataError, match="changed meanwhile"):
+        labels.undo()
 
 
 def test_the_page_shows_pictures_of_the_data_set_alone(open_studio, folder):

@@ -37,7 +37,7 @@ def test_the_picture_that_is_shown_is_the_one_that_would_be_sent(open_studio, pr
 
 def test_a_picture_leaves_at_its_own_size_if_that_is_wanted(open_studio):
     browser = open_studio()
-    name = browser.bring(encoded(1500, 900), "holidays/a.png")
+    name = browser.bring(encoded(1500, 900, kind="JPEG"), "holidays/a.png")
     answer = browser.see(f"pictures/{name}/0/download?protector=blur&level=0.7&size=same")
     assert decode_image(answer.content).size == (1500, 900)
     assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''a-protected.jpg"
@@ -114,7 +114,7 @@ def test_pages_of_a_document_are_shown_and_sent_one_by_one(open_studio):
 
 def test_costs_name_what_is_saved(open_studio):
     browser = open_studio()
-    data = encoded(2000, 1500)
+    data = encoded(2000, 1500, kind="JPEG")
     name = browser.bring(data)
     wish = "?protector=blur&level=1"
     costs = browser.see(f"pictures/{name}/0/costs{wish}").json()
