@@ -6,7 +6,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
-from langchain_vpp import extras
+from langchain_vpp.extras import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,9 +49,10 @@ def serve_app(app: Any, listener: socket.socket, *, extra: str, on_ready: Callab
     Raises:
         MissingExtraError: If uvicorn is not installed.
     """
-    uvicorn = extras.load("uvicorn", extra=extra, undone="nothing was served")
+    require("uvicorn", extra=extra, undone="nothing was served")
+    import uvicorn  # noqa: PLC0415  an optional package
 
-    class AnnouncingServer(uvicorn.Server):  # type: ignore[misc]  # uvicorn is loaded by name
+    class AnnouncingServer(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             on_ready()

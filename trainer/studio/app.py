@@ -87,11 +87,14 @@ def create_studio(settings: Settings, hosts: Iterable[str]) -> Studio:
         finally:
             models.close()
 
-    parts = [pages, PictureRoutes(sessions, protectors, models), RunRoutes(runs)]
-    if settings.labels is not None:
-        parts.append(LabelRoutes(settings.labels, pages.page))
+    routes = [
+        *pages.routes(),
+        *PictureRoutes(sessions, protectors, models).routes(),
+        *RunRoutes(runs).routes(),
+        *(LabelRoutes(settings.labels, pages.page).routes() if settings.labels is not None else ()),
+    ]
     app = Starlette(
-        routes=[route for part in parts for route in part.routes()],
+        routes=routes,
         exception_handlers={HTTPException: _refuse, Exception: failed},
         lifespan=lifespan,
     )

@@ -148,7 +148,7 @@ class Run:
             purposes = dict(
                 ledger.execute("SELECT purpose, count(*) FROM queries GROUP BY purpose").fetchall()
             )
-            named = {_PURPOSES.get(purpose, purpose): count for purpose, count in purposes.items()}
+            named = {_PURPOSES.get(purpose, str(purpose)): int(count) for purpose, count in purposes.items()}
             latest = ledger.execute(
                 "SELECT q.image, q.prompt, q.text, q.logprobs FROM queries q JOIN images i ON i.digest = q.image"
                 " WHERE q.answered_at IS NOT NULL ORDER BY q.answered_at DESC LIMIT ?",
