@@ -136,15 +136,28 @@ class Visit:
             "document.getElementById('protected').naturalWidth > 0 && !!document.querySelector('#costs .digest')"
         )
 
-    def shown(self, name: str = "protected") -> str:
-        """Digest of a picture that is shown."""
+    def pixels(self, name: str) -> str:
+        """Pixels of a picture as it is shown, small."""
         return self.page.evaluate(
-            """async name => {
-                const blob = await (await fetch(document.getElementById(name).src)).blob();
-                return [...new Uint8Array(await crypto.subtle.digest('SHA-256', await blob.arrayBuffer()))]
-                    .map(each => each.toString(16).padStart(2, '0')).join('');
+            """name => {
+                const canvas = document.createElement('canvas');
+                canvas.width = canvas.height = 32;
+                canvas.getContext('2d').drawImage(document.getElementById(name), 0, 0, 32, 32);
+                return canvas.toDataURL();
             }""",
             name,
+        )
+
+    def digest(self) -> str:
+        """Digest of the protected picture that was asked for last."""
+        asked = [each for each in self.requested if "/protected?" in each and "small" not in each][-1]
+        return self.page.evaluate(
+            """async asked => {
+                const data = await (await fetch(asked)).arrayBuffer();
+                return [...new Uint8Array(await crypto.subtle.digest('SHA-256', data))]
+                    .map(each => each.toString(16).padStart(2, '0')).join('');
+            }""",
+            asked,
         )
 
     def width(self) -> int:
@@ -173,15 +186,15 @@ def test_a_person_brings_a_picture_slides_compares_and_asks(visit, studio):
     page = seen.page
     assert seen.faults() == []
     seen.bring(file(scene()))
-    assert seen.shown() != seen.shown("original")
+    before = seen.pixels("protected")
+    assert before != seen.pixels("original")
 
-    before = seen.shown()
     page.focus("#level")
     page.keyboard.press("Home")  # by keyboard, to the floor of the owner and not below
     assert page.inner_text("#level-shown") == "0.10"
     seen.until("document.getElementById('facts').innerText.includes('0.10')")
-    after = seen.shown()
-    assert after != before
+    assert seen.pixels("protected") != before
+    after = seen.digest()
     seen.until(f"document.getElementById('costs').innerText.includes('{after}')")
 
     page.focus("#split")
