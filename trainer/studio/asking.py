@@ -67,6 +67,8 @@ class ChatModels:
     def __init__(self, models: tuple[str, ...] = (), base_url: str | None = None) -> None:
         self._named = {name: ModelSpec.parse(name, base_url) for name in models if name != _SANDBOX}
         self._sandbox_url = base_url if _SANDBOX in models else None
+        self._served = {_SANDBOX}
+        """Models of the sandbox that are known; the page asks which there are before it offers them."""
         self._lock = threading.Lock()
         self._running = contextlib.ExitStack()
 
@@ -85,6 +87,7 @@ class ChatModels:
         with contextlib.suppress(httpx.HTTPError, ValueError, KeyError):
             answer = httpx.get(f"{url}/models", trust_env=False, timeout=10)
             served = [str(each["id"]) for each in answer.json()["data"]]
+            self._served.update(served)
         return served
 
     def ask(self, name: str, leaving: Leaving, upload: Upload) -> Conversation:
@@ -121,7 +124,7 @@ class ChatModels:
     def _spec(self, name: str) -> ModelSpec:
         if name in self._named:
             return self._named[name]
-        if name != _SANDBOX and not name.startswith(f"{_SANDBOX}-"):
+        if name not in self._served:
             raise OracleError(
                 "nothing was sent: the studio was not given this chat model. Start it with --model."
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 
+import httpx
 import pytest
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
@@ -88,3 +89,13 @@ def test_without_a_question_nothing_is_sent(open_studio, asked, question):
     browser = open_studio(models=("openai:some",))
     assert ask(browser, browser.bring(encoded()), question).status_code == 400
     assert asked == []
+
+
+def test_models_of_the_sandbox_can_be_asked_once_they_are_known(open_studio, asked, monkeypatch):
+    served = httpx.Response(200, json={"data": [{"id": "sandbox"}, {"id": "cards"}]})
+    monkeypatch.setattr("trainer.studio.asking.httpx.get", lambda *_, **__: served)
+    browser = open_studio(models=("sandbox",), base_url="http://127.0.0.1:9/v1")
+    name = browser.bring(encoded())
+    assert ask(browser, name, "What is red?", model="cards").status_code == 400
+    assert browser.do("models").json() == {"models": ["sandbox", "cards"]}
+    assert ask(browser, name, "What is red?", model="cards").json()["answer"] == "It is red."
