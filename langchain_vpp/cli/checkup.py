@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
@@ -10,7 +9,6 @@ import tempfile
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from PIL import Image, features
 
@@ -35,6 +33,8 @@ GIVES: Final[Mapping[str, str]] = {
     "heic": "HEIC pictures of phones",
     "ocr": "the attack that reads text",
     "pareto": "further ways to combine privacy and utility in training",
+    "ray": "the same work on a cluster",
+    "studio": "vpp studio, a page to look at",
     "tensorboard": "curves of a training run",
     "train": "vpp train, evaluate, transfer",
     "vault": "conversations kept encrypted in a store",
@@ -48,14 +48,6 @@ _CLASHES: Final = (
         "they write into one folder: uninstall both, then install opencv-python-headless",
     ),
 )
-_KEYS: Final = (
-    "OPENAI_API_KEY",
-    "ANTHROPIC_API_KEY",
-    "GOOGLE_API_KEY",
-    "MISTRAL_API_KEY",
-    "AWS_ACCESS_KEY_ID",
-)
-_PROXIES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 
 class Finding(NamedTuple):
@@ -109,23 +101,6 @@ def check_machine() -> Iterator[Finding]:
     for what, folder in (("temporary files", Path(tempfile.gettempdir())), ("this folder", Path.cwd())):
         yield _look_at_folder(what, folder)
     yield Finding("processors", "ok", str(usable_cpus()))
-
-
-def check_surroundings() -> Iterator[Finding]:
-    """Look at proxies, certificates, tracing and API keys in the environment; no value is shown."""
-    yield from _look_at_proxies()
-    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
-        if (path := os.environ.get(name)) and not Path(path).is_file():
-            yield Finding("certificates", "fail", f"{name} names no file", "correct or unset it")
-    if os.environ.get("LANGSMITH_TRACING", os.environ.get("LANGCHAIN_TRACING_V2", "")).lower() == "true":
-        yield Finding(
-            "tracing",
-            "warn",
-            "LangSmith traces runs, and one around a protector records its unprotected input",
-            "see the guide on tracing: media_anonymizer, or protect the outermost Runnable",
-        )
-    keys = [name for name in _KEYS if os.environ.get(name)]
-    yield Finding("API keys", "ok", ", ".join(keys) or "none in the environment")
 
 
 def check_protector() -> Iterator[Finding]:
@@ -195,29 +170,3 @@ def _look_at_folder(what: str, folder: Path) -> Finding:
     if free < _LITTLE_SPACE:
         return Finding(what, "warn", told, "free some disk before you train")
     return Finding(what, "ok", told)
-
-
-def _look_at_proxies() -> Iterator[Finding]:
-    named = {name: os.environ.get(name) or os.environ.get(name.lower()) for name in _PROXIES}
-    given = {name: value for name, value in named.items() if value}
-    if not given:
-        yield Finding("proxies", "ok", "none in the environment")
-        return
-    for name, value in given.items():
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https", "socks5", "socks5h"} or not parts.hostname:
-            yield Finding("proxies", "fail", f"{name} is no address of a proxy", "write http://host:port")
-        elif parts.scheme.startswith("socks"):
-            yield Finding(
-                "proxies", "warn", f"{name} is SOCKS at {parts.hostname}", "pip install 'httpx[socks]'"
-            )
-        else:
-            yield Finding("proxies", "ok", f"{name} leads to {parts.hostname}")
-    skipped = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
-    if not any(host in skipped for host in ("localhost", "127.0.0.1", "*")):
-        yield Finding(
-            "proxies",
-            "warn",
-            "NO_PROXY leaves out localhost, so a model on this machine may be asked through the proxy",
-            "set NO_PROXY=localhost,127.0.0.1",
-        )

@@ -69,7 +69,7 @@ class _LoggedBars(Bars):
         self._told: dict[TaskID, int] = {}
         super().__init__(*columns, console=console, disable=not console.is_terminal)
 
-    def update(self, task_id: TaskID, **changes: Any) -> None:  # type: ignore[override]
+    def update(self, task_id: TaskID, **changes: Any) -> None:
         """Change a bar; see :meth:`rich.progress.Progress.update`."""
         super().update(task_id, **changes)
         if self.disable:

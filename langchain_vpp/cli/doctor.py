@@ -46,8 +46,8 @@ def doctor(
         check_installation,
         check_machine,
         check_protector,
-        check_surroundings,
     )
+    from langchain_vpp.cli.surroundings import check_surroundings  # noqa: PLC0415
 
     found = [*check_installation(), *check_protector(), *check_machine(), *check_surroundings()]
     if model is not None:

@@ -105,6 +105,7 @@ def evaluate(
     """Measure what a fresh attacker still reads, and what the chat model still answers."""
     require_packages()
     spending = Spending.of(max_queries, max_cost, price)
+    unused: dict[str, object]
     if data is None:
         unused = {
             "--against": against, "--model": model, "--attack": attack, "--config": config, "--judge": judge,

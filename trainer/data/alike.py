@@ -59,8 +59,9 @@ def alike_pairs(prints: Sequence[np.ndarray]) -> Iterator[tuple[int, int]]:
     """
     if len(prints) < 2:
         return
-    signs = np.where(np.stack(prints), 1, -1).astype(np.float32)
-    known = np.stack(prints).any(axis=1)
+    bits: np.ndarray = np.stack(prints)
+    signs = np.where(bits, 1, -1).astype(np.float32)
+    known: np.ndarray = bits.sum(axis=1) > 0
     for begin in range(0, len(signs), _BLOCK):
         # The product of two hashes counts the bits in which they agree, less those in which they differ.
         differing = (64 - signs[begin : begin + _BLOCK] @ signs.T) / 2

@@ -36,10 +36,10 @@ class Fault(NamedTuple):
 
         Example:
             >>> Fault("there is no image '9.png'", "add the file or remove the line", 5).sentence(Path("data"))
-            "data/data.jsonl, line 5: there is no image '9.png'. Nothing was trained; add the file or remove the line."
+            "data/data.jsonl, line 5: there is no image '9.png'. Add the file or remove the line; nothing was trained."
         """
         place = f"{folder / INDEX}" if self.line is None else f"{folder / INDEX}, line {self.line}"
-        return f"{place}: {self.what}. Nothing was trained; {self.remedy}."
+        return f"{place}: {self.what}. {self.remedy[:1].upper()}{self.remedy[1:]}; nothing was trained."
 
 
 class Entry(NamedTuple):
@@ -107,7 +107,7 @@ def check_attributes(examples: Sequence[Example], on_fault: OnFault) -> None:
     if not classes:
         on_fault(
             Fault(
-                "no line of train labels a private attribute, so there is nothing to hide",
+                "the training split labels no private attribute, so there is nothing to hide",
                 "label some under 'private'",
             )
         )

@@ -7,6 +7,7 @@ wrote into ``answers.csv`` or ``labels.csv`` is taken over.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -165,8 +166,9 @@ class _Names:
         self._images: dict[str, str] = {}
         short: dict[str, set[str]] = defaultdict(set)
         for source in sources:
-            self._images |= {source.name: source.image, source.image: source.image}
-            short[source.name.rpartition("/")[2]].add(source.image)
+            name = _plain(source.name)
+            self._images |= {name: source.image, source.image: source.image}
+            short[name.rpartition("/")[2]].add(source.image)
         self._images |= {name: min(images) for name, images in short.items() if len(images) == 1}
 
     def answers(self, path: Path | None, questions: Sequence[Asked]) -> list[Said]:
@@ -207,13 +209,18 @@ class _Names:
         return said, groups, splits
 
     def _rows(self, path: Path) -> list[tuple[str, Mapping[str, str]]]:
-        rows = read_rows(path)
+        rows = [{**row, "image": _plain(row["image"])} for row in read_rows(path)]
         if unknown := [row["image"] for row in rows if row["image"] not in self._images]:
             raise DataError(
                 f"{path} names {len(unknown)} pictures that there are not, the first {unknown[0]!r}. Write names as in "
                 "the folder of photographs; nothing was written."
             )
         return [(self._images[row["image"]], row) for row in rows]
+
+
+def _plain(name: str) -> str:
+    """Write the name of a file as all systems mean it: slashes, no dot at its start, and composed letters."""
+    return unicodedata.normalize("NFC", name.replace("\\", "/")).removeprefix("./")
 
 
 def _earlier_splits(out: Path) -> Iterator[tuple[str, Split]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from langchain_vpp.images.codec import encode_scaled
@@ -42,7 +43,8 @@ def is_local(model: BaseChatModel) -> bool:
     return bool(found) and all(urlsplit(each).hostname in _HERE for each in found)
 
 
-class ModelProposals(NamedTuple):
+@dataclass(frozen=True)
+class ModelProposals:
     """Proposes answers by asking a chat model about the pictures themselves, which it sees **unprotected**.
 
     Each answer is recorded when it arrives, and is never paid twice.
@@ -59,7 +61,7 @@ class ModelProposals(NamedTuple):
     out: Path
     budget: Budget
     price: Price | None
-    progress: Callable[[int, int], object]
+    progress: Callable[[int, int], None]
 
     def __call__(
         self, sources: Sequence[Source], questions: Sequence[Asked], known: Sequence[Said]
@@ -93,7 +95,8 @@ class ModelProposals(NamedTuple):
                 yield Query(encoded, asked.question, asked.choices)
 
 
-class FaceProposals(NamedTuple):
+@dataclass(frozen=True)
+class FaceProposals:
     """Proposes the private attribute ``faces`` (``none``, ``one``, ``several``) by a local detector (extra ``faces``).
 
     Attributes:
@@ -104,7 +107,7 @@ class FaceProposals(NamedTuple):
 
     out: Path
     find: FaceFinder
-    progress: Callable[[int, int], object]
+    progress: Callable[[int, int], None]
 
     def __call__(
         self, sources: Sequence[Source], questions: Sequence[Asked], known: Sequence[Said]
@@ -122,7 +125,8 @@ class FaceProposals(NamedTuple):
         return result
 
 
-class WordProposals(NamedTuple):
+@dataclass(frozen=True)
+class WordProposals:
     """Proposes private text by kind, such as ``text:name``, by a local reader and recognizers (extra ``words``).
 
     Attributes:
@@ -133,7 +137,7 @@ class WordProposals(NamedTuple):
 
     out: Path
     find: Callable[[Image.Image], Sequence[tuple[str, str]]]
-    progress: Callable[[int, int], object]
+    progress: Callable[[int, int], None]
 
     def __call__(
         self, sources: Sequence[Source], questions: Sequence[Asked], known: Sequence[Said]

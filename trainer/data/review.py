@@ -68,6 +68,11 @@ def read_said(path: Path) -> list[Said]:
             raise DataError(
                 f"{path}, line {number}: the column {missing[0]!r} is missing; nothing was changed."
             )
+        if row[columns[2]] and not row[columns[1]]:
+            raise DataError(
+                f"{path}, line {number}: there is a value and nothing in the column {columns[1]!r}. Write there what "
+                "it says, such as gender; nothing was changed."
+            )
     return [Said(*(row[name].strip() for name in columns)) for row in rows]
 
 

@@ -68,7 +68,7 @@ def unlabelled_table(report: UnlabelledReport) -> Table:
         ),
     ]
     columns = (Column("", align="left"), *(Column(each.level) for each in levels), Column("by chance"))
-    caption = f"{report.artifact}, {report.pictures} pictures; 95 % intervals by Wilson in brackets"
+    caption = f"{report.artifact}, {report.pictures} pictures; 95 % intervals by Wilson"
     return Table("Pictures without labels", columns, tuple(sections), caption)
 
 

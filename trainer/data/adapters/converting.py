@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import defaultdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from langchain_vpp.errors import DataError
+from langchain_vpp.errors import DataError, VPPError
 from trainer.data.adapters import attributes, coco, hugging_face, plain, screens, videos, vqa
 from trainer.data.adapters.format import Adapter, Options
 from trainer.data.format import SPLITS, read_line
@@ -18,7 +19,7 @@ from trainer.data.making import write_index
 from trainer.data.pictures import link_or_copy, write_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from trainer.data.adapters.format import Item
 
@@ -82,24 +83,65 @@ def convert_data(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"nothing was converted: {out} is not an empty folder. Choose another.")
     out.mkdir(parents=True, exist_ok=True)
+    try:
+        return _written(name, _items(name, adapter, source, Options(options)), out, adapter.notes, progress)
+    except BaseException:
+        shutil.rmtree(out, ignore_errors=True)  # it was empty
+        raise
+
+
+def _written(
+    name: str, found: Iterator[Item], out: Path, notes: Sequence[str], progress: Callable[[int], object]
+) -> Converted:
+    """Write a data set into an empty folder."""
     items: dict[str, Item] = {}
-    for number, item in enumerate(adapter.load(source, Options(options)), 1):
-        _line(item, name)
-        items[item.name] = item
+    for number, item in enumerate(found, 1):
+        _line(item, name)  # refuses a fault before its file is written
         if isinstance(item.file, Path):
             link_or_copy(item.file, out / item.name)
         else:
             write_pixels(item.file, out / item.name)
+        items[item.name] = item._replace(file=out / item.name)
         progress(number)
     if not items:
-        raise DataError(f"nothing was converted: {source} holds no picture that {name} can use.")
+        raise DataError(f"nothing was converted: there is no picture that {name} can use.")
     whole = _with_splits(items)
     copies = _left_out(out, whole)
     write_index(out, [_line(item, name) for item in whole.values()])
-    counts = {split: sum(item.split == split for item in whole.values()) for split in SPLITS}
+    counts: dict[str, int] = {split: sum(item.split == split for item in whole.values()) for split in SPLITS}
     labelled = sorted({attribute for item in whole.values() for attribute in item.private})
-    notes = [*adapter.notes, *_doubts([*whole.values()], counts, copies)]
-    return Converted(counts, tuple(labelled), tuple(notes))
+    doubts = _doubts([*whole.values()], counts, copies)
+    return Converted(counts, tuple(labelled), (*notes, *doubts))
+
+
+def _items(name: str, adapter: Adapter, source: Path, options: Options) -> Iterator[Item]:
+    """Read a published data set, and turn what is not as it should be into an error that says where.
+
+    Raises:
+        DataError: If a file has another form than the published one.
+    """
+    items = adapter.load(source, options)
+    while True:
+        try:
+            item = next(items, None)
+        except VPPError:
+            raise
+        except LookupError as error:
+            failure = (
+                f"there is no {error.args[0]!r} where it should be" if error.args else "something is missing"
+            )
+        except (TypeError, ValueError, AttributeError):
+            failure = "a value is of another kind than it should be"
+        else:
+            if item is None:
+                return
+            yield item
+            continue
+        break
+    raise DataError(
+        f"nothing was converted: {source} is not as {name} is published: {failure}. Get the data set again, or convert "
+        "it to csv."
+    )
 
 
 def _with_splits(items: Mapping[str, Item]) -> dict[str, Item]:

@@ -158,6 +158,16 @@ def test_proposals_are_marked_and_a_person_comes_before_them(photos, tmp_path):
     assert sources == {"gender": "proposed by a model", "text:name": "proposed by a model"}
 
 
+def test_names_are_understood_as_other_systems_write_them(photos, tmp_path):
+    photograph(photos / "caf\u00e9.jpg", noise(9))
+    path = tmp_path / "some.csv"
+    path.write_text(
+        "image,What colour?\nAda\\4.jpg,red\n./later.jpg,red\ncafe\u0301.jpg,blue\n", encoding="utf-8-sig"
+    )
+    _, lines = made(photos, tmp_path / "out", answers=path)
+    assert set(lines) == {"images/Ada/4.jpg", "images/later.jpg", "images/caf\u00e9.jpg"}
+
+
 def test_labels_give_groups_and_splits_too(photos, tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text("image,gender,group,split\noccasion 1.jpg,f,one,test\noccasion 2.jpg,m,two,train\n")
@@ -189,6 +199,16 @@ def test_a_wrong_table_is_an_error_and_nothing_is_lost(photos, tmp_path, text, r
     with pytest.raises(DataError, match=reason):
         made(photos, tmp_path / "out", answers=path)
     assert not (tmp_path / "out" / "data.jsonl").exists()
+
+
+def test_a_value_that_says_nothing_is_refused_with_its_line(photos, tmp_path):
+    made(photos, tmp_path / "out")
+    labels = read_said(tmp_path / "out" / "labels.csv")
+    write_said(tmp_path / "out" / "labels.csv", [labels[0], labels[1]._replace(value="female"), *labels[2:]])
+    with pytest.raises(
+        DataError, match=r"labels\.csv, line 3: there is a value and nothing in the column 'what'"
+    ):
+        made(photos, tmp_path / "out")
 
 
 def test_one_group_can_not_be_split(tmp_path):

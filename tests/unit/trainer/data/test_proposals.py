@@ -56,6 +56,12 @@ def test_a_model_whose_address_nobody_knows_is_not_local():
     assert not is_local(FakeListChatModel(responses=["red"]))
 
 
+def test_a_model_with_one_address_elsewhere_is_not_local(monkeypatch):
+    both = {"http://127.0.0.1:8000/v1", "https://models.example/v1"}
+    monkeypatch.setattr("trainer.data.proposals.addresses", lambda _: both)
+    assert not is_local(local("http://127.0.0.1:8000/v1"))
+
+
 def test_a_model_elsewhere_needs_consent_before_it_is_asked(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     there = Consent("openai:gpt-4o-mini", "https://models.example/v1", None, given=False)

@@ -101,7 +101,7 @@ def test_the_command_writes_figures_and_a_page_with_before_and_after(tmp_path, m
     (tmp_path / "mine" / "broken.jpg").write_bytes(b"no picture")
     monkeypatch.setattr("trainer.attackers.words.readers.readers_named", lambda _names: {"given": read})
     out = tmp_path / "report.json"
-    command = ["evaluate", "default", "--pictures", str(tmp_path / "mine"), "--out", str(out), "--json"]
+    command = ["evaluate", "staff-cards", "--pictures", str(tmp_path / "mine"), "--out", str(out), "--json"]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
@@ -124,7 +124,7 @@ def test_the_command_writes_figures_and_a_page_with_before_and_after(tmp_path, m
 )
 def test_options_that_do_not_go_together_are_refused(arguments, reason, tmp_path):
     done = CliRunner().invoke(
-        app, ["evaluate", "default", *arguments, "--out", str(tmp_path / "report.json")]
+        app, ["evaluate", "staff-cards", *arguments, "--out", str(tmp_path / "report.json")]
     )
     assert done.exit_code == 2
     assert reason in done.stderr

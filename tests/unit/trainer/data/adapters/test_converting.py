@@ -64,9 +64,8 @@ def test_a_wrong_folder_is_an_error_that_names_the_missing_file(name, tmp_path):
     (tmp_path / "source").mkdir()
     with pytest.raises(DataError, match="lacks") as caught:
         convert_data(name, tmp_path / "source", tmp_path / "out", {})
-    assert MISSING[name].replace("val", "train", name in {"coco", "vqa", "okvqa", "fairface"}) in str(
-        caught.value
-    ) or MISSING[name] in str(caught.value)
+    assert MISSING[name] in str(caught.value)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -87,6 +86,29 @@ def test_a_file_that_an_index_names_and_that_is_missing_is_named(name, gone, tmp
     (source / gone).unlink()
     with pytest.raises(DataError, match=gone):
         convert_data(name, source, tmp_path / "out", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content", "reason"),
+    [
+        ("coco", "annotations/instances_val2017.json", "{}", "there is no 'categories'"),
+        ("coco", "annotations/instances_val2017.json", "[1]", "of another kind"),
+        ("coco", "annotations/instances_val2017.json", "{", "is no JSON"),
+        ("okvqa", "mscoco_val2014_annotations.json", '{"annotations": []}', "lacks question 310"),
+        ("vispr", "annotations/val2017/2017_00000009.json", '{"labels": []}', "there is no 'image_path'"),
+        ("celeba", "list_attr_celeba.txt", "1", "there is no|missing|list index"),
+        ("fairface", "fairface_label_val.csv", "file,age\n1,2\n", "lacks the column gender, race"),
+        ("screenleak", "annotations.jsonl", "{}", "line 1"),
+        ("ucf101", "ucfTrainTestlist/classInd.txt", "one", "there is no|list index"),
+    ],
+)
+def test_a_file_of_another_form_is_an_error_and_no_traceback(name, file, content, reason, tmp_path):
+    source = tmp_path / "source"
+    getattr(published, name)(source)
+    (source / file).write_text(content)
+    with pytest.raises(DataError, match=reason):
+        convert_data(name, source, tmp_path / "out", {})
+    assert not (tmp_path / "out").exists()  # so that the same command can be given again
 
 
 def test_answers_of_all_annotators_count(tmp_path):
