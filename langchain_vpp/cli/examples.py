@@ -41,6 +41,12 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
     "sandbox make-data": ("vpp sandbox make-data data", "vpp sandbox make-data forms-data --task forms"),
     "sandbox make-pages": ("vpp sandbox make-pages pages",),
     "sandbox serve": ("vpp sandbox serve --port 8123",),
+    "studio": (
+        "vpp studio",
+        "vpp studio --artifact runs/mine --min-level 0.5 --model openai:gpt-4o-mini",
+        "vpp studio --run runs/mine --report reports",
+        "vpp studio --label photos-data",
+    ),
     "train": (
         "vpp train --data photos-data --model openai:gpt-4o-mini --out runs/mine --dry-run",
         "vpp train --data photos-data --model openai:gpt-4o-mini --out runs/mine --max-cost 5",
