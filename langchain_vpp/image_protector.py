@@ -36,6 +36,7 @@ class ImageProtector(Gate):
             content. Nothing ever passes.
         on_remote_url: Refuse remote pictures, or fetch and protect them.
         on_document: Refuse PDF documents, or turn each page into a protected picture (extra ``documents``).
+        on_video: Refuse videos, or send protected frames of them: one of each second, at most 32 (extra ``video``).
         on_upstream_trace: Reaction to an enclosing run with handlers that has already recorded an original, or
             content that is dropped or refused here.
         store: Where sealed originals are kept; needed for :meth:`seal`, and for ``vpp://`` handles that outlive the

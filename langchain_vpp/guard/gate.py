@@ -103,6 +103,7 @@ class Gate:
         on_unsupported: Literal["raise", "drop"] = "raise",
         on_remote_url: Literal["raise", "fetch"] = "raise",
         on_document: Literal["raise", "rasterize"] = "raise",
+        on_video: Literal["raise", "sample"] = "raise",
         on_upstream_trace: OnUpstreamTrace = "raise",
         store: ByteStore | None = None,
         output_size: OutputSize = "same",
@@ -118,7 +119,7 @@ class Gate:
             names_originals=receipt_original_digest,
         )
         _check_choice("on_upstream_trace", on_upstream_trace, ("warn", "raise", "ignore"))
-        policy = _checked_policy(on_unsupported, on_remote_url, on_document)
+        policy = _checked_policy(on_unsupported, on_remote_url, on_document, on_video)
         if not isinstance(budget, RequestBudget | None):
             msg = "budget must be a RequestBudget"
             raise TypeError(msg)
@@ -357,11 +358,14 @@ class Gate:
         return Admission(admitted, receipt), exposed
 
 
-def _checked_policy(on_unsupported: Any, on_remote_url: Any, on_document: Any) -> ContentPolicy:
+def _checked_policy(
+    on_unsupported: Any, on_remote_url: Any, on_document: Any, on_video: Any
+) -> ContentPolicy:
     _check_choice("on_unsupported", on_unsupported, ("raise", "drop"))
     _check_choice("on_remote_url", on_remote_url, ("raise", "fetch"))
     _check_choice("on_document", on_document, ("raise", "rasterize"))
-    return ContentPolicy(on_unsupported=on_unsupported, on_remote_url=on_remote_url, on_document=on_document)
+    _check_choice("on_video", on_video, ("raise", "sample"))
+    return ContentPolicy(on_unsupported, on_remote_url, on_document, on_video)
 
 
 def _check_choice(option: str, value: Any, allowed: tuple[str, ...]) -> None:

@@ -51,7 +51,7 @@ def _serve(task: dict[str, Any], data: bytes, source: IO[bytes], target: IO[byte
     reason = ""
     try:
         _bound_memory(task["memory"])
-        for size, draw, text in _drawn(data, task) if task["task"] == "draw" else _decoded(data, task):
+        for size, draw, text in _TASKS[task["task"]](data, task):
             send(target, {"size": size})
             wanted = tuple(receive(source).head["size"])
             send(target, {}, draw(wanted).tobytes())
@@ -143,6 +143,22 @@ def _drawn(data: bytes, task: dict[str, Any]) -> _Pictures:
             )
     finally:
         document.close()
+
+
+def _sampled(data: bytes, task: dict[str, Any]) -> _Pictures:
+    from langchain_vpp.images import isolated_video  # noqa: PLC0415  extra `video`
+
+    try:
+        for frame in isolated_video.frames_of(data, task["format"], task["most_frames"]):
+            width, height = frame.upright_size
+            if width * height > task["max_pixels"]:
+                raise _RefusedError("too large")
+            yield (width, height), frame.drawn, None
+    except isolated_video.NoPicturesError:
+        raise _RefusedError("no pictures") from None
+
+
+_TASKS: Final = {"decode": _decoded, "draw": _drawn, "sample": _sampled}
 
 
 def _printed(page: Any, size: tuple[int, int]) -> list[list[Any]]:

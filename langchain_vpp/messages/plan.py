@@ -22,6 +22,10 @@ NOTE: Final = "[removed: content that could not be protected]"
 """Text in the place of refused content under ``on_unsupported="drop"``."""
 
 
+VIDEO_HEADING: Final = "A video, shown by {} of its frames in their order:"
+"""Text in front of the frames of a video."""
+
+
 @dataclass(frozen=True)
 class ContentPolicy:
     """Reactions to content that is not simply a picture.
@@ -30,11 +34,13 @@ class ContentPolicy:
         on_unsupported: Refuse the whole call, or replace the content by a note. It never passes.
         on_remote_url: Refuse pictures by http(s) URL, or have them fetched and protected.
         on_document: Refuse PDFs, or have their pages drawn and protected.
+        on_video: Refuse videos, or have frames of them protected.
     """
 
     on_unsupported: Literal["raise", "drop"] = "raise"
     on_remote_url: Literal["raise", "fetch"] = "raise"
     on_document: Literal["raise", "rasterize"] = "raise"
+    on_video: Literal["raise", "sample"] = "raise"
 
 
 @dataclass(frozen=True)
@@ -42,12 +48,12 @@ class PixelSource:
     """An original that was found, and must not travel on.
 
     Attributes:
-        kind: Sources of kind ``image`` and ``document`` have ``data``; ``url`` and ``sealed`` have a ``reference``.
-        data: The encoded picture, or the PDF.
+        kind: Those of kind ``url`` and ``sealed`` have a ``reference``, the others have ``data``.
+        data: The encoded picture, the PDF, or the video.
         reference: An http(s) URL or a ``vpp://`` handle.
     """
 
-    kind: Literal["image", "url", "sealed", "document"]
+    kind: Literal["image", "url", "sealed", "document", "video"]
     data: bytes | None = field(default=None, repr=False)
     reference: str | None = field(default=None, repr=False)
 
@@ -61,11 +67,13 @@ class Slot:
         settings: Settings of the picture that its provider reads; see
             :func:`langchain_vpp.messages.dialects.picture_settings`.
         in_openai_shape: Whether the settings are read in OpenAI's shape of a picture only.
+        heading: Text in front of the pictures, in which ``{}`` stands for their number.
     """
 
     index: int
     settings: Mapping[str, Any] = field(default_factory=dict)
     in_openai_shape: bool = False
+    heading: str = ""
 
 
 class PlannedMessage(NamedTuple):
@@ -111,8 +119,9 @@ class MessagePlan:
         """Build the messages that may be sent.
 
         Args:
-            images: For each of ``sources`` the encoded JPEGs that replace it: one for a picture, one per
-                page for a document. None at all, which only ``on_unsupported="drop"`` allows, leaves a note.
+            images: For each of ``sources`` the encoded JPEGs that replace it: one for a picture, one per page
+                for a document, and one per frame for a video. None at all, which only ``on_unsupported="drop"``
+                allows, leaves a note.
 
         Returns:
             The same objects where nothing had to change, freshly built messages elsewhere. The messages
@@ -126,7 +135,7 @@ class MessagePlan:
         for source, pages in zip(self.sources, images, strict=True):
             if not pages and not self._droppable:
                 raise ProtectionError("Nothing was sent: a picture was not protected.")
-            if len(pages) > 1 and source.kind not in ("document", "sealed"):
+            if len(pages) > 1 and source.kind not in ("document", "video", "sealed"):
                 raise ProtectionError("Nothing was sent: a picture came back as several.")
             if not all(isinstance(page, bytes) and page.startswith(b"\xff\xd8\xff") for page in pages):
                 raise ProtectionError("Nothing was sent: a protected picture is not an encoded JPEG.")
@@ -172,6 +181,8 @@ def _filled(value: Any, images: Sequence[Sequence[bytes]]) -> Any:
         if not isinstance(item, Slot):
             filled.append(_filled(item, images))
         elif images[item.index]:
+            if item.heading:
+                filled.append({"type": "text", "text": item.heading.format(len(images[item.index]))})
             filled.extend(_image_block(image, item) for image in images[item.index])
         else:
             filled.append(note())
