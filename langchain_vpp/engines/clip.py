@@ -170,7 +170,7 @@ def _parts(covered: Any) -> Iterator[_Part]:
     rows, columns = -(-height // _TILE), -(-width // _TILE)
     padded = np.zeros((rows * _TILE, columns * _TILE), dtype=bool)
     padded[:height, :width] = covered
-    free = padded.reshape(rows, _TILE, columns, _TILE).any(axis=(1, 3))
+    free: Any = padded.reshape(rows, _TILE, columns, _TILE).any(axis=(1, 3))
     groups = [_group(free, start) for start in zip(*np.nonzero(free), strict=True) if free[start]]
     groups.sort(key=len, reverse=True)
     for group in groups[:_MOST_PARTS]:

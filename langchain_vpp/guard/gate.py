@@ -342,7 +342,8 @@ class Gate:
                 plan.sources, level, account, conversation.vault
             )
             exposed = exposed or plan.dropped
-            rebuilt = plan.rebuild([[output.encoded for output in each] for each in outputs])
+            videos = [place for place, each in enumerate(outputs) if any(output.is_frame for output in each)]
+            rebuilt = plan.rebuild([[output.encoded for output in each] for each in outputs], videos=videos)
             for place, planned, message in zip(walked, plan.messages, rebuilt, strict=True):
                 admitted[place] = message
                 records[place] = [output.record for source in planned.sources for output in outputs[source]]

@@ -63,10 +63,17 @@ class Record(NamedTuple):
 
 
 class Output(NamedTuple):
-    """An encoded protected picture, and what its receipt says."""
+    """An encoded protected picture.
+
+    Attributes:
+        encoded: The picture.
+        sent: What its receipt says.
+        is_frame: Whether it is one of a video's frames.
+    """
 
     encoded: bytes
     sent: SentImage
+    is_frame: bool = False
 
     @property
     def record(self) -> Record:

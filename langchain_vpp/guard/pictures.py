@@ -279,9 +279,8 @@ class PicturePipeline:
     def _output(self, encoded: bytes, recipe: Recipe, data: bytes, seconds: float) -> Output:
         original = hashlib.sha256(data).hexdigest() if self._names_originals else None
         milliseconds = round(seconds * 1000, 3)
-        return Output(
-            encoded, SentImage(hashlib.sha256(encoded).hexdigest(), recipe.level, milliseconds, original)
-        )
+        sent = SentImage(hashlib.sha256(encoded).hexdigest(), recipe.level, milliseconds, original)
+        return Output(encoded, sent, is_frame=recipe.kind == "video")
 
     def _pictures(
         self, data: bytes, recipe: Recipe, structure: Structure | None, account: Account

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import av
@@ -108,7 +109,7 @@ def _length(data: bytes, file_format: str) -> float:
         if stream.duration:
             return float(stream.duration * stream.time_base)
         if container.duration:
-            return container.duration / av.time_base
+            return float(container.duration / av.time_base)
         last = 0.0
         for number, packet in enumerate(container.demux(stream)):
             if packet.pts is not None and number < _MOST_PACKETS:
@@ -118,17 +119,17 @@ def _length(data: bytes, file_format: str) -> float:
 
 def _passed(container: Any, stream: Any, times: list[float]) -> Iterator[av.VideoFrame]:
     """Decode everything, and yield for each moment the first frame from there on."""
-    wanted = iter(times)
-    next_time, begin = next(wanted), None
+    waiting = deque(times)
+    begin: float | None = None
     for frame in container.decode(stream):
         at = frame.time or 0.0
         begin = at if begin is None else begin
-        if at - begin < next_time:
+        if at - begin < waiting[0]:
             continue
         yield frame
-        while next_time is not None and next_time <= at - begin:
-            next_time = next(wanted, None)
-        if next_time is None:
+        while waiting and waiting[0] <= at - begin:
+            waiting.popleft()
+        if not waiting:
             return
 
 

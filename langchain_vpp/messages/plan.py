@@ -14,9 +14,11 @@ from langchain_vpp.images.codec import ENCODED_MIME_TYPE
 from langchain_vpp.messages.base64 import encode_base64
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
+
+    _Fillings = Sequence[tuple[str, Sequence[bytes]]]
 
 NOTE: Final = "[removed: content that could not be protected]"
 """Text in the place of refused content under ``on_unsupported="drop"``."""
@@ -67,13 +69,11 @@ class Slot:
         settings: Settings of the picture that its provider reads; see
             :func:`langchain_vpp.messages.dialects.picture_settings`.
         in_openai_shape: Whether the settings are read in OpenAI's shape of a picture only.
-        heading: Text in front of the pictures, in which ``{}`` stands for their number.
     """
 
     index: int
     settings: Mapping[str, Any] = field(default_factory=dict)
     in_openai_shape: bool = False
-    heading: str = ""
 
 
 class PlannedMessage(NamedTuple):
@@ -115,13 +115,16 @@ class MessagePlan:
     def __repr__(self) -> str:
         return f"MessagePlan({len(self.messages)} messages, {len(self.sources)} sources)"
 
-    def rebuild(self, images: Sequence[Sequence[bytes]]) -> list[BaseMessage]:
+    def rebuild(
+        self, images: Sequence[Sequence[bytes]], *, videos: Collection[int] = ()
+    ) -> list[BaseMessage]:
         """Build the messages that may be sent.
 
         Args:
             images: For each of ``sources`` the encoded JPEGs that replace it: one for a picture, one per page
                 for a document, and one per frame for a video. None at all, which only ``on_unsupported="drop"``
                 allows, leaves a note.
+            videos: Places of the sources that turned out to be videos, whose frames get a heading.
 
         Returns:
             The same objects where nothing had to change, freshly built messages elsewhere. The messages
@@ -139,10 +142,12 @@ class MessagePlan:
                 raise ProtectionError("Nothing was sent: a picture came back as several.")
             if not all(isinstance(page, bytes) and page.startswith(b"\xff\xd8\xff") for page in pages):
                 raise ProtectionError("Nothing was sent: a protected picture is not an encoded JPEG.")
+        headings = [VIDEO_HEADING if place in videos else "" for place in range(len(images))]
+        fillings = [*zip(headings, images, strict=True)]
         return [
             planned.message
             if planned.fields is None
-            else _fresh_message(planned.message, planned.fields, images)
+            else _fresh_message(planned.message, planned.fields, fillings)
             for planned in self.messages
         ]
 
@@ -159,33 +164,30 @@ def note() -> dict[str, str]:
     return {"type": "text", "text": NOTE}
 
 
-def _fresh_message(
-    message: BaseMessage, walked: Mapping[str, Any], images: Sequence[Sequence[bytes]]
-) -> BaseMessage:
+def _fresh_message(message: BaseMessage, walked: Mapping[str, Any], fillings: _Fillings) -> BaseMessage:
     """Build a message of the same class from walked fields only; caches and private state stay behind."""
     known = {*type(message).model_fields, *(message.__pydantic_extra__ or {})}
     return type(message).model_construct(
         _fields_set=set(message.model_fields_set),
-        **{name: _filled(value, images) for name, value in walked.items() if name in known},
+        **{name: _filled(value, fillings) for name, value in walked.items() if name in known},
     )
 
 
-def _filled(value: Any, images: Sequence[Sequence[bytes]]) -> Any:
+def _filled(value: Any, fillings: _Fillings) -> Any:
     """Put fresh image blocks in the place of the slots."""
     if type(value) is dict:
-        return {key: _filled(item, images) for key, item in value.items()}
+        return {key: _filled(item, fillings) for key, item in value.items()}
     if type(value) is not list:
         return value
     filled: list[Any] = []
     for item in value:
         if not isinstance(item, Slot):
-            filled.append(_filled(item, images))
-        elif images[item.index]:
-            if item.heading:
-                filled.append({"type": "text", "text": item.heading.format(len(images[item.index]))})
-            filled.extend(_image_block(image, item) for image in images[item.index])
-        else:
-            filled.append(note())
+            filled.append(_filled(item, fillings))
+            continue
+        heading, images = fillings[item.index]
+        if heading and images:
+            filled.append({"type": "text", "text": heading.format(len(images))})
+        filled.extend([_image_block(image, item) for image in images] or [note()])
     return filled
 
 

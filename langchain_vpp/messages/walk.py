@@ -38,7 +38,6 @@ from langchain_vpp.messages.dialects import (
 from langchain_vpp.messages.file_headers import SHORTEST_WIDE, find_file_header
 from langchain_vpp.messages.plan import (
     NOTE,
-    VIDEO_HEADING,
     ContentPolicy,
     MessagePlan,
     PixelSource,
@@ -303,8 +302,7 @@ class _Walk(TreeWalk):
         self.sources.append(source)
         settings = picture_settings(block)
         is_openai = "detail" in settings or (bool(settings) and "image_url" in block)
-        heading = VIDEO_HEADING if source.kind == "video" else ""
-        return [Slot(len(self.sources) - 1, settings, in_openai_shape=is_openai, heading=heading)]
+        return [Slot(len(self.sources) - 1, settings, in_openai_shape=is_openai)]
 
     def _text_file(self, block: dict[Any, Any], depth: int) -> Any:
         """Walk a file that is given as its text, and refuse one that is anything else beside it."""
