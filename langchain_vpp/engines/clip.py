@@ -47,23 +47,39 @@ class _Frame:
         self.gray = self.cells.mean(axis=2)
         self.covered = np.abs(_cells(protected, size) - self.cells).max(axis=2) > _COVERED
         self.pixels = np.asarray(protected).copy()
+        self._parts: list[_Part] | None = None
 
     def image(self) -> Image.Image:
         """Return the protected frame as a new image."""
         return Image.fromarray(self.pixels)
 
-    def cover(self, cells: Any, other: _Frame, move: tuple[int, int]) -> None:
-        """Put protected pixels of another frame, moved by some cells, where ``cells`` are marked."""
-        height, width = self.pixels.shape[:2]
-        rows = np.arange(height) * cells.shape[0] // height
-        columns = np.arange(width) * cells.shape[1] // width
-        down, right = move[0] * height // cells.shape[0], move[1] * width // cells.shape[1]
-        marked = cells[np.ix_(rows, columns)]
-        source_rows = np.clip(np.arange(height) - down, 0, height - 1)
-        source_columns = np.clip(np.arange(width) - right, 0, width - 1)
-        moved = other.pixels[np.ix_(source_rows, source_columns)]
-        self.pixels[marked] = moved[marked]
-        self.covered |= cells
+    def cover(self, part: _Part, other: _Frame, place: tuple[int, int]) -> None:
+        """Put protected pixels of a part of another frame to a place, unless it is covered."""
+        height, width = part.mask.shape
+        box = np.s_[place[0] : place[0] + height, place[1] : place[1] + width]
+        if not (part.mask & ~self.covered[box]).any():
+            return
+        self.covered[box] |= part.mask
+        self._parts = None
+        rows, from_rows = self._span(0, place[0], part.top, height)
+        columns, from_columns = self._span(1, place[1], part.left, width)
+        target, mask = self.pixels[rows, columns], part.mask
+        mask = mask[_stretched(target.shape[0], height)][:, _stretched(target.shape[1], width)]
+        np.copyto(target, other.pixels[from_rows, from_columns], where=mask[..., None])
+
+    def parts(self) -> list[_Part]:
+        """Return the covered parts, the largest first."""
+        if self._parts is None:
+            self._parts = list(_parts(self.covered))
+        return self._parts
+
+    def _span(self, axis: int, place: int, start: int, cells: int) -> tuple[slice, slice]:
+        """Return the pixels of some cells along an axis, and as many pixels of the cells that begin elsewhere."""
+        pixels, of = self.pixels.shape[axis], self.covered.shape[axis]
+        first = place * pixels // of
+        count = (place + cells) * pixels // of - first
+        other = min(start * pixels // of, pixels - count)
+        return slice(first, first + count), slice(other, other + count)
 
 
 class _Part(NamedTuple):
@@ -78,19 +94,20 @@ class Steadier:
     """Carries covers between the frames of a video as they come.
 
     Args:
-        ahead: Frames that are held back, to which covers of later ones are still carried.
+        ahead: Covers are carried back to at least so many frames. They leave some at once, half as many.
 
     Example:
         >>> picture = Image.new("RGB", (64, 48))
-        >>> steadier = Steadier(ahead=1)
-        >>> len(list(steadier.push(picture, picture))), len(list(steadier.push(picture, picture)))
-        (0, 1)
+        >>> steadier = Steadier(ahead=2)
+        >>> [len(list(steadier.push(picture, picture))) for _ in range(5)]
+        [0, 0, 0, 2, 0]
         >>> len(list(steadier.rest()))
-        1
+        3
     """
 
     def __init__(self, ahead: int) -> None:
         self._ahead = ahead
+        self._at_once = max(1, ahead // 2)
         self._held: deque[_Frame] = deque()
 
     def push(self, original: Image.Image, protected: Image.Image) -> Iterator[Image.Image]:
@@ -104,16 +121,21 @@ class Steadier:
         if self._held:
             _carry(self._held[-1], frame)
         self._held.append(frame)
-        for later, earlier in pairwise(reversed(self._held)):
-            if not _carry(later, earlier):
-                break
-        if len(self._held) > self._ahead:
+        if len(self._held) <= self._ahead + self._at_once:
+            return
+        self._carry_back()
+        while len(self._held) > self._ahead:
             yield self._held.popleft().image()
 
     def rest(self) -> Iterator[Image.Image]:
         """Yield the frames that are still held back, once all have come."""
+        self._carry_back()
         while self._held:
             yield self._held.popleft().image()
+
+    def _carry_back(self) -> None:
+        for later, earlier in pairwise(reversed(self._held)):
+            _carry(later, earlier)
 
 
 def steadied(originals: Sequence[Image.Image], protected: Sequence[Image.Image]) -> list[Image.Image]:
@@ -133,23 +155,15 @@ def steadied(originals: Sequence[Image.Image], protected: Sequence[Image.Image])
     return list(steadier.rest())
 
 
-def _carry(source: _Frame, target: _Frame) -> bool:
-    """Cover in one frame what another one covers, and say whether there was anything."""
+def _carry(source: _Frame, target: _Frame) -> None:
+    """Cover in one frame what another one covers."""
     if source.gray.shape != target.gray.shape or not source.covered.any():
-        return False
+        return
     same = _smoothed(np.abs(source.cells - target.cells).max(axis=2)) < _SAME
-    is_changed = False
-    for part in _parts(source.covered):
+    for part in source.parts():
         place = _place_of(part, source, target, same)
-        if place is None:
-            continue
-        cells = np.zeros_like(target.covered)
-        height, width = part.mask.shape
-        cells[place[0] : place[0] + height, place[1] : place[1] + width] = part.mask
-        if (cells & ~target.covered).any():
-            target.cover(cells, source, (place[0] - part.top, place[1] - part.left))
-            is_changed = True
-    return is_changed
+        if place is not None:
+            target.cover(part, source, place)
 
 
 def _place_of(part: _Part, source: _Frame, target: _Frame, same: Any) -> tuple[int, int] | None:
@@ -171,27 +185,32 @@ def _parts(covered: Any) -> Iterator[_Part]:
     padded = np.zeros((rows * _TILE, columns * _TILE), dtype=bool)
     padded[:height, :width] = covered
     free: Any = padded.reshape(rows, _TILE, columns, _TILE).any(axis=(1, 3))
-    groups = [_group(free, start) for start in zip(*np.nonzero(free), strict=True) if free[start]]
-    groups.sort(key=len, reverse=True)
-    for group in groups[:_MOST_PARTS]:
-        downs, rights = zip(*group, strict=True)
-        top, left = min(downs) * _TILE, min(rights) * _TILE
-        bottom, right = min((max(downs) + 1) * _TILE, height), min((max(rights) + 1) * _TILE, width)
-        yield _Part(top, left, covered[top:bottom, left:right].copy())
+    labels = _labelled(free)
+    numbers, sizes = np.unique(labels[free], return_counts=True)
+    for number in numbers[np.argsort(-sizes, kind="stable")][:_MOST_PARTS]:
+        downs, rights = np.nonzero(labels == number)
+        top, left = downs.min() * _TILE, rights.min() * _TILE
+        bottom, right = (downs.max() + 1) * _TILE, (rights.max() + 1) * _TILE
+        yield _Part(int(top), int(left), covered[top:bottom, left:right].copy())
 
 
-def _group(free: Any, start: tuple[int, int]) -> list[tuple[int, int]]:
-    """Return the tiles that hang together with one, and mark them as taken."""
-    waiting, group = [start], []
-    free[start] = False
-    while waiting:
-        row, column = waiting.pop()
-        group.append((row, column))
-        for near in ((row + down, column + right) for down in (-1, 0, 1) for right in (-1, 0, 1)):
-            if 0 <= near[0] < free.shape[0] and 0 <= near[1] < free.shape[1] and free[near]:
-                free[near] = False
-                waiting.append(near)
-    return group
+def _labelled(free: Any) -> Any:
+    """Return a number for each tile: the same for tiles that hang together, and 0 for those that are not marked."""
+    labels = np.where(free, np.arange(1, free.size + 1).reshape(free.shape), 0)
+    while True:
+        padded = np.pad(labels, 1)
+        around = np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).max(axis=(2, 3))
+        spread = np.where(free, around, 0)
+        # A label is the number of a tile of its part, which may know a larger one by now.
+        spread = np.where(free, spread.ravel()[spread - 1], 0)
+        if np.array_equal(spread, labels):
+            return labels
+        labels = spread
+
+
+def _stretched(pixels: int, cells: int) -> Any:
+    """Return for each pixel along an axis the cell that it lies in."""
+    return np.arange(pixels) * cells // pixels
 
 
 def _found(source: Any, target: Any, part: _Part) -> tuple[int, int] | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from langchain_vpp.engines.clip import Steadier
 from langchain_vpp.engines.words.reader import Word
 from langchain_vpp.images.sizes import resized
+from langchain_vpp.images.video import FRAME_SIDE, MOST_FRAMES, VideoWriter, decode_video, sample_video
 from langchain_vpp.providers import within
 
 if TYPE_CHECKING:
@@ -16,6 +19,10 @@ if TYPE_CHECKING:
     from langchain_vpp.guard.budget import Account
     from langchain_vpp.images.pdf import PrintedWord
 
+    Scaling = Callable[[int, int], tuple[int, int]]
+
+_FRAMES_AHEAD: Final = 15
+"""Frames of a video to which covers of later frames are carried."""
 _MOST_PRINTED: Final = 3_000
 """Words that a page may say it has; a page of small print has half as many."""
 
@@ -45,9 +52,7 @@ class FilePicture(NamedTuple):
         ]  # fmt: skip
 
 
-def pages_of(
-    data: bytes, account: Account, seen_size: Callable[[int, int], tuple[int, int]], *, reads_words: bool
-) -> list[FilePicture]:
+def pages_of(data: bytes, account: Account, seen_size: Scaling, *, reads_words: bool) -> list[FilePicture]:
     """Draw the pages of a PDF.
 
     Args:
@@ -73,9 +78,7 @@ def pages_of(
     ]
 
 
-def frames_of(
-    data: bytes, account: Account, seen_size: Callable[[int, int], tuple[int, int]]
-) -> list[FilePicture]:
+def frames_of(data: bytes, account: Account, seen_size: Scaling) -> list[FilePicture]:
     """Decode frames of a video, at most 768 pixels along the longest side.
 
     Args:
@@ -86,7 +89,6 @@ def frames_of(
     Raises:
         ProtectionError: If it can't be decoded, or is more than the request may cost.
     """
-    from langchain_vpp.images.video import FRAME_SIDE, MOST_FRAMES, sample_video  # noqa: PLC0415  extra `video`
 
     def sent_size(width: int, height: int) -> tuple[int, int]:
         return within(width, height, (FRAME_SIDE, FRAME_SIDE))
@@ -99,3 +101,39 @@ def frames_of(
     )
     account.spend_pictures(len(frames) - 1)
     return [FilePicture(each.image, sent_size(*each.size)) for each in frames]
+
+
+def protected_video(
+    data: bytes,
+    account: Account,
+    protect: Callable[[Image.Image], Image.Image],
+    seen_size: Scaling,
+    sent_size: Scaling,
+) -> bytes:
+    """Protect a video frame by frame.
+
+    Args:
+        data: The file.
+        account: The request that asks.
+        protect: Protects a frame.
+        seen_size: Function from the size of a frame to the size at which it is protected.
+        sent_size: Function from the size of a frame to its size in the protected video.
+
+    Returns:
+        An MP4.
+
+    Raises:
+        ProtectionError: If it can't be decoded or protected, or is more than the request may cost.
+    """
+    steadier, writer = Steadier(_FRAMES_AHEAD), None
+    times: deque[float] = deque()
+    for frame, second in decode_video(data, seen_size, bounds=account):
+        account.check()
+        writer = writer or VideoWriter(sent_size(*frame.size))
+        times.append(second)
+        for image in steadier.push(frame.image, protect(frame.image)):
+            writer.add(image, times.popleft())
+    assert writer is not None  # a video without a picture is refused
+    for image in steadier.rest():
+        writer.add(image, times.popleft())
+    return writer.close()

@@ -12,7 +12,7 @@ from PIL import Image
 from langchain_vpp.engines.clip import steadied
 from langchain_vpp.engines.engine import DraftingEngine
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.guard.files import FilePicture, frames_of, pages_of
+from langchain_vpp.guard.files import FilePicture, frames_of, pages_of, protected_video
 from langchain_vpp.guard.foreign import call_foreign
 from langchain_vpp.guard.memo import FoundValues, Output, PictureMemo, Recipe
 from langchain_vpp.guard.pool import ISOLATED, LARGE, SMALL, SMALL_COST
@@ -113,6 +113,12 @@ class PicturePipeline:
             ProtectionError: If it can't be decoded, protected or encoded, or is more than the request may cost.
         """
         return self._encoded(self.decoded(data, account), level, account)
+
+    def protect_video(self, data: bytes, level: float, account: Account) -> bytes:
+        """Protect a video, in the thread of the caller; see :func:`langchain_vpp.guard.files.protected_video`."""
+        account.spend_bytes(len(data))
+        protect = partial(self._run_engine, level=level)
+        return protected_video(data, account, protect, self._seen_size, self._sent_size)
 
     def decoded(self, data: bytes, account: Account) -> ScaledImage:
         """Decode the only picture of a request, at the size that the engine gets.

@@ -55,7 +55,7 @@ def _serve(task: dict[str, Any], data: bytes, source: IO[bytes], target: IO[byte
             send(target, {"size": size})
             wanted = tuple(receive(source).head["size"])
             send(target, {}, draw(wanted).tobytes())
-            if text:
+            if text is not None:
                 send(target, {"text": True}, json.dumps(text).encode())
         send(target, {"last": True})
     except (IsolatedError, BrokenPipeError):
@@ -84,8 +84,8 @@ def _bound_memory(most: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (hard if most is None else most, hard))
 
 
-_Pictures: TypeAlias = "Iterator[tuple[tuple[int, int], Any, list[Any] | None]]"
-"""Size of each picture, what makes it at another size, and its text."""
+_Pictures: TypeAlias = "Iterator[tuple[tuple[int, int], Any, Any]]"
+"""Size of each picture, what makes it at another size, and what is to be said of it, if anything."""
 
 
 def _decoded(data: bytes, task: dict[str, Any]) -> _Pictures:
@@ -153,7 +153,7 @@ def _sampled(data: bytes, task: dict[str, Any]) -> _Pictures:
             width, height = frame.upright_size
             if width * height > task["max_pixels"]:
                 raise _RefusedError("too large")
-            yield (width, height), frame.drawn, None
+            yield (width, height), frame.drawn, frame.time
     except isolated_video.NoPicturesError:
         raise _RefusedError("no pictures") from None
 

@@ -42,6 +42,11 @@ class Frame(NamedTuple):
     stretch: float
 
     @property
+    def time(self) -> float:
+        """Second at which it is shown."""
+        return self.pixels.time or 0.0
+
+    @property
     def upright_size(self) -> tuple[int, int]:
         """Width and height as they are meant to be seen."""
         width, height = max(1, round(self.pixels.width * self.stretch)), self.pixels.height
@@ -61,13 +66,13 @@ class Frame(NamedTuple):
         return image if turn is None else image.transpose(turn)
 
 
-def frames_of(data: bytes, file_format: str | None, most_frames: int) -> Iterator[Frame]:
+def frames_of(data: bytes, file_format: str | None, most_frames: int | None) -> Iterator[Frame]:
     """Yield frames of a video at even distances; see :func:`langchain_vpp.images.video.sample_video`.
 
     Args:
         data: The file.
         file_format: Name of its format. It is given, because FFmpeg would take some texts for lists of other files.
-        most_frames: Bound on the number of frames.
+        most_frames: Bound on the number of frames; ``None`` for all that there are.
 
     Raises:
         NoPicturesError: If there is no picture.
@@ -76,15 +81,18 @@ def frames_of(data: bytes, file_format: str | None, most_frames: int) -> Iterato
     if file_format is None:
         msg = "no known format of videos"
         raise ValueError(msg)
-    length = _length(data, file_format)
-    count = min(max(1, math.ceil(length)), most_frames)
+    length = 0.0 if most_frames is None else _length(data, file_format)
+    count = min(max(1, math.ceil(length)), most_frames or 1)
     times = [number * length / count for number in range(count)]
     with _opened(data, file_format) as (container, stream):
-        picked = _sought if length / count > _LONGEST_STEP else _passed
         ratio = stream.sample_aspect_ratio
         stretch = float(ratio) if ratio and _NARROWEST < ratio < 1 / _NARROWEST else 1.0
         is_empty = True
-        for pixels in picked(container, stream, times):
+        if most_frames is None:
+            picked = container.decode(stream)
+        else:
+            picked = (_sought if length / count > _LONGEST_STEP else _passed)(container, stream, times)
+        for pixels in picked:
             is_empty = False
             yield Frame(pixels, stretch)
         if is_empty:

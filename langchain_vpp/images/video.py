@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import io
+import json
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from langchain_vpp import extras
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.images.bounds import TOO_LARGE, Bounds
-from langchain_vpp.images.isolated import Decoded, IsolatedError, run_isolated
+from langchain_vpp.images.isolated import Decoded, IsolatedError, iterate_isolated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from PIL import Image
 
 MOST_FRAMES: Final = 32
 """Default bound on the number of frames."""
@@ -18,6 +25,11 @@ MOST_FRAMES: Final = 32
 FRAME_SIDE: Final = 768
 """Longest side of a frame in pixels. Providers keep the frames of a video at this size or below."""
 
+_SAMPLING_SECONDS: Final = 20.0
+_TICKS: Final = 90_000
+"""Parts of a second in which times of frames are written."""
+_FRAME_RATE: Final = 30
+"""Frames of a second for which the encoder plans; their times are written one by one."""
 _PICTURE_BRANDS: Final = (
     b"avif",
     b"avis",
@@ -87,14 +99,91 @@ def sample_video(
         ProtectionError: If the video is damaged or encrypted, has no picture, or takes too much time or memory. The
             error carries nothing of the video.
     """
-    extras.require("av", extra="video", undone="A video was not protected")
-    bounds = bounds or Bounds()
-    reason = ""
     task = {"task": "sample", "format": video_format(data), "most_frames": most_frames}
+    return list(_frames(data, task, wanted, bounds or Bounds(), _SAMPLING_SECONDS))
+
+
+def decode_video(
+    data: bytes,
+    wanted: Callable[[int, int], tuple[int, int]] = lambda width, height: (width, height),
+    *,
+    bounds: Bounds,
+) -> Iterator[tuple[Decoded, float]]:
+    """Decode all frames of a video one after the other, in another process.
+
+    Args:
+        data: The file.
+        wanted: Function from the size of the video, upright, to the size at which its frames are wanted.
+        bounds: What decoding may cost.
+
+    Yields:
+        Each frame, and the second at which it is shown.
+
+    Raises:
+        MissingExtraError: If ``av`` is not installed.
+        ProtectionError: If :func:`sample_video` would raise it.
+    """
+    task = {"task": "sample", "format": video_format(data), "most_frames": None}
+    for frame in _frames(data, task, wanted, bounds, bounds.seconds_left):
+        yield frame, float(json.loads(frame.text or b"0"))
+
+
+class VideoWriter:
+    """Writes frames as an MP4 with H.264, and nothing else: no sound, no metadata. The same frames give the same bytes.
+
+    Args:
+        size: Width and height of all frames. An odd last row or column is left out.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        extras.require("av", extra="video", undone="A video was not protected")
+        import av  # noqa: PLC0415  extra `video`
+
+        self._size = max(2, size[0] // 2 * 2), max(2, size[1] // 2 * 2)
+        self._frame_class = av.VideoFrame
+        self._file = io.BytesIO()
+        self._container = av.open(self._file, "w", format="mp4", options={"fflags": "+bitexact"})
+        stream = self._container.add_stream(
+            "libx264", rate=_FRAME_RATE, options={"preset": "superfast", "crf": "23"}
+        )
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height = self._size
+        stream.pix_fmt = "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, _TICKS)
+        stream.codec_context.thread_count = 1
+        self._stream = stream
+        self._last = -1
+
+    def add(self, image: Image.Image, second: float) -> None:
+        """Add a frame that is shown from a second on. One that is not later than the last is shown a moment later."""
+        given = self._frame_class.from_ndarray(np.asarray(image), format="rgb24")
+        frame = given.reformat(*self._size, format="yuv420p", interpolation="BILINEAR", threads=1)
+        self._last = max(self._last + 1, round(second * _TICKS))
+        frame.pts, frame.time_base = self._last, Fraction(1, _TICKS)
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> bytes:
+        """Return the file."""
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+        return self._file.getvalue()
+
+
+def _frames(
+    data: bytes,
+    task: dict[str, Any],
+    wanted: Callable[[int, int], tuple[int, int]],
+    bounds: Bounds,
+    seconds: float,
+) -> Iterator[Decoded]:
+    extras.require("av", extra="video", undone="A video was not protected")
+    reason = ""
     try:
-        return run_isolated(task, data, bounds, wanted)
+        yield from iterate_isolated(task, data, bounds, wanted, seconds=seconds)
     except IsolatedError as error:
         reason = error.reason
+    else:
+        return
     if reason == "too large":
         raise ProtectionError(TOO_LARGE.format(bounds.max_pixels))
     why = _REFUSALS.get(

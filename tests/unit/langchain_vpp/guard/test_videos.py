@@ -130,3 +130,69 @@ def test_what_one_frame_covers_is_covered_in_the_next() -> None:
     for each in message.content[1:]:
         shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(each["base64"]))), dtype=float)
         assert shown[4:44, 4:60].std() < 12
+
+
+def frames_of(data: bytes) -> list:
+    import av
+
+    with av.open(io.BytesIO(data)) as container:
+        (stream,) = container.streams
+        assert stream.codec_context.name == "h264"
+        return [(frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(stream)]
+
+
+def test_a_protected_video_has_every_frame_at_its_time_and_nothing_else() -> None:
+    made = frames_of(ImageProtector(Pixelate(), level=0.5).protect_video(gray_film(12, rate=5)))
+    assert [time for time, _ in made] == pytest.approx([number / 5 for number in range(12)], abs=1e-4)
+    assert [frame.mean() for _, frame in made] == pytest.approx([4 * number for number in range(12)], abs=3)
+    assert {frame.shape for _, frame in made} == {(48, 64, 3)}
+
+
+def test_sound_and_what_a_file_says_of_itself_stay_behind() -> None:
+    import av
+
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as written:
+        written.metadata["title"] = "holiday in Rome"
+        pictures, voice = written.add_stream("libx264", rate=5), written.add_stream("aac", rate=8000)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        for number in range(5):
+            written.mux(pictures.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), number, np.uint8))))
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        samples.sample_rate = 8000
+        written.mux([*voice.encode(samples), *voice.encode(), *pictures.encode()])
+    assert b"Rome" in file.getvalue()
+    guard = ImageProtector(Pixelate(), level=0.5)
+    protected = guard.protect_video(file.getvalue())
+    assert b"Rome" not in protected
+    assert len(frames_of(protected)) == 5
+    assert protected == guard.protect_video(file.getvalue())
+
+
+def test_a_video_is_made_smaller_as_its_pictures_are() -> None:
+    made = frames_of(ImageProtector(Pixelate(), output_size=32).protect_video(gray_film(2)))
+    assert {frame.shape for _, frame in made} == {(24, 32, 3)}
+
+
+def test_a_video_is_no_more_than_its_time_allows() -> None:
+    with pytest.raises(ProtectionError, match="seconds"):
+        ImageProtector(Pixelate()).protect_video(gray_film(30), seconds=1e-6)
+
+
+def test_a_file_that_is_no_video_has_no_protected_copy(tmp_path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"secret" * 20)
+    with pytest.raises(ProtectionError, match="damaged"):
+        ImageProtector(Pixelate()).protect_video(tmp_path / "a.mp4")
+
+
+def test_frames_of_a_protected_video_are_steady() -> None:
+    rng = np.random.default_rng(0)
+    secret = rng.integers(0, 255, (6, 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    frames = []
+    for number in range(40):
+        frame = np.full((96, 128, 3), 200 if number % 7 == 3 else 90, np.uint8)
+        frame[:48, :64] = secret
+        frames.append(frame)
+    guard = ImageProtector(_Forgetful(), level=0.5)
+    for _, shown in frames_of(guard.protect_video(film(frames))):
+        assert shown[4:44, 4:60].astype(float).std() < 12
