@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from langchain_vpp.guard.budget import Account
+    from langchain_vpp.guard.unfamiliar import Protected
     from langchain_vpp.images.pdf import PrintedWord
 
     Scaling = Callable[[int, int], tuple[int, int]]
@@ -106,7 +107,7 @@ def frames_of(data: bytes, account: Account, seen_size: Scaling) -> list[FilePic
 def protected_video(
     data: bytes,
     account: Account,
-    protect: Callable[[Image.Image], Image.Image],
+    protect: Callable[[Image.Image], Protected],
     seen_size: Scaling,
     sent_size: Scaling,
 ) -> bytes:
@@ -131,7 +132,7 @@ def protected_video(
         account.check()
         writer = writer or VideoWriter(sent_size(*frame.size))
         times.append(second)
-        for image in steadier.push(frame.image, protect(frame.image)):
+        for image in steadier.push(frame.image, protect(frame.image).image):
             writer.add(image, times.popleft())
     assert writer is not None  # a video without a picture is refused
     for image in steadier.rest():

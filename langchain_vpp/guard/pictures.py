@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 from PIL import Image
 
 from langchain_vpp.engines.clip import steadied
-from langchain_vpp.engines.engine import DraftingEngine
+from langchain_vpp.engines.engine import DraftingEngine, finished_draft, judged_by
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.files import FilePicture, frames_of, pages_of, protected_video
 from langchain_vpp.guard.foreign import call_foreign
 from langchain_vpp.guard.memo import FoundValues, Output, PictureMemo, Recipe
 from langchain_vpp.guard.pool import ISOLATED, LARGE, SMALL, SMALL_COST
 from langchain_vpp.guard.receipt import SentImage
+from langchain_vpp.guard.unfamiliar import Unfamiliar
 from langchain_vpp.images.bounds import TOO_LARGE
 from langchain_vpp.images.codec import (
     ScaledImage,
@@ -24,7 +25,6 @@ from langchain_vpp.images.codec import (
     decoding_work,
     encode_scaled,
     is_isolated,
-    strip_metadata,
 )
 from langchain_vpp.images.structure import look_at
 from langchain_vpp.network.config import working_size
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from langchain_vpp.guard.budget import Account
     from langchain_vpp.guard.memo import Values
     from langchain_vpp.guard.pool import FairPool, Steps
+    from langchain_vpp.guard.unfamiliar import OnUnfamiliar, Protected
     from langchain_vpp.images.structure import Structure
 
 _T = TypeVar("_T")
@@ -62,14 +63,21 @@ class PicturePipeline:
         output_size: The size at which pictures leave; see ``ImageProtector``.
         memo_bytes: Bound on the protected pictures that are kept.
         names_originals: Whether records name the digests of the originals.
+        on_unfamiliar: Reaction to a picture that the engine was not made for.
 
     Raises:
         TypeError: If ``engine`` has no ``protect``.
-        ValueError: If the size is unknown, or the bound negative.
+        ValueError: If the size or the reaction is unknown, or the bound negative.
     """
 
     def __init__(
-        self, engine: Engine, *, output_size: OutputSize, memo_bytes: int, names_originals: bool
+        self,
+        engine: Engine,
+        *,
+        output_size: OutputSize,
+        memo_bytes: int,
+        names_originals: bool,
+        on_unfamiliar: OnUnfamiliar = "cover",
     ) -> None:
         if not callable(getattr(engine, "protect", None)):
             msg = "engine must have a method protect(image, level)"
@@ -89,6 +97,7 @@ class PicturePipeline:
         self._drafting = engine if isinstance(engine, DraftingEngine) else None
         self._values = FoundValues(_KNOWN_PICTURES if memo_bytes else 0)
         self._names_originals = names_originals
+        self._unfamiliar = Unfamiliar(on_unfamiliar)
 
     @property
     def names_values(self) -> bool:
@@ -102,7 +111,7 @@ class PicturePipeline:
             ProtectionError: If it can't be decoded or protected, or is more than the request may cost.
         """
         picture = self.decoded(data, account)
-        protected = self._run_engine(picture.image, level)
+        protected = self._run_engine(picture.image, level).image
         size = self._sent_size(*picture.original_size)
         return protected if protected.size == size else protected.resize(size, Image.Resampling.BICUBIC)
 
@@ -252,9 +261,9 @@ class PicturePipeline:
         ]
         return self._put_out(works, data, recipe, account)
 
-    def _finished(self, drafted: _Drafted, tokens: TokenSource) -> Image.Image:
-        finished = call_foreign("engine", partial(drafted.draft.finished, tokens))
-        return self._checked(finished, drafted.picture.image)
+    def _finished(self, drafted: _Drafted, tokens: TokenSource) -> Protected:
+        judged = call_foreign("engine", partial(finished_draft, drafted.draft, tokens))
+        return self._unfamiliar.decided(judged, drafted.picture.image)
 
     def _put_out(
         self, works: Sequence[_Work], data: bytes, recipe: Recipe, account: Account
@@ -269,23 +278,25 @@ class PicturePipeline:
                 account.check()
                 protected.append(work.protect())
             if len(step) > 1:
-                protected = steadied([work.picture.image for work in step], protected)
+                steady = steadied([work.picture.image for work in step], [each.image for each in protected])
+                protected = [
+                    each._replace(image=image) for each, image in zip(protected, steady, strict=True)
+                ]
             account.check()
-            encoded = [
-                encode_scaled(image, self._sent_size(*work.picture.original_size))
-                for work, image in zip(step, protected, strict=True)
-            ]
-            seconds = (time.perf_counter() - started) / max(1, len(step))
+            seconds = (time.perf_counter() - started) / len(step)
             outputs += [
-                self._output(each, recipe, data, work.seconds + seconds)
-                for work, each in zip(step, encoded, strict=True)
+                self._output(work, made, recipe, data, seconds)
+                for work, made in zip(step, protected, strict=True)
             ]
         return self._memo.put(recipe, tuple(outputs))
 
-    def _output(self, encoded: bytes, recipe: Recipe, data: bytes, seconds: float) -> Output:
+    def _output(self, work: _Work, made: Protected, recipe: Recipe, data: bytes, seconds: float) -> Output:
+        started = time.perf_counter()
+        encoded = encode_scaled(made.image, self._sent_size(*work.picture.original_size))
+        seconds += time.perf_counter() - started
         original = hashlib.sha256(data).hexdigest() if self._names_originals else None
-        milliseconds = round(seconds * 1000, 3)
-        sent = SentImage(hashlib.sha256(encoded).hexdigest(), recipe.level, milliseconds, original)
+        digest, milliseconds = hashlib.sha256(encoded).hexdigest(), round(1000 * (work.seconds + seconds), 3)
+        sent = SentImage(digest, recipe.level, milliseconds, original, made.unfamiliar)
         return Output(encoded, sent, is_frame=recipe.kind == "video")
 
     def _pictures(
@@ -311,7 +322,7 @@ class PicturePipeline:
         account.check()
         protected = self._run_engine(picture.image, level)
         account.check()
-        return encode_scaled(protected, self._sent_size(*picture.original_size))
+        return encode_scaled(protected.image, self._sent_size(*picture.original_size))
 
     def _draft(self, picture: FilePicture, level: float) -> Draft:
         engine, printed = self._drafting, picture.printed()
@@ -333,19 +344,9 @@ class PicturePipeline:
         box = self._output_size
         return within(width, height, (box, box) if isinstance(box, int) else box)
 
-    def _run_engine(self, image: Image.Image, level: float) -> Image.Image:
-        return self._checked(call_foreign("engine", lambda: self._engine.protect(image, level)), image)
-
-    def _checked(self, protected: Any, image: Image.Image) -> Image.Image:
-        """Return the pixels that an engine made of a picture, and nothing else of its result."""
-        if not isinstance(protected, Image.Image) or protected is image:
-            raise ProtectionError("The engine did not return a new picture, so nothing was sent.")
-        if protected.mode != "RGB" or protected.size != image.size:
-            raise ProtectionError(
-                "The engine did not return an RGB picture of the same size, so nothing was sent."
-            )
-        # Pixels only: an engine that carried `info` over would carry metadata over.
-        return call_foreign("engine", lambda: strip_metadata(protected))
+    def _run_engine(self, image: Image.Image, level: float) -> Protected:
+        judged = call_foreign("engine", lambda: judged_by(self._engine, image, level))
+        return self._unfamiliar.decided(judged, image)
 
 
 def _spend(recipes: Sequence[Recipe], originals: Mapping[Recipe, bytes], account: Account) -> None:
@@ -358,7 +359,7 @@ class _Work(NamedTuple):
     """A picture of a file, what protects it, and the seconds that it took so far."""
 
     picture: FilePicture
-    protect: Callable[[], Image.Image]
+    protect: Callable[[], Protected]
     seconds: float
 
 

@@ -17,7 +17,7 @@ from langchain_vpp import ImageProtector
 from langchain_vpp.artifact import (
     FrontPoint,
     Manifest,
-    _warn_of_default,
+    _warn,
     artifact_folder,
     level_of,
     load_artifact,
@@ -198,9 +198,9 @@ def test_an_artifact_that_comes_along_is_found_by_its_name():
 @pytest.fixture
 def first_use():
     """As in a process that has not loaded `default` before."""
-    _warn_of_default.cache_clear()
+    _warn.cache_clear()
     yield
-    _warn_of_default.cache_clear()
+    _warn.cache_clear()
 
 
 @pytest.mark.usefixtures("first_use")
