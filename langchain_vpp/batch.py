@@ -31,6 +31,7 @@ from langchain_vpp.errors import ProtectionError
 from langchain_vpp.images.codec import decode_image
 from langchain_vpp.images.given import image_bytes
 from langchain_vpp.images.pdf import rasterize_pdf
+from langchain_vpp.images.video import video_format
 from langchain_vpp.messages.base64 import decode_base64, encode_base64
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ PICTURE_SUFFIXES: Final = frozenset({
 })  # fmt: skip
 """Suffixes, in small letters, of pictures that are taken from a folder; a file without one is judged by its head."""
 _PDF: Final = ".pdf"
+_VIDEO: Final = ".mp4"
+_VIDEO_SUFFIXES: Final = frozenset({
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".mpg", ".mpeg", ".3gp",
+})  # fmt: skip
 _HEADS: Final = (
     (re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF.{4}WEBP|II\*\0|MM\0\*", re.DOTALL), ".jpg"),
     (re.compile(rb"BM.{4}\0{4}|.{4}ftyp(avi[fs]|he[iv][cmsx]|mif1|msf1)", re.DOTALL), ".jpg"),
@@ -98,7 +103,7 @@ class _Made(NamedTuple):
     Attributes:
         job: The picture.
         recipe: Digest of the original and of the settings.
-        encoded: The copy, as a JPEG, or as a PDF of a document.
+        encoded: The copy, as a JPEG, as a PDF of a document, or as an MP4 of a video.
     """
 
     job: Job
@@ -186,7 +191,7 @@ def protect_files(
                 if not overwrite:
                     advice = "exists. Choose another --out, or give --overwrite."
                     return Copy(*job, "failed", f"{job.target} {advice}")
-            protect = _protect_document if job.target.suffix == _PDF else _protect_picture
+            protect = _PROTECTIONS[job.target.suffix]
             return _Made(job, recipe, protect(data, protector))
         except ProtectionError as error:
             return Copy(*job, "failed", str(error))
@@ -342,12 +347,16 @@ def _unsuitable(suffix: str) -> str:
         return "it is no picture by its name, nor, without a suffix, by its first bytes."
     if suffix == _PDF and not extras.is_installed("pypdfium2"):
         return "a PDF needs the extra documents: pip install 'langchain-vpp[documents]'."
+    if suffix == _VIDEO and not extras.is_installed("av"):
+        return "a video needs the extra video: pip install 'langchain-vpp[video]'."
     return ""
 
 
 def _suffix(path: Path) -> str:
-    """Suffix of the output of a file; empty if the file is neither a picture nor a document."""
+    """Suffix of the output of a file; empty if the file is no picture, document or video."""
     suffix = path.suffix.lower()
+    if suffix in _VIDEO_SUFFIXES:
+        return _VIDEO
     if suffix:
         return ".jpg" if suffix in PICTURE_SUFFIXES else _PDF if suffix == _PDF else ""
     try:
@@ -355,11 +364,16 @@ def _suffix(path: Path) -> str:
             head = file.read(16)
     except OSError:
         return ".jpg"  # what can't be read fails, and is not left out
-    return next((suffix for pattern, suffix in _HEADS if pattern.match(head)), "")
+    known = next((suffix for pattern, suffix in _HEADS if pattern.match(head)), "")
+    return known or (_VIDEO if video_format(head) else "")
 
 
 def _protect_picture(data: bytes, protector: ImageProtector) -> bytes:
     return protector.protect_encoded(data)
+
+
+def _protect_video(data: bytes, protector: ImageProtector) -> bytes:
+    return protector.protect_video(data)
 
 
 def _protect_document(data: bytes, protector: ImageProtector) -> bytes:
@@ -386,6 +400,10 @@ def _protect_together(pages: list[Image.Image], protector: ImageProtector) -> li
     ]
     content: Any = protector.protect_messages([HumanMessage(blocks)])[0].content
     return [decode_image(decode_base64(block["base64"]) or b"") for block in content]
+
+
+_PROTECTIONS: Final = {".jpg": _protect_picture, _PDF: _protect_document, _VIDEO: _protect_video}
+"""For each suffix of an output, what makes it."""
 
 
 def _identity(path: Path) -> tuple[int, int]:
