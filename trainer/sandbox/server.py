@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import sys
 import threading
 from pathlib import Path
@@ -26,7 +25,6 @@ from langchain_vpp.extras import is_installed, require
 require("starlette", "uvicorn", extra="demo")
 
 import torch
-import uvicorn
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -36,6 +34,7 @@ from starlette.routing import Route
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.images.codec import decode_image
+from trainer.runtime.serving import listen, serve_app
 from trainer.sandbox.formats import ChatRequest, Completion
 from trainer.sandbox.screens.calls import respond
 from trainer.sandbox.screens.model import ScreenModel
@@ -204,29 +203,10 @@ def serve(
     photos = [PhotoModel()] if is_installed(*PACKAGES) else []
     scenes = [LocalVisionModel.load(subject=subject) for subject in subjects]
     app = create_app(*scenes, *screens, *photos, record=record)
-    # With the protocol named, asyncio turns Nagle's algorithm off; without it each small answer waits 40 ms.
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        if os.name == "posix":  # elsewhere the option lets two servers share a port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        base_url = f"http://{host}:{listener.getsockname()[1]}/v1"
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=2
-        )
-        server = _AnnouncingServer(
-            config, lambda: on_ready(json.dumps({"base_url": base_url, "model": MODEL_NAME}))
-        )
-        server.run(sockets=[listener])
-
-
-class _AnnouncingServer(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._announce = announce
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._announce()
+    listener = listen(host, port)
+    base_url = f"http://{host}:{listener.getsockname()[1]}/v1"
+    ready = json.dumps({"base_url": base_url, "model": MODEL_NAME})
+    serve_app(app, listener, extra="demo", on_ready=lambda: on_ready(ready))
 
 
 async def _read(request: Request) -> bytes:
