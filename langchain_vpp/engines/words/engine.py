@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 PRESETS: Final = {"low": 0.25, "balanced": 0.5, "high": 0.75}
 """Names of levels; 1 shows no word."""
-_VERSION: Final = "words/2"
+_VERSION: Final = "words/3"
 _PACKAGES: Final = ("rapidocr", "onnxruntime", "presidio-analyzer", "phonenumbers", "wordfreq", "faker")
 _ROUNDS: Final = 2
 """Most further looks at what is left of a picture."""

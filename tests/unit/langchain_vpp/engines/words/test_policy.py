@@ -107,6 +107,14 @@ def test_a_label_makes_what_it_announces_private(lines, hidden, kind):
     assert kinds(*lines, pitch=40)[hidden] == kind
 
 
+def test_buttons_are_no_values_of_the_labels_near_them():
+    lines = ["Delivery address", "Discard   Submit"]
+    assert shown(*lines, pitch=40) == ["Delivery", "address", "Discard", "Submit"]
+    assert shown("Town   Submit") == ["Town", "Submit"]
+    assert "Submit" not in shown("Password   Submit")
+    assert "Harbour" not in shown("Town   Harbour")
+
+
 def test_what_stands_in_other_rows_of_a_form_is_not_announced():
     assert shown("Telephone   120   Change", "Newsletter   Weekly   Stop", pitch=40) == [
         "Telephone", "Change", "Newsletter", "Weekly", "Stop",
