@@ -111,16 +111,13 @@ def put_plates(target: Image.Image, plates: Iterable[Plate]) -> None:
 
 def _write(draw: ImageDraw.ImageDraw, plate: Plate, ink: tuple[int, int, int]) -> None:
     left, top, right, bottom = plate.box
+    margin = _MARGIN * (bottom - top)
     size = 0.72 * (bottom - top)
-    font = ImageFont.load_default(size)
-    length = draw.textlength(plate.caption, font=font)
-    room = right - left - 2 * _MARGIN * (bottom - top)
-    if length > room > 0:
-        size *= room / length
-        font = ImageFont.load_default(size)
+    length = draw.textlength(plate.caption, font=ImageFont.load_default(size))
+    size *= min(1.0, (right - left - 2 * margin) / max(1.0, length))
     if size >= _SMALLEST:
-        place = (left + _MARGIN * (bottom - top), (top + bottom) / 2)
-        draw.text(place, plate.caption, fill=ink, font=font, anchor="lm")
+        place = (left + margin, (top + bottom) / 2)
+        draw.text(place, plate.caption, fill=ink, font=ImageFont.load_default(size), anchor="lm")
 
 
 def _reduced(image: Image.Image, scale: float) -> Image.Image:

@@ -28,6 +28,7 @@ TUNED: Final = (
     "wiki", "browser", "workspace", "shell", "preferences", "dashboard", "ide", "tickets", "code_review", "mail_client",
     "sheet", "vault_list", "week_view", "store_admin", "video_call", "file_browser", "onboarding", "letter_german",
     "statement", "channels", "mail_read", "contact", "server_log", "member_card", "settings", "board", "order",
+    "docs_site", "repo_tree", "api_client", "build_terminal", "team_chat", "cloud_console",
 )  # fmt: skip
 """Layouts that a policy may be tuned with."""
 HELD_BACK: Final = (
