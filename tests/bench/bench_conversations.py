@@ -2,8 +2,9 @@
 
     python -m tests.bench.bench_conversations [--conversations 200]
 
-Every conversation asks two to six questions over HTTP, in all ways in which a model is called. Answers after restoring
-are compared with those that the same model gives to the originals, and all that was sent is searched for private values.
+Every conversation asks two to six questions over HTTP, in all ways in which a model is called. Answers after
+restoring are compared with those that the same model gives to the originals, and all that was sent is searched for
+private values.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ BOUND = 0.9
 
 
 def main() -> int:
-    """Hold the conversations and print one JSON document; exit with 1 if something leaked or too few answers are right."""
+    """Hold the conversations and print one JSON document; exit with 1 if it leaked or too few answers are right."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -46,6 +46,11 @@ _PRIVATE = {"NAME", "COMPANY", "EMAIL", "PHONE", "IBAN", "ADDRESS", "ID", "ACCOU
 _SHORTEST = 5
 """Letters and digits of the shortest value that is looked for: shorter ones stand in base64 and in other words."""
 _KEPT = 400
+_MENTIONS = ("You said", "Thanks for", "I noted")
+_AGAIN = 0.25
+"""Share of later turns that bring another picture."""
+_LOUD = 0.3
+"""Share of mentions in capitals."""
 _TOLERANCE = 0.2
 
 
@@ -158,13 +163,13 @@ class Talk:
         for number in range(int(self._chance.integers(2, _TURNS + 1))):
             text = ""
             content: list[Any] = []
-            if number == 0 or (self._chance.random() < 0.25 and shown + 1 < len(self._pages)):
+            if number == 0 or (self._chance.random() < _AGAIN and shown + 1 < len(self._pages)):
                 shown += 1
                 encoded = base64.b64encode(self._pages[shown].png).decode()
                 content.append({"type": "image", "base64": encoded, "mime_type": "image/png"})
             elif answers and self._chance.random() < 0.5:
-                said = answers[-1].got
-                text = f"{self._chance.choice(['You said', 'Thanks for', 'I noted'])} {said.upper() if self._chance.random() < 0.3 else said}. "
+                said = answers[-1].got.upper() if self._chance.random() < _LOUD else answers[-1].got
+                text = f"{self._chance.choice(_MENTIONS)} {said}. "
             page = self._pages[shown]
             question = str(self._chance.choice([*page.answers]))
             content.insert(0, {"type": "text", "text": text + question})
@@ -250,17 +255,19 @@ async def hold_conversations(
         protector = ImageProtector(engine, level=LEVEL)
         for number in range(0, count, 2):
             pages = [draw_page(first + number + place, model) for place in range(2)]
-            start = record.stat().st_size if record.exists() else 0
             for seed in range(number, min(count, number + 2)):
                 answers += await Talk(first + seed, pages, bare, protector).hold()
-            with record.open("rb") as file:
-                file.seek(start)
-                bodies = [json.loads(line) for line in file]
+            bodies = _recorded(record, requests)
             hidden = {value for page in pages for value in _hidden_in(engine, page)}
             values, requests = values + len(hidden), requests + len(bodies)
             leaks += _leaks(hidden, bodies, attack or reader.read)
             progress(number + 2)
     return Findings(answers, leaks, values, requests)
+
+
+def _recorded(record: Path, start: int) -> list[Any]:
+    """Return the bodies of all requests but the first ones."""
+    return [json.loads(line) for line in record.read_bytes().splitlines()[start:]]
 
 
 def _hidden_in(engine: Words, page: Page) -> Iterator[str]:

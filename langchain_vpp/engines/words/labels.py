@@ -25,7 +25,8 @@ _HARMLESS: Final = ("last login", "file name", "domain name")
 """Labels that end like one that announces something private."""
 _OF_FILES: Final = ("size", "date modified", "last modified", "modified", "file size")
 """Heads of columns that tell that a table lists files."""
-_SECRET: Final = "KEY"
+_PASSWORDS: Final = "KEY"
+"""Kind of passwords and the like."""
 _SENTENCE: Final = 4
 """Words in small letters from which a text is no value."""
 _BESIDE: Final = 25
@@ -102,7 +103,7 @@ def announced(segments: Sequence[Segment]) -> Iterator[Announced]:
         found = _ends_with_label(segment) or kind
         if found is not None:
             # A password may be any word, also one that stands on buttons.
-            ends = labels if found == _SECRET else labels | buttons
+            ends = labels if found == _PASSWORDS else labels | buttons
             yield from (
                 Announced(word, found) for each in _values(segment, segments, ends) for word in each.words
             )
