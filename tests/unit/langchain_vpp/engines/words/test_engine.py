@@ -73,6 +73,18 @@ def test_a_token_stands_apart_from_the_edges_of_its_plate():
     assert columns.any()
 
 
+@pytest.mark.parametrize("level", [0.0, 0.5, 0.75, 1.0])
+def test_text_that_is_found_and_can_not_be_read_is_one_flat_colour(level):
+    image, words = page()
+    box = (40.0, 200.0, 240.0, 224.0)
+    ImageDraw.Draw(image).text((44, 202), "Uchenna Olatunji", fill="black", font_size=18)
+    engine = Words(reader=FakeReader([*words, words[0]._replace(text="", box=box)], SIZE), recognizers=[])
+    with pytest.warns(UserWarning, match="can't be read"):
+        result = engine.protect(image, level)
+    covered = np.asarray(result.crop([round(edge) for edge in box]))
+    assert np.ptp(covered[8:-8, 8:-8], axis=(0, 1)).max() <= 2
+
+
 def test_the_picture_itself_is_not_changed():
     image, words = page()
     before = image.tobytes()
