@@ -147,6 +147,12 @@ def test_a_name_that_goes_on_in_the_next_line_is_covered_whole():
     assert "Lantern" in shown("we met with friends", "Lantern today", pitch=24)
 
 
+def test_a_company_of_ordinary_words_whose_last_one_stands_below_is_covered():
+    assert shown("Northern Light", "Health", "Yearly contract", pitch=24) == ["Yearly", "contract"]
+    assert shown("Northern Light", "Settings", pitch=24) == ["Northern", "Light", "Settings"]
+    assert shown("Overview", "Health", pitch=24) == ["Overview", "Health"]
+
+
 def test_a_part_of_a_name_is_covered_wherever_else_it_stands():
     assert "rose" not in shown("Name: Rose Meyer", "and the rose said no")
     assert "rose" in shown("and the rose said no")
