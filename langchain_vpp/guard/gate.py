@@ -21,6 +21,7 @@ from langchain_vpp.guard.pool import arun_steps, in_thread, run_steps
 from langchain_vpp.guard.receipt import Receipt
 from langchain_vpp.guard.sealing import Sealing
 from langchain_vpp.guard.sources import Sources
+from langchain_vpp.guard.unchangeable import Unchangeable
 from langchain_vpp.guard.upstream import OnUpstreamTrace, Upstream
 from langchain_vpp.guard.vault import MemoryVaults
 from langchain_vpp.images.given import image_bytes
@@ -42,11 +43,10 @@ if TYPE_CHECKING:
     from langchain_vpp.guard.budget import Account
     from langchain_vpp.guard.level import RequestLevel
     from langchain_vpp.guard.pool import Steps
+    from langchain_vpp.guard.unfamiliar import OnUnfamiliar, ProtectedFile
     from langchain_vpp.guard.vault import VaultKeeper
 
 _MOST_PARTS: Final = 100_000  # of a request, whose length is counted
-_UNCHANGEABLE: Final = "A protector can't be changed; build another one"
-_UNPICKLABLE: Final = "A protector can't be pickled; build one in each process"
 
 
 class Admission(NamedTuple):
@@ -56,7 +56,7 @@ class Admission(NamedTuple):
     receipt: Receipt
 
 
-class Gate:
+class Gate(Unchangeable):
     """Protects every picture in messages, or refuses the messages.
 
     Thread-safe, and immutable once built. Arguments and errors of the constructor are those of
@@ -103,7 +103,9 @@ class Gate:
         on_unsupported: Literal["raise", "drop"] = "raise",
         on_remote_url: Literal["raise", "fetch"] = "raise",
         on_document: Literal["raise", "rasterize"] = "raise",
+        on_video: Literal["raise", "sample"] = "raise",
         on_upstream_trace: OnUpstreamTrace = "raise",
+        on_unfamiliar: OnUnfamiliar = "cover",
         store: ByteStore | None = None,
         output_size: OutputSize = "same",
         memo_bytes: int = 64 * 2**20,
@@ -116,9 +118,10 @@ class Gate:
             output_size=output_size,
             memo_bytes=memo_bytes,
             names_originals=receipt_original_digest,
+            on_unfamiliar=on_unfamiliar,
         )
         _check_choice("on_upstream_trace", on_upstream_trace, ("warn", "raise", "ignore"))
-        policy = _checked_policy(on_unsupported, on_remote_url, on_document)
+        policy = _checked_policy(on_unsupported, on_remote_url, on_document, on_video)
         if not isinstance(budget, RequestBudget | None):
             msg = "budget must be a RequestBudget"
             raise TypeError(msg)
@@ -138,24 +141,9 @@ class Gate:
         for slot, value in settings.items():
             object.__setattr__(self, slot, value)
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(_UNCHANGEABLE)
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(_UNCHANGEABLE)
-
     def __repr__(self) -> str:
         engine, levels = self._pipeline.engine_name, self._levels
         return f"{type(self).__name__}(engine={engine!r}, level={levels.default}, min_level={levels.floor})"
-
-    def __copy__(self) -> Gate:
-        return self  # immutable, and may be shared
-
-    def __deepcopy__(self, memo: Any) -> Gate:
-        return self
-
-    def __reduce__(self) -> str | tuple[Any, ...]:
-        raise TypeError(_UNPICKLABLE)
 
     def protect_messages(
         self, messages: LanguageModelInput, *, level: RequestLevel | None = None, thread_id: str | None = None
@@ -218,6 +206,10 @@ class Gate:
         Raises:
             ProtectionError: If the picture can't be decoded or protected.
         """
+        return self.protect_file(data, level).encoded
+
+    def protect_file(self, data: bytes, level: RequestLevel | None = None) -> ProtectedFile:
+        """Run :meth:`protect_encoded`, and say whether the picture was taken for unfamiliar."""
         return self._pipeline.protect_encoded(data, self._levels.effective(level), self._budget.open())
 
     def seal(self, image: Image.Image | bytes | str | Path) -> dict[str, str]:
@@ -341,7 +333,8 @@ class Gate:
                 plan.sources, level, account, conversation.vault
             )
             exposed = exposed or plan.dropped
-            rebuilt = plan.rebuild([[output.encoded for output in each] for each in outputs])
+            videos = [place for place, each in enumerate(outputs) if any(output.is_frame for output in each)]
+            rebuilt = plan.rebuild([[output.encoded for output in each] for each in outputs], videos=videos)
             for place, planned, message in zip(walked, plan.messages, rebuilt, strict=True):
                 admitted[place] = message
                 records[place] = [output.record for source in planned.sources for output in outputs[source]]
@@ -357,11 +350,14 @@ class Gate:
         return Admission(admitted, receipt), exposed
 
 
-def _checked_policy(on_unsupported: Any, on_remote_url: Any, on_document: Any) -> ContentPolicy:
+def _checked_policy(
+    on_unsupported: Any, on_remote_url: Any, on_document: Any, on_video: Any
+) -> ContentPolicy:
     _check_choice("on_unsupported", on_unsupported, ("raise", "drop"))
     _check_choice("on_remote_url", on_remote_url, ("raise", "fetch"))
     _check_choice("on_document", on_document, ("raise", "rasterize"))
-    return ContentPolicy(on_unsupported=on_unsupported, on_remote_url=on_remote_url, on_document=on_document)
+    _check_choice("on_video", on_video, ("raise", "sample"))
+    return ContentPolicy(on_unsupported, on_remote_url, on_document, on_video)
 
 
 def _check_choice(option: str, value: Any, allowed: tuple[str, ...]) -> None:
