@@ -126,7 +126,15 @@ class RapidReader:
 
 def _telling_unread(package: Any) -> Any:
     """Return the package's engine, which also tells where it found text that it could not read, and else drops it."""
-    mapped = extras.load("rapidocr.utils.process_img", extra="words", undone=_UNDONE).map_boxes_to_original
+
+    def mapped(engine: Any, boxes: Any, record: Any, size: Sequence[int]) -> Any:
+        """Return where boxes lie in the picture that was given; older versions have a method for it."""
+        own = getattr(engine, "get_origin_points", None)
+        if own is None:
+            own = extras.load(
+                "rapidocr.utils.process_img", extra="words", undone=_UNDONE
+            ).map_boxes_to_original
+        return own(boxes, record, *size)
 
     class Engine(package.RapidOCR):  # type: ignore[misc]
         def build_final_output(self, *given: Any) -> Any:
@@ -134,7 +142,9 @@ def _telling_unread(package: Any) -> Any:
             texts, boxes = read.txts, found.boxes
             empty = [] if texts is None or boxes is None else [not text.strip() for text in texts]
             # The package filters the boxes in place of those that it got, so ours are taken before.
-            unread = mapped(boxes[np.array(empty)].copy(), record, *image.shape[:2]) if any(empty) else ()
+            unread = (
+                mapped(self, boxes[np.array(empty)].copy(), record, image.shape[:2]) if any(empty) else ()
+            )
             result = super().build_final_output(*given)
             result.unread = unread
             return result
