@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from langchain_vpp.cli.chosen import choose_engine, read_level
-from langchain_vpp.cli.copies import show_copies
+from langchain_vpp.cli.copies import show_copies, show_plan
 from langchain_vpp.cli.display import INTERRUPTED, bars, say_error
 from langchain_vpp.cli.formats import open_heic
 from langchain_vpp.cli.options import InputError, JsonOption
@@ -84,9 +84,20 @@ def protect(
         int | None,
         typer.Option("--workers", min=1, max=256, help="Pictures at once; as many as there are CPUs."),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be written and what is left out; write nothing.")
+    ] = False,
+    contact_sheet: Annotated[
+        Path | None,
+        typer.Option(
+            "--contact-sheet", help="PNG or JPEG with a few pictures before and after: it shows ORIGINALS."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write protected copies of pictures and, with the extra documents, of PDFs; the originals are never touched.
+    """Write protected copies of pictures and, with the extras documents and video, of PDFs and videos.
+
+    The originals are never touched.
 
     The same command goes on where it was stopped: what was made from the same picture in the same way stays.
     """
@@ -99,6 +110,13 @@ def protect(
     chosen = choose_engine(artifact, engine)
     protector, settings = _protector(chosen, level, size, max_pixels, on_unfamiliar)
     jobs, copies = plan(paths, out)
+    if dry_run:
+        show_plan(jobs, copies, out, settings, as_json=as_json)
+        return
+    if contact_sheet is not None:
+        from langchain_vpp.cli.contact_sheet import check_sheet, save_sheet  # noqa: PLC0415
+
+        check_sheet(contact_sheet)
     order = {path: position for position, path in enumerate(job.source for job in jobs)}
     started, made, interrupted = time.monotonic(), 0, False
     with bars() as shown:
@@ -119,6 +137,8 @@ def protect(
         say_error(f"interrupted. {made} pictures were protected; run the same command again to go on.")
         raise typer.Exit(INTERRUPTED)
     copies.sort(key=lambda copy: order.get(copy.source, -1))
+    if contact_sheet is not None:
+        save_sheet(copies, contact_sheet)
     show_copies(copies, out, folders=any(path.is_dir() for path in paths), as_json=as_json)
 
 

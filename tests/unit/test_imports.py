@@ -42,6 +42,7 @@ ROWS = (
     {"trainer.recipes"},
     {"trainer.experiments"},
     {"trainer.scale"},
+    {"trainer.studio"},
     {"trainer.cli"},
 )
 ROW = {room: number for number, row in enumerate(ROWS) for room in row}

@@ -21,7 +21,11 @@ UnfamiliarOption = Annotated[
 ]
 PicturesOption = Annotated[
     Path | None,
-    typer.Option("--pictures", help="With --unfamiliar: further pictures, a folder of each kind."),
+    typer.Option(
+        "--pictures",
+        help="In place of --data: any pictures, without labels; before and after. With --unfamiliar: further pictures, "
+        "a folder of each kind.",
+    ),
 ]
 
 

@@ -275,7 +275,7 @@ class _Run:
                 metrics.write(self._step, row)
             validating = self._step in self._plan.validation_steps
             if validating:
-                metrics.write(self._step, {"hypervolume": self._fronts.update(self._step)})
+                metrics.write(self._step, self._fronts.update(self._step))
             if validating or self._step % self._config.checkpoint_every == 0 or self._step == steps:
                 self._save()
             self._tell("protector", self._step, steps)
