@@ -16,7 +16,7 @@ from PIL import Image
 from langchain_vpp import ImageProtector, ProtectionError
 from langchain_vpp.batch import Copy, Job, plan, protect_files
 from langchain_vpp.engines import Pixelate
-from langchain_vpp.guard.unfamiliar import ProtectedFile
+from langchain_vpp.guard.unfamiliar import ProtectedFile  # noqa: TC001  for annotations
 
 SETTINGS = {"engine": "pixelate", "level": 0.5}
 
