@@ -24,6 +24,19 @@ def query_criticality(posteriors: Tensor) -> Tensor:
     return 1 - (first - second)
 
 
+def disagreement(posteriors: Tensor, others: Tensor) -> Tensor:
+    """Measure how far two networks' answers are apart: their total variation, in [0, 1].
+
+    Args:
+        posteriors: Probabilities, shape ``[..., V]``.
+        others: Probabilities of the other network, shape ``[..., V]``.
+
+    Returns:
+        Shape ``[...]``.
+    """
+    return (posteriors - others).abs().sum(dim=-1) / 2
+
+
 def choose_queries(
     criticality: Tensor,
     images: Tensor,

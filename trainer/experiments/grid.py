@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from langchain_vpp.errors import DataError
+from trainer.experiments.regimes import REGIMES, RegimeName
 from trainer.oracle.query import Access  # noqa: TC001  pydantic reads it
 from trainer.recipes.demo import DEMO
 from trainer.training.config import TrainerConfig
@@ -39,6 +40,8 @@ class Method(Frozen):
     """Kinds of access; those of the grid if not given."""
     white_box: bool = False
     """Take the utility gradient through the chat model itself, without a query."""
+    regimes: tuple[RegimeName, ...] | None = None
+    """Regimes; those of the grid if not given."""
 
     def spread(self, grid: Grid) -> tuple[tuple[int, ...], tuple[Access, ...]]:
         """Return budgets and kinds of access; one of each for a method that asks nothing."""
@@ -57,6 +60,8 @@ class Sizes(Frozen):
     """Seed of the data set, which all seeds of a cell share; their spread is that of training and of the attacker."""
     attacker_images: int = Field(1500, ge=1)
     """Training images that the attacker adapts to at each point, drawn anew each time."""
+    questions: int | None = Field(None, ge=1)
+    """(Image, question) pairs that the chat model is asked about at each point; all of the test split if ``None``."""
 
 
 class Grid(Frozen):
@@ -76,6 +81,8 @@ class Grid(Frozen):
     sizes: Sizes = Sizes()
     settings: dict[str, JsonValue] = {}
     """Fields of :class:`~trainer.training.config.TrainerConfig` that hold for all methods."""
+    regimes: tuple[RegimeName, ...] = ("labels",)
+    """Chat models to train against; see :mod:`trainer.experiments.regimes`."""
 
 
 _WHITE_BOX: Final = Method(name="white box", white_box=True)
@@ -184,6 +191,7 @@ class GridCell(Frozen):
     """``None`` for a classical engine."""
     white_box: bool = False
     engine: EngineName | None = None
+    regime: RegimeName = "labels"
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> Self:
@@ -200,7 +208,7 @@ class GridCell(Frozen):
     def label(self) -> str:
         """Name of the cell in a line of progress."""
         asked = f", {self.config.max_queries} queries, {self.config.access}" if self.config else ""
-        return f"{self.method}{asked}, seed {self.seed}"
+        return f"{self.method}{asked}, {self.regime}, seed {self.seed}"
 
     def digest(self) -> str:
         """Return the SHA-256 of everything that decides the outcome besides the code."""
@@ -225,8 +233,9 @@ def cells(grid: Grid, seeds: Sequence[int]) -> list[GridCell]:
             for name, levels in grid.baselines.items()
         ]
         for method in grid.methods:
-            for budget, access in product(*method.spread(grid)):
-                keyed = {"seed": seed, "max_queries": budget, "access": access}
+            for budget, access, regime in product(*method.spread(grid), method.regimes or grid.regimes):
+                references = REGIMES[regime].references
+                keyed = {"seed": seed, "max_queries": budget, "access": access, "references": references}
                 found.append(
                     GridCell(
                         method=method.name,
@@ -235,6 +244,7 @@ def cells(grid: Grid, seeds: Sequence[int]) -> list[GridCell]:
                         levels=grid.levels,
                         config=_config(method, {**grid.settings, **method.settings, **keyed}),
                         white_box=method.white_box,
+                        regime=regime,
                     )
                 )
     return sorted(found, key=lambda cell: cell.config.max_queries if cell.config else -1)

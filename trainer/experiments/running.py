@@ -23,8 +23,8 @@ from trainer.data.answers import answer_space
 from trainer.data.dataset import load_dataset
 from trainer.experiments.grid import Frozen, GridCell, cells
 from trainer.experiments.points import Point, measure, points_hypervolume
+from trainer.experiments.regimes import REGIMES
 from trainer.experiments.white_box import WhiteBox
-from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.scenes import make_data
 from trainer.training.trainer import Trainer
 
@@ -74,6 +74,8 @@ def run_cell(cell: GridCell, data: Path, out: Path) -> Result:
             attacker_images=cell.sizes.attacker_images,
             seed=cell.seed,
             ledger=Path(place) / "evaluation.sqlite",
+            regime=REGIMES[cell.regime],
+            questions=cell.sizes.questions,
         )
         if cell.config is not None:
             # The rest, pictures above all, would fill the disk after a hundred runs.
@@ -177,7 +179,7 @@ def _in_own_process(
 
 
 def _trainer(cell: GridCell, config: TrainerConfig, dataset: Dataset) -> Trainer:
-    model = SandboxChatModel()
+    model = REGIMES[cell.regime].chat_model(config.max_queries)
     if cell.white_box:
         return Trainer(model, dataset, config, estimator=WhiteBox(answer_space(dataset), model.vision))
     return Trainer(model, dataset, config)

@@ -12,6 +12,7 @@ from langchain_vpp.network.protector import Protector
 from trainer.algorithms.pareto import hypervolume
 from trainer.training.budget import FRONT_LEVELS
 from trainer.training.calibration import leak_at, level_knots
+from trainer.training.references import ask_references, draw_pairs, shown
 from trainer.training.validation import Validation
 
 if TYPE_CHECKING:
@@ -86,6 +87,19 @@ class Fronts:
         """The validation split."""
         return Validation.of(self._dataset, self._config.protector.working_resolution)
 
+    def refer(self) -> None:
+        """Replace the reference answers by the chat model's own about originals that may be shown."""
+        validation, count = self.validation, self._plan.front_point
+        pairs = draw_pairs(
+            validation.phrasings, shown(self._dataset, "val"), count, seed=self._config.seed
+        )
+        self._take_references(
+            ask_references(self._oracle, validation.space, validation.images, validation.phrasings, pairs)
+        )
+
+    def _take_references(self, references: Tensor) -> None:
+        self.validation = self.validation._replace(references=references)
+
     @property
     def is_stale(self) -> bool:
         """Whether the patience of the settings is exhausted."""
@@ -131,12 +145,17 @@ class Fronts:
 
     def state_dict(self) -> dict[str, Any]:
         """The best candidate, and for how long it has been the best."""
-        return {"best": None if self._best is None else self._best.state_dict(), "stale": self._stale}
+        state = {"best": None if self._best is None else self._best.state_dict(), "stale": self._stale}
+        if self._config.references == "model":
+            state["front_references"] = self.validation.references
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore from :meth:`state_dict`."""
         self._best = None if state["best"] is None else Candidate.from_state(state["best"])
         self._stale = state["stale"]
+        if "front_references" in state:
+            self._take_references(state["front_references"])
 
     def _measure(self, step: int) -> Candidate:
         """Calibrate the level of the averaged weights and measure their front."""

@@ -32,6 +32,7 @@ from trainer.training.fronts import Fronts
 from trainer.training.learners import Learners, SuppliedParts, weights_digest
 from trainer.training.probing import UtilityProbing
 from trainer.training.progress import Phase, Progress
+from trainer.training.references import ask_references, complete, draw_pairs, require_shown, shown
 from trainer.training.run_folder import exclusive
 from trainer.training.run_log import MetricsLog
 from trainer.training.step import TrainingStep
@@ -94,6 +95,8 @@ class Trainer:
         self.warnings = check_for_training(dataset)
         self.counts = Counts()
         require_price(config.max_cost, config.price)
+        if config.references == "model":
+            require_shown(dataset)
         if protector is not None and _shape(protector.config) != _shape(config.protector):
             raise TrainingError(
                 "the protector to start from is not of the shape that config.protector asks for; nothing was sent. "
@@ -209,12 +212,18 @@ class _Run:
         """Private attributes that the assessor can't read even from originals."""
         self._plan = BudgetPlan.of(config)
         self._space = answer_space(dataset)
-        self._split = TrainingSplit.load(dataset, self._space, config.protector.working_resolution)
+        self._split = TrainingSplit.load(
+            dataset,
+            self._space,
+            config.protector.working_resolution,
+            labelled=config.references == "labels",
+        )
         self._pictures = dataset.picture_digests("train")
         self._learners = Learners.build(
             config, supplied, self._space, dataset.private_attributes, self._split
         )
         self._check_budget()
+        self._oracle = oracle
         self._probing = UtilityProbing(self._plan, self._space, self._learners.estimator, oracle, ledger)
         self._stepping = TrainingStep(
             config, self._split, self._learners, self._probing, start=supplied.protector
@@ -246,8 +255,8 @@ class _Run:
     def _pretrain(self) -> None:
         """Let the networks learn what costs no query, and name what the assessor can't read."""
         config, steps = self._config, self._config.pretraining_steps
-        self._learners.pretrain(config, self._split, lambda phase, step: self._tell(phase, step, steps))
-        assessor = self._learners.assessor
+        learners, assessor = self._learners, self._learners.assessor
+        learners.pretrain_assessor(config, self._split, lambda step: self._tell("assessor", step, steps))
         self._unread = unread_attributes(assessor, self._fronts.validation)
         if self._unread and not assessor.has_learned:
             self._learners.teach_assessor(
@@ -261,6 +270,21 @@ class _Run:
                 "learned elsewhere",
                 ", ".join(map(repr, self._unread)),
             )
+        if config.references == "model":
+            self._buy_references()
+        learners.pretrain_estimator(config, lambda step: self._tell("student", step, steps))
+        if config.references == "model":
+            split = self._split
+            split.references.copy_(complete(split.known, split.phrasings, split.images, learners.estimator))
+
+    def _buy_references(self) -> None:
+        """Ask the chat model about originals that may be shown."""
+        split, count = self._split, self._plan.references
+        pairs = draw_pairs(
+            split.phrasings, shown(self._dataset, "train"), count, seed=self._config.seed
+        )
+        split.known.copy_(ask_references(self._oracle, self._space, split.images, split.phrasings, pairs))
+        self._fronts.refer()
 
     def _learn(self, metrics: MetricsLog) -> None:
         """Take the steps that are left, with fronts and checkpoints in between."""
@@ -316,8 +340,13 @@ class _Run:
 
     def _check_budget(self) -> None:
         """Refuse a budget with which nothing can be learned or measured."""
-        least = self._learners.estimator.min_queries
-        if self._plan.training < least:
+        least, plan = self._learners.estimator.min_queries, self._plan
+        if self._config.references == "model" and self._config.estimator != "none" and not plan.references:
+            raise BudgetExhaustedError(
+                f"a budget of {self._config.max_queries} queries leaves none for reference answers; nothing was sent. "
+                "Give --max-queries, or labels."
+            )
+        if plan.training < least:
             raise BudgetExhaustedError(
                 f"a budget of {self._config.max_queries} queries leaves nothing to learn utility from: this estimator "
                 f"needs {least} or more for training; nothing was sent. "
@@ -336,6 +365,8 @@ class _Run:
             "space": space_digest(self._space),
             "unread": list(self._unread),
         }
+        if self._config.references == "model":
+            state |= {"known": self._split.known, "references": self._split.references}
         for part in (self._probing, self._learners, self._fronts):
             state |= part.state_dict()
         save_checkpoint(self._folder / _CHECKPOINT, self._identity, state)
@@ -343,6 +374,8 @@ class _Run:
     def _load(self, state: dict[str, Any]) -> None:
         self._step, self._stepping.leak = state["step"], state["leak"]
         self._unread = tuple(state.get("unread", ()))
+        for name in {"known", "references"} & state.keys():
+            getattr(self._split, name).copy_(state[name])
         if self._learners.have_changed(state):
             self._pretrain()  # costs no query; the history of answers is restored below
         self._probing.load_state_dict(state)
