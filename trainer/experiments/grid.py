@@ -43,9 +43,11 @@ class Method(Frozen):
     regimes: tuple[RegimeName, ...] | None = None
     """Regimes; those of the grid if not given."""
 
-    def spread(self, grid: Grid) -> tuple[tuple[int, ...], tuple[Access, ...]]:
-        """Return budgets and kinds of access; one of each for a method that asks nothing."""
-        if self.white_box or self.settings.get("estimator") in {"none", "label-only"}:
+    def spread(self, grid: Grid, regime: RegimeName = "labels") -> tuple[tuple[int, ...], tuple[Access, ...]]:
+        """Return budgets and kinds of access; one of each for a method that asks nothing in a regime."""
+        estimator = self.settings.get("estimator")
+        buys_references = estimator == "label-only" and REGIMES[regime].references == "model"
+        if self.white_box or estimator == "none" or (estimator == "label-only" and not buys_references):
             return (0,), ("labels",)
         return self.budgets or grid.budgets, self.access or grid.access
 
@@ -95,7 +97,9 @@ def _fidelity_alone(*weights: float) -> tuple[Method, ...]:
     )
 
 
-_LABEL_ONLY: Final = Method(name="label-only", settings={"estimator": "label-only"})
+LABEL_ONLY: Final = "label-only"
+"""Name of the student of the labels, the baseline that paid answers must exceed."""
+_LABEL_ONLY: Final = Method(name=LABEL_ONLY, settings={"estimator": "label-only"})
 _SCALARISATIONS: Final = (
     ("smooth Tchebycheff", "smooth_tchebycheff"),
     ("UPGrad", "upgrad"),
@@ -233,21 +237,26 @@ def cells(grid: Grid, seeds: Sequence[int]) -> list[GridCell]:
             for name, levels in grid.baselines.items()
         ]
         for method in grid.methods:
-            for budget, access, regime in product(*method.spread(grid), method.regimes or grid.regimes):
-                references = REGIMES[regime].references
-                keyed = {"seed": seed, "max_queries": budget, "access": access, "references": references}
-                found.append(
-                    GridCell(
-                        method=method.name,
-                        seed=seed,
-                        sizes=grid.sizes,
-                        levels=grid.levels,
-                        config=_config(method, {**grid.settings, **method.settings, **keyed}),
-                        white_box=method.white_box,
-                        regime=regime,
-                    )
-                )
+            for regime in method.regimes or grid.regimes:
+                found += [
+                    _cell(grid, method, regime, {"seed": seed, "max_queries": budget, "access": access})
+                    for budget, access in product(*method.spread(grid, regime))
+                ]
     return sorted(found, key=lambda cell: cell.config.max_queries if cell.config else -1)
+
+
+def _cell(grid: Grid, method: Method, regime: RegimeName, keyed: Mapping[str, Any]) -> GridCell:
+    references = {"references": REGIMES[regime].references}
+    config = _config(method, {**grid.settings, **method.settings, **references, **keyed})
+    return GridCell(
+        method=method.name,
+        seed=config.seed,
+        sizes=grid.sizes,
+        levels=grid.levels,
+        config=config,
+        white_box=method.white_box,
+        regime=regime,
+    )
 
 
 def _config(method: Method, settings: Mapping[str, Any]) -> TrainerConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_vpp.errors import DataError
@@ -12,7 +13,6 @@ from trainer.sandbox.drawing.scenes import SCENE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from langchain_vpp.engines import Engine
     from trainer.data.dataset import Dataset
@@ -62,7 +62,7 @@ def measure(
         levels=tuple(levels),
         baselines={},
         seed=seed,
-        resolution=SCENE_SIZE,
+        resolution=None if isinstance(source, Path) else SCENE_SIZE,  # an artifact's own
         train_images=attacker_images,
         original_images=len(dataset.split("train")),
         classifiers=("small",),

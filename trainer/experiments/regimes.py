@@ -60,9 +60,14 @@ def _changing(budget: int) -> LocalVisionModel:
 
 REGIMES: Final[Mapping[RegimeName, Regime]] = {
     "labels": Regime("the model answers as the labels do", _plain, _plain),
-    "no-labels": Regime("no label; the model's own answers about originals", _plain, _plain, references="model"),
+    "no-labels": Regime(
+        "no label; the model's own answers about originals", _plain, _plain, references="model"
+    ),
     "coarse": Regime(
-        "the model scales pictures down and refuses to talk about people", _coarse, _coarse, answers_originals=False
+        "the model scales pictures down and refuses to talk about people",
+        _coarse,
+        _coarse,
+        answers_originals=False,
     ),
     "text-first": Regime(
         "the model reads text first, sees little colour, leans towards the first choice",

@@ -74,7 +74,7 @@ class BudgetPlan(NamedTuple):
         Returns:
             Queries, at most the budget that is left.
         """
-        if step < self.warmup_steps:
+        if not self.warmup_steps <= step < self.steps:
             return 0
         left = self.training - planned
         share = (left - saved) / (self.steps - step)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from langchain_vpp.network.protector import Protector
     from trainer.algorithms.interface import UtilityEstimator
     from trainer.training.assessor import Assessor
+    from trainer.training.fresh_attack import FreshAttack
     from trainer.training.validation import Validation
 
 _NETWORK_LEVELS: Final = tuple(step / 16 for step in range(17))
@@ -42,15 +43,18 @@ def leak_at(protector: Protector, assessor: Assessor, validation: Validation, le
 
 
 @torch.no_grad()
-def unread_attributes(assessor: Assessor, validation: Validation) -> tuple[str, ...]:
-    """Name the private attributes that an assessor can't read even from originals.
+def unread_attributes(
+    assessor: Assessor, validation: Validation, attack: FreshAttack | None = None
+) -> tuple[str, ...]:
+    """Name the private attributes that an assessor can't read even from originals, or far worse than an attacker.
 
     A protector can't learn to hide them; see :meth:`~trainer.training.validation.Validation.unread`.
     """
     assessor.eval()
     names = list(assessor.attributes)
     predicted = _read(assessor, validation, 0.0, lambda images, _: images)
-    return tuple(names[number] for number in validation.unread(predicted))
+    others = None if attack is None else attack.on_originals
+    return tuple(names[number] for number in validation.unread(predicted, others))
 
 
 def _read(

@@ -25,6 +25,7 @@ REMOVED: Final = {
 
 ADDED: Final = frozenset(
     {
+        "audit_images",
         "learning_rate_floor",
         "grey_penalty_rise",
         "references",
@@ -171,6 +172,15 @@ class TrainerConfig(BaseModel):
 
     All share the budget of ``validation``. The weights with the best front become the artifact.
     """
+    audit_images: int = Field(500, ge=0)
+    """Training images to which a fresh attacker adapts at each level of the front at the end.
+
+    It learns to read originals from four times as many. Its readings on the validation split are the leak of the
+    manifest's front, choose the weights, and have a run that hides too little at level 1 learn on. With 0 training's
+    own assessor takes its place, which flatters, and nothing is mended.
+    """
+    mends: int = Field(2, ge=0)
+    """Most times that a run which hides too little at level 1 goes back to earlier weights and learns on."""
     patience: int | None = Field(None, ge=1)
     """Stop after so many fronts in a row without a larger hypervolume."""
 

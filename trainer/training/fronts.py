@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import torch
 
@@ -12,6 +12,7 @@ from langchain_vpp.network.protector import Protector
 from trainer.algorithms.pareto import hypervolume
 from trainer.training.budget import FRONT_LEVELS
 from trainer.training.calibration import leak_at, level_knots
+from trainer.training.fresh_attack import FreshAttack
 from trainer.training.references import ask_references, draw_pairs, shown
 from trainer.training.validation import Validation
 
@@ -23,9 +24,14 @@ if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
     from trainer.oracle.oracle import Oracle
     from trainer.oracle.subprocess import SubprocessOracle
+    from trainer.training.batches import TrainingSplit
     from trainer.training.budget import BudgetPlan
     from trainer.training.config import TrainerConfig
     from trainer.training.learners import Learners
+
+
+LEAKS_TOO_MUCH: Final = 0.25
+"""Leak at level 1 above which a protector hides too little."""
 
 
 class Candidate(NamedTuple):
@@ -38,6 +44,11 @@ class Candidate(NamedTuple):
     front: tuple[FrontPoint, ...]
     hypervolume: float
     """Area under the front, reference (leak 1, utility 0)."""
+
+    def with_front(self, front: tuple[FrontPoint, ...]) -> Candidate:
+        """Return the same weights with a front; values outside [0, 1] are noise."""
+        area = hypervolume([(max(point.leak, 0.0), min(point.utility, 1.0)) for point in front])
+        return self._replace(front=front, hypervolume=area)
 
     def state_dict(self) -> dict[str, Any]:
         """Convert to types that torch loads without unpickling."""
@@ -54,6 +65,12 @@ class Candidate(NamedTuple):
         return cls(**({**state, "front": points}))
 
 
+def _worth(candidate: Candidate) -> tuple[bool, float]:
+    """Key by which candidates are compared: hiding enough at level 1, then the area under the front."""
+    hides = not candidate.front or candidate.front[-1].leak <= LEAKS_TOO_MUCH
+    return hides, candidate.hypervolume
+
+
 class Fronts:
     """Measures fronts of the averaged protector, and keeps the weights of the best.
 
@@ -61,6 +78,7 @@ class Fronts:
         config: Settings.
         plan: Division of the budget.
         dataset: Its validation split is loaded before the first front.
+        split: Training images, for the fresh attacker.
         learners: The averaged protector and the assessor.
         oracle: Answers the questions about protected validation images.
         progress: Called with the number of levels that have been measured, after each level.
@@ -71,13 +89,14 @@ class Fronts:
         config: TrainerConfig,
         plan: BudgetPlan,
         dataset: Dataset,
+        split: TrainingSplit,
         learners: Learners,
-        oracle: Oracle | SubprocessOracle,
         *,
+        oracle: Oracle | SubprocessOracle,
         progress: Callable[[int], None],
     ) -> None:
         self._config, self._plan, self._dataset = config, plan, dataset
-        self._learners, self._oracle, self._progress = learners, oracle, progress
+        self._split, self._learners, self._oracle, self._progress = split, learners, oracle, progress
         self._best: Candidate | None = None
         self._stale = 0
         """Fronts in a row without a larger hypervolume."""
@@ -87,12 +106,41 @@ class Fronts:
         """The validation split."""
         return Validation.of(self._dataset, self._config.protector.working_resolution)
 
+    @cached_property
+    def attack(self) -> FreshAttack | None:
+        """Attacker that never met the protector; ``None`` if the settings leave the leak to the assessor."""
+        if not self._config.audit_images:
+            return None
+        return FreshAttack(
+            self._dataset.private_attributes,
+            self._split,
+            self.validation,
+            images=self._config.audit_images,
+            seed=self._config.seed,
+        )
+
+    @property
+    def measured_by(self) -> str:
+        """Who measures the fronts, and on which pictures."""
+        attacker = "the training assessor" if self.attack is None else "a fresh attacker"
+        return f"{attacker} and the chat model, on the validation split"
+
+    def most_private_leak(self, step: int) -> float | None:
+        """Leak that a fresh attacker finds at level 1 in the present weights; ``None`` without such an attacker."""
+        if self.attack is None:
+            return None
+        protector = self.protector(self._calibrated(step))
+        return self.attack.readings(protector, (0.5, 1.0))[-1].leak.value
+
+    def assessed_leak(self, protector: Protector, level: float) -> float:
+        """Leak that the present assessor finds at a network level."""
+        self._learners.assessor.eval()
+        return leak_at(protector, self._learners.assessor, self.validation, level)
+
     def refer(self) -> None:
         """Replace the reference answers by the chat model's own about originals that may be shown."""
         validation, count = self.validation, self._plan.front_point
-        pairs = draw_pairs(
-            validation.phrasings, shown(self._dataset, "val"), count, seed=self._config.seed
-        )
+        pairs = draw_pairs(validation.phrasings, shown(self._dataset, "val"), count, seed=self._config.seed)
         self._take_references(
             ask_references(self._oracle, validation.space, validation.images, validation.phrasings, pairs)
         )
@@ -124,17 +172,16 @@ class Fronts:
     def choose(self, step: int) -> Candidate:
         """Return the best weights of all: the present ones, or those of an earlier and better front.
 
-        The present weights are not measured in a run that ended because its fronts no longer grew.
+        The present weights are not measured in a run that ended because its fronts no longer grew. A fresh attacker
+        judges both; weights that hide enough at level 1 are better than any that don't.
 
         Args:
             step: Steps that are finished.
         """
-        if self._best is not None and self.is_stale:
-            return self._best
-        last = self._measure(step)
-        if self._best is None or last.hypervolume >= self._best.hypervolume:
-            return last
-        return self._best
+        candidates = [] if self._best is None else [self._best]
+        if self._best is None or not self.is_stale:
+            candidates.append(self._measure(step))
+        return max(reversed([self._audited(each) for each in candidates]), key=_worth)
 
     def protector(self, candidate: Candidate) -> Protector:
         """Construct the calibrated protector of a candidate."""
@@ -157,17 +204,33 @@ class Fronts:
         if "front_references" in state:
             self._take_references(state["front_references"])
 
-    def _measure(self, step: int) -> Candidate:
-        """Calibrate the level of the averaged weights and measure their front."""
+    def _calibrated(self, step: int) -> Candidate:
+        """Calibrate the level of the averaged weights."""
         averaged, assessor = self._learners.averaged_protector, self._learners.assessor
         assessor.eval()
         knots = level_knots(averaged, assessor, self.validation)
         weights = {name: tensor.clone() for name, tensor in averaged.state_dict().items()}
-        candidate = Candidate(step, weights, knots, front=(), hypervolume=0.0)
-        front = self._front(self.protector(candidate))
-        # Values outside [0, 1] are noise.
-        area = hypervolume([(max(point.leak, 0.0), min(point.utility, 1.0)) for point in front])
-        return candidate._replace(front=front, hypervolume=area)
+        return Candidate(step, weights, knots, front=(), hypervolume=0.0)
+
+    def _measure(self, step: int) -> Candidate:
+        """Calibrate the level of the averaged weights and measure their front."""
+        candidate = self._calibrated(step)
+        return candidate.with_front(self._front(self.protector(candidate)))
+
+    def _audited(self, candidate: Candidate) -> Candidate:
+        """Replace the assessor's readings by those of a fresh attacker."""
+        if self.attack is None or not candidate.front:
+            return candidate
+        levels = [point.level for point in candidate.front]
+        found = self.attack.readings(self.protector(candidate), levels)
+        return candidate.with_front(
+            tuple(
+                point.model_copy(
+                    update={"leak": each.leak.value, "leak_interval": (each.leak.low, each.leak.high)}
+                )
+                for point, each in zip(candidate.front, found, strict=True)
+            )
+        )
 
     def _front(self, protector: Protector) -> tuple[FrontPoint, ...]:
         validation = self.validation
@@ -179,9 +242,7 @@ class Fronts:
             queries = validation.queries(protector, level, pairs)
             scores = validation.score(pairs, self._oracle.ask(queries, purpose="validate"))
             network_level = float(protector.calibrated(torch.tensor([level])))
-            leak = leak_at(
-                self._learners.averaged_protector, self._learners.assessor, validation, network_level
-            )
+            leak = self.assessed_leak(protector, network_level)
             points.append(FrontPoint(level=level, leak=leak, utility=scores.utility, answers=scores.answers))
             self._progress(count)
         return tuple(points)

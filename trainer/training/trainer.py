@@ -30,6 +30,7 @@ from trainer.training.checkpoint import (
 )
 from trainer.training.fronts import Fronts
 from trainer.training.learners import Learners, SuppliedParts, weights_digest
+from trainer.training.mending import Mending
 from trainer.training.probing import UtilityProbing
 from trainer.training.progress import Phase, Progress
 from trainer.training.references import ask_references, complete, draw_pairs, require_shown, shown
@@ -232,10 +233,12 @@ class _Run:
             config,
             self._plan,
             dataset,
+            self._split,
             self._learners,
-            oracle,
+            oracle=oracle,
             progress=lambda count: self._tell("validation", count, len(FRONT_LEVELS)),
         )
+        self._mending = Mending(config, self._split, self._learners, self._fronts)
 
     def complete(self) -> None:
         """Go on from the checkpoint, if there is one, to the artifact."""
@@ -250,6 +253,9 @@ class _Run:
                 self._pretrain()
                 self._save()
             self._learn(metrics)
+            while self._mending.mend(self._step):
+                self._save()
+                self._learn(metrics)
         self._finish()
 
     def _pretrain(self) -> None:
@@ -257,17 +263,17 @@ class _Run:
         config, steps = self._config, self._config.pretraining_steps
         learners, assessor = self._learners, self._learners.assessor
         learners.pretrain_assessor(config, self._split, lambda step: self._tell("assessor", step, steps))
-        self._unread = unread_attributes(assessor, self._fronts.validation)
+        self._unread = unread_attributes(assessor, self._fronts.validation, self._fronts.attack)
         if self._unread and not assessor.has_learned:
             self._learners.teach_assessor(
                 config, self._split, lambda step: self._tell("assessor", step, steps), turn=1
             )
-            self._unread = unread_attributes(assessor, self._fronts.validation)
+            self._unread = unread_attributes(assessor, self._fronts.validation, self._fronts.attack)
         if self._unread:
             logger.warning(
-                "the assessor reads %s of validation originals no better than a guess, so the protector will not "
-                "learn to hide it: give more labelled pictures, more pretraining_steps, or an assessor that has "
-                "learned elsewhere",
+                "the assessor reads %s of validation originals no better than a guess, or far worse than an attacker, "
+                "so the protector will not learn to hide it: give more labelled pictures, more pretraining_steps, or "
+                "an assessor that has learned elsewhere",
                 ", ".join(map(repr, self._unread)),
             )
         if config.references == "model":
@@ -280,20 +286,21 @@ class _Run:
     def _buy_references(self) -> None:
         """Ask the chat model about originals that may be shown."""
         split, count = self._split, self._plan.references
-        pairs = draw_pairs(
-            split.phrasings, shown(self._dataset, "train"), count, seed=self._config.seed
-        )
+        pairs = draw_pairs(split.phrasings, shown(self._dataset, "train"), count, seed=self._config.seed)
         split.known.copy_(ask_references(self._oracle, self._space, split.images, split.phrasings, pairs))
         self._fronts.refer()
 
     def _learn(self, metrics: MetricsLog) -> None:
         """Take the steps that are left, with fronts and checkpoints in between."""
-        steps = self._config.steps
+        steps = self._mending.steps
         while self._step < steps and not self._fronts.is_stale:
             row = self._stepping.take(
-                self._step, on_answer=lambda: self._tell("protector", self._step, steps)
+                self._step,
+                strictness=self._mending.strictness,
+                on_answer=lambda: self._tell("protector", self._step, steps),
             )
             self._step += 1
+            self._mending.note(self._step)
             if self._step % 10 == 0:
                 metrics.write(self._step, row)
             validating = self._step in self._plan.validation_steps
@@ -328,9 +335,7 @@ class _Run:
                 started_from=self._identity.started_from,
                 questions_per_call=config.questions_per_call,
                 front=chosen.front,
-                front_measured_by="the training assessor and the chat model, on the validation split"
-                if chosen.front
-                else "",
+                front_measured_by=self._fronts.measured_by if chosen.front else "",
                 presets=presets(protector, self._learners.estimator, self._fronts.validation, chosen.front),
                 licence=config.licence,
                 attribution=config.attribution,
@@ -367,7 +372,7 @@ class _Run:
         }
         if self._config.references == "model":
             state |= {"known": self._split.known, "references": self._split.references}
-        for part in (self._probing, self._learners, self._fronts):
+        for part in (self._probing, self._learners, self._fronts, self._mending):
             state |= part.state_dict()
         save_checkpoint(self._folder / _CHECKPOINT, self._identity, state)
 
@@ -383,6 +388,7 @@ class _Run:
             state, partial(self._probing.recall, store_images=self._config.store_images)
         )
         self._fronts.load_state_dict(state)
+        self._mending.load_state_dict(state)
 
     def _tell(self, phase: Phase, step: int, steps: int) -> None:
         if self._report is None:

@@ -66,16 +66,16 @@ class DifferingModel(LocalVisionModel):
     """
 
     def __init__(self, temperament: Temperament, model: LocalVisionModel | None = None) -> None:
-        super().__init__(
-            (model or LocalVisionModel.load()).network, replace(SCENES, name=temperament.name)
-        )
+        super().__init__((model or LocalVisionModel.load()).network, replace(SCENES, name=temperament.name))
         self.temperament = temperament
 
     def reply(self, seen: Tensor, attribute: str, question: str) -> Reply:
         """Answer a question about one attribute; see :meth:`LocalVisionModel.reply`."""
         habits = self.temperament
         asked = dict.fromkeys((attribute, *_FACE, _TEXT))
-        believed = {name: each[0] for name, each in self.log_probabilities(self._view(seen), tuple(asked)).items()}
+        believed = {
+            name: each[0] for name, each in self.log_probabilities(self._view(seen), tuple(asked)).items()
+        }
         faces = min(_confidence(believed[name]) for name in _FACE)
         if habits.refuses_faces is not None and attribute in _ABOUT_PEOPLE and faces >= habits.refuses_faces:
             return Reply(REFUSAL, attribute, {})
@@ -97,9 +97,7 @@ class DifferingModel(LocalVisionModel):
             small = nn.functional.interpolate(
                 images, (side, side), mode="bilinear", antialias=True, align_corners=False
             )
-            images = nn.functional.interpolate(
-                small, images.shape[2:], mode="bilinear", align_corners=False
-            )
+            images = nn.functional.interpolate(small, images.shape[2:], mode="bilinear", align_corners=False)
         return colour * images + (1 - colour) * images.mean(dim=1, keepdim=True)
 
 
@@ -114,7 +112,12 @@ class ChangingModel(LocalVisionModel):
     """
 
     def __init__(
-        self, name: str, first: LocalVisionModel, second: LocalVisionModel, *, change_after: int = _CHANGE_AFTER
+        self,
+        name: str,
+        first: LocalVisionModel,
+        second: LocalVisionModel,
+        *,
+        change_after: int = _CHANGE_AFTER,
     ) -> None:
         super().__init__(first.network, replace(first.subject, name=name))
         self.first, self.second, self._left = first, second, change_after
