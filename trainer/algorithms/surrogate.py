@@ -164,9 +164,9 @@ class DistilledStudent:
         self.history.add(records)
 
     def fit(self, *, generator: torch.Generator) -> dict[str, float]:
-        """Fit the student on the history, a few steps; does nothing while the history is empty."""
+        """Fit the student on the history, a few steps; on the labels, as :meth:`pretrain` does, while it is empty."""
         if not len(self.history):
-            return {}
+            return self._fit_on_labels(generator)
         self.network.train()
         batch, replayed = self._settings.batch, torch.zeros(())
         for _ in range(self._settings.steps):
@@ -185,6 +185,17 @@ class DistilledStudent:
             descend(self._optimizer, loss, clip=_CLIP)
             replayed = losses.detach().mean()
         return {"student_loss": float(replayed)}
+
+    def _fit_on_labels(self, generator: torch.Generator) -> dict[str, float]:
+        """Fit the student on labelled images, a few steps; does nothing without any, or with a given network."""
+        if self._is_given or not self._has_labels:
+            return {}
+        self.network.train()
+        loss = torch.zeros(())
+        for _ in range(self._settings.steps):
+            loss = self._pretraining_loss(generator)
+            descend(self._optimizer, loss, clip=_CLIP)
+        return {"student_loss": float(loss.detach())}
 
     def loss(self, images: Tensor, references: Tensor, *, generator: torch.Generator) -> Tensor:
         """Return the student's loss of the reference answers, shape ``[B]``; see the class."""
@@ -291,17 +302,6 @@ class LabelOnlyStudent(DistilledStudent):
     ) -> Probes:
         """Propose nothing."""
         return no_probes(images, references)
-
-    def fit(self, *, generator: torch.Generator) -> dict[str, float]:
-        """Fit the student on labelled images, a few steps; does nothing without any."""
-        if not self._has_labels:
-            return {}
-        self.network.train()
-        loss = torch.zeros(())
-        for _ in range(self._settings.steps):
-            loss = self._pretraining_loss(generator)
-            descend(self._optimizer, loss, clip=_CLIP)
-        return {"student_loss": float(loss.detach())}
 
 
 def _reference_loss(logits: Tensor, references: Tensor) -> Tensor:

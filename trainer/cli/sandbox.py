@@ -133,7 +133,7 @@ def serve(
         Path | None, typer.Option("--record", help="File to which every request body is appended.")
     ] = None,
 ) -> None:
-    """Serve the local models, OpenAI-compatible: `sandbox`, `sandbox-screens`; prints where as a line of JSON."""
+    """Serve the local models (`sandbox`, `sandbox-screens`, `sandbox-coarse`, ...), OpenAI-compatible; prints where."""
     require("torch", "safetensors", "starlette", "uvicorn", extra="demo")
     from trainer.sandbox.server import serve as run  # noqa: PLC0415
 

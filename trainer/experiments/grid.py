@@ -86,6 +86,25 @@ class Grid(Frozen):
     regimes: tuple[RegimeName, ...] = ("labels",)
     """Chat models to train against; see :mod:`trainer.experiments.regimes`."""
 
+    def restricted(
+        self,
+        methods: Sequence[str] | None = None,
+        regimes: Sequence[str] | None = None,
+        budgets: Sequence[int] | None = None,
+    ) -> Grid:
+        """Return the part of the grid with some methods, regimes and budgets; all of a kind that is not given.
+
+        Raises:
+            DataError: If the grid has no such part.
+        """
+        chosen = tuple(each for each in self.methods if methods is None or each.name in methods)
+        kept = tuple(each for each in self.regimes if regimes is None or each in regimes)
+        unknown = {*(methods or ())} - {each.name for each in chosen} | {*(regimes or ())} - {*kept}
+        if unknown:
+            raise DataError(f"the grid has no {', '.join(sorted(unknown))}. Nothing was run.")
+        update = {"methods": chosen, "regimes": kept, "budgets": tuple(budgets or self.budgets)}
+        return self.model_copy(update=update)
+
 
 _WHITE_BOX: Final = Method(name="white box", white_box=True)
 
@@ -181,7 +200,46 @@ ESTIMATORS: Final = Grid(
 )
 """The options that the main table leaves out, at small sizes: 24 cells with two seeds take 18 CPU minutes."""
 
-GRIDS: Final[Mapping[str, Grid]] = {"quick": QUICK, "paper": PAPER, "estimators": ESTIMATORS}
+REGIME_BED: Final[dict[str, JsonValue]] = {
+    "steps": 160,
+    "pretraining_steps": 200,
+    "batch": 16,
+    "student_batch": 32,
+    "reader_width": 48,
+    "assessor_steps": 2,
+    "audit_images": 0,  # each cell is measured by a fresh attacker anyway
+    "precision": "auto",
+    "protector": {"width": 16, "blocks": [1, 1, 1], "working_resolution": 32},
+}
+"""Settings of a run that takes seconds: pictures of 32 px, and small networks."""
+
+REGIME_GRID: Final = Grid(
+    methods=(
+        _LABEL_ONLY,
+        *_fidelity_alone(3.0, 30.0),
+        Method(name="student"),
+        Method(name="student, no anchor", settings={"student_anchor": 0.0}),
+        Method(name="student, disagreement", settings={"query_choice": "disagreement"}),
+        Method(name="student, recent replay", settings={"replay": "recent"}),
+        Method(name="student, critical uncorrected", settings={"replay": "critical-uncorrected"}),
+        Method(name="student, uniform", settings={"replay": "uniform", "query_choice": "uniform"}),
+        Method(name="student, assessor's eyes", settings={"student_start": "assessor"}),
+    ),
+    budgets=(200, 500, 2000),
+    access=("labels",),
+    baselines={},
+    sizes=Sizes(train=1500, val=100, test=200, attacker_images=400, questions=300),
+    settings=REGIME_BED,
+    regimes=("labels", "no-labels", "coarse", "text-first", "changing"),
+)
+"""Where paid answers buy something: each way to learn from them, in each of :mod:`trainer.experiments.regimes`."""
+
+GRIDS: Final[Mapping[str, Grid]] = {
+    "quick": QUICK,
+    "paper": PAPER,
+    "estimators": ESTIMATORS,
+    "regimes": REGIME_GRID,
+}
 
 
 class GridCell(Frozen):

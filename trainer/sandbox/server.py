@@ -43,6 +43,7 @@ from trainer.sandbox.vision.card_model import CARDS
 from trainer.sandbox.vision.local_model import SCENES, LocalVisionModel
 from trainer.sandbox.vision.patch_model import SCENES_B
 from trainer.sandbox.vision.questions import numbered
+from trainer.sandbox.vision.temperaments import differing_models
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -196,9 +197,8 @@ def serve(
     torch.set_num_threads(1)  # one image is too small to share among threads
     subjects = [SCENES, *(each for each in (SCENES_B, CARDS) if each.weights.is_dir())]
     screens = [ScreenModel()] if is_installed("rapidocr") else []
-    app = create_app(
-        *(LocalVisionModel.load(subject=subject) for subject in subjects), *screens, record=record
-    )
+    models = [LocalVisionModel.load(subject=subject) for subject in subjects]
+    app = create_app(*models, *screens, *differing_models(models[0]), record=record)
     # With the protocol named, asyncio turns Nagle's algorithm off; without it each small answer waits 40 ms.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         if os.name == "posix":  # elsewhere the option lets two servers share a port

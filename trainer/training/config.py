@@ -27,6 +27,7 @@ ADDED: Final = frozenset(
     {
         "audit_images",
         "learning_rate_floor",
+        "mends",
         "grey_penalty_rise",
         "references",
         "reader_width",

@@ -107,10 +107,10 @@ class FreshAttack:
         for number, level in enumerate(levels):
             rows = self._rows(self._images, keyed_generator(self._seed, "fresh attack images", number))
             train = AttackImages(
-                _as_sent(protector, self._split.images[rows], level), self._split.labels[rows]
+                as_sent(protector, self._split.images[rows], level), self._split.labels[rows]
             )
             held_out = AttackImages(
-                _as_sent(protector, self._validation.images, level), self._validation.labels
+                as_sent(protector, self._validation.images, level), self._validation.labels
             )
             yield AttackData(train, held_out, held_out)
 
@@ -134,7 +134,7 @@ class FreshAttack:
 
 
 @torch.no_grad()
-def _as_sent(protector: Protector, images: Tensor, level: float) -> Tensor:
+def as_sent(protector: Protector, images: Tensor, level: float) -> Tensor:
     """Protect images, ``uint8``, as they would arrive at the chat model, ``uint8``."""
     parts = []
     for part in torch.split(images, _BATCH):

@@ -120,7 +120,7 @@ class TrainingStep:
             case "upgrad" | "mgda":
                 return by_preference(utility, privacy, level)
 
-    def _hiding_penalty(self, protected: Tensor, batch: Batch, strictness: float) -> Tensor:
+    def _hiding_penalty(self, protected: Tensor, batch: Batch, strictness: float = 1.0) -> Tensor:
         """Weighted penalties on the distance from grey, and on pixels that training's start hid; shape ``[B]``."""
         config = self._config
         grey = (protected - 0.5).abs().mean(dim=(1, 2, 3))

@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from trainer.training.config import TrainerConfig
 
 logger = logging.getLogger(__name__)
-_CHECKPOINT: Final = "checkpoint.pt"
+CHECKPOINT: Final = "checkpoint.pt"
+"""Name of the file, in a run's folder, from which the run is resumed."""
 
 
 class Trainer:
@@ -138,11 +139,11 @@ class Trainer:
         folder = Path(out)
         path = folder / "ledger.sqlite" if ledger is None else Path(ledger)
         with exclusive(folder), cpu_precision(self._config.precision):
-            if (folder / _CHECKPOINT).exists() and not resume:
+            if (folder / CHECKPOINT).exists() and not resume:
                 raise TrainingError(
                     f"{folder} holds a run already; nothing was done. Resume it or choose another folder."
                 )
-            identity = self._identity()
+            identity = self.identity
             with _open_ledger(path, identity) as opened:
                 oracle = self._connect(opened)
                 self.counts = oracle.counts
@@ -158,7 +159,9 @@ class Trainer:
                 run.complete()
         return folder
 
-    def _identity(self) -> RunIdentity:
+    @property
+    def identity(self) -> RunIdentity:
+        """Everything that a resumed run must have in common with this one."""
         model, supplied = self._model, self._supplied
         return RunIdentity(
             self._config,
@@ -242,7 +245,7 @@ class _Run:
 
     def complete(self) -> None:
         """Go on from the checkpoint, if there is one, to the artifact."""
-        checkpoint = self._folder / _CHECKPOINT
+        checkpoint = self._folder / CHECKPOINT
         resumed = checkpoint.exists()
         if resumed:
             state = load_checkpoint(checkpoint, self._identity, ledger=self._ledger.path)
@@ -374,7 +377,7 @@ class _Run:
             state |= {"known": self._split.known, "references": self._split.references}
         for part in (self._probing, self._learners, self._fronts, self._mending):
             state |= part.state_dict()
-        save_checkpoint(self._folder / _CHECKPOINT, self._identity, state)
+        save_checkpoint(self._folder / CHECKPOINT, self._identity, state)
 
     def _load(self, state: dict[str, Any]) -> None:
         self._step, self._stepping.leak = state["step"], state["leak"]
