@@ -24,17 +24,17 @@ def query_criticality(posteriors: Tensor) -> Tensor:
     return 1 - (first - second)
 
 
-def disagreement(posteriors: Tensor, others: Tensor) -> Tensor:
-    """Measure how far two networks' answers are apart: their total variation, in [0, 1].
+def expected_disagreement(posteriors: Tensor, others: Tensor) -> Tensor:
+    r"""Compute the probability that two networks, each drawing an answer, answer differently: :math:`1 - p \cdot q`.
 
     Args:
-        posteriors: Probabilities, shape ``[..., V]``.
-        others: Probabilities of the other network, shape ``[..., V]``.
+        posteriors: Probabilities :math:`p`, shape ``[..., V]``.
+        others: Probabilities :math:`q` of the other network, shape ``[..., V]``.
 
     Returns:
-        Shape ``[...]``.
+        In [0, 1], shape ``[...]``: 0 where both are sure of one answer, 1 where they are sure of two.
     """
-    return (posteriors - others).abs().sum(dim=-1) / 2
+    return 1 - (posteriors * others).sum(dim=-1)
 
 
 def choose_queries(

@@ -20,7 +20,7 @@ from trainer.algorithms.interface import (
     mean_reference_loss,
     no_probes,
 )
-from trainer.algorithms.query_choice import choose_queries, disagreement, query_criticality
+from trainer.algorithms.query_choice import choose_queries, expected_disagreement, query_criticality
 from trainer.algorithms.vqa_network import VQANetwork, question_vectors
 from trainer.runtime.checkpoint import fits
 from trainer.runtime.optim import SHORTEST_CYCLE, OneCycle, descend, fit
@@ -241,12 +241,11 @@ class DistilledStudent:
         if self._settings.query_choice == "uniform":
             return nothing
         posteriors = self.posteriors(images)
-        criticality = query_criticality(posteriors)
         if self._prior is None:
-            return criticality
+            return query_criticality(posteriors)
         with torch.no_grad():
             before = self._masked(self._prior(images)).softmax(dim=-1)
-        differs = torch.maximum(disagreement(posteriors, before), criticality)
+        differs = expected_disagreement(posteriors, before)
         audited = torch.rand(differs.shape, generator=generator) < _AUDITED
         return torch.where(audited, nothing, differs)
 

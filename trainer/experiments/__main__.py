@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from langchain_vpp.errors import DataError
 from trainer.experiments.grid import GRIDS, Grid
 from trainer.experiments.regime_table import regime_table
-from trainer.experiments.running import load_results, run
+from trainer.experiments.running import load_results, measured, run
 from trainer.experiments.table import as_markdown
 
 if TYPE_CHECKING:
@@ -61,7 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         results = load_results(options.out)
         by_regime = any(result.cell.regime != "labels" for result in results)
-        table = regime_table(results) if by_regime else as_markdown(results, target=options.target)
+        table = (
+            regime_table(filter(None, map(measured, results)))
+            if by_regime
+            else as_markdown(results, target=options.target)
+        )
         _write(sys.stdout, table)
     except DataError as error:
         problem = str(error)

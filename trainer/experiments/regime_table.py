@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from trainer.experiments.grid import LABEL_ONLY
-from trainer.experiments.regimes import REGIMES
+from trainer.experiments.regimes import REGIMES, RegimeName
 from trainer.reporting.markdown import for_markdown
 from trainer.reporting.rows import Cell, Column, Row, Section, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from trainer.experiments.regimes import RegimeName
-    from trainer.experiments.running import Result
+    from collections.abc import Iterable, Mapping, Sequence
 
 _MISSING: Final = "-"
 _BySeed = dict[int, float]
@@ -24,19 +21,25 @@ _Groups = dict[tuple[str, int, str], _BySeed]
 """Method, budget and regime -> results."""
 
 
-def regime_table(results: Sequence[Result]) -> str:
+class Measured(NamedTuple):
+    """The outcome of one cell."""
+
+    method: str
+    budget: int
+    regime: RegimeName
+    seed: int
+    hypervolume: float
+
+
+def regime_table(cells: Iterable[Measured]) -> str:
     """Render two tables in Markdown: hypervolumes, and gains over ``label-only`` of the same seed and regime.
 
     Args:
-        results: Finished cells, oldest first; of two results of one cell the newer one counts.
+        cells: Finished cells, oldest first; of two outcomes of one cell the newer one counts.
     """
     groups: _Groups = defaultdict(dict)
-    for result in results:
-        config = result.cell.config
-        if config is not None:
-            groups[result.cell.method, config.max_queries, result.cell.regime][result.cell.seed] = (
-                result.hypervolume
-            )
+    for cell in cells:
+        groups[cell.method, cell.budget, cell.regime][cell.seed] = cell.hypervolume
     regimes = [name for name in REGIMES if any(name == regime for _, _, regime in groups)]
     rows = sorted({(method, budget) for method, budget, _ in groups}, key=lambda row: (row[1], row[0]))
     headings = ("gradient from", "queries", *regimes)

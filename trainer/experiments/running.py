@@ -23,6 +23,7 @@ from trainer.data.answers import answer_space
 from trainer.data.dataset import load_dataset
 from trainer.experiments.grid import Frozen, GridCell, cells
 from trainer.experiments.points import Point, measure, points_hypervolume
+from trainer.experiments.regime_table import Measured
 from trainer.experiments.regimes import REGIMES
 from trainer.experiments.white_box import WhiteBox
 from trainer.sandbox.drawing.scenes import make_data
@@ -55,6 +56,14 @@ class Result(Frozen):
     """CPU seconds of training, without the drawing of data and the measuring."""
     code: str
     """Digest of the source code that ran."""
+
+
+def measured(result: Result) -> Measured | None:
+    """Return a cell's row in a table of regimes; ``None`` for a classical engine."""
+    cell = result.cell
+    if cell.config is None:
+        return None
+    return Measured(cell.method, cell.config.max_queries, cell.regime, cell.seed, result.hypervolume)
 
 
 def run_cell(cell: GridCell, data: Path, out: Path) -> Result:

@@ -42,7 +42,6 @@ def leak_at(protector: Protector, assessor: Assessor, validation: Validation, le
     return validation.leak(_read(assessor, validation, level, protector.at_network_level))
 
 
-@torch.no_grad()
 def unread_attributes(
     assessor: Assessor, validation: Validation, attack: FreshAttack | None = None
 ) -> tuple[str, ...]:
@@ -52,7 +51,8 @@ def unread_attributes(
     """
     assessor.eval()
     names = list(assessor.attributes)
-    predicted = _read(assessor, validation, 0.0, lambda images, _: images)
+    with torch.no_grad():
+        predicted = _read(assessor, validation, 0.0, lambda images, _: images)
     others = None if attack is None else attack.on_originals
     return tuple(names[number] for number in validation.unread(predicted, others))
 

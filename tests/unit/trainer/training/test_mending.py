@@ -66,6 +66,7 @@ def test_a_run_that_hides_enough_is_left_alone(parts):
     assert weight(parts.learners.protector) == before
 
 
+@pytest.mark.trains
 def test_a_run_that_hides_too_little_goes_back_and_learns_on_at_most_twice(parts):
     subject = mended(parts, 0.7, 0.6, 0.6)
     for step, value in ((50, -9.0), (100, 0.5), (125, 0.1), (150, 0.3), (175, 0.4), (180, -9.0)):
@@ -80,6 +81,7 @@ def test_a_run_that_hides_too_little_goes_back_and_learns_on_at_most_twice(parts
     assert subject.steps == 300
 
 
+@pytest.mark.trains
 def test_the_state_holds_what_to_go_back_to(parts):
     subject = mended(parts, 0.7)
     set_weight(parts, 0.1)
@@ -98,6 +100,7 @@ class Killed(Exception):  # noqa: N818  ends a run from outside
     pass
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("kill_at", [5, 6, 7])
 def test_a_run_killed_before_or_after_it_went_back_ends_as_one_that_was_not(
     signs, tmp_path, monkeypatch, kill_at

@@ -44,6 +44,7 @@ def trainer(dataset, config, answer="b"):
     return Trainer(FakeListChatModel(responses=[answer]), dataset, config)
 
 
+@pytest.mark.trains
 def test_only_originals_that_may_be_shown_are_sent(partly_shown, tmp_path):
     run = trainer(partly_shown, by_model()).fit(tmp_path / "run")
     space = answer_space(partly_shown)
@@ -93,6 +94,7 @@ def test_the_plan_leaves_room_for_references_and_the_estimate_counts_them(partly
     assert estimate(by_model(), partly_shown, "gpt-4o-mini").queries <= 40
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("estimator", ["student", "label-only", "none"])
 def test_every_estimator_ends_within_its_budget(partly_shown, tmp_path, estimator):
     config = by_model(estimator=estimator)
@@ -109,6 +111,7 @@ def test_nothing_is_sent_if_no_picture_may_be_shown_or_no_query_is_left(signs, p
         )
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("kill_at", [1, 3, 5])
 def test_a_killed_run_goes_on_with_the_same_references(partly_shown, tmp_path, kill_at):
     config = by_model(checkpoint_every=2)

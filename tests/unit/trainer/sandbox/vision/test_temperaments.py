@@ -80,7 +80,7 @@ def test_on_protected_pictures_the_stand_ins_are_wrong_where_the_plain_model_is_
     model = DifferingModel(temperament, plain)
     right = differs = 0
     for picture, labels in scenes:
-        faded = picture.point(lambda value: 96 + value // 4)  # as a protector at a middle level leaves it
+        faded = picture.point(lambda value: 64 + value // 2)  # as a protector at a middle level leaves it
         ours, theirs = answers(model, faded), answers(plain, faded)
         right += sum(theirs[name] == labels[name] for name in TASKS)
         differs += sum(theirs[name] == labels[name] != ours[name] for name in TASKS)
