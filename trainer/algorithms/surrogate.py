@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -54,7 +53,7 @@ class StudentSettings(NamedTuple):
     anchor: float = 0.5
     """Weight of the labelled images in :meth:`DistilledStudent.fit`."""
     ladder: bool = True
-    """Whether :meth:`DistilledStudent.pretrain` sees the labelled images at several resolutions."""
+    """Whether the student meets the labelled images at several resolutions, from the second half of its pretraining."""
     questions_per_call: int = 1
     """Questions about one image that one request may hold."""
 
@@ -128,8 +127,14 @@ class DistilledStudent:
             learning_rate=learning_rate,
             clip=_CLIP,
         )
-        batches = itertools.repeat(generator, steps if self._has_labels else 0)
-        fit(descent, self._pretraining_loss, batches, on_step=lambda _, __: progress())
+        # Sharp pictures first: a student that meets all resolutions at once learns nothing for hundreds of steps.
+        coarse = (self._settings.ladder and 2 * step >= steps for step in range(steps * self._has_labels))
+        fit(
+            descent,
+            lambda coarse: self._labels_loss(generator, coarse=coarse),
+            coarse,
+            on_step=lambda _, __: progress(),
+        )
         if self._settings.query_choice == "disagreement":
             self._prior = copy.deepcopy(self.network).eval()
 
@@ -193,7 +198,7 @@ class DistilledStudent:
         self.network.train()
         loss = torch.zeros(())
         for _ in range(self._settings.steps):
-            loss = self._pretraining_loss(generator)
+            loss = self._labels_loss(generator, coarse=self._settings.ladder)
             descend(self._optimizer, loss, clip=_CLIP)
         return {"student_loss": float(loss.detach())}
 
@@ -252,9 +257,9 @@ class DistilledStudent:
     def _masked(self, logits: Tensor) -> Tensor:
         return logits.masked_fill(~self._space.candidates, -math.inf)
 
-    def _pretraining_loss(self, generator: torch.Generator) -> Tensor:
+    def _labels_loss(self, generator: torch.Generator, *, coarse: bool) -> Tensor:
         images, references = self._draw_labelled(2 * self._settings.batch, generator)
-        if self._settings.ladder:
+        if coarse:
             images = coarsen(images, generator=generator)
         return _reference_loss(self._masked(self.network(images)), references)
 

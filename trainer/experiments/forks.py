@@ -40,9 +40,10 @@ if TYPE_CHECKING:
 
 LEVELS: Final = (0.25, 0.5, 0.75, 1.0)
 BED: Final[dict[str, Any]] = {
-    "steps": 160,
+    "steps": 140,
     "query_warmup": 0.6,
-    "pretraining_steps": 160,
+    "pretraining_steps": 350,  # with 160 its student knows no task yet, and one seed in two turns all levels to grey
+    "fidelity": 5.0,
     "batch": 16,
     "student_batch": 32,
     "reader_width": 48,

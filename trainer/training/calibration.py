@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from trainer.algorithms.pareto import spread_levels
+from trainer.statistics import chance, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,6 +56,29 @@ def unread_attributes(
         predicted = _read(assessor, validation, 0.0, lambda images, _: images)
     others = None if attack is None else attack.on_originals
     return tuple(names[number] for number in validation.unread(predicted, others))
+
+
+@torch.no_grad()
+def unanswered_questions(estimator: UtilityEstimator, validation: Validation) -> tuple[str, ...]:
+    """Name the questions that an estimator answers no better than a guess even about originals.
+
+    As long as it knows none, its gradient says nothing, and a protector turns everything to grey.
+    """
+    parts = []
+    for images in torch.split(validation.images, _BATCH):
+        posteriors = estimator.posteriors(images.float() / 255)
+        if posteriors is None:
+            return ()
+        parts.append(posteriors.argmax(dim=-1))
+    found = []
+    for number, (answers, wanted) in enumerate(zip(torch.cat(parts).T, validation.references.T, strict=True)):
+        known = wanted >= 0
+        if not known.any():
+            continue
+        share = float((answers == wanted)[known].float().mean())
+        if wilson(share, int(known.sum())).low <= chance(wanted):
+            found.append(validation.space.questions[number])
+    return tuple(found)
 
 
 def _read(

@@ -113,12 +113,15 @@ class Learners(NamedTuple):
         if not self.assessor.has_learned:
             self.teach_assessor(config, split, progress)
 
-    def pretrain_estimator(self, config: TrainerConfig, progress: Callable[[int], None]) -> None:
+    def pretrain_estimator(
+        self, config: TrainerConfig, progress: Callable[[int], None], *, turn: int = 0
+    ) -> None:
         """Let the estimator learn what costs no query.
 
         Args:
             config: Settings.
             progress: Called after each step with the number of steps so far.
+            turn: Number of times that it has learned before, so that it sees other batches.
         """
         reader = self.assessor.reader
         if (
@@ -130,7 +133,7 @@ class Learners(NamedTuple):
         self.estimator.pretrain(
             config.pretraining_steps,
             learning_rate=_PRETRAINING_RATE,
-            generator=keyed_generator(config.seed, "student", 0),
+            generator=keyed_generator(config.seed, "student", turn),
             progress=_counted(progress),
         )
 

@@ -20,7 +20,7 @@ from trainer.oracle.subprocess import SubprocessOracle
 from trainer.runtime.precision import cpu_precision
 from trainer.training.batches import TrainingSplit
 from trainer.training.budget import FRONT_LEVELS, BudgetPlan, require_price
-from trainer.training.calibration import presets, unread_attributes
+from trainer.training.calibration import presets, unanswered_questions, unread_attributes
 from trainer.training.checkpoint import (
     RunIdentity,
     check_answer_space,
@@ -281,10 +281,26 @@ class _Run:
             )
         if config.references == "model":
             self._buy_references()
-        learners.pretrain_estimator(config, lambda step: self._tell("student", step, steps))
+        self._pretrain_estimator()
         if config.references == "model":
             split = self._split
             split.references.copy_(complete(split.known, split.phrasings, split.images, learners.estimator))
+
+    def _pretrain_estimator(self) -> None:
+        """Let the estimator learn from labels, once more if it still knows no answer to a question."""
+        config, learners, validation = self._config, self._learners, self._fronts.validation
+        for turn in range(2):
+            learners.pretrain_estimator(
+                config, lambda step: self._tell("student", step, config.pretraining_steps), turn=turn
+            )
+            unanswered = unanswered_questions(learners.estimator, validation)
+            if not unanswered:
+                return
+        logger.warning(
+            "the student answers %s about validation originals no better than a guess, so nothing pulls against "
+            "hiding what these questions need: give more labelled pictures or more pretraining_steps",
+            ", ".join(map(repr, unanswered)),
+        )
 
     def _buy_references(self) -> None:
         """Ask the chat model about originals that may be shown."""
