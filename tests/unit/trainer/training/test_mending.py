@@ -30,7 +30,7 @@ class Measured:
 
     def assessed_leak(self, protector, level):
         """The first weight, so that a test decides which weights hide most."""
-        return float(next(protector.parameters()).flatten()[0])
+        return next(protector.parameters()).flatten()[0].item()
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def set_weight(parts, value):
 
 
 def weight(protector):
-    return float(next(protector.parameters()).flatten()[0])
+    return next(protector.parameters()).flatten()[0].item()
 
 
 def test_a_run_that_hides_enough_is_left_alone(parts):
@@ -69,12 +69,12 @@ def test_a_run_that_hides_enough_is_left_alone(parts):
 @pytest.mark.trains
 def test_a_run_that_hides_too_little_goes_back_and_learns_on_at_most_twice(parts):
     subject = mended(parts, 0.7, 0.6, 0.6)
-    for step, value in ((50, -9.0), (100, 0.5), (125, 0.1), (150, 0.3), (175, 0.4), (180, -9.0)):
+    for step, value in ((50, -9.0), (100, -5.0), (125, 0.1), (150, 0.3), (175, 0.4), (180, -9.0)):
         set_weight(parts, value)
         subject.note(step)
     assert subject.mend(200)
-    assert weight(parts.learners.protector) == pytest.approx(0.3)  # of the last three that were kept
-    assert weight(parts.learners.averaged_protector) == pytest.approx(0.3)
+    assert weight(parts.learners.protector) == pytest.approx(0.1)  # of the last three that were kept
+    assert weight(parts.learners.averaged_protector) == pytest.approx(0.1)
     assert (subject.steps, subject.strictness) == (250, 2)
     assert subject.mend(250)
     assert not subject.mend(300)

@@ -23,13 +23,13 @@ def draw_plates(folder):
     generator = np.random.default_rng(0)
     lines = []
     for number in range(280):
-        pixels = generator.integers(100, 150, (32, 32, 3), dtype=np.uint8)
+        pixels = generator.integers(100, 150, (32, 32, 3))
         colour, tone, *marks = (str(generator.choice(list(each))) for each in (COLOURS, TONES, TONES, TONES))
         pixels[12:20, 4:28] = COLOURS[colour]
-        pixels[:8] = np.clip(pixels[:8] + (60 if tone == "light" else -60), 0, 255)
+        pixels[:8] += 60 if tone == "light" else -60
         for mark, (top, left) in zip(marks, ((22, 3), (26, 26)), strict=True):
             pixels[top : top + 3, left : left + 3] = TONES[mark]
-        Image.fromarray(pixels).save(folder / f"{number}.png")
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
         lines.append(
             {
                 "image": f"{number}.png",
