@@ -192,7 +192,10 @@ class Fronts:
 
     def state_dict(self) -> dict[str, Any]:
         """The best candidate, and for how long it has been the best."""
-        state = {"best": None if self._best is None else self._best.state_dict(), "stale": self._stale}
+        state: dict[str, Any] = {
+            "best": None if self._best is None else self._best.state_dict(),
+            "stale": self._stale,
+        }
         if self._config.references == "model":
             state["front_references"] = self.validation.references
         return state

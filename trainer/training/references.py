@@ -74,7 +74,7 @@ def ask_references(
     found = torch.full_like(phrasings, -1)
     if not len(pairs):
         return found
-    rows, numbers = pairs[:, 0].unique(return_inverse=True)
+    rows, numbers = torch.unique(pairs[:, 0], return_inverse=True)
     pictures = encode(images[rows].float() / 255)[0]
     queries = [
         as_query(space, pictures[number], int(phrasings[row, question]))

@@ -383,7 +383,7 @@ class _Run:
             )
 
     def _save(self) -> None:
-        state = {
+        state: dict[str, Any] = {
             "step": self._step,
             "leak": self._stepping.leak,
             "space": space_digest(self._space),
