@@ -52,7 +52,7 @@ class StudentSettings(NamedTuple):
     """Channels of the student's last convolutions."""
     anchor: float = 0.5
     """Weight of the labelled images in :meth:`DistilledStudent.fit`."""
-    ladder: bool = True
+    ladder: bool = False
     """Whether the student meets the labelled images at several resolutions, from the second half of its pretraining."""
     questions_per_call: int = 1
     """Questions about one image that one request may hold."""
@@ -294,7 +294,8 @@ class LabelOnlyStudent(DistilledStudent):
     def __init__(
         self, space: AnswerSpace, labelled: LabelledImages, settings: StudentSettings | None = None
     ) -> None:
-        super().__init__(space, labelled, CriticalHistory(1), settings)
+        several = (settings or StudentSettings())._replace(ladder=True)
+        super().__init__(space, labelled, CriticalHistory(1), several)
 
     def propose(
         self,

@@ -22,7 +22,7 @@ from trainer.data.answers import answer_space, asked_tasks
 from trainer.data.dataset import load_dataset
 from trainer.data.wire import as_image
 from trainer.evaluation.results import front_hypervolume
-from trainer.experiments.grid import Frozen
+from trainer.experiments.grid import REGIME_BED, Frozen
 from trainer.experiments.points import Point
 from trainer.experiments.regimes import REGIMES, RegimeName
 from trainer.runtime.checkpoint import save_state
@@ -39,20 +39,8 @@ if TYPE_CHECKING:
     from langchain_vpp.network.protector import Protector
 
 LEVELS: Final = (0.25, 0.5, 0.75, 1.0)
-BED: Final[dict[str, Any]] = {
-    "steps": 140,
-    "query_warmup": 0.6,
-    "pretraining_steps": 350,  # with 160 its student knows no task yet, and one seed in two turns all levels to grey
-    "fidelity": 5.0,
-    "batch": 16,
-    "student_batch": 32,
-    "reader_width": 48,
-    "assessor_steps": 2,
-    "validation": 0.0,
-    "audit_images": 0,  # each cell is measured by a fresh attacker anyway
-    "protector": {"width": 16, "blocks": [1, 1, 1], "working_resolution": 64},
-}
-"""Settings of a run that takes less than a minute of one core."""
+BED: Final[dict[str, Any]] = REGIME_BED | {"query_warmup": 0.6, "validation": 0.0}
+"""Settings of a run: those of the grid of regimes, with a long beginning, and without a front of its own."""
 _ASKED: Final = 300
 """(Image, question) pairs of the test split that are asked at each level."""
 

@@ -145,8 +145,8 @@ class TrainerConfig(BaseModel):
     history_capacity: int = Field(10_000, ge=1)
     student_anchor: float = Field(0.5, ge=0)
     """Weight of the labelled images while the student learns from answers."""
-    student_ladder: bool = True
-    """Whether the student first sees the labelled images at several resolutions, as ``label-only`` does."""
+    student_ladder: bool = False
+    """Whether the student first sees the labelled images at several resolutions, as ``label-only`` always does."""
     student_start: Literal["new", "assessor"] = "new"
     """Whether the student's eyes are new, or begin as those of the pretrained assessor."""
     query_choice: Literal["critical", "disagreement", "uniform"] = "critical"

@@ -41,7 +41,7 @@ def named_estimator(config: TrainerConfig, space: AnswerSpace, labelled: Labelle
         questions_per_call=config.questions_per_call,
         anchor=config.student_anchor,
         width=config.reader_width,
-        ladder=config.student_ladder or config.estimator == "label-only",
+        ladder=config.student_ladder,
     )
     if config.estimator == "label-only":
         return LabelOnlyStudent(space, labelled, settings)

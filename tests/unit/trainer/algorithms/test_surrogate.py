@@ -167,7 +167,7 @@ def test_until_the_first_answer_the_student_goes_on_learning_as_one_of_the_label
     labelled = drawings(32)
     torch.manual_seed(0)
     alone = LabelOnlyStudent(SPACE, labelled, StudentSettings())
-    both = (alone, student(labelled))
+    both = (alone, student(labelled, ladder=True))
     for each in both:
         assert each.fit(generator=generator(1)).keys() == {"student_loss"}
     weights = [each.network.state_dict().values() for each in both]
