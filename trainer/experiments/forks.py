@@ -9,9 +9,12 @@ Every finished cell is a line of ``results.jsonl``; a comparison that was interr
 
 from __future__ import annotations
 
+import argparse
 import shutil
+import sys
 import time
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -22,9 +25,11 @@ from trainer.data.answers import answer_space, asked_tasks
 from trainer.data.dataset import load_dataset
 from trainer.data.wire import as_image
 from trainer.evaluation.results import front_hypervolume
-from trainer.experiments.grid import REGIME_BED, Frozen
+from trainer.experiments.grid import REGIME_BED, REGIME_GRID, Frozen
 from trainer.experiments.points import Point
+from trainer.experiments.regime_table import Measured, regime_table
 from trainer.experiments.regimes import REGIMES, RegimeName
+from trainer.experiments.running import draw_data
 from trainer.runtime.checkpoint import save_state
 from trainer.training.batches import TrainingSplit
 from trainer.training.config import TrainerConfig
@@ -34,9 +39,9 @@ from trainer.training.validation import Validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from langchain_vpp.network.protector import Protector
+    from trainer.experiments.grid import Grid
 
 LEVELS: Final = (0.25, 0.5, 0.75, 1.0)
 BED: Final[dict[str, Any]] = REGIME_BED | {"query_warmup": 0.6, "validation": 0.0}
@@ -197,6 +202,18 @@ def _config(seed: int, budget: int, settings: Mapping[str, Any], *, references: 
     )
 
 
+def forks_of(grid: Grid, seeds: Sequence[int]) -> list[Fork]:
+    """Spell out a grid's cells by seed; ``none`` has no part in the beginning that the others share."""
+    return [
+        Fork(method=method.name, regime=regime, seed=seed, budget=budget, settings=method.settings)
+        for seed in seeds
+        for method in grid.methods
+        if method.settings.get("estimator") != "none"
+        for regime in method.regimes or grid.regimes
+        for budget in method.spread(grid, regime)[0]
+    ]
+
+
 def finished(out: Path) -> list[Outcome]:
     """Read the finished cells of a folder, oldest first."""
     path = out / "results.jsonl"
@@ -229,3 +246,37 @@ def compare(out: Path, data: Path, forks: Sequence[Fork], tell: Callable[[str], 
             f"{fork.method}, {fork.budget}, {fork.regime}, seed {fork.seed}: {outcome.hypervolume:.3f} ({shown}), "
             f"{outcome.cpu_s:.0f} CPU s"
         )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run cells of the grid of regimes from shared beginnings, and print their table.
+
+    Args:
+        arguments: Arguments of the command line; the process's own if not given.
+    """
+    parser = argparse.ArgumentParser(prog="python -m trainer.experiments.forks")
+    parser.add_argument("--out", type=Path, required=True, help="folder for results; finished cells are kept")
+    parser.add_argument("--methods", nargs="+", help="names of methods of the grid")
+    parser.add_argument("--regimes", nargs="+", help="regimes of the grid")
+    parser.add_argument("--budgets", type=int, nargs="+", help="budgets of the grid")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    options = parser.parse_args(arguments)
+    grid = REGIME_GRID.restricted(options.methods, options.regimes, options.budgets)
+    data = draw_data(options.out, grid.sizes)
+    torch.set_num_threads(1)
+
+    def tell(line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    compare(options.out, data, forks_of(grid, options.seeds), tell)
+    tell(
+        regime_table(
+            Measured(each.fork.method, each.fork.budget, each.fork.regime, each.fork.seed, each.hypervolume)
+            for each in finished(options.out)
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -128,7 +128,7 @@ def run(
     tell(f"{len(missing)} of {len(wanted)} cells to run")
     if not missing:
         return []
-    data = _data(out, grid.sizes)
+    data = draw_data(out, grid.sizes)
     failures: list[tuple[GridCell, str]] = []
     pool = ThreadPoolExecutor(jobs)
     try:
@@ -194,7 +194,7 @@ def _trainer(cell: GridCell, config: TrainerConfig, dataset: Dataset) -> Trainer
     return Trainer(model, dataset, config)
 
 
-def _data(out: Path, sizes: Sizes) -> Path:
+def draw_data(out: Path, sizes: Sizes) -> Path:
     """Draw the data set whole or not at all, unless it is there."""
     folder = out / f"data-{sizes.train}-{sizes.val}-{sizes.test}-{sizes.data_seed}"
     if not folder.exists():

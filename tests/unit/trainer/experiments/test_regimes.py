@@ -82,3 +82,9 @@ def test_an_interrupted_comparison_goes_on_with_the_next_cell(tmp_path, monkeypa
     compare(tmp_path, tmp_path, wanted, told.append)
     assert ran == wanted[2:]
     assert len(told) == 4
+
+
+def test_the_cells_of_a_seed_follow_each_other_and_begin_with_the_baseline():
+    part = REGIME_GRID.restricted([LABEL_ONLY, "student", "none, fidelity 3"], ["coarse"], [500])
+    found = [(fork.seed, fork.method, fork.budget) for fork in forks.forks_of(part, [3, 4])]
+    assert found == [(seed, *cell) for seed in (3, 4) for cell in ((LABEL_ONLY, 0), ("student", 500))]
