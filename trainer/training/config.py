@@ -178,7 +178,7 @@ class TrainerConfig(BaseModel):
 
     It learns to read originals from four times as many. Its readings on the validation split are the leak of the
     manifest's front, choose the weights, and have a run that hides too little at level 1 learn on. With 0 training's
-    own assessor takes its place, which flatters, and nothing is mended.
+    own assessor takes its place, which flatters, and nothing is mended; so it does in runs of fewer than 100 steps.
     """
     mends: int = Field(2, ge=0)
     """Most times that a run which hides too little at level 1 goes back to earlier weights and learns on."""

@@ -12,7 +12,7 @@ from langchain_vpp.network.protector import Protector
 from trainer.algorithms.pareto import hypervolume
 from trainer.training.budget import FRONT_LEVELS
 from trainer.training.calibration import leak_at, level_knots
-from trainer.training.fresh_attack import FreshAttack
+from trainer.training.fresh_attack import FreshAttack, Reading
 from trainer.training.references import ask_references, draw_pairs, shown
 from trainer.training.validation import Validation
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from trainer.training.learners import Learners
 
 
+SHORT_RUN: Final = 100
+"""Planned steps below which no fresh attacker judges a run."""
 LEAKS_TOO_MUCH: Final = 0.25
 """Leak at level 1 above which a protector hides too little."""
 
@@ -98,6 +100,8 @@ class Fronts:
         self._config, self._plan, self._dataset = config, plan, dataset
         self._split, self._learners, self._oracle, self._progress = split, learners, oracle, progress
         self._best: Candidate | None = None
+        self._found: dict[int, tuple[Reading, ...]] = {}
+        """Readings of the fresh attacker, by the step of the weights."""
         self._stale = 0
         """Fronts in a row without a larger hypervolume."""
 
@@ -108,8 +112,11 @@ class Fronts:
 
     @cached_property
     def attack(self) -> FreshAttack | None:
-        """Attacker that never met the protector; ``None`` if the settings leave the leak to the assessor."""
-        if not self._config.audit_images:
+        """Attacker that never met the protector; ``None`` if the settings leave the leak to the assessor.
+
+        So does a short run: it has not learned to hide anything yet, and the attack would take longer than the run.
+        """
+        if not self._config.audit_images or self._config.steps < SHORT_RUN:
             return None
         return FreshAttack(
             self._dataset.private_attributes,
@@ -126,11 +133,19 @@ class Fronts:
         return f"{attacker} and the chat model, on the validation split"
 
     def most_private_leak(self, step: int) -> float | None:
-        """Leak that a fresh attacker finds at level 1 in the present weights; ``None`` without such an attacker."""
+        """Leak that a fresh attacker finds at level 1 in the present weights; ``None`` without such an attacker.
+
+        It comes there from the weaker levels: an attacker that begins with the strongest reads less.
+        """
         if self.attack is None:
             return None
-        protector = self.protector(self._calibrated(step))
-        return self.attack.readings(protector, (0.5, 1.0))[-1].leak.value
+        return self._readings(self.attack, self._calibrated(step))[-1].leak.value
+
+    def _readings(self, attack: FreshAttack, candidate: Candidate) -> tuple[Reading, ...]:
+        """What the attacker reads at all levels of a front; the same weights are attacked once."""
+        if candidate.step not in self._found:
+            self._found[candidate.step] = attack.readings(self.protector(candidate), FRONT_LEVELS)
+        return self._found[candidate.step]
 
     def assessed_leak(self, protector: Protector, level: float) -> float:
         """Leak that the present assessor finds at a network level."""
@@ -224,8 +239,7 @@ class Fronts:
         """Replace the assessor's readings by those of a fresh attacker."""
         if self.attack is None or not candidate.front:
             return candidate
-        levels = [point.level for point in candidate.front]
-        found = self.attack.readings(self.protector(candidate), levels)
+        found = self._readings(self.attack, candidate)
         return candidate.with_front(
             tuple(
                 point.model_copy(

@@ -33,8 +33,6 @@ _INTERVAL: Final = 8
 """Earlier weights are kept after each eighth of the steps, in the second half."""
 _LEARNS_ON: Final = 0.25
 """Share of the planned steps that a mended run takes after it went back."""
-_SHORT: Final = 100
-"""Planned steps below which a run has not hidden anything yet that it could go back to."""
 _REFRESH: Final = 0.1
 """Share of the planned steps that the assessor takes alone on what it has gone back to."""
 
@@ -87,7 +85,7 @@ class Mending:
             Whether the run is to learn on.
         """
         config = self._config
-        if self.done >= config.mends or config.steps < _SHORT or self._fronts.is_stale:
+        if self.done >= config.mends or self._fronts.is_stale:
             return False
         leak = self._fronts.most_private_leak(step)
         if leak is None or leak <= LEAKS_TOO_MUCH:

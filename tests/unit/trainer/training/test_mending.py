@@ -10,7 +10,6 @@ import torch
 from langchain_vpp.artifact import read_manifest
 from tests.unit.trainer.training.small_run import small_config, small_trainer
 from trainer.algorithms.interface import AnswerSpace
-from trainer.training import mending
 from trainer.training.batches import TrainingSplit
 from trainer.training.fronts import Fronts
 from trainer.training.learners import Learners, SuppliedParts
@@ -105,7 +104,6 @@ class Killed(Exception):  # noqa: N818  ends a run from outside
 def test_a_run_killed_before_or_after_it_went_back_ends_as_one_that_was_not(
     signs, tmp_path, monkeypatch, kill_at
 ):
-    monkeypatch.setattr(mending, "_SHORT", 0)
     monkeypatch.setattr(Fronts, "most_private_leak", lambda _, step: 0.9 if step < 8 else 0.0)
     options = {"checkpoint_every": 1}
 

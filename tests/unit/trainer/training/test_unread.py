@@ -59,7 +59,7 @@ def test_what_the_assessor_cant_learn_is_named_before_the_first_query(tmp_path, 
     (tmp_path / "data").mkdir()
     dataset = draw_plates(tmp_path / "data")
     model = Asked(responses=["red"], log=caplog)
-    config = small_config(pretraining_steps=25, reader_width=24, audit_images=120, student_batch=8)
+    config = small_config(pretraining_steps=25, reader_width=24, student_batch=8)
     run = Trainer(model, dataset, config).fit(tmp_path / "run")
     warned = [line for line in model.before if "will not learn to hide" in line]
     assert len(warned) == 1
