@@ -62,8 +62,7 @@ class FrontPoint(BaseModel):
     """Share of questions that the chat model still answers: 0 is chance, 1 is every answer right."""
     answers: int = Field(default=0, ge=0)
     """Number of answers behind ``utility``; 0 if that is not known."""
-    leak_interval: tuple[float, float] | None = None
-    """95 % interval of ``leak`` over pictures; ``None`` if it is not known."""
+    leak_interval: tuple[float, float] | None = None  # 95 %, over pictures
 
 
 class ShownKinds(BaseModel):
@@ -455,9 +454,8 @@ def _engine(folder: Path, manifest: Manifest, digest: str) -> Engine:
     if name is None:
         protector, _, _ = load_protector(folder)
         return TorchEngine(protector, digest=digest)
-    graph = _read_checked(folder, name, manifest)
     resolution = _config(folder, manifest).working_resolution
-    return OnnxEngine(graph, working_resolution=resolution, digest=digest)
+    return OnnxEngine(_read_checked(folder, name, manifest), working_resolution=resolution, digest=digest)
 
 
 def _config(folder: Path, manifest: Manifest) -> ProtectorConfig:
