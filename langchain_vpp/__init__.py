@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from langchain_vpp.errors import ArtifactError, ProtectionError, TraceLeakWarning, VPPError
     from langchain_vpp.guard.budget import RequestBudget
     from langchain_vpp.image_protector import ImageProtector
+    from langchain_vpp.messages.blocks import image_block
     from langchain_vpp.runnables.chat_model import protect, protected_class
     from langchain_vpp.runnables.runnable import ProtectedRunnable
     from langchain_vpp.tools import protect_tool
@@ -26,6 +27,7 @@ __all__ = [
     "TraceLeakWarning",
     "VPPError",
     "__version__",
+    "image_block",
     "protect",
     "protect_tool",
     "protected_class",
@@ -42,6 +44,7 @@ __getattr__, __dir__ = lazy_names(
         "TraceLeakWarning": "langchain_vpp.errors",
         "VPPError": "langchain_vpp.errors",
         "__version__": "langchain_vpp.version",
+        "image_block": "langchain_vpp.messages.blocks",
         "protect": "langchain_vpp.runnables.chat_model",
         "protect_tool": "langchain_vpp.tools",
         "protected_class": "langchain_vpp.runnables.chat_model",

@@ -28,6 +28,7 @@ import typer
 from typer.core import TyperGroup
 
 from langchain_vpp.cli.display import INTERRUPTED, print_line, say_error, say_warnings
+from langchain_vpp.cli.examples import add_examples
 from langchain_vpp.cli.options import InputError
 from langchain_vpp.errors import BudgetExhaustedError, OracleError, VPPError
 
@@ -108,8 +109,15 @@ def _load(entry: EntryPoint) -> Any:
     if isinstance(found, typer.Typer):
         group = typer.main.get_group(found)
         group.name = entry.name
-        return group
-    return _command(entry.name, found)
+        return _explained(group, entry)
+    return _explained(_command(entry.name, found), entry)
+
+
+def _explained(command: Any, entry: EntryPoint) -> Any:
+    """Add the examples of a command of ours."""
+    if _package(entry) == _OURS:
+        add_examples(command, entry.name)
+    return command
 
 
 def _command(name: str, function: Callable[..., Any], **settings: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from typing import TYPE_CHECKING, Final, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 
 import typer
 from rich.console import Console
@@ -16,7 +16,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rich.progress import TaskID
+    from rich.progress import ProgressColumn, TaskID
 
 _T = TypeVar("_T")
 
@@ -36,8 +36,8 @@ class Display:
         if text:
             say(text, self._bars.console)
 
-    def show(self, phase: str, done: int, of: int, facts: str = "") -> None:
-        """Show how much of a phase is done, with a few facts behind its bar."""
+    def show(self, phase: str, done: int, of: int | None, facts: str = "") -> None:
+        """Show how much of a phase is done, with a few facts behind its bar; ``of`` is ``None`` if nobody knows it."""
         if phase not in self._tasks:
             self._tasks[phase] = self._bars.add_task(phase, total=of, facts="")
         self._bars.update(self._tasks[phase], completed=done, total=of, facts=facts)
@@ -62,9 +62,36 @@ def watched(work: Callable[[Display], _T], advice: str) -> _T:
     raise typer.Exit(INTERRUPTED)
 
 
+class _LoggedBars(Bars):
+    """Live bars on a terminal; elsewhere, as in a log file, a line for every ten per cent of each bar."""
+
+    def __init__(self, *columns: ProgressColumn, console: Console) -> None:
+        self._told: dict[TaskID, int] = {}
+        super().__init__(*columns, console=console, disable=not console.is_terminal)
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """Change a bar; see :meth:`rich.progress.Progress.update`."""
+        super().update(task_id, **changes)
+        if self.disable:
+            self._tell(task_id)
+
+    def _tell(self, task_id: TaskID) -> None:
+        task = self._tasks[task_id]
+        if not task.total:
+            return
+        tenths = int(10 * task.completed / task.total)
+        if tenths <= self._told.get(task_id, 0):
+            return
+        self._told[task_id] = tenths
+        facts, left = task.fields.get("facts", ""), task.time_remaining
+        eta = "" if left is None else f"ETA {int(left) // 60:02}:{int(left) % 60:02}"
+        counts = f"{task.completed:,.0f}/{task.total:,.0f} ({tenths * 10} %)"
+        say(" ".join(filter(None, (f"{task.description}:", counts, facts, eta))), self.console)
+
+
 def bars() -> Bars:
-    """Make progress bars with a field ``facts`` behind each."""
-    return Bars(
+    """Make progress bars with a field ``facts`` behind each; where stderr is no terminal, they are lines of a log."""
+    return _LoggedBars(
         TextColumn("{task.description:>10}"),
         BarColumn(6),
         MofNCompleteColumn(),

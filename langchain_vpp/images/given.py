@@ -18,7 +18,10 @@ from langchain_vpp.images.sizes import turn_of, upright
 from langchain_vpp.images.srgb import to_srgb
 
 _NO_PICTURE: Final = "A picture must be a PIL image, encoded bytes or a path."
-_UNREADABLE: Final = "The picture was not protected: its file can't be read. Give its bytes."
+_UNREADABLE: Final = (
+    "The picture was not protected: there is no such file, or it can't be read. Check the path, which is relative to "
+    "the working folder, or give the bytes of the picture."
+)
 _NO_COLOURS: Final = (
     "The picture was not protected: the PIL image is closed or cut off, or its mode has no defined colours. "
     "Convert it to RGB."

@@ -191,7 +191,9 @@ class _Walk(TreeWalk):
             ):
                 return self._items([{"type": "input_image", "image_url": content}], 0)
             return self.value(content)
-        return self._refuse("the content is neither text nor a list of blocks")
+        return self._refuse(
+            "the content is neither text nor a list of blocks; image_block(path) makes a block of a picture"
+        )
 
     def _items(self, items: list[Any], depth: int) -> list[Any]:
         walked: list[Any] = []
@@ -233,7 +235,10 @@ class _Walk(TreeWalk):
         if role == "document":
             return self._document(block, depth)
         if role is None:
-            self._refuse("a content block is of a type that is not known to be free of pixels")
+            self._refuse(
+                "a content block is of a type that is not known to be free of pixels; remove it, or set "
+                'on_unsupported="drop" to leave such blocks out'
+            )
         return self._carrier(block, picture=role == "picture", depth=depth)
 
     def _nest(self, block: dict[Any, Any], key: str, depth: int) -> list[Any]:
@@ -290,7 +295,9 @@ class _Walk(TreeWalk):
         if not payloads and not picture and isinstance(block.get("text"), str):
             return [self._text_file(block, depth)]
         if not payloads:
-            self._refuse("a picture or file has no payload that could be read")
+            self._refuse(
+                "a picture or file has no payload that could be read; image_block(path) makes a whole block"
+            )
         if len(payloads) > 1:
             self._refuse("a picture or file has several payloads, and providers differ in which they read")
         key, payload = payloads[0]
@@ -345,7 +352,10 @@ class _Walk(TreeWalk):
             # Strictly: junk that a lenient decoder would skip is refused.
             data = opened(reference).data or b""
             if not data:
-                self._refuse("a picture or file is neither valid base64 nor a URL that can be read")
+                self._refuse(
+                    "a picture or file is neither valid base64 nor a URL that can be read; image_block(path) makes a "
+                    "valid block of a file"
+                )
         elif isinstance(payload, bytes | bytearray | memoryview):
             data = bytes(payload)
         else:

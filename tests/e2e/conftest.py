@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,11 @@ from trainer.sandbox.process import SandboxServer
 if TYPE_CHECKING:
     from pathlib import Path
 
+BROWSERS = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome", "chrome")
+QUIET = (
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
+    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+)  # fmt: skip
 TINY = {
     "steps": 12,
     "pretraining_steps": 6,
@@ -25,6 +31,19 @@ TINY = {
     "max_concurrency": 4,
     "protector": {"width": 8, "blocks": [1, 1, 1], "working_resolution": 64},
 }
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A real browser that all tests of a process share, each with contexts of its own."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        pytest.skip("there is no Chromium on this machine")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=executable, args=QUIET)
+        yield running
+        running.close()
 
 
 @pytest.fixture(scope="module")

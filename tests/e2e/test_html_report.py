@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -23,8 +22,6 @@ from trainer.sandbox.drawing.scenes import make_data
 if TYPE_CHECKING:
     from pathlib import Path
 
-BROWSERS = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome", "chrome")
-QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
 PRESETS = {"low": 0.0, "balanced": 0.5, "high": 1.0}
 LONG = "Which of the signs " + "beside the entrance " * 12 + "is" + "n" * 200 + "ot red?"
 
@@ -37,18 +34,6 @@ class Visit(NamedTuple):
     requested: list[str]
     failed: list[str]
     facts: dict
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        pytest.skip("there is no Chromium on this machine")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=executable, args=QUIET)
-        yield running
-        running.close()
 
 
 FACTS = """() => ({

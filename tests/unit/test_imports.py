@@ -18,7 +18,7 @@ ROWS = (
     {"langchain_vpp"},
     {"langchain_vpp.errors"},
     {"langchain_vpp.extras"},
-    {"langchain_vpp.images", "langchain_vpp.network", "langchain_vpp.providers"},
+    {"langchain_vpp.images", "langchain_vpp.manifest", "langchain_vpp.network", "langchain_vpp.providers"},
     {"langchain_vpp.messages"},
     {"langchain_vpp.engines", "langchain_vpp.fetch"},
     {"langchain_vpp.artifact"},
@@ -42,6 +42,7 @@ ROWS = (
     {"trainer.recipes"},
     {"trainer.experiments"},
     {"trainer.scale"},
+    {"trainer.studio"},
     {"trainer.cli"},
 )
 ROW = {room: number for number, row in enumerate(ROWS) for room in row}

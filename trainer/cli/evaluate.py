@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003  typer reads annotations
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from langchain_vpp.cli.display import watched
 from langchain_vpp.cli.options import InputError, JsonOption
-from trainer.cli.attacks import read_attacks
+from trainer.cli.attacks import completed, read_attacks
 from trainer.cli.drift import check_drift, refuse_unused
+from trainer.cli.evaluate_pictures import measure_pictures
+from trainer.cli.evaluate_unfamiliar import PicturesOption, UnfamiliarOption, measure_other_kinds
 from trainer.cli.evaluate_words import is_about_words, measure_words
 from trainer.cli.options import (
     BaseURLOption,
     ConfigOption,
-    DataOption,
     MaxCostOption,
     MaxQueriesOption,
+    OptionalDataOption,
     PriceOption,
+    ProtocolOption,
     QueriesPerPointOption,
     QueryOriginalsOption,
     ReportOption,
@@ -27,14 +30,8 @@ from trainer.cli.options import (
     read_settings,
     require_packages,
 )
-from trainer.cli.outputs import Outputs, Shown
+from trainer.cli.outputs import Outputs, Shown, read_protocol
 from trainer.cli.spending import Inquiry, Spending
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from trainer.data.dataset import Dataset
-    from trainer.evaluation import EvaluationSettings
 
 
 def evaluate(
@@ -54,8 +51,10 @@ def evaluate(
             "exit code 5 if it does not.",
         ),
     ] = None,
-    data: DataOption,
+    data: OptionalDataOption = None,
+    pictures: PicturesOption = None,
     out: ReportOption,
+    protocol: ProtocolOption = None,
     model: Annotated[
         str | None, typer.Option("--model", help="As for train; without one only the leak is measured.")
     ] = None,
@@ -78,6 +77,7 @@ def evaluate(
             "three styles), or all. Can be given several times. Alone: words, on pictures with annotations.jsonl.",
         ),
     ] = None,
+    unfamiliar: UnfamiliarOption = False,
     html: Annotated[
         Path | None,
         typer.Option("--html", help="File for the report as a page, with protected pictures in it."),
@@ -94,7 +94,26 @@ def evaluate(
 ) -> None:
     """Measure what a fresh attacker still reads, and what the chat model still answers."""
     require_packages()
+    unused: dict[str, object]
+    if unfamiliar:
+        unused = {
+            "--against": against, "--model": model, "--judge": judge, "--query-originals": query_originals,
+            "--attack": attack, "--with-originals": with_originals, "--config": config, "--dry-run": dry_run,
+            "--queries-per-point": queries_per_point, "--protocol": protocol,
+        }  # fmt: skip
+        refuse_unused("--unfamiliar", unused)
+        measure_other_kinds(artifact or "default", data, pictures, out, html, seed=seed or 0, as_json=as_json)
+        return
     spending = Spending.of(max_queries, max_cost, price)
+    if data is None:
+        unused = {
+            "--against": against, "--model": model, "--attack": attack, "--config": config, "--judge": judge,
+            "--protocol": protocol,
+        }  # fmt: skip
+        refuse_unused("--pictures", unused)
+        measure_pictures(artifact, pictures, out, html, as_json=as_json)
+        return
+    refuse_unused("--data", {"--pictures": pictures})
     if against is not None:
         unused = {
             "ARTIFACT": artifact, "--judge": judge, "--query-originals": query_originals, "--html": html,
@@ -104,10 +123,10 @@ def evaluate(
         inquiry = Inquiry(data, out, spending, timeout, dry_run, as_json)
         check_drift(against, model, base_url, queries_per_point, inquiry)
         return
-    if artifact is None or dry_run:
-        raise InputError(
-            "nothing was measured: give the folder of an artifact, or --against, to which --dry-run belongs."
-        )
+    if dry_run:
+        raise InputError("nothing was measured: --dry-run belongs to --against, which asks a chat model.")
+    if artifact is None:
+        raise InputError("nothing was measured: name a protector: a folder of `vpp train`, or `default`.")
     if is_about_words(attack or ()):
         unused = {
             "--model": model, "--judge": judge, "--query-originals": query_originals, "--html": html, "--seed": seed,
@@ -117,6 +136,7 @@ def evaluate(
         measure_words(artifact, data, out, config, as_json=as_json)
         return
     charged = spending.charged(model or "")
+    benchmark = read_protocol(protocol)
     outputs = Outputs(out, html, with_originals, as_json)
     outputs.check()
     from trainer.oracle.model_spec import ModelSpec  # noqa: PLC0415
@@ -139,7 +159,7 @@ def evaluate(
     presets = read_manifest(folder)[0].presets
     outputs.prepare()
     dataset = load_dataset(data)
-    settings = _completed(settings, presets, dataset)
+    settings = completed(settings, presets, dataset)
     report = watched(
         lambda display: measure(
             folder,
@@ -154,26 +174,4 @@ def evaluate(
         ),
         "run the same command again to go on.",
     )
-    outputs.show(report, Shown(folder, dataset, presets, settings.levels))
-
-
-def _completed(
-    settings: EvaluationSettings, presets: Mapping[str, float], dataset: Dataset
-) -> EvaluationSettings:
-    """Fill in what the artifact, the data set and the installation know.
-
-    That is the presets' levels, what to ask privately, and the one baseline that needs an extra.
-    """
-    from langchain_vpp.engines import FaceBlur  # noqa: PLC0415
-    from langchain_vpp.engines.faces import is_installed  # noqa: PLC0415
-
-    update: dict[str, Any] = {}
-    if "baselines" not in settings.model_fields_set and is_installed():
-        update["baselines"] = {**settings.baselines, FaceBlur.name: (0.5,)}
-    if "levels" not in settings.model_fields_set:
-        update["levels"] = tuple(sorted({*settings.levels, *presets.values()}))
-    if len(settings.styles) > 1 and not settings.private_questions:
-        update["private_questions"] = {
-            name: f"What is the {name.replace('_', ' ')}?" for name in dataset.private_attributes
-        }
-    return settings.model_copy(update=update)
+    outputs.show(report, Shown(folder, dataset, presets, settings.levels), benchmark)

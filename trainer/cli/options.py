@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 _Settings = TypeVar("_Settings", bound="BaseModel")
 
 DataOption = Annotated[Path, typer.Option("--data", help="Folder with data.jsonl.")]
+OptionalDataOption = Annotated[Path | None, typer.Option("--data", help="Folder with data.jsonl.")]
+ProtocolOption = Annotated[
+    str | None, typer.Option("--protocol", help="Also print the paper's row: okvqa, vispr, hmdb51 or ucf101.")
+]
 ReportOption = Annotated[
     Path, typer.Option("--out", help="File for the report, JSON; the queries are kept beside it.")
 ]
@@ -90,7 +94,9 @@ def read_settings(kind: type[_Settings], file: Path | None, overrides: Mapping[s
         except ValueError:
             given = None
     if not isinstance(given, dict):
-        raise InputError(f"nothing was sent: {file} is not a JSON object of settings.")
+        raise InputError(
+            f'nothing was sent: {file} is not a JSON object of settings, such as {{"steps": 600}}.'
+        )
     try:
         return kind.model_validate(
             given | {name: value for name, value in overrides.items() if value is not None}

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trainer.data.dataset import Dataset
+    from trainer.evaluation.protocols import Protocol
     from trainer.evaluation.results import Report
 
 
@@ -72,12 +73,13 @@ class Outputs(NamedTuple):
         for path in filter(None, (self.out, self.html)):
             check_file(path)
 
-    def show(self, report: Report, shown: Shown) -> None:
+    def show(self, report: Report, shown: Shown, benchmark: Protocol | None = None) -> None:
         """Write the files, and show the report.
 
         Args:
             report: The report.
             shown: The pictures of the page.
+            benchmark: A published benchmark, whose row is shown too.
         """
         from trainer.reporting.files import save_json  # noqa: PLC0415
         from trainer.reporting.tables import evaluation_tables  # noqa: PLC0415
@@ -90,6 +92,10 @@ class Outputs(NamedTuple):
             print_json(report.model_dump(mode="json"))
         for table in evaluation_tables(report):
             console().print(for_terminal(table))
+        if benchmark is not None:
+            from trainer.reporting.protocols import protocol_table  # noqa: PLC0415
+
+            console().print(for_terminal(protocol_table(report, shown.dataset, benchmark)))
 
     def _save_page(self, html: Path, report: Report, shown: Shown) -> None:
         from langchain_vpp.artifact import load_engine  # noqa: PLC0415
@@ -112,3 +118,16 @@ def check_file(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise InputError(f"nothing was measured: {path} is a folder. Give a file for the report.")
+
+
+def read_protocol(name: str | None) -> Protocol | None:
+    """Read the option ``--protocol``.
+
+    Raises:
+        DataError: If there is no such benchmark.
+    """
+    if name is None:
+        return None
+    from trainer.evaluation.protocols import protocol_named  # noqa: PLC0415  loads torch
+
+    return protocol_named(name)

@@ -55,7 +55,8 @@ class Spending(NamedTuple):
         charged = known_price(model, self.price)
         if self.max_cost is not None and (charged is None or not self.max_cost > 0):
             raise InputError(
-                "nothing was sent: --max-cost must be above 0 and needs the price of tokens. Give --price."
+                "nothing was sent: --max-cost must be above 0 and needs the price of tokens. Give --price, "
+                "US dollars per million input and output tokens, such as 0.15,0.60."
             )
         return None if charged is None else Price(*charged)
 

@@ -11,6 +11,7 @@ import torch
 from langchain_vpp.errors import DataError
 from trainer.data.answers import answer_space, references
 from trainer.data.format import folded
+from trainer.data.index import Fault
 from trainer.oracle.comparing import normalise
 
 if TYPE_CHECKING:
@@ -45,12 +46,23 @@ def check_for_training(dataset: Dataset) -> tuple[str, ...]:
         DataError: If a picture of the validation split can't be read, a private attribute can't be measured on it, or a
             question has one possible answer only.
     """
-    space = answer_space(dataset)
-    _check_questions(space)
-    _check_labels(dataset)
+    for fault in training_faults(dataset):
+        raise DataError(fault.sentence(dataset.folder))
     examples = dataset.split("val")
     for example in examples:
         dataset.open_image(example)
+    return training_warnings(dataset)
+
+
+def training_faults(dataset: Dataset) -> Iterator[Fault]:
+    """Find questions of which nothing can be learned, and attributes whose leak can't be measured on val."""
+    yield from _faults_of_questions(answer_space(dataset))
+    yield from _faults_of_labels(dataset)
+
+
+def training_warnings(dataset: Dataset) -> tuple[str, ...]:
+    """Find what makes a training run worth less; see :func:`check_for_training`."""
+    space, examples = answer_space(dataset), dataset.split("val")
     asked = sum(len(example.tasks) for example in examples)
     missing = asked - int((references(examples, space) >= 0).sum())
     warnings = [*_giveaways(dataset), *_long_prompts(space)]
@@ -83,14 +95,14 @@ def _spellings(dataset: Dataset) -> Iterator[str]:
                 )
 
 
-def _check_questions(space: AnswerSpace) -> None:
-    """Refuse a question with one possible answer."""
+def _faults_of_questions(space: AnswerSpace) -> Iterator[Fault]:
+    """Find questions with one possible answer."""
     for phrasing in space.phrasings:
         if len(phrasing.choices) < 2:
-            raise DataError(
+            yield Fault(
                 f"the question {space.questions[phrasing.question]!r} has one possible answer only, so nothing can be "
-                "learned from it. "
-                "Give it choices, add images with another answer, or remove it; nothing was trained."
+                "learned from it",
+                "give it choices, add images with another answer, or remove it",
             )
 
 
@@ -109,14 +121,14 @@ def _long_prompts(space: AnswerSpace) -> list[str]:
     ]
 
 
-def _check_labels(dataset: Dataset) -> None:
-    """Refuse a private attribute whose leak can't be measured on the validation split."""
+def _faults_of_labels(dataset: Dataset) -> Iterator[Fault]:
+    """Find private attributes whose leak can't be measured on the validation split."""
     labels = dataset.labels(dataset.split("val"))
     for name, column in zip(dataset.private_attributes, labels.T, strict=True):
         if len(torch.unique(column[column >= 0])) < 2:
-            raise DataError(
-                f"private attribute {name!r} has fewer than two classes of train on val: its leak can't be measured. "
-                "Nothing was trained; label images of another class there or remove the attribute."
+            yield Fault(
+                f"private attribute {name!r} has fewer than two classes of train on val: its leak can't be measured",
+                "label images of another class there or remove the attribute",
             )
 
 

@@ -23,7 +23,6 @@ from typing import Annotated, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from langchain_vpp.errors import DataError
 from trainer.oracle.comparing import choice_keys, exact, matching
 
 Split = Literal["train", "val", "test"]
@@ -37,6 +36,10 @@ _FOLDED: Final = (
     | dict.fromkeys("\u201c\u201d\u201e\u201f", '"')
 )
 """Characters that stand for another."""
+_VIDEO: Final = (
+    "the line is about a video, and this version learns and measures on pictures only. Take frames out of the videos, "
+    "or use a version that loads them"
+)
 _NotEmpty = Annotated[str, Field(pattern=r"\S")]
 
 
@@ -136,29 +139,34 @@ def as_utf8(text: bytes) -> bytes:
     return re.sub(rb"(?m)^(?:\xef\xbb\xbf)+", b"", text)
 
 
-def parse_line(line: bytes, where: str) -> Example:
+def read_line(line: bytes) -> Example | str:
     """Read one line.
 
     Args:
         line: The line, UTF-8.
-        where: File and line number, for the message.
 
-    Raises:
-        DataError: If the line is malformed.
+    Returns:
+        Its content, or a sentence without a full stop that says why the line is malformed.
     """
     try:
         # From the bytes, not through `json`: it accepts halves of surrogate pairs, which can't be sent or stored.
         example, repeated = Example.model_validate_json(line), _repeated_name(line)
-        if repeated is None:
-            return example
-        reason = f"{repeated!r} stands twice in one object. Keep one"
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        reason = "not JSON" if first["type"] == "json_invalid" else f"{place}: {first['msg']}".lstrip(": ")
+        if first["type"] == "json_invalid":
+            return "not JSON"
         if first["type"] == "string_pattern_mismatch":
-            reason = f"{place}: is empty"
-    raise DataError(f"{where}: {reason}. Nothing was trained; correct the line.")
+            return f"{place}: is empty"
+        if _names_video(line):
+            return _VIDEO
+        return f"{place}: {first['msg']}".lstrip(": ")
+    return example if repeated is None else f"{repeated!r} stands twice in one object. Keep one"
+
+
+def _names_video(line: bytes) -> bool:
+    content = json.loads(line)
+    return isinstance(content, dict) and "video" in content and "image" not in content
 
 
 def _repeated_name(line: bytes) -> str | None:

@@ -63,7 +63,8 @@ class ModelSpec(NamedTuple):
         provider, _, name = (spec if spec != "sandbox" else "sandbox:sandbox").partition(":")
         if not provider or not name:
             raise TrainingError(
-                f"nothing was sent: {spec!r} is no model. Write provider:name (openai:gpt-4o-mini) or sandbox."
+                f"nothing was sent: {spec!r} is no model. Write provider:name (openai:gpt-4o-mini) or sandbox: the "
+                "part before the colon says whose model it is."
             )
         if timeout is not None and not 0 < timeout < math.inf:
             raise TrainingError(
@@ -98,7 +99,8 @@ class ModelSpec(NamedTuple):
         try:
             model = build()
         except ImportError as error:
-            reason = f"the package of provider {self.provider!r} is missing ({error.name or 'see its documentation'})"
+            package = (error.name or f"langchain_{self.provider}").partition(".")[0].replace("_", "-")
+            reason = f"the package of provider {self.provider!r} is missing: pip install {package}"
         except Exception as error:  # noqa: BLE001  each provider has its own type for a missing key or a bad option
             reason = (
                 f"the model '{self.provider}:{self.name}' can't be set up ({_described(error)}). "

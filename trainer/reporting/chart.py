@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from trainer.evaluation.results import OperatingPoint, Report
+    from trainer.evaluation.results import Report
     from trainer.statistics import ConfidenceInterval
 
 # As wide as a phone, in CSS pixels: a larger screen only scales it up.
@@ -122,41 +122,78 @@ class _Axis(NamedTuple):
         )
 
 
+class Spot(NamedTuple):
+    """A point to be placed on the plot."""
+
+    leak: ConfidenceInterval
+    utility: ConfidenceInterval
+    title: str
+    """Its figures in words."""
+    name: str = ""
+    """Text beside it; empty for none."""
+
+
+class Series(NamedTuple):
+    """The points of one engine."""
+
+    label: str
+    spots: tuple[Spot, ...]
+    ours: bool = False
+    """Whether it is the engine that the plot is about, which is drawn on top."""
+
+
 def draw_front(report: Report, names: Mapping[str, float]) -> Chart | None:
-    """Lay out the plot; ``None`` if no point has both leak and utility.
+    """Lay out the plot of an evaluation; ``None`` if no point has both leak and utility.
 
     Args:
         report: The evaluation.
         names: Preset -> level, written beside the points of the engine under evaluation.
     """
-    measured = [(point, point.leak, point.utility) for point in report.points if point.leak and point.utility]
-    if not measured:
+    series = []
+    for engine in report.engines:
+        spots = tuple(
+            Spot(
+                point.leak,
+                point.utility,
+                f"{engine} at level {point.level:g}: leak {point.leak}, utility {point.utility}",
+                (preset_names(names, point.level) or f"{point.level:g}") if engine == OURS else "",
+            )
+            for point in report.of(engine)
+            if point.leak and point.utility
+        )
+        series.append(Series(engine_label(engine), spots, engine == OURS))
+    return draw_series(series)
+
+
+def draw_series(series: Sequence[Series]) -> Chart | None:
+    """Lay out the plot of the points of several engines; ``None`` if there are no points.
+
+    Args:
+        series: Engines, in the order in which they get their colours.
+    """
+    spots = [spot for each in series for spot in each.spots]
+    if not spots:
         return None
-    horizontal = _axis([leak for _, leak, _ in measured], _LEFT, _RIGHT)
-    vertical = _axis([utility for _, _, utility in measured], _BOTTOM, _TOP)
+    horizontal = _axis([spot.leak for spot in spots], _LEFT, _RIGHT)
+    vertical = _axis([spot.utility for spot in spots], _BOTTOM, _TOP)
     curves = []
-    for engine, (colour, outline) in zip(report.engines, cycle(_STYLES), strict=False):
-        own = [each for each in measured if each[0].engine == engine]
-        places = [(leak.value, utility.value) for _, leak, utility in own]
+    for each, (colour, outline) in zip(series, cycle(_STYLES), strict=False):
+        places = [(spot.leak.value, spot.utility.value) for spot in each.spots]
         curves.append(
             Curve(
-                engine_label(engine),
-                engine == OURS,
+                each.label,
+                each.ours,
                 colour,
                 outline,
-                tuple(_mark(point, leak, utility, horizontal, vertical) for point, leak, utility in own),
+                tuple(_mark(spot, horizontal, vertical) for spot in each.spots),
                 " ".join(f"{horizontal.at(x)},{vertical.at(y)}" for x, y in non_dominated(places)),
                 front_hypervolume(places),
             )
         )
     labels = [
-        (
-            preset_names(names, point.level) or f"{point.level:g}",
-            horizontal.at(leak.value),
-            vertical.at(utility.value),
-        )
-        for point, leak, utility in measured
-        if point.engine == OURS
+        (spot.name, horizontal.at(spot.leak.value), vertical.at(spot.utility.value))
+        for spot in spots
+        if spot.name
     ]
     return Chart(
         _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM,
@@ -192,15 +229,14 @@ def _axis(measured: Sequence[ConfidenceInterval], start: float, end: float) -> _
     return _Axis(low - margin, high + margin, start, end)
 
 
-def _mark(
-    point: OperatingPoint, leak: ConfidenceInterval, utility: ConfidenceInterval, x: _Axis, y: _Axis
-) -> Mark:
+def _mark(spot: Spot, x: _Axis, y: _Axis) -> Mark:
+    leak, utility = spot.leak, spot.utility
     return Mark(
         x.at(leak.value),
         y.at(utility.value),
         (x.at(leak.low), x.at(leak.high)),
         (y.at(utility.low), y.at(utility.high)),
-        f"{point.engine} at level {point.level:g}: leak {leak}, utility {utility}",
+        spot.title,
     )
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from langchain_vpp.images.codec import encode_image
 from trainer.evaluation.results import OURS
 from trainer.reporting import details
 from trainer.reporting.chart import draw_front
 from trainer.reporting.files import writing
 from trainer.reporting.markup import fill
-from trainer.reporting.pictures import thumbnail
+from trainer.reporting.page import embedded, policy, shown
 from trainer.reporting.rows import figure
 from trainer.reporting.summary import summaries
 
@@ -24,17 +21,7 @@ if TYPE_CHECKING:
 
     from trainer.evaluation.results import Report
     from trainer.reporting.pictures import PictureRow
-    from trainer.reporting.rows import Cell
-
-_PICTURE_SIDE: Final = 128
-
-
-class _Shown(NamedTuple):
-    """A cell as the page shows it."""
-
-    text: str
-    small: str
-    """Interval or note, in small print."""
+    from trainer.reporting.rows import Table
 
 
 def save_html(
@@ -62,14 +49,14 @@ def render_html(report: Report, *, presets: Mapping[str, float], pictures: Seque
         "report.html",
         # The sheet is this package's, not a user's; the browser refuses any other style than this very one.
         style=Markup(style),  # noqa: S704
-        policy=_policy(style, with_pictures=bool(pictures)),
+        policy=policy(style, with_pictures=bool(pictures)),
         report=report,
         facts=_facts(report),
         summaries=summaries(report, presets),
         presets=presets,
         chart=draw_front(report, presets),
         ours=report.hypervolume(OURS),
-        shown=_shown,
+        shown=shown,
         figure=figure,
         tables={
             "engines": details.engines_table(report, presets),
@@ -81,20 +68,29 @@ def render_html(report: Report, *, presets: Mapping[str, float], pictures: Seque
             **{kind: details.readings_table(report, kind, presets) for kind in details.KINDS},
         },
         not_tested=_not_tested(report),
-        pictures=[_embedded(row) for row in pictures],
+        pictures=[embedded(row) for row in pictures],
         holds_originals=any(not row.protected for row in pictures),
     )
 
 
-def _shown(cell: Cell) -> _Shown:
-    """Write a cell with a true minus sign; its interval and its note are small print."""
-    interval = "" if cell.ends is None else " to ".join(map(_minus, cell.ends))
-    text = _minus(cell.text) if cell.is_number else cell.text
-    return _Shown(text, " ".join(filter(None, (interval, cell.note))))
+def render_tables(title: str, tables: Sequence[Table], warnings: Sequence[str] = ()) -> str:
+    """Fill a page of tables alone.
 
-
-def _minus(number: str) -> str:
-    return number.replace("-", "\N{MINUS SIGN}")
+    Args:
+        title: Title of the page.
+        tables: The tables.
+        warnings: Sentences without a full stop that stand before them.
+    """
+    style = fill("report.css")
+    return fill(
+        "tables.html",
+        style=Markup(style),  # noqa: S704  this package's own
+        policy=policy(style, with_pictures=False),
+        title=title,
+        tables={each.title: each for each in tables},
+        warnings=warnings,
+        shown=shown,
+    )
 
 
 def _facts(report: Report) -> list[tuple[str, str]]:
@@ -131,21 +127,3 @@ def _not_tested(report: Report) -> list[str]:
     if report.model is not None and not report.queries.originals:
         missing.append("the chat model on originals: its figures are scaled as if it made no mistake on them")
     return [*missing, *report.not_tested]
-
-
-def _embedded(row: PictureRow) -> dict[str, Any]:
-    pictures = []
-    for picture in row.pictures:
-        small = thumbnail(picture, _PICTURE_SIDE)
-        data = base64.b64encode(encode_image(small)).decode("ascii")
-        pictures.append(
-            {"width": small.width, "height": small.height, "url": f"data:image/jpeg;base64,{data}"}
-        )
-    return {"label": row.label, "protected": row.protected, "pictures": pictures}
-
-
-def _policy(style: str, *, with_pictures: bool) -> str:
-    """Let the browser load nothing, run nothing and send nothing."""
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-    parts = ["default-src 'none'", f"style-src 'sha256-{digest}'", "base-uri 'none'", "form-action 'none'"]
-    return "; ".join([*parts, "img-src data:"] if with_pictures else parts)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+_OWN: Final = "trainer.reporting"
 # Controls, text direction overrides, surrogates and noncharacters: invalid in HTML and XML, or able to disguise the
 # text after them.
 _UNPRINTABLE: Final = re.compile(
@@ -15,15 +16,16 @@ _UNPRINTABLE: Final = re.compile(
 )
 
 
-def fill(template: str, **values: Any) -> str:
-    """Fill a template of this package.
+def fill(template: str, *, package: str = _OWN, **values: Any) -> str:
+    """Fill a template.
 
     Args:
         template: File name in ``templates``.
+        package: Package that has the template; it may include templates of this package.
         values: Names that the template uses; an unknown name in the template is an error.
     """
     environment = Environment(
-        loader=PackageLoader("trainer.reporting"),
+        loader=ChoiceLoader([PackageLoader(each) for each in dict.fromkeys((package, _OWN))]),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_printable,

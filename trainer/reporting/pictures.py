@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-from PIL import Image, ImageDraw, ImageFont
+from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_vpp.engines import NAMED_ENGINES
 from langchain_vpp.images.codec import decode_image, encode_image
+from langchain_vpp.images.sheet import draw_sheet
 from trainer.reporting.files import writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from PIL import Image
+
     from langchain_vpp.engines import Engine
     from trainer.data.dataset import Dataset
-
-_CELL: Final = 96
-_LABEL: Final = 112
-_MARGIN: Final = 4
 
 
 class PictureRow(NamedTuple):
@@ -79,21 +76,6 @@ def contact_sheet(rows: Sequence[PictureRow], path: Path) -> None:
     Raises:
         TrainingError: If the file can't be written.
     """
-    columns = max(len(row.pictures) for row in rows)
-    size = (_LABEL + columns * (_CELL + _MARGIN), len(rows) * (_CELL + _MARGIN) + _MARGIN)
-    sheet = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(14)
-    for number, row in enumerate(rows):
-        top = _MARGIN + number * (_CELL + _MARGIN)
-        draw.text((_MARGIN, top + _CELL // 2), row.label, fill="black", font=font, anchor="lm")
-        for column, picture in enumerate(row.pictures):
-            sheet.paste(thumbnail(picture, _CELL), (_LABEL + column * (_CELL + _MARGIN), top))
+    sheet = draw_sheet([(row.label, row.pictures) for row in rows])
     with writing("sheet", path):
         sheet.save(path)
-
-
-def thumbnail(picture: Image.Image, side: int) -> Image.Image:
-    """Scale a picture so that its longer side has ``side`` pixels."""
-    factor = side / max(picture.size)
-    return picture.resize((max(1, round(picture.width * factor)), max(1, round(picture.height * factor))))

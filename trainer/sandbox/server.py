@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import sys
 import threading
 from pathlib import Path
@@ -26,7 +25,6 @@ from langchain_vpp.extras import is_installed, require
 require("starlette", "uvicorn", extra="demo")
 
 import torch
-import uvicorn
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -36,24 +34,30 @@ from starlette.routing import Route
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.images.codec import decode_image
+from trainer.runtime.serving import listen, serve_app
 from trainer.sandbox.formats import ChatRequest, Completion
 from trainer.sandbox.screens.calls import respond
 from trainer.sandbox.screens.model import ScreenModel
 from trainer.sandbox.vision.card_model import CARDS
 from trainer.sandbox.vision.local_model import SCENES, LocalVisionModel
 from trainer.sandbox.vision.patch_model import SCENES_B
+from trainer.sandbox.vision.photo_model import PACKAGES, PhotoModel
 from trainer.sandbox.vision.questions import numbered
 from trainer.sandbox.vision.temperaments import differing_models
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from PIL import Image
     from starlette.requests import Request
 
+    from trainer.sandbox.vision.local_model import Reply
+
+    Model = LocalVisionModel | ScreenModel | PhotoModel
 
 MODEL_NAME: Final = SCENES.name
-"""Name of the model for drawn scenes; the other models are served once they have been trained, and that of screens
-where its reader is installed."""
+"""Name of the model for drawn scenes; the other models are served once they have been trained, and those of screens and
+photographs where the packages that they need are installed."""
 MAX_BODY: Final = 32 * 2**20
 """Longest request body, in bytes."""
 
@@ -72,7 +76,7 @@ class _Refusal(Exception):  # noqa: N818 - the client's error, not ours
 class _Sandbox:
     """The endpoints and their counts."""
 
-    def __init__(self, models: Sequence[LocalVisionModel | ScreenModel], record: Path | None) -> None:
+    def __init__(self, models: Sequence[Model], record: Path | None) -> None:
         self._models = {model.name: model for model in models}
         # Unbuffered and in append mode: a request is on record before it is answered, even if we are killed.
         self._record = None if record is None else record.open("ab", buffering=0)
@@ -104,7 +108,7 @@ class _Sandbox:
             written = await run_in_threadpool(respond, model, picture, question, asked.wishes())
             completion = Completion(asked, written.text, written.calls)
         else:
-            reply = model.answer(picture, question)
+            reply = await _reply(model, picture, question)
             completion = Completion(asked, reply.text, believed=reply.log_probabilities)
         self._count(asked.model, image, question)
         if asked.stream:
@@ -144,7 +148,7 @@ class _Sandbox:
         self._record.write(line + b"\n")
 
 
-def create_app(*models: LocalVisionModel | ScreenModel, record: Path | None = None) -> Starlette:
+def create_app(*models: Model, record: Path | None = None) -> Starlette:
     """Build the server's ASGI application.
 
     Args:
@@ -197,31 +201,13 @@ def serve(
     torch.set_num_threads(1)  # one image is too small to share among threads
     subjects = [SCENES, *(each for each in (SCENES_B, CARDS) if each.weights.is_dir())]
     screens = [ScreenModel()] if is_installed("rapidocr") else []
-    models = [LocalVisionModel.load(subject=subject) for subject in subjects]
-    app = create_app(*models, *screens, *differing_models(models[0]), record=record)
-    # With the protocol named, asyncio turns Nagle's algorithm off; without it each small answer waits 40 ms.
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        if os.name == "posix":  # elsewhere the option lets two servers share a port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        base_url = f"http://{host}:{listener.getsockname()[1]}/v1"
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=2
-        )
-        server = _AnnouncingServer(
-            config, lambda: on_ready(json.dumps({"base_url": base_url, "model": MODEL_NAME}))
-        )
-        server.run(sockets=[listener])
-
-
-class _AnnouncingServer(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._announce = announce
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._announce()
+    photos = [PhotoModel()] if is_installed(*PACKAGES) else []
+    scenes = [LocalVisionModel.load(subject=subject) for subject in subjects]
+    app = create_app(*scenes, *screens, *photos, *differing_models(scenes[0]), record=record)
+    listener = listen(host, port)
+    base_url = f"http://{host}:{listener.getsockname()[1]}/v1"
+    ready = json.dumps({"base_url": base_url, "model": MODEL_NAME})
+    serve_app(app, listener, extra="demo", on_ready=lambda: on_ready(ready))
 
 
 async def _read(request: Request) -> bytes:
@@ -268,6 +254,12 @@ def _image_bytes(asked: ChatRequest) -> bytes:
     if decoded is None:
         raise _Refusal("The image's data URL is malformed.", code="invalid_image_url", param="messages")
     return decoded
+
+
+async def _reply(model: LocalVisionModel | PhotoModel, picture: Image.Image, question: str) -> Reply:
+    if isinstance(model, PhotoModel):  # it takes a tenth of a second
+        return await run_in_threadpool(model.answer, picture, question)
+    return model.answer(picture, question)
 
 
 async def _events(completion: Completion) -> AsyncIterator[str]:

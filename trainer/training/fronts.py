@@ -168,21 +168,24 @@ class Fronts:
         """Whether the patience of the settings is exhausted."""
         return self._config.patience is not None and self._stale >= self._config.patience
 
-    def update(self, step: int) -> float:
+    def update(self, step: int) -> dict[str, float]:
         """Measure the front of the present weights and keep them unless earlier ones are better.
 
         Args:
             step: Steps that are finished.
 
         Returns:
-            Hypervolume of the front.
+            Metrics: ``hypervolume``, and for each level ``leak/LEVEL`` and ``utility/LEVEL``.
         """
         candidate = self._measure(step)
         grown = self._best is None or candidate.hypervolume > self._best.hypervolume
         self._stale = 0 if grown else self._stale + 1
         if grown or self._best is None or candidate.hypervolume == self._best.hypervolume:
             self._best = candidate
-        return candidate.hypervolume
+        row = {"hypervolume": candidate.hypervolume}
+        for point in candidate.front:
+            row |= {f"leak/{point.level:g}": point.leak, f"utility/{point.level:g}": point.utility}
+        return row
 
     def choose(self, step: int) -> Candidate:
         """Return the best weights of all: the present ones, or those of an earlier and better front.

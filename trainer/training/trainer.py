@@ -28,6 +28,7 @@ from trainer.training.checkpoint import (
     save_checkpoint,
     space_digest,
 )
+from trainer.training.domain import give_domain
 from trainer.training.fronts import Fronts
 from trainer.training.learners import Learners, SuppliedParts, weights_digest
 from trainer.training.mending import Mending
@@ -324,7 +325,7 @@ class _Run:
                 metrics.write(self._step, row)
             validating = self._step in self._plan.validation_steps
             if validating:
-                metrics.write(self._step, {"hypervolume": self._fronts.update(self._step)})
+                metrics.write(self._step, self._fronts.update(self._step))
             if validating or self._step % self._config.checkpoint_every == 0 or self._step == steps:
                 self._save()
             self._tell("protector", self._step, steps)
@@ -360,6 +361,12 @@ class _Run:
                 attribution=config.attribution,
                 created_with=f"langchain-vpp {version('langchain-vpp')}",
             ),
+        )
+        give_domain(
+            self._folder,
+            self._dataset,
+            seed=config.seed,
+            progress=lambda done, of: self._tell("domain", done, of),
         )
 
     def _check_budget(self) -> None:

@@ -28,6 +28,7 @@ PUBLIC = [
     "TraceLeakWarning",
     "VPPError",
     "__version__",
+    "image_block",
     "protect",
     "protect_tool",
     "protected_class",

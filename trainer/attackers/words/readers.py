@@ -151,6 +151,13 @@ def readers_named(names: Sequence[str]) -> dict[str, WordReader]:
     return {name: _READERS[name]() for name in names or installed_readers()}
 
 
+def any_is_installed() -> bool:
+    """Say whether any reader is installed."""
+    return installed_readers() != ["pp-ocrv6"] or extras.is_installed(
+        "rapidocr", "presidio_analyzer", "wordfreq"
+    )
+
+
 def installed_readers() -> list[str]:
     """Return the names of installed readers that protectors don't use, or of theirs if there is no other."""
     found = ["tesseract"] if shutil.which("tesseract") else []

@@ -15,7 +15,19 @@ from typer.testing import CliRunner
 from langchain_vpp.cli.app import app, main
 from langchain_vpp.errors import BudgetExhaustedError, OracleError
 
-OURS = ("demo", "evaluate", "export", "inspect", "protect", "sandbox", "train", "transfer")
+OURS = (
+    "data",
+    "demo",
+    "doctor",
+    "evaluate",
+    "export",
+    "inspect",
+    "protect",
+    "sandbox",
+    "studio",
+    "train",
+    "transfer",
+)
 
 
 def run(*arguments):

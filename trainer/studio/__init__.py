@@ -1,0 +1,1 @@
+"""The studio: a page on this machine that shows what a chat model would see of a picture."""
