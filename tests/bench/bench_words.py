@@ -24,6 +24,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from langchain_vpp import ImageProtector
 from langchain_vpp.engines.words import RapidReader, Words
+from langchain_vpp.guard.budget import RequestBudget
 
 from .measuring import machine, memory_megabytes, pinned, summary
 
@@ -34,6 +35,8 @@ SIZE = (1600, 1000)
 BOUND = 1.3
 TEXT = "please send the report to Uchenna Olatunji before the end of the month and check the total of $240.00"
 FEWEST = 2
+PATIENCE = 600.0
+"""Seconds that a picture may take: a busy machine must not end the measurement."""
 
 
 def screen(number: int) -> Image.Image:
@@ -82,8 +85,8 @@ def main() -> int:
 
 def measure(rounds: int) -> dict[str, object]:
     """Compare reading, protecting and a hit in the memory; the first round warms up and does not count."""
-    reader, engine = RapidReader(), Words()
-    protector = ImageProtector(engine, level=0.5)
+    reader, engine = RapidReader(), Words(seconds=PATIENCE)
+    protector = ImageProtector(engine, level=0.5, budget=RequestBudget(seconds=PATIENCE))
     read, protect, again = [], [], []
     for number in range(rounds + 1):
         picture = screen(number)

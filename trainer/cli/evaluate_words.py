@@ -32,8 +32,16 @@ def is_about_words(attacks: Sequence[str]) -> bool:
     return True
 
 
+def log_of(out: Path) -> Path:
+    """Return the file that keeps what each picture gave, beside a report."""
+    return out.with_suffix(".pictures.jsonl")
+
+
 def measure_words(artifact: str | None, data: Path, out: Path, config: Path | None, *, as_json: bool) -> None:
     """Measure a protector of words, write the report, and show it.
+
+    What each picture gave is kept beside the report. So a run that ended early goes on when it is started again, and
+    pictures that were added are all that is measured then.
 
     Args:
         artifact: ``screens``, or a folder of a trained protector.
@@ -50,15 +58,14 @@ def measure_words(artifact: str | None, data: Path, out: Path, config: Path | No
     if artifact is None:
         raise InputError("nothing was measured: name the protector, such as `screens`.")
     check_file(out)
-    from trainer.attackers.words.readers import readers_named  # noqa: PLC0415
     from trainer.data.annotated import load_annotated  # noqa: PLC0415
-    from trainer.evaluation.words import WordSettings, evaluate_words, protections_of  # noqa: PLC0415
+    from trainer.evaluation.words import WordSettings, attack_of, evaluate_words, protections_of  # noqa: PLC0415
     from trainer.reporting.files import save_json  # noqa: PLC0415
     from trainer.reporting.terminal import for_terminal  # noqa: PLC0415
     from trainer.reporting.words import word_tables  # noqa: PLC0415
 
     settings = read_settings(WordSettings, config, {})
-    pictures = load_annotated(data)
+    pictures = load_annotated(data)[: settings.pictures]
     failure = ""
     try:
         protections = protections_of(artifact, settings.levels)
@@ -66,14 +73,20 @@ def measure_words(artifact: str | None, data: Path, out: Path, config: Path | No
         failure = str(error)
     if failure:
         raise InputError(f"nothing was measured: {failure}")
-    readers = readers_named(settings.readers)
+    attack = attack_of(settings)
+    if attack.name == "aimed" and any(picture.words is None for picture in pictures):
+        raise InputError(
+            "nothing was measured: an aimed attack counts the other words that the annotations list under `words`, as "
+            "those of `vpp sandbox make-pages` do. Add them, or leave `attack` out of the settings."
+        )
     with bars() as shown:
         bar = shown.add_task("reading", total=len(pictures), facts="")
         report = evaluate_words(
             artifact,
             pictures,
             protections,
-            readers,
+            attack,
+            log=log_of(out),
             progress=lambda done: shown.update(bar, completed=done),
         )
     save_json(report, out)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from langchain_vpp.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 ANNOTATIONS: Final = "annotations.jsonl"
@@ -31,6 +32,13 @@ class PrivateText(NamedTuple):
     boxes: tuple[tuple[float, float, float, float], ...]
 
 
+class OtherWord(NamedTuple):
+    """A word that is not private, with its left, upper, right and lower edge in pixels."""
+
+    text: str
+    box: tuple[float, float, float, float]
+
+
 class AnnotatedPicture(NamedTuple):
     """A picture and its private text.
 
@@ -39,12 +47,14 @@ class AnnotatedPicture(NamedTuple):
         kind: Kind of the picture, such as its layout.
         taken: The way in which it was taken, such as ``screen`` or ``photo``.
         private: All private text in it.
+        words: Its other words; ``None`` if nobody noted them.
     """
 
     path: Path
     kind: str
     taken: str
     private: tuple[PrivateText, ...]
+    words: tuple[OtherWord, ...] | None = None
 
 
 class _Span(BaseModel):
@@ -63,6 +73,7 @@ class _Line(BaseModel):
     template: str = "picture"
     taken: str = "screen"
     spans: tuple[_Span, ...] = Field(default=())
+    words: tuple[tuple[str, float, float, float, float], ...] | None = None
 
 
 def load_annotated(folder: Path) -> tuple[AnnotatedPicture, ...]:
@@ -70,7 +81,8 @@ def load_annotated(folder: Path) -> tuple[AnnotatedPicture, ...]:
 
     Each line of ``annotations.jsonl`` names a picture by ``image_path`` and lists its private text under ``spans``: a
     ``label``, the ``text``, and ``bbox``, which is left and upper edge, width and height in pixels. Text on several
-    lines can have ``boxes``, one each. ``template`` and ``taken`` say which kind of picture it is. Other fields are
+    lines can have ``boxes``, one each. ``words`` may list the words that are not private: the text of each, and its
+    left and upper edge, width and height. ``template`` and ``taken`` say which kind of picture it is. Other fields are
     ignored.
 
     Args:
@@ -105,13 +117,14 @@ def _picture(folder: Path, line: str, number: int) -> AnnotatedPicture:
         raise DataError(
             f"nothing was measured: the picture of line {number} of {ANNOTATIONS} is not in {folder}."
         )
-    return AnnotatedPicture(path, found.template, found.taken, tuple(map(_private, found.spans)))
+    words = None if found.words is None else tuple(OtherWord(text, _edges(box)) for text, *box in found.words)
+    return AnnotatedPicture(path, found.template, found.taken, tuple(map(_private, found.spans)), words)
 
 
 def _private(span: _Span) -> PrivateText:
     return PrivateText(span.label, span.text, tuple(map(_edges, span.boxes or (span.bbox,))))
 
 
-def _edges(extent: _Extent) -> tuple[float, float, float, float]:
+def _edges(extent: Sequence[float]) -> tuple[float, float, float, float]:
     left, top, wide, high = extent
     return left, top, left + wide, top + high

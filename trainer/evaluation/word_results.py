@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainer.attackers.words.widths import Plate  # noqa: TC001  pydantic reads annotations
 from trainer.evaluation.results import Record
 from trainer.statistics import wilson
 
@@ -93,10 +94,38 @@ class WordsAtLevel(Record):
     """Success of the matcher at names; ``None`` where there are too few."""
 
 
+class PictureAtLevel(Record):
+    """What leaves one picture at one level."""
+
+    leaks: tuple[tuple[str, ...], ...]
+    """For each private text, the attempts that read it."""
+    kept: tuple[bool, ...]
+    """Whether each other word can be read, where it stood or elsewhere on its row."""
+    in_place: tuple[bool, ...]
+    """Whether each other word can be read where it stood."""
+    plates: tuple[Plate, ...]
+    """The places of names, for the matcher."""
+
+
+class WordsOfPicture(Record):
+    """What an attack found in one picture."""
+
+    readable: tuple[bool, ...]
+    """Whether each private text can be read in the original."""
+    beside: tuple[bool, ...]
+    """Whether each other word stands on a row with private text."""
+    levels: dict[str, PictureAtLevel]
+    """Name of a level -> what leaves the picture at it."""
+    cpu_seconds: float = 0.0
+    """CPU seconds that protection took, all levels together."""
+
+
 class WordReport(Record):
     """Report of an evaluation of words."""
 
     artifact: str
+    attack: str
+    """Name of the attack: ``page`` or ``aimed``."""
     readers: tuple[str, ...]
     """Names of the attackers' readers. The first one says which other words there are."""
     pictures: int

@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from PIL import Image, ImageOps
 from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_vpp.image_protector import ImageProtector
-from trainer.attackers.words.matching import Row, is_kept, is_leaked
-from trainer.attackers.words.readers import averaged, views_of
-from trainer.attackers.words.strips import strips_of
-from trainer.attackers.words.widths import FEWEST, match_plates, plate_at
-from trainer.evaluation.word_results import CandidateMatch, Share, WordFigures, WordReport, WordsAtLevel
+from trainer.attackers.words import readers
+from trainer.attackers.words.lines import LINE_READERS
+from trainer.attackers.words.widths import FEWEST, match_plates
+from trainer.evaluation.word_attacks import AimedAttack, PageAttack
+from trainer.evaluation.word_results import (
+    CandidateMatch,
+    Share,
+    WordFigures,
+    WordReport,
+    WordsAtLevel,
+    WordsOfPicture,
+)
 from trainer.runtime.cancellation import while_wanted
 from trainer.statistics import wilson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from langchain_vpp.engines.words import Word
-    from trainer.attackers.words.readers import Seen, WordReader
-    from trainer.attackers.words.strips import Strips
     from trainer.attackers.words.widths import Plate
-    from trainer.data.annotated import AnnotatedPicture, PrivateText
+    from trainer.data.annotated import AnnotatedPicture
+    from trainer.evaluation.word_attacks import WordAttack
 
     Protect = Callable[[Image.Image], Image.Image]
+    Outcome = tuple[AnnotatedPicture, WordsOfPicture]
 
 SCREENS: Final = "screens"
 """Name of the protector of words."""
-_CERTAIN: Final = 0.6
-"""Certainty from which a word of the original counts."""
-_SHORTEST: Final = 3
-"""Letters and digits of the shortest other word that counts."""
-_PRIVATE: Final = 0.2
-"""Part of a word's box inside private text from which it is no other word."""
-_NAMES: Final = "person"
 _CANDIDATES: Final = 1_000
 """Names among which the matcher guesses."""
 
@@ -51,80 +54,99 @@ class WordSettings(BaseModel):
     """Presets of the protector, or numbers from 0 to 1."""
     readers: tuple[str, ...] = ()
     """Names of the attackers' readers. Empty: all that are installed and that protectors don't use."""
-
-
-class _Original(NamedTuple):
-    """The first reader's view of an original.
-
-    Attributes:
-        others: Words outside private text.
-        beside: Whether each of them stands on a row with private text.
-        rows: For each private text, the other words on its rows.
-        readable: Whether each private text can be read.
-        strips: The places of the private text.
-    """
-
-    others: tuple[Seen, ...]
-    beside: tuple[bool, ...]
-    rows: tuple[tuple[Row, ...], ...]
-    readable: tuple[bool, ...]
-    strips: Strips
-
-
-class _Outcome(NamedTuple):
-    """What leaves one picture at one level."""
-
-    picture: AnnotatedPicture
-    leaks: tuple[tuple[str, ...], ...]
-    """For each private text, the attempts that read it."""
-    kept: tuple[bool, ...]
-    in_place: tuple[bool, ...]
-    beside: tuple[bool, ...]
-    plates: tuple[Plate, ...]
+    attack: Literal["page", "aimed"] = "page"
+    """Read whole pages, or the places of private text alone, which costs a third and finds no less. The latter needs
+    the other words in the annotations."""
+    pictures: int | None = Field(None, ge=1)
+    """Number of pictures to measure, the first ones of the folder; ``None`` for all."""
 
 
 def evaluate_words(
     artifact: str,
     pictures: Sequence[AnnotatedPicture],
     protections: Mapping[str, Protect],
-    readers: Mapping[str, WordReader],
+    attack: WordAttack,
     *,
+    log: Path | None = None,
     progress: Callable[[int], object] = lambda done: None,  # noqa: ARG005  named for callers
 ) -> WordReport:
-    """Measure what readers read in protected pictures.
-
-    Every reader looks at each protected picture as it is; and at the places of the private text also enlarged,
-    sharpened, with contrast stretched, and in the mean over all levels. A private text leaks if any attempt reads it.
+    """Measure what an attack reads in protected pictures.
 
     Args:
         artifact: Name of the protector, for the report.
         pictures: The pictures.
         protections: Name of a level -> function that protects a picture at it.
-        readers: Name of a reader -> the reader. The first one says which other words the originals have.
+        attack: The attack; see :class:`~trainer.evaluation.word_attacks.WordAttack`.
+        log: File to which what each picture gave is appended. Pictures that it holds are not measured again.
         progress: Called with the number of pictures that are done.
     """
-    outcomes: dict[str, list[_Outcome]] = {level: [] for level in protections}
-    readable: list[bool] = []
-    seconds = 0.0
+    known = _read_log(log)
+    outcomes: list[Outcome] = []
     for number, picture in enumerate(while_wanted(pictures), 1):
-        with Image.open(picture.path) as file:
-            image = ImageOps.exif_transpose(file).convert("RGB")
-        original = _read_original(image, picture, readers)
-        readable += original.readable
-        begun = time.process_time()
-        protected = {level: protect(image) for level, protect in protections.items()}
-        seconds += time.process_time() - begun
-        for level, outcome in _attack(picture, original, protected, readers).items():
-            outcomes[level].append(outcome)
+        key = _key_of(picture, (artifact, *protections), attack)
+        found = known.get(key)
+        if found is None:
+            found = _measured(picture, protections, attack)
+            _append(log, key, found)
+        outcomes.append((picture, found))
         progress(number)
     return WordReport(
         artifact=artifact,
-        readers=tuple(readers),
+        attack=attack.name,
+        readers=attack.readers,
         pictures=len(pictures),
-        readable=Share.of_cases(readable),
-        levels=tuple(_at_level(level, found) for level, found in outcomes.items()),
-        cpu_seconds=seconds / max(1, len(pictures)),
+        readable=Share.of_cases(each for _, found in outcomes for each in found.readable),
+        levels=tuple(_at_level(level, outcomes) for level in protections),
+        cpu_seconds=sum(found.cpu_seconds for _, found in outcomes) / max(1, len(pictures)),
     )
+
+
+def attack_of(settings: WordSettings) -> WordAttack:
+    """Return the attack that settings ask for.
+
+    Raises:
+        TrainingError: If a reader does not exist or is not installed.
+    """
+    if settings.attack == "page":
+        return PageAttack(readers.readers_named(settings.readers))
+    names = settings.readers or tuple(readers.installed_readers())
+    return AimedAttack({name: LINE_READERS[name]() for name in names})
+
+
+def _measured(
+    picture: AnnotatedPicture, protections: Mapping[str, Protect], attack: WordAttack
+) -> WordsOfPicture:
+    with Image.open(picture.path) as file:
+        image = ImageOps.exif_transpose(file).convert("RGB")
+    begun = time.process_time()
+    protected = {level: protect(image) for level, protect in protections.items()}
+    seconds = time.process_time() - begun
+    return attack.measure(image, picture, protected).model_copy(update={"cpu_seconds": seconds})
+
+
+def _key_of(picture: AnnotatedPicture, setting: Sequence[str], attack: WordAttack) -> str:
+    """Return the sha256 of all that determines what a picture gives, but for versions of programs."""
+    known = repr([picture._replace(path=None), setting, attack.name, attack.readers])  # type: ignore[arg-type]
+    return hashlib.sha256(known.encode() + picture.path.read_bytes()).hexdigest()
+
+
+def _read_log(log: Path | None) -> dict[str, WordsOfPicture]:
+    """Read what was measured before, and remove a last line that was cut off."""
+    if log is None or not log.exists():
+        return {}
+    text = log.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        log.write_text(whole, encoding="utf-8")
+    known = [json.loads(line) for line in whole.splitlines()]
+    return {each["key"]: WordsOfPicture.model_validate(each["found"]) for each in known}
+
+
+def _append(log: Path | None, key: str, found: WordsOfPicture) -> None:
+    if log is None:
+        return
+    with log.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"key": key, "found": found.model_dump(mode="json")}) + "\n")
 
 
 def protections_of(artifact: str, levels: Sequence[str]) -> dict[str, Protect]:
@@ -175,122 +197,45 @@ def _number(level: str) -> Any:
         return level
 
 
-def _read_original(
-    image: Image.Image, picture: AnnotatedPicture, readers: Mapping[str, WordReader]
-) -> _Original:
-    first, *rest = readers.values()
-    boxes = [box for text in picture.private for box in text.boxes]
-    strips = strips_of(boxes, image.size)
-    seen = list(first(image))
-    stacked = strips.stack(image) if boxes else None
-    by_others = [list(strips.placed(read(stacked), 1.0)) for read in rest] if stacked is not None else []
-    outside = [[each for each in found if not _is_private(each, boxes)] for found in (seen, *by_others)]
-    others = tuple(
-        each
-        for each in outside[0]
-        if each.certainty >= _CERTAIN and sum(letter.isalnum() for letter in each.text) >= _SHORTEST
-    )
-    return _Original(
-        others,
-        tuple(any(_same_row(each.box, box) for box in boxes) for each in others),
-        tuple(tuple(Row(found, box) for box in text.boxes for found in outside) for text in picture.private),
-        tuple(is_leaked(text.text, text.kind, _rows(seen, text), ()) for text in picture.private),
-        strips,
-    )
-
-
-def _attack(
-    picture: AnnotatedPicture,
-    original: _Original,
-    protected: Mapping[str, Image.Image],
-    readers: Mapping[str, WordReader],
-) -> dict[str, _Outcome]:
-    """Return what leaves a picture at each level."""
-    strips = original.strips
-    mean = averaged(list(protected.values())) if len(protected) > 1 else None
-    shared = {}
-    if mean is not None and strips.boxes:
-        stacked = strips.stack(mean)
-        for name, read in readers.items():
-            shared[f"{name}, averaged"] = list(strips.placed(read(stacked), 1.0))
-    found = {}
-    for level, image in protected.items():
-        whole = {f"{name}, as it is": list(read(image)) for name, read in readers.items()}
-        attempts = {**whole, **shared}
-        for view, (changed, scale) in (views_of(strips.stack(image)) if strips.boxes else {}).items():
-            for name, read in readers.items():
-                attempts[f"{name}, {view}"] = list(strips.placed(read(changed), scale))
-        found[level] = _outcome(picture, original, image, whole, attempts)
-    return found
-
-
-def _outcome(
-    picture: AnnotatedPicture,
-    original: _Original,
-    image: Image.Image,
-    whole: Mapping[str, Sequence[Seen]],
-    attempts: Mapping[str, Sequence[Seen]],
-) -> _Outcome:
-    leaks = tuple(
-        tuple(
-            name
-            for name, seen in attempts.items()
-            if is_leaked(text.text, text.kind, _rows(seen, text), others)
-        )
-        for text, others in zip(picture.private, original.rows, strict=True)
-    )
-    together = [each for seen in whole.values() for each in seen]
-    every = [each for seen in attempts.values() for each in seen]
-    return _Outcome(
-        picture,
-        leaks,
-        tuple(is_kept(each, together, moved=True) for each in original.others),
-        tuple(is_kept(each, together, moved=False) for each in original.others),
-        original.beside,
-        tuple(
-            plate_at(image, text.text, text.boxes[0], every)
-            for text in picture.private
-            if _NAMES in text.kind and len(text.boxes) == 1
-        ),
-    )
-
-
-def _at_level(level: str, outcomes: Sequence[_Outcome]) -> WordsAtLevel:
+def _at_level(level: str, outcomes: Sequence[Outcome]) -> WordsAtLevel:
     texts = [
         (text, attempts)
-        for outcome in outcomes
-        for text, attempts in zip(outcome.picture.private, outcome.leaks, strict=True)
+        for picture, found in outcomes
+        for text, attempts in zip(picture.private, found.levels[level].leaks, strict=True)
     ]
     attempts = dict.fromkeys(name for _, found in texts for name in found)
     return WordsAtLevel(
         level=level,
-        figures=_figures(outcomes),
-        by_picture=_grouped(outcomes, lambda picture: picture.kind),
-        by_way=_grouped(outcomes, lambda picture: picture.taken),
+        figures=_figures(level, outcomes),
+        by_picture=_grouped(level, outcomes, lambda picture: picture.kind),
+        by_way=_grouped(level, outcomes, lambda picture: picture.taken),
         by_text={
             kind: Share.of_cases(bool(found) for text, found in texts if text.kind == kind)
             for kind in sorted({text.kind for text, _ in texts})
         },
         by_attempt={name: Share.of_cases(name in found for _, found in texts) for name in sorted(attempts)},
-        match=_match([plate for outcome in outcomes for plate in outcome.plates]),
+        match=_match([plate for _, found in outcomes for plate in found.levels[level].plates]),
     )
 
 
-def _grouped(outcomes: Sequence[_Outcome], key: Callable[[AnnotatedPicture], str]) -> dict[str, WordFigures]:
-    kinds = sorted({key(each.picture) for each in outcomes})
-    return {kind: _figures([each for each in outcomes if key(each.picture) == kind]) for kind in kinds}
+def _grouped(
+    level: str, outcomes: Sequence[Outcome], key: Callable[[AnnotatedPicture], str]
+) -> dict[str, WordFigures]:
+    kinds = sorted({key(picture) for picture, _ in outcomes})
+    return {kind: _figures(level, [each for each in outcomes if key(each[0]) == kind]) for kind in kinds}
 
 
-def _figures(outcomes: Sequence[_Outcome]) -> WordFigures:
+def _figures(level: str, outcomes: Sequence[Outcome]) -> WordFigures:
+    at_level = [found.levels[level] for _, found in outcomes]
     return WordFigures(
-        clean=Share.of_cases(not any(each.leaks) for each in outcomes if each.leaks),
-        leaked=Share.of_cases(bool(leak) for each in outcomes for leak in each.leaks),
-        kept=Share.of_cases(kept for each in outcomes for kept in each.kept),
-        in_place=Share.of_cases(kept for each in outcomes for kept in each.in_place),
+        clean=Share.of_cases(not any(each.leaks) for each in at_level if each.leaks),
+        leaked=Share.of_cases(bool(leak) for each in at_level for leak in each.leaks),
+        kept=Share.of_cases(kept for each in at_level for kept in each.kept),
+        in_place=Share.of_cases(kept for each in at_level for kept in each.in_place),
         over_covered=Share.of_cases(
             not kept
-            for each in outcomes
-            for kept, beside in zip(each.kept, each.beside, strict=True)
+            for _, found in outcomes
+            for kept, beside in zip(found.levels[level].kept, found.beside, strict=True)
             if beside
         ),
     )
@@ -318,23 +263,3 @@ def _match(plates: Sequence[Plate]) -> CandidateMatch | None:
         high=high,
         percentile=float(np.mean([each.percentile for each in found])),
     )
-
-
-def _rows(seen: Iterable[Seen], text: PrivateText) -> tuple[Row, ...]:
-    known = list(seen)
-    return tuple(Row(known, box) for box in text.boxes)
-
-
-def _is_private(seen: Seen, boxes: Sequence[tuple[float, float, float, float]]) -> bool:
-    left, top, right, bottom = seen.box
-    area = max(1e-6, (right - left) * (bottom - top))
-    return any(
-        max(0.0, min(right, box[2]) - max(left, box[0])) * max(0.0, min(bottom, box[3]) - max(top, box[1]))
-        > _PRIVATE * area
-        for box in boxes
-    )
-
-
-def _same_row(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
-    shared = min(one[3], other[3]) - max(one[1], other[1])
-    return shared > 0.5 * min(one[3] - one[1], other[3] - other[1])

@@ -7,8 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_vpp.engines.words.codes import find_codes
-from langchain_vpp.engines.words.engine import Words, WordsDraft
-from langchain_vpp.engines.words.gaps import refined
+from langchain_vpp.engines.words.engine import Words, WordsDraft, read_and_unread
 from langchain_vpp.engines.words.kinds import KINDS, covering, kinds_of
 from langchain_vpp.engines.words.painter import blind_base, cover, cut_in, wordless
 from langchain_vpp.engines.words.plates import pieces_of, plates_of
@@ -126,12 +125,13 @@ class AdmittedKinds(Words):
         found = self._read(image)
         if found is None:
             return None
-        words = refined(image, found)
+        words, unread = read_and_unread(image, found)
         verdicts = self._policy.judge(words, Stage.NUMBERS)
         if printed:
             words, verdicts = merged(words, verdicts, printed, self._policy.judge(printed, Stage.NUMBERS))
         boxes = {"codes": list(find_codes(image)), "faces": self._heads(image)}
         bare = wordless(image, words)
+        cover(bare, unread)
         hidden = bare.copy()
         cover(hidden, [box for each in boxes.values() for box in each])
         base = self._base(hidden, words)

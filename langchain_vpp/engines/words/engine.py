@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from langchain_vpp.engines import faces
 from langchain_vpp.engines.words.codes import find_codes
 from langchain_vpp.engines.words.gaps import refined
-from langchain_vpp.engines.words.geometry import scaled
+from langchain_vpp.engines.words.geometry import height_of, scaled
 from langchain_vpp.engines.words.painter import (
     base_of,
     blind_base,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 PRESETS: Final = {"low": 0.25, "balanced": 0.5, "high": 0.75}
 """Names of levels; 1 shows no word."""
-_VERSION: Final = "words/2"
+_VERSION: Final = "words/3"
 _PACKAGES: Final = ("rapidocr", "onnxruntime", "presidio-analyzer", "phonenumbers", "wordfreq", "faker")
 _ROUNDS: Final = 2
 """Most further looks at what is left of a picture."""
@@ -59,6 +59,8 @@ _FACE: Final = 0.05
 """Score from which something is taken for a face."""
 _READINGS: Final = 16
 """Most pictures that are read at once, with those whose time is over: a reader can't be stopped."""
+_LINE: Final = 4
+"""Width, in heights, from which text that could not be read is a line, and no icon."""
 _SCRIPTS: Final = ("LATIN", "CYRILLIC", "GREEK")
 
 
@@ -132,14 +134,14 @@ class Words:
         found = self._read(image)
         if found is None:
             return WordsDraft(blind_base(image))
-        words = refined(image, found)
-        _warn_of_scripts(words)
+        words, unread = read_and_unread(image, found)
+        _warn_of_scripts(words, unread)
         stage = Stage.of(level)
         verdicts = self._policy.judge(words, stage)
         if printed:
             words, verdicts = merged(words, verdicts, printed, self._policy.judge(printed, stage))
         _, shown = plates_of(words, verdicts, TokenNumbers(), image.size)
-        hidden_boxes = [*find_codes(image), *self._heads(image)]
+        hidden_boxes = [*find_codes(image), *self._heads(image), *unread]
         bare = wordless(image, words)
         cover(bare, hidden_boxes)
         crisp = stage == Stage.RECOGNIZED and self._find_faces is not None
@@ -257,11 +259,18 @@ def _versions() -> list[str]:
     return [f"{package} {version(package)}" for package in _PACKAGES]
 
 
-def _warn_of_scripts(words: Sequence[Word]) -> None:
+def read_and_unread(image: Image.Image, found: Sequence[Word]) -> tuple[list[Word], list[Box]]:
+    """Return the words of a picture with refined edges, and the boxes of text that could not be read."""
+    unread = [word.box for word in found if not word.text]
+    return refined(image, [word for word in found if word.text]), unread
+
+
+def _warn_of_scripts(words: Sequence[Word], unread: Sequence[Box]) -> None:
     letters = {letter for word in words for letter in word.text if letter.isalpha()}
     unknown = [each for each in letters if not unicodedata.name(each, "LATIN").startswith(_SCRIPTS)]
-    if len(unknown) > 3:
+    lines = [box for box in unread if box[2] - box[0] > _LINE * height_of(box)]
+    if len(unknown) > 3 or lines:
         warnings.warn(
-            "A picture has text in a script without a vocabulary; all of that text is covered.",
+            "A picture has text in a script without a vocabulary, or that can't be read; all of that text is covered.",
             stacklevel=3,
         )

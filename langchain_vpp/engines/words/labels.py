@@ -25,6 +25,8 @@ _HARMLESS: Final = ("last login", "file name", "domain name")
 """Labels that end like one that announces something private."""
 _OF_FILES: Final = ("size", "date modified", "last modified", "modified", "file size")
 """Heads of columns that tell that a table lists files."""
+_PASSWORDS: Final = "KEY"
+"""Kind of passwords and the like."""
 _SENTENCE: Final = 4
 """Words in small letters from which a text is no value."""
 _BESIDE: Final = 25
@@ -75,6 +77,11 @@ def _compiled() -> Mapping[str, re.Pattern[str]]:
     return {kind: re.compile("|".join(labels)) for kind, labels in alternatives.items()}
 
 
+@cache
+def _buttons() -> frozenset[str]:
+    return frozenset(lines_of("buttons"))
+
+
 class Announced(NamedTuple):
     """A word that a label says is private."""
 
@@ -90,12 +97,15 @@ def announced(segments: Sequence[Segment]) -> Iterator[Announced]:
     """
     kinds = [None if is_common(each.text) else label_kind(each.text) for each in segments]
     labels = {id(each) for each in segments if _is_caption(each.text)}
+    buttons = {id(each) for each in segments if _plain(each.text) in _buttons()}
     for segment, kind in zip(segments, kinds, strict=True):
         yield from _after_colons(segment)
-        if _ends_with_label(segment) is not None or kind is not None:
-            found = _ends_with_label(segment) or kind or ""
+        found = _ends_with_label(segment) or kind
+        if found is not None:
+            # A password may be any word, also one that stands on buttons.
+            ends = labels if found == _PASSWORDS else labels | buttons
             yield from (
-                Announced(word, found) for each in _values(segment, segments, labels) for word in each.words
+                Announced(word, found) for each in _values(segment, segments, ends) for word in each.words
             )
 
 

@@ -27,6 +27,8 @@ _BLIND: Final = 16
 """Longest side of the base of a picture that no reader has seen, so that large letters can't be read either."""
 _LIGHT, _DARK = (214, 216, 220), (66, 70, 78)
 _INK_ON_LIGHT, _INK_ON_DARK = (30, 32, 36), (240, 240, 242)
+_MARGIN: Final = 0.12
+"""Space between a token and the edge of its plate, in heights: readers take an edge that touches letters for one."""
 _SMALLEST: Final = 8
 """Height, in pixels, of the smallest letters of a token."""
 
@@ -109,14 +111,13 @@ def put_plates(target: Image.Image, plates: Iterable[Plate]) -> None:
 
 def _write(draw: ImageDraw.ImageDraw, plate: Plate, ink: tuple[int, int, int]) -> None:
     left, top, right, bottom = plate.box
+    margin = _MARGIN * (bottom - top)
     size = 0.72 * (bottom - top)
-    font = ImageFont.load_default(size)
-    length = draw.textlength(plate.caption, font=font)
-    if length > right - left - 2:
-        size *= (right - left - 2) / length
-        font = ImageFont.load_default(size)
+    length = draw.textlength(plate.caption, font=ImageFont.load_default(size))
+    size *= min(1.0, (right - left - 2 * margin) / max(1.0, length))
     if size >= _SMALLEST:
-        draw.text((left + 1, (top + bottom) / 2), plate.caption, fill=ink, font=font, anchor="lm")
+        place = (left + margin, (top + bottom) / 2)
+        draw.text(place, plate.caption, fill=ink, font=ImageFont.load_default(size), anchor="lm")
 
 
 def _reduced(image: Image.Image, scale: float) -> Image.Image:

@@ -41,6 +41,8 @@ _ORDINARY: Final = 5.5
 """Zipf frequency from which a word that is part of a name is shown elsewhere."""
 _STEM: Final = 3.0
 """Least Zipf frequency of the word from which a rarer one in small letters is formed."""
+_COMPANY: Final = (2, 3)
+"""Words of a company's name in the line above its last word."""
 _COMPOUND: Final = 3.5
 """Least Zipf frequency of each part of a word with a hyphen."""
 
@@ -105,6 +107,7 @@ class Policy:
                     verdicts[index] = Verdict("NAME", strong=True)
         for segment in segments:
             _continue_name(segment, words, segments, verdicts)
+            _end_company(segment, words, segments, verdicts)
 
     def _find_private(self, segments: Sequence[Segment], verdicts: list[Verdict]) -> None:
         told: dict[int, str] = {}
@@ -177,6 +180,23 @@ def _continue_name(
         if not words[index].text[:1].isupper() or (is_harmless(small) and small not in listed("trades")):
             return
         verdicts[index] = verdicts[index] if verdicts[index].kind else verdicts[last]
+
+
+def _end_company(
+    segment: Segment, words: Sequence[Word], segments: Sequence[Segment], verdicts: list[Verdict]
+) -> None:
+    """Hide words with capitals that fill a line, if a word such as Bank stands alone in the line below."""
+    if len(segment.words) not in _COMPANY or not all(
+        words[index].text[:1].isupper() for index in segment.words
+    ):
+        return
+    following = below(segment, segments, gap=0.7, slack=0.5)
+    if following is None or len(following.words) != 1:
+        return
+    last = core(words[following.words[0]].text)
+    if last[:1].isupper() and last.casefold().rstrip(".") in listed("trades") | listed("legal_forms"):
+        for index in (*segment.words, *following.words):
+            verdicts[index] = verdicts[index] if verdicts[index].strong else Verdict("COMPANY", strong=True)
 
 
 def _hide_numbers(words: Sequence[Word], segments: Sequence[Segment], verdicts: list[Verdict]) -> None:

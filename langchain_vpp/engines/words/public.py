@@ -12,6 +12,8 @@ _PROMPT: Final = re.compile(r"(?<![\w\-])([a-z][\w\-]*+)@([a-z0-9\-]+)(?::(?:~|(
 """Prompt of a shell: user, machine and folder."""
 _OWNED: Final = re.compile(r"(?:^|[/\\])(?:home|users)[/\\]|[~@]\w", re.IGNORECASE)
 """Part of a path that tells whose folder follows."""
+_ROOT: Final = re.compile(r"/[a-z]+/?")
+"""A folder at the root, such as ``/tmp``."""
 _NAMED_HOST: Final = re.compile(
     r"\.(?:com|org|net|io|dev|app|ai|co|example|cloud|edu|gov|info|biz|[a-z]{2})$(?<!\.(?:py|js|ts|md|sh|rs|go|rb|cs|kt|gz|db|vb))"
 )
@@ -60,9 +62,23 @@ def is_public_path(text: str) -> bool:
         >>> is_public_path("markAsRead.ts"), is_public_path("getUserById"), is_public_path("012-34-567")
         (False, True, False)
     """
-    if _OWNED.search(text) or any(is_given_name(part.casefold()) for part in code_parts(text)):
+    parts = [part.casefold() for part in code_parts(text)]
+    if _OWNED.search(text) or any(is_given_name(each) and each not in listed("code_names") for each in parts):
         return False
-    return is_code(text)
+    return is_code(text) or (_ROOT.fullmatch(text) is not None and parts[0] in listed("code"))
+
+
+def token_around(text: str, start: int, end: int) -> str:
+    """Return what stands around a part of a text without a space in it; nothing if the part has one.
+
+    Example:
+        >>> token_around("see https://github.com/settings today", 12, 22)
+        'https://github.com/settings'
+    """
+    if any(letter.isspace() for letter in text[start:end]):
+        return ""
+    before = max(text.rfind(space, 0, start) for space in " \t\n") + 1
+    return text[before:].split(maxsplit=1)[0]
 
 
 def _is_public_path(path: str) -> bool:

@@ -30,7 +30,8 @@ class Word(NamedTuple):
     """A word that a reader found.
 
     Attributes:
-        text: The word, with the punctuation that touches it.
+        text: The word, with the punctuation that touches it; empty for text that was found and could not be read, as in
+            a script that the reader does not know. All of that is covered.
         box: Left, upper, right and lower edge, in pixels of the picture.
         confidence: Certainty of the reader, 0 to 1; the least of the word's letters.
         line: Number of the line of text that the word stands in. Words of a line follow each other in reading order.
@@ -78,7 +79,7 @@ class RapidReader:
     def __init__(self) -> None:
         package = extras.load("rapidocr", extra="words", undone=_UNDONE)
         self.version = f"rapidocr {package.__version__}" if hasattr(package, "__version__") else "rapidocr"
-        self._engine: Any = package.RapidOCR(
+        self._engine: Any = _telling_unread(package)(
             params={
                 "Global.log_level": "critical",
                 "Global.text_score": 0.0,
@@ -105,6 +106,8 @@ class RapidReader:
 
     def _lines(self, pixels: Any) -> Iterator[list[Word]]:
         result = self._engine(pixels)
+        for quad in getattr(result, "unread", ()):
+            yield [Word("", _around([quad]), 0.0, 0)]
         if result.txts is None or result.boxes is None:
             return
         together = len(result.word_results) == len(result.txts)
@@ -119,6 +122,34 @@ class RapidReader:
                 yield [Word(text, _around([quad]), 0.0, 0, upright)]
                 continue
             yield list(_words(text, score, letters))
+
+
+def _telling_unread(package: Any) -> Any:
+    """Return the package's engine, which also tells where it found text that it could not read, and else drops it."""
+
+    def mapped(engine: Any, boxes: Any, record: Any, size: Sequence[int]) -> Any:
+        """Return where boxes lie in the picture that was given; older versions have a method for it."""
+        own = getattr(engine, "get_origin_points", None)
+        if own is None:
+            own = extras.load(
+                "rapidocr.utils.process_img", extra="words", undone=_UNDONE
+            ).map_boxes_to_original
+        return own(boxes, record, *size)
+
+    class Engine(package.RapidOCR):  # type: ignore[misc]
+        def build_final_output(self, *given: Any) -> Any:
+            image, found, _, read, _, record = given
+            texts, boxes = read.txts, found.boxes
+            empty = [] if texts is None or boxes is None else [not text.strip() for text in texts]
+            # The package filters the boxes in place of those that it got, so ours are taken before.
+            unread = (
+                mapped(self, boxes[np.array(empty)].copy(), record, image.shape[:2]) if any(empty) else ()
+            )
+            result = super().build_final_output(*given)
+            result.unread = unread
+            return result
+
+    return Engine
 
 
 def _words(text: str, score: float, letters: Sequence[Any]) -> Iterator[Word]:

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from langchain_vpp import extras
-from langchain_vpp.engines.words.public import is_public
+from langchain_vpp.engines.words.public import is_public, token_around
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -112,7 +112,7 @@ class FormRecognizer:
         """Return the private parts of a line; see :class:`Recognizer`."""
         for kind, pattern in _compiled():
             for match in pattern.finditer(text):
-                if not is_public(match[0]):
+                if not (is_public(match[0]) or is_public(token_around(text, *match.span()))):
                     yield Finding(kind, *match.span())
 
 
@@ -137,7 +137,7 @@ class ChecksumRecognizer:
             return
         for kind, part in self._parts:
             for found in part.analyze(text, part.supported_entities, None) or ():
-                if found.score >= _SURE:
+                if found.score >= _SURE and not is_public(text[found.start : found.end]):
                     yield Finding(kind, found.start, found.end)
 
 

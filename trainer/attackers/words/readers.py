@@ -96,6 +96,21 @@ def older_rapid_words() -> WordReader:
     Raises:
         TrainingError: If the package is not installed.
     """
+    engine = older_rapid_engine()
+
+    def read(picture: Image.Image) -> list[Seen]:
+        lines, _ = engine(_bgr(picture), use_det=True, use_cls=False, use_rec=True)
+        return [word for line in lines or () for word in _words(*line)]
+
+    return read
+
+
+def older_rapid_engine() -> Any:
+    """Return the engine of the package ``rapidocr-onnxruntime``, which holds PP-OCRv4.
+
+    Raises:
+        TrainingError: If the package is not installed.
+    """
     package = extras.find("rapidocr_onnxruntime")
     if package is None:
         raise TrainingError(
@@ -104,13 +119,7 @@ def older_rapid_words() -> WordReader:
         )
     # Both packages write to one logger, and the import of this one makes it talk of every picture without text.
     logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
-    engine = package.RapidOCR(**_SETTINGS)
-
-    def read(picture: Image.Image) -> list[Seen]:
-        lines, _ = engine(_bgr(picture), use_det=True, use_cls=False, use_rec=True)
-        return [word for line in lines or () for word in _words(*line)]
-
-    return read
+    return package.RapidOCR(**_SETTINGS)
 
 
 def own_rapid_words() -> WordReader:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import ImageFont
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from trainer.attackers.words.readers import Seen
 
-    Box = tuple[float, float, float, float]
+Box: TypeAlias = tuple[float, float, float, float]
 
 _SAME: Final = 14.0
 """Largest difference of a channel within the colour of a plate."""

@@ -92,3 +92,20 @@ def test_a_level_that_does_not_exist_is_refused(folder):
     )  # fmt: skip
     assert done.exit_code != 0
     assert not (folder / "r.json").exists()
+
+
+def test_an_aimed_attack_without_a_list_of_other_words_is_refused(folder):
+    (folder / "settings.json").write_text('{"attack": "aimed", "readers": ["tesseract"]}')
+    done = run(
+        "screens", "--data", folder, "--attack", "words", "--out", folder / "r.json",
+        "--config", folder / "settings.json",
+    )  # fmt: skip
+    assert done.exit_code == 2
+    assert "`words`" in done.stderr.replace("\n", " ")
+
+
+def test_what_each_picture_gave_stands_beside_the_report(folder):
+    out = folder / "report.json"
+    for _ in range(2):
+        assert run("screens", "--data", folder, "--attack", "words", "--out", out).exit_code == 0
+    assert len((folder / "report.pictures.jsonl").read_text().splitlines()) == 1

@@ -24,13 +24,26 @@ _OPTIONS: Final = (
 )  # fmt: skip
 _SECONDS: Final = 120
 # One box per line of text of a marked element, because a box around several lines holds other words.
-_BOXES: Final = """<script>
+_BOXES: Final = r"""<script>
 addEventListener('load', () => {
   const found = [...document.querySelectorAll('[data-private]')].map(each => ({
     kind: each.dataset.private, text: each.textContent,
     boxes: [...each.getClientRects()].map(box => [box.left, box.top, box.right, box.bottom])}));
+  const words = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node; node = texts.nextNode();) {
+    if (node.parentElement.closest('[data-private], script, style')) continue;
+    for (const match of node.data.matchAll(/\S+/g)) {
+      const range = document.createRange();
+      range.setStart(node, match.index); range.setEnd(node, match.index + match[0].length);
+      const boxes = range.getClientRects();
+      if (boxes.length === 1) {
+        const box = boxes[0];
+        words.push([match[0], box.left, box.top, box.right, box.bottom]);
+      }
+    }
+  }
   const note = document.createElement('script');
-  note.type = 'application/json'; note.id = 'boxes'; note.textContent = JSON.stringify(found);
+  note.type = 'application/json'; note.id = 'boxes'; note.textContent = JSON.stringify({found, words});
   document.body.appendChild(note);
 });</script>"""
 _NOTE: Final = re.compile(r'<script type="application/json" id="boxes">(.*?)</script>', re.DOTALL)
@@ -50,11 +63,25 @@ class PrivateSpan(NamedTuple):
     boxes: tuple[tuple[float, float, float, float], ...]
 
 
+class PlacedWord(NamedTuple):
+    """A word that is not private, with its box ``(left, top, right, bottom)`` in pixels of the picture."""
+
+    text: str
+    box: tuple[float, float, float, float]
+
+
 class RenderedPage(NamedTuple):
-    """Picture of a page, RGB, with the spans of its elements that have an attribute ``data-private``."""
+    """Picture of a page, RGB, with the spans of its elements that have an attribute ``data-private``.
+
+    Attributes:
+        picture: The picture.
+        spans: The private text.
+        words: The words outside of it, each on one line.
+    """
 
     picture: Image.Image
     spans: tuple[PrivateSpan, ...]
+    words: tuple[PlacedWord, ...] = ()
 
 
 def find_browser() -> str:
@@ -106,8 +133,11 @@ def render(page: str, size: tuple[int, int], scale: float, *, browser: str) -> R
         except (OSError, subprocess.TimeoutExpired) as error:
             failure = type(error).__name__
         if notes is not None and not failure:
+            found = json.loads(notes[1])
             with Image.open(target) as picture:
-                return RenderedPage(picture.convert("RGB"), _spans(json.loads(notes[1]), scale))
+                return RenderedPage(
+                    picture.convert("RGB"), _spans(found["found"], scale), _words(found["words"], scale)
+                )
     raise DataError(f"no page was rendered: {browser} made no picture ({failure}). Check that it runs here.")
 
 
@@ -122,6 +152,13 @@ def _spans(found: list[dict[str, Any]], scale: float) -> tuple[PrivateSpan, ...]
         )
         for each in found
         if each["boxes"]
+    )
+
+
+def _words(found: list[list[Any]], scale: float) -> tuple[PlacedWord, ...]:
+    return tuple(
+        PlacedWord(html.unescape(text), (x * scale, y * scale, right * scale, bottom * scale))
+        for text, x, y, right, bottom in found
     )
 
 

@@ -35,7 +35,8 @@ def draw_folder(
 
     A line is ``{"image_path": "images/1.png", "template": "chat", "taken": "screen", "spans": [{"label":
     "private_person", "text": "Ada Byron", "bbox": [x, y, width, height], "boxes": [...]}]}``, in pixels of the picture;
-    ``boxes`` has a box for each line of the text.
+    ``boxes`` has a box for each line of the text. ``words`` lists the words that are not private: the text of each, and
+    its box.
 
     Args:
         folder: A folder that is missing or empty.
@@ -74,6 +75,7 @@ def _annotation(path: str, document: Document) -> dict[str, Any]:
         "template": document.layout,
         "taken": document.taken,
         "spans": [_span(each) for each in document.spans],
+        "words": [[each.text, *_extent(each.box)] for each in document.words],
     }
 
 

@@ -11,13 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from trainer.sandbox.drawing.documents.browser import PrivateSpan, find_browser, render
+from trainer.sandbox.drawing.documents.browser import PlacedWord, PrivateSpan, find_browser, render
 from trainer.sandbox.drawing.documents.people import invent_people
 from trainer.sandbox.drawing.photograph import box_corners, homography, photograph
 from trainer.sandbox.drawing.scenes import pick
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from trainer.sandbox.drawing.photograph import Points
 
@@ -28,6 +28,7 @@ TUNED: Final = (
     "wiki", "browser", "workspace", "shell", "preferences", "dashboard", "ide", "tickets", "code_review", "mail_client",
     "sheet", "vault_list", "week_view", "store_admin", "video_call", "file_browser", "onboarding", "letter_german",
     "statement", "channels", "mail_read", "contact", "server_log", "member_card", "settings", "board", "order",
+    "docs_site", "repo_tree", "api_client", "build_terminal", "team_chat", "cloud_console",
 )  # fmt: skip
 """Layouts that a policy may be tuned with."""
 HELD_BACK: Final = (
@@ -72,12 +73,14 @@ class Document(NamedTuple):
         taken: The way in which the picture was taken.
         picture: The picture, RGB.
         spans: Private text with its boxes in the picture.
+        words: Words outside of private text.
     """
 
     layout: str
     taken: Taken
     picture: Image.Image
     spans: tuple[PrivateSpan, ...]
+    words: tuple[PlacedWord, ...] = ()
 
 
 def draw_document(
@@ -104,11 +107,30 @@ def draw_document(
     page = design_page(layout, generator)
     scale = scales[int(generator.integers(len(scales)))]
     rendered = render(page, window, scale, browser=find_browser())
+    size = rendered.picture.size
+    spans = tuple(_inside(rendered.spans, size))
+    words = tuple(word for word in rendered.words if _lies_in(word.box, size))
     if taken == "screen":
-        return Document(layout, taken, rendered.picture, rendered.spans)
+        return Document(layout, taken, rendered.picture, spans, words)
     picture, place = (_scanned if taken == "scan" else _photographed)(rendered.picture, generator)
-    moved = tuple(span._replace(boxes=tuple(place(box) for box in span.boxes)) for span in rendered.spans)
-    return Document(layout, taken, picture, moved)
+    return Document(
+        layout,
+        taken,
+        picture,
+        tuple(span._replace(boxes=tuple(map(place, span.boxes))) for span in spans),
+        tuple(word._replace(box=place(word.box)) for word in words),
+    )
+
+
+def _inside(spans: Sequence[PrivateSpan], size: tuple[int, int]) -> Iterator[PrivateSpan]:
+    """Yield the spans whose lines all lie in the picture; a page may be longer than its window."""
+    for span in spans:
+        if all(_lies_in(box, size) for box in span.boxes):
+            yield span
+
+
+def _lies_in(box: Box, size: tuple[int, int]) -> bool:
+    return 0 <= box[0] < box[2] <= size[0] and 0 <= box[1] < box[3] <= size[1]
 
 
 def design_page(layout: str, generator: np.random.Generator) -> str:

@@ -14,6 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from langchain_vpp import ImageProtector
 from langchain_vpp.engines.words import Words, engine
+from langchain_vpp.engines.words.painter import put_plates
+from langchain_vpp.engines.words.plates import Plate
 from langchain_vpp.engines.words.recognizers import FormRecognizer
 from langchain_vpp.errors import MissingExtraError, ProtectionError
 from tests.unit.langchain_vpp.engines.words.made import FakeReader, words_of
@@ -52,6 +54,35 @@ def test_harmless_words_are_crisp_and_private_ones_are_gone():
         assert np.array_equal(np.asarray(image.crop(box)), np.asarray(result.crop(box)))
     plate = np.asarray(result.crop([round(edge) for edge in words[7].box]))
     assert (plate != np.asarray(image.crop([round(edge) for edge in words[7].box]))).any()
+
+
+@pytest.mark.parametrize("size", [(1, 30), (4, 30), (30, 1), (120, 3), (90, 30)])
+def test_a_plate_of_any_size_is_put_down(size):
+    picture = Image.new("RGB", (200, 60), "black")
+    put_plates(picture, [Plate((0, 0, *size), "NAME_1")])
+    covered = np.asarray(picture.crop((0, 0, *size)))
+    assert (covered == covered[0, 0]).all() == (size != (90, 30))
+
+
+def test_a_token_stands_apart_from_the_edges_of_its_plate():
+    picture = Image.new("RGB", (200, 60), "white")
+    put_plates(picture, [Plate((20, 10, 110, 40), "NAME_1 IBAN_1")])
+    columns = np.ptp(np.asarray(picture.convert("L"))[11:39, 20:110], axis=0)
+    assert not columns[:3].any()
+    assert not columns[-3:].any()
+    assert columns.any()
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5, 0.75, 1.0])
+def test_text_that_is_found_and_can_not_be_read_is_one_flat_colour(level):
+    image, words = page()
+    box = (40.0, 200.0, 240.0, 224.0)
+    ImageDraw.Draw(image).text((44, 202), "Uchenna Olatunji", fill="black", font_size=18)
+    engine = Words(reader=FakeReader([*words, words[0]._replace(text="", box=box)], SIZE), recognizers=[])
+    with pytest.warns(UserWarning, match="can't be read"):
+        result = engine.protect(image, level)
+    covered = np.asarray(result.crop([round(edge) for edge in box]))
+    assert np.ptp(covered[8:-8, 8:-8], axis=(0, 1)).max() <= 2
 
 
 def test_the_picture_itself_is_not_changed():

@@ -107,6 +107,14 @@ def test_a_label_makes_what_it_announces_private(lines, hidden, kind):
     assert kinds(*lines, pitch=40)[hidden] == kind
 
 
+def test_buttons_are_no_values_of_the_labels_near_them():
+    lines = ["Delivery address", "Discard   Submit"]
+    assert shown(*lines, pitch=40) == ["Delivery", "address", "Discard", "Submit"]
+    assert shown("Town   Submit") == ["Town", "Submit"]
+    assert "Submit" not in shown("Password   Submit")
+    assert "Harbour" not in shown("Town   Harbour")
+
+
 def test_what_stands_in_other_rows_of_a_form_is_not_announced():
     assert shown("Telephone   120   Change", "Newsletter   Weekly   Stop", pitch=40) == [
         "Telephone", "Change", "Newsletter", "Weekly", "Stop",
@@ -137,6 +145,12 @@ def test_names_of_files_are_judged_by_themselves():
 def test_a_name_that_goes_on_in_the_next_line_is_covered_whole():
     assert shown("we met with Anna", "Lantern today", pitch=24) == ["we", "met", "with", "today"]
     assert "Lantern" in shown("we met with friends", "Lantern today", pitch=24)
+
+
+def test_a_company_of_ordinary_words_whose_last_one_stands_below_is_covered():
+    assert shown("Northern Light", "Health", "Yearly contract", pitch=24) == ["Yearly", "contract"]
+    assert shown("Northern Light", "Settings", pitch=24) == ["Northern", "Light", "Settings"]
+    assert shown("Overview", "Health", pitch=24) == ["Overview", "Health"]
 
 
 def test_a_part_of_a_name_is_covered_wherever_else_it_stands():

@@ -23,11 +23,26 @@ from langchain_vpp.engines.words.recognizers import FormRecognizer
         "root@localhost:~#",
         "node_modules/.bin",
         "git@github.com",
+        "/tmp",
+        "/usr/share/doc",
+        "tests/test_server.py",
+        "root@localhost:/opt/app#",
+        "https://files.pythonhosted.org/packages/numpy-2.1.0.tar.gz",
+        "http://127.0.0.1:3000/api/users",
+        "https://console.cloud.google.com/storage",
     ],
 )
 def test_what_belongs_to_everybody_is_found_by_no_recognizer(text):
     assert is_public(text)
     assert list(FormRecognizer().find(text)) == []
+    assert list(FormRecognizer().find(f"see {text}, thanks")) == []
+
+
+def test_what_is_public_does_not_hide_what_stands_beside_it():
+    text = "see https://github.com/settings and bluebird.example/settings"
+    assert [text[each.start : each.end] for each in FormRecognizer().find(text)] == [
+        "bluebird.example/settings"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -52,6 +67,11 @@ def test_what_belongs_to_everybody_is_found_by_no_recognizer(text):
         "mark.page",
         "MarkPage",
         "bluebird/src/index.ts",
+        "/bluebird",
+        "max/src/index.ts",
+        "page/server.py",
+        "https://github.com.bluebird.example/settings",
+        "https://bluebird@github.com/settings",
     ],
 )
 def test_what_belongs_to_somebody_is_not_public(text):

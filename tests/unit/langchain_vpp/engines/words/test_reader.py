@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from langchain_vpp.engines.words.geometry import overlap
 from langchain_vpp.engines.words.reader import RapidReader
 
 
@@ -89,6 +90,15 @@ def test_large_pictures_are_reduced_and_boxes_are_of_the_picture(reader):
     assert words[0].box == pytest.approx((20, 10, 120, 50))
 
 
+def test_text_that_can_not_be_read_is_a_word_without_text(reader):
+    found = answer("thank")
+    found.unread = [((30, 40), (90, 40), (90, 60), (30, 60))]
+    reader.answers = [found]
+    unread, thank = reader.read(Image.new("RGB", (300, 90)))
+    assert (unread.text, unread.box, unread.confidence) == ("", (30, 40, 90, 60), 0.0)
+    assert (thank.text, thank.line) == ("thank", 1)
+
+
 @pytest.mark.slow(seconds=4)
 def test_a_page_is_read():
     from PIL import ImageDraw, ImageFont
@@ -97,6 +107,20 @@ def test_a_page_is_read():
     ImageDraw.Draw(image).text(
         (20, 40), "thank you for the letter", fill="black", font=ImageFont.load_default(26)
     )
-    words = RapidReader().read(image)
+    made = RapidReader()
+    made._engine._load_rec_model()
+    recognize = made._engine.text_rec
+
+    def half_blind(*given, **named):
+        """Recognizes no text in what stands below."""
+        result = recognize(*given, **named)
+        result.txts = tuple(text if "letter" in text else "" for text in result.txts)
+        return result
+
+    made._engine.text_rec = half_blind
+    ImageDraw.Draw(image).text((20, 80), "Uchenna", fill="black", font=ImageFont.load_default(26))
+    found = made.read(image)
+    assert [overlap((20, 84, 110, 108), word.box) > 0.8 for word in found if not word.text] == [True]
+    words = [word for word in found if word.text]
     assert [word.text for word in words] == ["thank", "you", "for", "the", "letter"]
     assert np.all(np.diff([word.box[0] for word in words]) > 0)

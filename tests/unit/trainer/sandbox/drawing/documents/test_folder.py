@@ -10,7 +10,7 @@ from PIL import Image
 from langchain_vpp.errors import DataError
 from trainer.data.annotated import load_annotated
 from trainer.sandbox.drawing.documents import folder as drawing
-from trainer.sandbox.drawing.documents.browser import PrivateSpan
+from trainer.sandbox.drawing.documents.browser import PlacedWord, PrivateSpan
 from trainer.sandbox.drawing.documents.pages import Document
 
 
@@ -21,7 +21,8 @@ def drawn(monkeypatch):
     def draw(layout, *, seed, taken, **options):
         asked.append((layout, seed, taken))
         spans = (PrivateSpan("private_person", "Ada\nByron", ((10, 20, 40, 30), (5, 32, 25, 42))),)
-        return Document(layout, taken, Image.new("RGB", (64, 48)), spans)
+        words = (PlacedWord("from", (2, 20, 8, 30)),)
+        return Document(layout, taken, Image.new("RGB", (64, 48)), spans, words)
 
     monkeypatch.setattr(drawing, "draw_document", draw)
     return asked
@@ -39,6 +40,7 @@ def test_what_is_written_can_be_loaded(tmp_path, drawn):
     (picture,) = load_annotated(tmp_path / "pages")
     assert (picture.kind, picture.taken) == ("chat", "screen")
     assert picture.private[0].boxes == ((10, 20, 40, 30), (5, 32, 25, 42))
+    assert picture.words == (("from", (2, 20, 8, 30)),)
     (line,) = (tmp_path / "pages" / "annotations.jsonl").read_text().splitlines()
     assert json.loads(line)["spans"][0]["bbox"] == [5, 20, 35, 22]
 

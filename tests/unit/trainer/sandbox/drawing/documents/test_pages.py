@@ -6,9 +6,11 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from langchain_vpp.errors import DataError
-from trainer.sandbox.drawing.documents import browser
+from trainer.sandbox.drawing.documents import browser, pages
+from trainer.sandbox.drawing.documents.browser import PlacedWord, PrivateSpan, RenderedPage
 from trainer.sandbox.drawing.documents.pages import HELD_BACK, TUNED, _turned, design_page, draw_document
 from trainer.sandbox.drawing.documents.people import invent_people
 
@@ -46,6 +48,23 @@ def test_a_box_turns_with_its_picture():
     assert _turned((10, 20, 30, 40), 0, (100, 100)) == pytest.approx((10, 20, 30, 40))
 
 
+def test_spans_and_words_below_the_window_are_left_out(monkeypatch):
+    shown, cut = ((10, 10, 50, 20), (10, 90, 50, 110))
+    spans = [
+        PrivateSpan("private_person", "Ada", (shown,)),
+        PrivateSpan("private_person", "Bea", (shown, cut)),
+    ]
+    words = [PlacedWord("from", shown), PlacedWord("to", cut)]
+    rendered = RenderedPage(Image.new("RGB", (100, 100)), tuple(spans), tuple(words))
+    monkeypatch.setattr(pages, "find_browser", lambda: "browser")
+    monkeypatch.setattr(pages, "render", lambda *_, **__: rendered)
+    document = draw_document("chat", seed=1)
+    assert (document.spans, document.words) == (tuple(spans[:1]), tuple(words[:1]))
+    moved = draw_document("chat", seed=1, taken="photo").words
+    assert [each.text for each in moved] == ["from"]
+    assert moved[0].box != shown
+
+
 def test_a_missing_browser_is_one_error(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(DataError, match="Chromium is not installed"):
@@ -59,6 +78,12 @@ def test_boxes_lie_on_the_text():
     kinds = {span.kind for span in document.spans}
     assert {"private_person", "private_id", "private_date"} <= kinds
     pixels = np.asarray(document.picture.convert("L"), dtype=float)
-    for span in document.spans:
-        for left, top, right, bottom in span.boxes:
+    hidden = {word for span in document.spans for word in span.text.split()}
+    assert len(document.words) > 10
+    assert not hidden & {word.text for word in document.words}
+    for boxes in [
+        *(span.boxes for span in document.spans),
+        [word.box for word in document.words if len(word.text) > 2],
+    ]:
+        for left, top, right, bottom in boxes:
             assert pixels[int(top) : int(bottom) + 1, int(left) : int(right) + 1].std() > 10
