@@ -71,10 +71,11 @@ def face_detector_graph(pictures: Sequence[Image.Image], resolution: int) -> byt
             op_types_to_quantize=["Conv", "Add", "Relu"],
         )
         logging.getLogger().setLevel(logging.INFO)
-        return _decoding(onnx.load(quantised)).SerializeToString()
+        data: bytes = _decoding(onnx.load(quantised)).SerializeToString()
+        return data
 
 
-class _Pictures(CalibrationDataReader):  # type: ignore[misc]  the package has no types
+class _Pictures(CalibrationDataReader):  # type: ignore[misc]
     """Gives pictures to the quantisation, as the detector will see them."""
 
     def __init__(self, pictures: Sequence[Image.Image], resolution: int) -> None:

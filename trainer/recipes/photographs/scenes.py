@@ -130,7 +130,7 @@ def _paste_portrait(scene: Scene, portrait: Pixels, generator: np.random.Generat
         for each, how in ((picture, cv2.INTER_LINEAR), (alpha, cv2.INTER_LINEAR), (marks, cv2.INTER_NEAREST))
     )
     # Everything pasted of a person is one: clothes and hair are part of it.
-    marks |= np.uint8(Region.PERSON | Region.AROUND)
+    marks = np.bitwise_or(marks, np.uint8(Region.PERSON | Region.AROUND))
     _paste(scene, picture, alpha, marks, generator)
 
 
@@ -181,7 +181,7 @@ def _shape(size: int, generator: np.random.Generator) -> _Alpha:
         cv2.ellipse(alpha, center, (round(axes[0] * size), round(axes[1] * size)), 0, 0, 360, 1.0, -1)
         soft = max(1, size // 24)
         alpha = cv2.blur(alpha, (soft, soft))
-    return alpha
+    return np.asarray(alpha)
 
 
 def _ellipse(marks: RegionMap, center: tuple[float, float], axes: tuple[float, float], value: int) -> None:

@@ -100,13 +100,13 @@ class Teachers:
         width, height = image.size
         larger = image.resize((round(_ENLARGED * width), round(_ENLARGED * height)), Image.Resampling.BICUBIC)
         faces = [
-            (*(edge / _ENLARGED for edge in face[:4]), face.score)
-            for face in self._faces(larger, _FACE_SCORE)
+            (left / _ENLARGED, top / _ENLARGED, right / _ENLARGED, bottom / _ENLARGED, score)
+            for left, top, right, bottom, score in self._faces(larger, _FACE_SCORE)
         ]
         things = self._things(image, photograph)
         people = [box for name, box in things if name == "person"]
         carriers = [box for name, box in things if is_carrier(name)]
-        findings = Findings(faces, self._lines(image), people, carriers)  # type: ignore[arg-type]  five numbers each
+        findings = Findings(faces, self._lines(image), people, carriers)
         return region_map(image, findings, self._silhouettes(image, people))
 
     def _things(self, image: Image.Image, photograph: Photograph) -> list[tuple[str, Box]]:
@@ -146,8 +146,8 @@ class Teachers:
             share = self._segments.run(["person"], {"image": seen})[0][0, 0]
             mask = cv2.resize(share, person.size) > _PERSON
             if mask.mean() >= _LEAST_SHARE:
-                return mask.astype(np.uint8)
-        drawn = np.zeros(person.size[::-1], np.uint8)
+                return np.asarray(mask, np.uint8)
+        drawn: np.ndarray = np.zeros(person.size[::-1], np.uint8)
         middle = (person.width // 2, person.height // 2)
         cv2.ellipse(drawn, middle, middle, 0, 0, 360, 1, -1)
         return drawn

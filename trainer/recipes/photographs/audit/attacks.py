@@ -84,7 +84,7 @@ def read_attribute(
     for _ in range(_STEPS):
         loss = nn.functional.cross_entropy(layer(inputs), wanted, label_smoothing=0.1)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
     with torch.inference_mode():
         answers = layer(tests).argmax(dim=1).tolist()

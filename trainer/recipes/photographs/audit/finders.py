@@ -59,7 +59,11 @@ def _mtcnn() -> Finder:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             boxes, _ = network.detect(image)
-        return [] if boxes is None else [tuple(map(float, box)) for box in boxes]
+        return (
+            []
+            if boxes is None
+            else [(float(x0), float(y0), float(x1), float(y1)) for x0, y0, x1, y1 in boxes]
+        )
 
     return find
 

@@ -74,7 +74,7 @@ def grey_share(pixels: np.ndarray, box: tuple[float, float, float, float]) -> fl
     y, x = np.ogrid[: part.shape[0], : part.shape[1]]
     middle = (part.shape[0] - 1) / 2, (part.shape[1] - 1) / 2
     inside = ((y - middle[0]) / (middle[0] + 0.5)) ** 2 + ((x - middle[1]) / (middle[1] + 0.5)) ** 2 <= 1
-    grey = ((part >= _GREY[0]) & (part <= _GREY[1])).all(axis=2)
+    grey = np.asarray(((part >= _GREY[0]) & (part <= _GREY[1])).all(axis=2))
     return float(grey[inside].mean())
 
 

@@ -99,8 +99,9 @@ def _changed(
     pictures = []
     for drawn in pasted:
         picture = drawn.image.copy()
-        for face in drawn.faces if hide else ():
-            hide(picture, face.box)  # type: ignore[misc]  there is no face to visit without it
+        for face in drawn.faces if hide is not None else ():
+            assert hide is not None
+            hide(picture, face.box)
         pictures.append(picture if change is None else change(picture))
     return Odd(name, pictures, [[face.box for face in drawn.faces] for drawn in pasted])
 

@@ -110,7 +110,7 @@ def _paste(
 ) -> PastedFace | None:
     """Paste one portrait with a soft oval edge; ``None`` if there is no room for it."""
     height, width = canvas.shape[:2]
-    tall = math.exp(generator.uniform(*map(math.log, _HEIGHTS)))
+    tall = math.exp(generator.uniform(math.log(_HEIGHTS[0]), math.log(_HEIGHTS[1])))
     size = round(tall / FACE_SHARE)
     if size >= min(height, width):
         return None
@@ -121,8 +121,8 @@ def _paste(
             break
     else:
         return None
-    picture = np.array(person.open().resize((size, size), Image.Resampling.LANCZOS), np.float32)
-    alpha = np.zeros((size, size), np.float32)
+    picture: np.ndarray = np.array(person.open().resize((size, size), Image.Resampling.LANCZOS), np.float32)
+    alpha: np.ndarray = np.zeros((size, size), np.float32)
     cv2.ellipse(alpha, (size // 2, size // 2), (round(0.46 * size), round(0.5 * size)), 0, 0, 360, 1.0, -1)
     alpha = cv2.blur(alpha, (max(1, size // 16),) * 2)
     turn = cv2.getRotationMatrix2D((size / 2, size / 2), float(generator.normal(0, 10)), 1)

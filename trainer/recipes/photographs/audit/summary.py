@@ -49,15 +49,18 @@ def summarise(pictures: Sequence[PastedPicture], audit: Audit) -> dict[str, Any]
 
 def _figures(audit: Audit, name: str, groups: Sequence[Sequence[str]]) -> dict[str, Any]:
     """Return everything that was measured of a variant."""
-    made = {
-        "pasted faces still found": lambda: _pasted(audit.pasted, name, groups),
-        "photographs' faces still found": lambda: _photographed(audit.faces, name),
-        "objects kept": lambda: _objects(audit.objects, name),
-        "words still read": lambda: _words(audit.words, name),
-        "attackers": lambda: audit.attacks[name],
-    }
-    measured = (audit.pasted, audit.faces, audit.objects, audit.words, audit.attacks)
-    return {title: make() for (title, make), rows in zip(made.items(), measured, strict=True) if name in rows}
+    figures: dict[str, Any] = {}
+    if name in audit.pasted:
+        figures["pasted faces still found"] = _pasted(audit.pasted, name, groups)
+    if name in audit.faces:
+        figures["photographs' faces still found"] = _photographed(audit.faces, name)
+    if name in audit.objects:
+        figures["objects kept"] = _objects(audit.objects, name)
+    if name in audit.words:
+        figures["words still read"] = _words(audit.words, name)
+    if name in audit.attacks:
+        figures["attackers"] = audit.attacks[name]
+    return figures
 
 
 def _groups(picture: PastedPicture, number: int) -> Iterator[str]:
