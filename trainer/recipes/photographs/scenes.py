@@ -203,7 +203,7 @@ def _toned(picture: Pixels, generator: np.random.Generator) -> Pixels:
         result *= ramp[None, :, None]
     if generator.random() < 0.25 and len(picture) > 20:
         result = cv2.blur(result, (3, 3))
-    return np.clip(result, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(result, 0, 255), np.uint8)
 
 
 def _covered(picture: Pixels, generator: np.random.Generator) -> Pixels:
