@@ -5,6 +5,7 @@ An artifact is a folder::
     model.safetensors    the weights
     protector.onnx       the network as a graph in int8, which needs no torch (if it was exported)
     protector.fp32.onnx  the graph before quantisation (if it was exported)
+    domain.npz           statistics by which unfamiliar pictures are told (if they were fitted): arrays, no objects
     manifest.json        configuration, attributes and questions of the training, its cost, the measured front, licence
                          and attribution, and the sha256 of every other file
 
@@ -22,19 +23,47 @@ import warnings
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from langchain_vpp.errors import ArtifactError
+from langchain_vpp.errors import ArtifactError, DomainWarning
 from langchain_vpp.extras import require
+from langchain_vpp.manifest import DomainFacts, FrontPoint, Manifest, ShownKinds, level_in, level_of
 from langchain_vpp.network.config import ProtectorConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from langchain_vpp.engines import Engine
+    from langchain_vpp.network.domain import Domain
     from langchain_vpp.network.protector import Protector
+
+__all__ = [
+    "DOMAIN",
+    "EXACT_GRAPH",
+    "GRAPH",
+    "Artifact",
+    "DomainFacts",
+    "FrontPoint",
+    "Manifest",
+    "ShownKinds",
+    "artifact_folder",
+    "level_in",
+    "level_of",
+    "load_artifact",
+    "load_engine",
+    "load_protector",
+    "read_manifest",
+    "save_admission",
+    "save_artifact",
+    "save_domain",
+    "save_graphs",
+    "save_presets",
+    "shipped_artifacts",
+    "verify_artifact",
+    "warn_of_unknown_domain",
+]
 
 _WEIGHTS = "model.safetensors"
 _MANIFEST = "manifest.json"
@@ -42,119 +71,21 @@ GRAPH: Final = "protector.onnx"
 """File of the quantised graph."""
 EXACT_GRAPH: Final = "protector.fp32.onnx"
 """File of the graph that equals the network in torch."""
+DOMAIN: Final = "domain.npz"
+"""File of the statistics by which unfamiliar pictures are told."""
 _MAX_MANIFEST_BYTES = 4 * 2**20
 _SHIPPED = Path(__file__).with_name("artifacts")
 _DEFAULT = "staff-cards"
 """Name of the artifact that ``default`` stands for."""
-_MADE_FOR = "drawn staff cards with a portrait"
-"""Pictures that this artifact was trained on."""
-
-
-class FrontPoint(BaseModel):
-    """Measured point of the privacy-utility front."""
-
-    model_config = ConfigDict(frozen=True)
-
-    level: float = Field(ge=0, le=1)
-    leak: float
-    """Share that an attacker recovers: 0 is chance, 1 is as much as from originals; mean over private attributes."""
-    utility: float
-    """Share of questions that the chat model still answers: 0 is chance, 1 is every answer right."""
-    answers: int = Field(default=0, ge=0)
-    """Number of answers behind ``utility``; 0 if that is not known."""
-
-
-class ShownKinds(BaseModel):
-    """Kinds of regions that a learned admission shows."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    level: float = Field(ge=0, le=1)
-    """Highest level at which they are shown."""
-    kinds: tuple[str, ...]
-    """Names in :data:`langchain_vpp.engines.words.kinds.KINDS`."""
-
-
-class Manifest(BaseModel):
-    """Description of an artifact."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[1] = 1
-    engine: Literal["network", "words"] = "network"
-    """Engine of the artifact: a network, or the engine of words with learned kinds of words to show."""
-    protector: dict[str, Any]
-    """Configuration of the network: a :class:`~langchain_vpp.network.config.ProtectorConfig` in JSON."""
-    shown: tuple[ShownKinds, ...] = ()
-    """Kinds that are shown at each level, by rising level; above the last one nothing is shown."""
-    needs: dict[str, tuple[str, ...]] = {}
-    """Question -> kinds that it was found to need; empty too if it needs none, or if no kinds help."""
-    prices: dict[str, float] = {}
-    """Kind -> privacy price of showing it."""
-    private_attributes: dict[str, tuple[str, ...]]
-    """Private attributes that training hides, with their classes."""
-    unread: tuple[str, ...] = ()
-    """Those that training could not read even from originals, and so did not learn to hide."""
-    questions: tuple[str, ...]
-    """Questions that training keeps answerable."""
-    trained_against: str
-    """Chat model that answered in training, as ``provider:name`` or a class name."""
-    access: Literal["logprobs", "labels"]
-    queries: int = Field(ge=0)
-    """Number of paid queries of training."""
-    cost_usd: float | None = None
-    steps: int = Field(ge=0)
-    seed: int
-    data_digest: str
-    """sha256 of the file ``data.jsonl`` of the data set."""
-    training_digest: str = ""
-    """sha256 of all pictures of the training split together; empty in artifacts of earlier versions.
-
-    It identifies the set of pictures, not a single one. Digests of single pictures must stay out of a manifest: with
-    them anybody could check whether a picture that they hold was in the training set.
-    """
-    started_from: str = ""
-    """sha256 of the weights that training started from; empty for new weights."""
-    questions_per_call: int = Field(default=1, ge=1)
-    """Most questions about one picture in one request of training."""
-    front: tuple[FrontPoint, ...] = ()
-    front_measured_by: str = ""
-    """Attacker that measured ``front``, and the split of the data."""
-    presets: dict[str, float] = {}
-    licence: str = ""
-    """Licence of the weights."""
-    attribution: str = ""
-    """Authors and licence of the training data."""
-    created_with: str
-    """Name and version of the package that wrote the artifact."""
-    files: dict[str, str] = {}
-    """sha256, in hex, of every other file of the artifact."""
-
-
-def level_of(manifest: Manifest, level: float | str | None) -> float:
-    """Return a level that is given as a number or by the name of a preset.
-
-    Args:
-        manifest: Manifest of the artifact, which has the presets.
-        level: A number from 0 to 1, a preset, or ``None`` for ``balanced``, or for 0.5 if there is no such preset.
-
-    Raises:
-        ValueError: If the artifact has no preset of that name.
-    """
-    return level_in(manifest.presets, level)
-
-
-def level_in(presets: Mapping[str, float], level: float | str | None) -> float:
-    """Return a level that is given as a number or by the name of one of the presets; see :func:`level_of`."""
-    if level is None:
-        return presets.get("balanced", 0.5)
-    if not isinstance(level, str):
-        return level
-    if level not in presets:
-        names = ", ".join(presets) or "none"
-        msg = f"the artifact has no preset {level!r}; it has {names}. Give one, or a number from 0 to 1"
-        raise ValueError(msg)
-    return presets[level]
+_DEFAULT_CHANGES: Final = (
+    f"'default' is the artifact {_DEFAULT!r}, which was made for drawn staff cards with a portrait. Other pictures it "
+    "covers whole, because it could show private text of them. A later version will mean an artifact for photographs "
+    f"by 'default'. Name {_DEFAULT!r} to keep this one; for other pictures use a classical engine."
+)
+_UNKNOWN_DOMAIN: Final = (
+    "the domain of an artifact is unknown: an earlier version made it. It can't tell pictures that it was not made "
+    "for, and may show private parts of them. Export it again with `vpp export`, which fits the domain."
+)
 
 
 def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str:
@@ -163,7 +94,8 @@ def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str
     Args:
         folder: Created if missing. Files of an earlier artifact in it are replaced.
         protector: The trained network; its configuration replaces ``manifest.protector``.
-        manifest: The description. Its ``protector`` and ``files`` are filled in.
+        manifest: The description. Its ``protector`` and ``files`` are filled in, and its domain is left to
+            :func:`save_domain`.
 
     Raises:
         ArtifactError: If the folder can't be written.
@@ -176,6 +108,7 @@ def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str
     complete = manifest.model_copy(
         update={
             "protector": protector.config.model_dump(mode="json"),
+            "domain": None,
             "files": {_WEIGHTS: hashlib.sha256(weights).hexdigest()},
         }
     )
@@ -201,6 +134,9 @@ def save_admission(folder: Path, manifest: Manifest) -> str:
 def save_graphs(folder: Path, graphs: Mapping[str, bytes]) -> str:
     """Replace the graphs of an artifact, and return its new digest.
 
+    Statistics of its domain were fitted with what was served before, so the artifact loses them;
+    :func:`save_domain` gives it new ones.
+
     Args:
         folder: An artifact.
         graphs: File name, :data:`GRAPH` or :data:`EXACT_GRAPH`, to graph; empty to serve the artifact by torch again.
@@ -215,7 +151,24 @@ def save_graphs(folder: Path, graphs: Mapping[str, bytes]) -> str:
     _, manifest, _ = load_protector(folder)
     digests = {name: hashlib.sha256(graph).hexdigest() for name, graph in graphs.items()}
     files = {_WEIGHTS: manifest.files[_WEIGHTS], **digests}
-    return _write(folder, graphs, manifest.model_copy(update={"files": files}))
+    return _write(folder, graphs, manifest.model_copy(update={"files": files, "domain": None}))
+
+
+def save_domain(folder: Path, domain: Domain, facts: DomainFacts) -> str:
+    """Give an artifact statistics by which it tells unfamiliar pictures, and return its new digest.
+
+    Args:
+        folder: An artifact.
+        domain: The statistics.
+        facts: Facts about them for the manifest.
+
+    Raises:
+        ArtifactError: If a file of the artifact is missing or was changed, or the artifact can't be written.
+    """
+    _, manifest, _ = load_protector(folder)
+    statistics = domain.to_bytes()
+    files = manifest.files | {DOMAIN: hashlib.sha256(statistics).hexdigest()}
+    return _write(folder, {DOMAIN: statistics}, manifest.model_copy(update={"files": files, "domain": facts}))
 
 
 def save_presets(folder: Path, presets: Mapping[str, float]) -> str:
@@ -270,9 +223,14 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
     else:
         if manifest.engine == "words":
             _check_admission(folder, manifest)
-        elif not {_WEIGHTS} <= set(manifest.files) <= {_WEIGHTS, GRAPH, EXACT_GRAPH}:
+        elif not {_WEIGHTS} <= set(manifest.files) <= {_WEIGHTS, GRAPH, EXACT_GRAPH, DOMAIN}:
             raise ArtifactError(
-                f"{folder / _MANIFEST} must list exactly {_WEIGHTS}, or the graphs {GRAPH} and {EXACT_GRAPH} as well. "
+                f"{folder / _MANIFEST} must list exactly {_WEIGHTS}, or {GRAPH}, {EXACT_GRAPH} and {DOMAIN} as well. "
+                "Nothing was loaded."
+            )
+        elif (manifest.domain is None) != (DOMAIN not in manifest.files):
+            raise ArtifactError(
+                f"{folder / _MANIFEST} must have both facts about the domain and the file {DOMAIN}, or neither. "
                 "Nothing was loaded."
             )
         return manifest, hashlib.sha256(text).hexdigest()
@@ -363,7 +321,7 @@ def artifact_folder(source: str | os.PathLike[str]) -> Path:
     name = _DEFAULT if source == "default" else source
     if isinstance(name, str) and name in shipped:
         if source == "default":
-            _warn_of_default()
+            _warn(_DEFAULT_CHANGES, FutureWarning)
         return _SHIPPED / name
     if source == "default":
         raise ArtifactError(
@@ -381,18 +339,22 @@ def artifact_folder(source: str | os.PathLike[str]) -> Path:
 
 
 @cache
-def _warn_of_default() -> None:
-    """Say which artifact ``default`` is, once in a process, at the line that called this package."""
+def _warn(message: str, category: type[Warning]) -> None:
+    """Give a warning, once in a process, at the line that called this package."""
     frame, level = inspect.currentframe(), 1
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
         frame, level = frame.f_back, level + 1
-    warnings.warn(
-        f"'default' is the artifact {_DEFAULT!r}, which was made for {_MADE_FOR}; of other pictures, such as letters "
-        "and screenshots, it can show private text. A later version will mean an artifact for photographs by "
-        f"'default'. Name {_DEFAULT!r} to keep this one; for other pictures use a classical engine.",
-        FutureWarning,
-        stacklevel=level,
-    )
+    warnings.warn(message, category, stacklevel=level)
+
+
+def warn_of_unknown_domain(manifest: Manifest) -> None:
+    """Warn, once in a process, if an artifact can't tell pictures that it was not made for.
+
+    Args:
+        manifest: Manifest of the artifact.
+    """
+    if manifest.engine == "network" and manifest.domain is None:
+        _warn(_UNKNOWN_DOMAIN, DomainWarning)
 
 
 def shipped_artifacts() -> tuple[str, ...]:
@@ -450,12 +412,23 @@ def _engine(folder: Path, manifest: Manifest, digest: str) -> Engine:
     from langchain_vpp.engines import OnnxEngine, TorchEngine  # noqa: PLC0415
 
     name = next((name for name in (GRAPH, EXACT_GRAPH) if name in manifest.files), None)
+    domain = _domain(folder, manifest)
     if name is None:
         protector, _, _ = load_protector(folder)
-        return TorchEngine(protector, digest=digest)
+        return TorchEngine(protector, digest=digest, domain=domain)
     graph = _read_checked(folder, name, manifest)
     resolution = _config(folder, manifest).working_resolution
-    return OnnxEngine(graph, working_resolution=resolution, digest=digest)
+    return OnnxEngine(graph, working_resolution=resolution, digest=digest, domain=domain)
+
+
+def _domain(folder: Path, manifest: Manifest) -> Domain | None:
+    if DOMAIN not in manifest.files:
+        return None
+    from langchain_vpp.network.domain import Domain  # noqa: PLC0415  numpy
+
+    with suppress(ValueError):
+        return Domain.from_bytes(_read_checked(folder, DOMAIN, manifest))
+    raise ArtifactError(f"{folder / DOMAIN} holds no statistics of a domain. Nothing was loaded.")
 
 
 def _config(folder: Path, manifest: Manifest) -> ProtectorConfig:

@@ -58,6 +58,10 @@ _HEADS: Final = (
 """First bytes of pictures and documents, and the suffix of their outputs."""
 _PDF_DPI: Final = 150
 
+_NOTES: Final = {
+    "covered": "it is covered whole, because it is unlike the pictures that the artifact was made for.",
+    "shown": "it is unlike the pictures that the artifact was made for, so what it shows may be private.",
+}
 _OURS: Final = ".vpp"
 _JOURNAL: Final = "done.jsonl"
 _PARTIAL: Final = "output.partial"
@@ -83,7 +87,8 @@ class Copy(NamedTuple):
         target: Its protected copy; ``None`` if there can't be one.
         status: ``protected`` by this call, ``unchanged`` since an earlier one, ``failed``, or ``skipped``: a file of a
             folder that is not to be protected.
-        reason: For a failure, its cause and what to do; for a skipped file, the cause; otherwise empty.
+        reason: For a failure, its cause and what to do; for a skipped file, the cause; for a copy of a picture that the
+            artifact was not made for, what became of it; otherwise empty.
     """
 
     source: Path
@@ -99,11 +104,13 @@ class _Made(NamedTuple):
         job: The picture.
         recipe: Digest of the original and of the settings.
         encoded: The copy, as a JPEG, or as a PDF of a document.
+        note: What became of a picture that the artifact was not made for.
     """
 
     job: Job
     recipe: str
     encoded: bytes
+    note: str = ""
 
 
 def plan(paths: Sequence[Path], out: Path) -> tuple[list[Job], list[Copy]]:
@@ -186,8 +193,10 @@ def protect_files(
                 if not overwrite:
                     advice = "exists. Choose another --out, or give --overwrite."
                     return Copy(*job, "failed", f"{job.target} {advice}")
-            protect = _protect_document if job.target.suffix == _PDF else _protect_picture
-            return _Made(job, recipe, protect(data, protector))
+            if job.target.suffix == _PDF:
+                return _Made(job, recipe, _protect_document(data, protector))
+            file = protector.protect_file(data)
+            return _Made(job, recipe, file.encoded, _NOTES.get(file.unfamiliar or "", ""))
         except ProtectionError as error:
             return Copy(*job, "failed", str(error))
         except OSError as error:
@@ -247,7 +256,7 @@ class _Journal:
             partial.replace(job.target)
         except OSError as error:
             return Copy(*job, "failed", _describe(error, job))
-        return Copy(*job, "protected")
+        return Copy(*job, "protected", made.note)
 
     def _open(self) -> BinaryIO:
         """Lock the folder for this process, until it ends, however it ends."""
@@ -356,10 +365,6 @@ def _suffix(path: Path) -> str:
     except OSError:
         return ".jpg"  # what can't be read fails, and is not left out
     return next((suffix for pattern, suffix in _HEADS if pattern.match(head)), "")
-
-
-def _protect_picture(data: bytes, protector: ImageProtector) -> bytes:
-    return protector.protect_encoded(data)
 
 
 def _protect_document(data: bytes, protector: ImageProtector) -> bytes:

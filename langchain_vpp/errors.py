@@ -6,6 +6,7 @@
     └── VPPError
         ├── ProtectionError      nothing was sent: unknown content, undecodable or remote image, engine output
         │   │                    (also a ValueError and a LangChainException)
+        │   ├── UnfamiliarPictureError   a picture is unlike those that the artifact was made for
         │   └── MissingExtraError   an optional package is missing (also a TrainingError)
         ├── ArtifactError        an artifact is missing, altered or of another format
         └── TrainingError
@@ -15,7 +16,8 @@
             └── DataError              a data set can't be used as it is
 
     UserWarning
-    └── TraceLeakWarning         an enclosing run has already recorded the unprotected input
+    ├── TraceLeakWarning         an enclosing run has already recorded the unprotected input
+    └── DomainWarning            an artifact protected, or may protect, pictures that it was not made for
 
 A message says what was not done and what to do about it. It never carries content (pixels, text, URLs). An exception
 that carries content is never chained to one of these: they are raised outside the ``except`` block, so that neither
@@ -33,6 +35,10 @@ class VPPError(Exception):
 
 class ProtectionError(VPPError, LangChainException, ValueError):
     """Content could not be protected, so nothing was sent."""
+
+
+class UnfamiliarPictureError(ProtectionError):
+    """A picture is unlike those that the artifact was made for, so nothing was sent."""
 
 
 class ArtifactError(VPPError):
@@ -65,3 +71,7 @@ class MissingExtraError(ProtectionError, TrainingError):
 
 class TraceLeakWarning(UserWarning):
     """Handlers of an enclosing run have seen the unprotected input."""
+
+
+class DomainWarning(UserWarning):
+    """An artifact protected a picture that is unlike those that it was made for, or can't tell such pictures."""

@@ -38,6 +38,11 @@ class ImageProtector(Gate):
         on_document: Refuse PDF documents, or turn each page into a protected picture (extra ``documents``).
         on_upstream_trace: Reaction to an enclosing run with handlers that has already recorded an original, or
             content that is dropped or refused here.
+        on_unfamiliar: Reaction to a picture that is unlike those that a trained protector was made for: one grey in its
+            place, which tells nothing but its size (``"cover"``); refuse the request (``"raise"``); or protect it as
+            well as the protector can, with a :class:`~langchain_vpp.errors.DomainWarning` (``"warn"``). Receipts say
+            so. No request can change it. Engines that know no kind of pictures, such as classical ones, are not
+            concerned.
         store: Where sealed originals are kept; needed for :meth:`seal`, and for ``vpp://`` handles that outlive the
             process. Pictures in the input values of a protected chain are sealed without one, in memory.
         output_size: Size of protected pictures: as the original (``"same"``); as large as every main provider
@@ -92,9 +97,14 @@ class ImageProtector(Gate):
 
             options.setdefault("presets", PRESETS)
             return cls(Words(), level=level_in(PRESETS, level), **options)
-        from langchain_vpp.artifact import level_of, load_artifact  # noqa: PLC0415  onnxruntime or torch
+        from langchain_vpp.artifact import (  # noqa: PLC0415  onnxruntime or torch
+            level_of,
+            load_artifact,
+            warn_of_unknown_domain,
+        )
 
         _, engine, manifest, _ = load_artifact(source)
+        warn_of_unknown_domain(manifest)
         options.setdefault("presets", manifest.presets)
         return cls(engine, level=level_of(manifest, level), **options)
 

@@ -226,6 +226,33 @@ def class_mean_precision(
     )
 
 
+def mean_precision(
+    scores: Tensor, positive: Tensor, groups: Tensor, *, generator: torch.Generator
+) -> ConfidenceInterval:
+    """Compute the mean average precision of labels of which an image can have several, and its bootstrap interval.
+
+    The resamples are moved so that their mean is the value.
+
+    Args:
+        scores: Score of each label, shape ``[N, K]``.
+        positive: Whether each image has each label, shape ``[N, K]``. Labels that no image has don't count.
+        groups: Group of each image, numbered from 0, shape ``[N]``.
+        generator: Source of randomness.
+
+    Raises:
+        ValueError: If no image has a label.
+    """
+    present = [index for index in range(positive.shape[1]) if bool(positive[:, index].any())]
+    if not present:
+        raise ValueError("no image has a label")
+    times = _resamples(groups, generator)[:, groups]
+    precisions = [average_precision(scores[:, index].float(), positive[:, index], times) for index in present]
+    means = torch.stack(precisions).nanmean(dim=0)
+    # Images that are drawn twice make a resample look more precise than all images are.
+    bias = means[1:].nanmean() - means[0]
+    return interval(torch.cat([means[:1], means[1:] - bias]))
+
+
 def floor_from_tasks(
     train_answers: Tensor,
     train_labels: Tensor,

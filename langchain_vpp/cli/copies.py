@@ -36,7 +36,11 @@ def show_copies(copies: Sequence[Copy], out: Path, *, folders: bool, as_json: bo
         of[copy.status].append(copy)
     if as_json:
         made = {
-            status: [{"input": str(each.source), "output": str(each.target)} for each in of[status]]
+            status: [
+                {"input": str(each.source), "output": str(each.target)}
+                | ({"unfamiliar": each.reason} if each.reason else {})
+                for each in of[status]
+            ]
             for status in ("protected", "unchanged")
         }
         left = {
@@ -45,7 +49,11 @@ def show_copies(copies: Sequence[Copy], out: Path, *, folders: bool, as_json: bo
         }
         print_json(made | left)
     _show_skipped(of["skipped"])
+    noted = [copy for copy in of["protected"] if copy.reason]
+    for copy in noted[:_MOST_SHOWN]:
+        say(f"unfamiliar: {copy.source}: {copy.reason}")
     counts = [f"{len(of['protected'])} protected"]
+    counts += [f"{len(noted)} of them unlike the artifact's pictures"] if noted else []
     counts += [f"{len(of['unchanged'])} were there already"] if of["unchanged"] else []
     counts += [f"{len(of['skipped'])} left out"] if of["skipped"] else []
     summary = f"{', '.join(counts)}, in {out}"

@@ -69,6 +69,11 @@ def show_manifest(folder: Path, *, as_json: bool) -> None:
         _show_admission(manifest)
     elif manifest.front:
         _show_front(manifest)
+    if manifest.engine == "network" and manifest.domain is None:
+        say(
+            "warning: the domain of this artifact is unknown, so it can't tell pictures that it was not made for, and "
+            "may show private parts of them. Export it again with `vpp export`, which fits the domain."
+        )
     if manifest.unread:
         say(
             f"warning: training could not read {', '.join(map(repr, manifest.unread))} even from originals, so this "
@@ -104,6 +109,7 @@ def _facts(folder: Path, manifest: Manifest, digest: str) -> Table:
         "steps, seed": f"{manifest.steps}, {manifest.seed}",
         "private attributes": ", ".join(manifest.private_attributes),
         "questions": str(len(manifest.questions)),
+        "domain": _domain_line(manifest),
         "presets": ", ".join(f"{name} = level {level:g}" for name, level in manifest.presets.items()),
         "licence": " ".join(filter(None, (manifest.licence, manifest.attribution))),
         "made with": manifest.created_with,
@@ -112,6 +118,21 @@ def _facts(folder: Path, manifest: Manifest, digest: str) -> Table:
         if value:
             shown.add_row(name, Text(value))
     return shown
+
+
+def _domain_line(manifest: Manifest) -> str:
+    """Describe the pictures that an artifact knows; nothing for an engine that knows no kind of pictures."""
+    domain = manifest.domain
+    if domain is None:
+        return "unknown" if manifest.engine == "network" else ""
+    told = ", ".join(f"{kind} {share:.0%}" for kind, share in domain.told_apart.items())
+    alike = ", ".join(domain.alike)
+    parts = (
+        f"fitted on {domain.train} pictures; {domain.covered:.1%} of {domain.val} others of the kind are unfamiliar",
+        f"told apart: {told}" if told else "",
+        f"not told apart: {alike}" if alike else "",
+    )
+    return "; ".join(filter(None, parts))
 
 
 def _show_front(manifest: Manifest) -> None:

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from langchain_vpp.cli.chosen import choose_engine, read_level
 from langchain_vpp.cli.copies import show_copies, show_plan
 from langchain_vpp.cli.display import INTERRUPTED, bars, say_error
 from langchain_vpp.cli.formats import open_heic
 from langchain_vpp.cli.options import InputError, JsonOption
-from langchain_vpp.cli.screens import SCREENS, load_screens
+
+OnUnfamiliar = Literal["cover", "raise", "warn"]
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from langchain_vpp.engines import Engine
+    from langchain_vpp.cli.chosen import ChosenEngine
     from langchain_vpp.image_protector import ImageProtector
 
 
@@ -66,6 +68,14 @@ def protect(
             help="Pixels of the largest picture that is protected, 64 million by default; each takes up to 20 bytes.",
         ),
     ] = None,
+    on_unfamiliar: Annotated[
+        OnUnfamiliar,
+        typer.Option(
+            "--on-unfamiliar",
+            help="A picture that the artifact was not made for: cover it with one grey, leave it out as failed, or "
+            "protect it with a warning.",
+        ),
+    ] = "cover",
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace other files in --out; inputs are never replaced."),
@@ -95,7 +105,8 @@ def protect(
     from langchain_vpp.guard.pool import usable_cpus  # noqa: PLC0415
 
     open_heic()
-    protector, settings = _protector(artifact, engine, level, size, max_pixels)
+    chosen = choose_engine(artifact, engine)
+    protector, settings = _protector(chosen, level, size, max_pixels, on_unfamiliar)
     jobs, copies = plan(paths, out)
     if dry_run:
         show_plan(jobs, copies, out, settings, as_json=as_json)
@@ -130,42 +141,34 @@ def protect(
 
 
 def _protector(
-    artifact: str | None, engine: str | None, level: str | None, size: str, max_pixels: int | None = None
+    chosen: ChosenEngine,
+    level: str | None,
+    size: str,
+    max_pixels: int | None = None,
+    on_unfamiliar: OnUnfamiliar = "cover",
 ) -> tuple[ImageProtector, Mapping[str, object]]:
     """Build a protector, and return it with all settings that its outputs depend on."""
-    if artifact is not None and engine is not None:
-        raise InputError("nothing was protected: give either --artifact or --engine.")
     from langchain_vpp.guard.budget import RequestBudget  # noqa: PLC0415
     from langchain_vpp.image_protector import ImageProtector  # noqa: PLC0415
 
-    chosen: Engine
-    presets: Mapping[str, float] = {}
-    default = 0.5
-    if artifact == SCREENS:
-        chosen, presets = load_screens()
-        default = presets["balanced"]
-    elif engine is None:
-        from langchain_vpp.artifact import level_of, load_artifact  # noqa: PLC0415
-
-        _, chosen, manifest, _ = load_artifact(artifact or "default")
-        presets, default = manifest.presets, level_of(manifest, None)
-    else:
-        from langchain_vpp.engines import NAMED_ENGINES  # noqa: PLC0415
-
-        chosen = NAMED_ENGINES[engine]()
-    strength = default if level is None else _level(level, presets)
+    engine = chosen.engine
+    strength = chosen.level if level is None else read_level(level, chosen.presets)
     output_size = _output_size(size)
     settings = {
-        "engine": getattr(chosen, "name", ""),
-        "artifact": getattr(chosen, "digest", ""),
+        "engine": getattr(engine, "name", ""),
+        "artifact": getattr(engine, "digest", ""),
         "level": strength,
         "size": output_size,
+        "on_unfamiliar": on_unfamiliar,
         "version": version("langchain-vpp"),
     }
     budget = (
         RequestBudget() if max_pixels is None else RequestBudget(max_pixels=max_pixels, pixels=2 * max_pixels)
     )
-    return ImageProtector(chosen, level=strength, output_size=output_size, budget=budget), settings
+    protector = ImageProtector(
+        engine, level=strength, output_size=output_size, budget=budget, on_unfamiliar=on_unfamiliar
+    )
+    return protector, settings
 
 
 def _output_size(text: str) -> Literal["same", "fit"] | int:
@@ -177,16 +180,3 @@ def _output_size(text: str) -> Literal["same", "fit"] | int:
     raise InputError(
         "nothing was protected: --size must be same, fit, or the pixels of the longest side, 1 to 65500."
     )
-
-
-def _level(text: str, presets: Mapping[str, float]) -> float:
-    if text in presets:
-        return presets[text]
-    try:
-        level = float(text)
-    except ValueError:
-        level = -1.0
-    if not 0 <= level <= 1:
-        names = f", or one of {', '.join(presets)}" if presets else ""
-        raise InputError(f"nothing was protected: --level must be a number from 0 to 1{names}.")
-    return level

@@ -9,7 +9,7 @@ from langchain_vpp.lazy import lazy_names
 if TYPE_CHECKING:
     from langchain_vpp.engines.chain import Chain
     from langchain_vpp.engines.classical import CLASSICAL_ENGINES, Blur, Downscale, Pixelate
-    from langchain_vpp.engines.engine import Draft, DraftingEngine, Engine
+    from langchain_vpp.engines.engine import Draft, DraftingEngine, Engine, Judged, JudgedDraft, JudgingEngine
     from langchain_vpp.engines.faces import FaceBlur
     from langchain_vpp.engines.learned import OnnxEngine, TorchEngine
     from langchain_vpp.engines.named import NAMED_ENGINES
@@ -24,6 +24,9 @@ __all__ = [
     "DraftingEngine",
     "Engine",
     "FaceBlur",
+    "Judged",
+    "JudgedDraft",
+    "JudgingEngine",
     "OnnxEngine",
     "Pixelate",
     "TorchEngine",
@@ -41,6 +44,9 @@ __getattr__, __dir__ = lazy_names(
         "DraftingEngine": "langchain_vpp.engines.engine",
         "Engine": "langchain_vpp.engines.engine",
         "FaceBlur": "langchain_vpp.engines.faces",
+        "Judged": "langchain_vpp.engines.engine",
+        "JudgedDraft": "langchain_vpp.engines.engine",
+        "JudgingEngine": "langchain_vpp.engines.engine",
         "OnnxEngine": "langchain_vpp.engines.learned",
         "Pixelate": "langchain_vpp.engines.classical",
         "TorchEngine": "langchain_vpp.engines.learned",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from langchain_vpp.engines.engine import DraftingEngine
+from langchain_vpp.engines.engine import DraftingEngine, Judged, finished_draft, judged_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,10 @@ class Chain:
     """Protects a picture with one engine, and its result with the next; an engine itself.
 
     Both get the same level. Nothing that an engine hides can come back, because the next sees its result alone.
+
+    Each engine judges what it is given: the first one the picture, the second one the result of the first. A picture
+    that is unfamiliar to either is unfamiliar to the chain, and is covered whole: what an engine was not made for may
+    be just what it should have hidden. Engines without a domain, such as ``Words``, know every picture.
 
     Args:
         first: Sees the picture.
@@ -64,30 +68,56 @@ class Chain:
 
     def protect(self, image: Image.Image, level: float) -> Image.Image:
         """Protect one picture; see :meth:`Engine.protect <langchain_vpp.engines.Engine.protect>`."""
-        for part in self._parts:
-            image = part.protect(image, level)
-        return image
+        return self.judged(image, level).covered
+
+    def judged(self, image: Image.Image, level: float) -> Judged:
+        """Protect one picture; see :meth:`JudgingEngine.judged <langchain_vpp.engines.JudgingEngine.judged>`."""
+        first, second = self._parts
+        before = judged_by(first, image, level)
+        after = judged_by(second, before.image, level)
+        return Judged(after.image, before.is_familiar and after.is_familiar)
 
     def _draft(self, image: Image.Image, level: float, *, printed: Sequence[Word] = ()) -> Draft:
         first, second = self._parts
         if isinstance(second, DraftingEngine):
-            return second.draft(first.protect(image, level), level, printed=printed)
+            before = judged_by(first, image, level)
+            return _Followed(
+                second.draft(before.image, level, printed=printed),
+                None,
+                level,
+                is_familiar=before.is_familiar,
+            )
         assert isinstance(first, DraftingEngine)
         return _Followed(first.draft(image, level, printed=printed), second, level)
 
 
 class _Followed:
-    """A draft that another engine protects once it is finished."""
+    """A draft, with what the other engine of a chain says of the picture or makes of it.
 
-    def __init__(self, draft: Draft, engine: Engine, level: float) -> None:
-        self._draft, self._engine, self._level = draft, engine, level
+    Args:
+        draft: The draft of one engine.
+        engine: The engine that protects the picture once it is finished; ``None`` if the other one came first.
+        level: Level of that engine.
+        is_familiar: What the engine that came first says of the picture.
+    """
+
+    def __init__(
+        self, draft: Draft, engine: Engine | None, level: float, *, is_familiar: bool = True
+    ) -> None:
+        self._draft, self._engine, self._level, self._is_familiar = draft, engine, level, is_familiar
 
     @property
     def values(self) -> Sequence[tuple[str, str]]:
+        """Kind and text of each private value, of a covered picture too: later text may name them."""
         return self._draft.values
 
     def finished(self, tokens: TokenSource) -> Image.Image:
-        return self._engine.protect(self._draft.finished(tokens), self._level)
+        return self.judged(tokens).covered
+
+    def judged(self, tokens: TokenSource) -> Judged:
+        own = finished_draft(self._draft, tokens)
+        after = own if self._engine is None else judged_by(self._engine, own.image, self._level)
+        return Judged(after.image, self._is_familiar and own.is_familiar and after.is_familiar)
 
 
 def _digest(*parts: str | None) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
+
+from PIL import Image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from PIL import Image
 
     from langchain_vpp.engines.words.reader import Word
     from langchain_vpp.engines.words.tokens import TokenSource
@@ -42,6 +42,61 @@ class Engine(Protocol):
         ...
 
 
+class Judged(NamedTuple):
+    """A protected picture, and whether the engine was made for pictures like its original.
+
+    Attributes:
+        image: The protected picture. Of an unfamiliar original it may show private parts.
+        is_familiar: Whether the original is like those that the engine was made for.
+    """
+
+    image: Image.Image
+    is_familiar: bool
+
+    @property
+    def covered(self) -> Image.Image:
+        """The protected picture; one grey if the original is unfamiliar."""
+        return self.image if self.is_familiar else flat_cover(self.image.size)
+
+
+@runtime_checkable
+class JudgingEngine(Engine, Protocol):
+    """An engine that was made for pictures of one kind, and tells pictures of other kinds from them.
+
+    Its ``protect`` covers unfamiliar pictures whole. The gate calls ``judged``, and decides itself.
+    """
+
+    def judged(self, image: Image.Image, level: float) -> Judged:
+        """Protect a picture, and say whether it is of the kind that the engine was made for.
+
+        Args:
+            image: As in :meth:`Engine.protect`.
+            level: As in :meth:`Engine.protect`.
+        """
+        ...
+
+
+_COVER: Final = (128, 128, 128)
+
+
+def flat_cover(size: tuple[int, int]) -> Image.Image:
+    """Make the picture of one grey that stands for a covered one. It tells nothing of the original but its size."""
+    return Image.new("RGB", size, _COVER)
+
+
+def judged_by(engine: Engine, image: Image.Image, level: float) -> Judged:
+    """Protect a picture by any engine; those that judge nothing know every picture.
+
+    Args:
+        engine: The engine.
+        image: As in :meth:`Engine.protect`.
+        level: As in :meth:`Engine.protect`.
+    """
+    if isinstance(engine, JudgingEngine):
+        return engine.judged(image, level)
+    return Judged(engine.protect(image, level), is_familiar=True)
+
+
 class Draft(Protocol):
     """A protected picture in which private text has no names yet: the conversation that it belongs to has them.
 
@@ -61,6 +116,31 @@ class Draft(Protocol):
             tokens: Names the values. It is asked for them in the order of ``values``.
         """
         ...
+
+
+@runtime_checkable
+class JudgedDraft(Protocol):
+    """A :class:`Draft` of an engine that tells unfamiliar pictures. Its ``finished`` covers them whole."""
+
+    def judged(self, tokens: TokenSource) -> Judged:
+        """Finish the picture, and say whether it is of the kind that the engine was made for.
+
+        Args:
+            tokens: As in :meth:`Draft.finished`.
+        """
+        ...
+
+
+def finished_draft(draft: Draft, tokens: TokenSource) -> Judged:
+    """Finish any draft; those that judge nothing know every picture.
+
+    Args:
+        draft: The draft.
+        tokens: As in :meth:`Draft.finished`.
+    """
+    if isinstance(draft, JudgedDraft):
+        return draft.judged(tokens)
+    return Judged(draft.finished(tokens), is_familiar=True)
 
 
 @runtime_checkable

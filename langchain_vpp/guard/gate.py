@@ -21,6 +21,7 @@ from langchain_vpp.guard.pool import arun_steps, in_thread, run_steps
 from langchain_vpp.guard.receipt import Receipt
 from langchain_vpp.guard.sealing import Sealing
 from langchain_vpp.guard.sources import Sources
+from langchain_vpp.guard.unchangeable import Unchangeable
 from langchain_vpp.guard.upstream import OnUpstreamTrace, Upstream
 from langchain_vpp.guard.vault import MemoryVaults
 from langchain_vpp.images.given import image_bytes
@@ -42,11 +43,10 @@ if TYPE_CHECKING:
     from langchain_vpp.guard.budget import Account
     from langchain_vpp.guard.level import RequestLevel
     from langchain_vpp.guard.pool import Steps
+    from langchain_vpp.guard.unfamiliar import OnUnfamiliar, ProtectedFile
     from langchain_vpp.guard.vault import VaultKeeper
 
 _MOST_PARTS: Final = 100_000  # of a request, whose length is counted
-_UNCHANGEABLE: Final = "A protector can't be changed; build another one"
-_UNPICKLABLE: Final = "A protector can't be pickled; build one in each process"
 
 
 class Admission(NamedTuple):
@@ -56,7 +56,7 @@ class Admission(NamedTuple):
     receipt: Receipt
 
 
-class Gate:
+class Gate(Unchangeable):
     """Protects every picture in messages, or refuses the messages.
 
     Thread-safe, and immutable once built. Arguments and errors of the constructor are those of
@@ -104,6 +104,7 @@ class Gate:
         on_remote_url: Literal["raise", "fetch"] = "raise",
         on_document: Literal["raise", "rasterize"] = "raise",
         on_upstream_trace: OnUpstreamTrace = "raise",
+        on_unfamiliar: OnUnfamiliar = "cover",
         store: ByteStore | None = None,
         output_size: OutputSize = "same",
         memo_bytes: int = 64 * 2**20,
@@ -116,6 +117,7 @@ class Gate:
             output_size=output_size,
             memo_bytes=memo_bytes,
             names_originals=receipt_original_digest,
+            on_unfamiliar=on_unfamiliar,
         )
         _check_choice("on_upstream_trace", on_upstream_trace, ("warn", "raise", "ignore"))
         policy = _checked_policy(on_unsupported, on_remote_url, on_document)
@@ -138,24 +140,9 @@ class Gate:
         for slot, value in settings.items():
             object.__setattr__(self, slot, value)
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(_UNCHANGEABLE)
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(_UNCHANGEABLE)
-
     def __repr__(self) -> str:
         engine, levels = self._pipeline.engine_name, self._levels
         return f"{type(self).__name__}(engine={engine!r}, level={levels.default}, min_level={levels.floor})"
-
-    def __copy__(self) -> Gate:
-        return self  # immutable, and may be shared
-
-    def __deepcopy__(self, memo: Any) -> Gate:
-        return self
-
-    def __reduce__(self) -> str | tuple[Any, ...]:
-        raise TypeError(_UNPICKLABLE)
 
     def protect_messages(
         self, messages: LanguageModelInput, *, level: RequestLevel | None = None, thread_id: str | None = None
@@ -218,6 +205,10 @@ class Gate:
         Raises:
             ProtectionError: If the picture can't be decoded or protected.
         """
+        return self.protect_file(data, level).encoded
+
+    def protect_file(self, data: bytes, level: RequestLevel | None = None) -> ProtectedFile:
+        """Run :meth:`protect_encoded`, and say whether the picture was taken for unfamiliar."""
         return self._pipeline.protect_encoded(data, self._levels.effective(level), self._budget.open())
 
     def seal(self, image: Image.Image | bytes | str | Path) -> dict[str, str]:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from PIL import Image
 
-from langchain_vpp.engines.engine import DraftingEngine
+from langchain_vpp.engines.engine import DraftingEngine, finished_draft, judged_by
 from langchain_vpp.engines.words.reader import Word
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.foreign import call_foreign
 from langchain_vpp.guard.memo import FoundValues, Output, PictureMemo, Recipe
 from langchain_vpp.guard.pool import ISOLATED, LARGE, SMALL, SMALL_COST
 from langchain_vpp.guard.receipt import SentImage
+from langchain_vpp.guard.unfamiliar import ProtectedFile, Unfamiliar
 from langchain_vpp.images.bounds import TOO_LARGE
 from langchain_vpp.images.codec import (
     ScaledImage,
@@ -24,7 +25,6 @@ from langchain_vpp.images.codec import (
     encode_scaled,
     is_isolated,
     resized,
-    strip_metadata,
 )
 from langchain_vpp.images.structure import look_at
 from langchain_vpp.network.config import working_size
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from langchain_vpp.guard.budget import Account
     from langchain_vpp.guard.memo import Values
     from langchain_vpp.guard.pool import FairPool, Steps
+    from langchain_vpp.guard.unfamiliar import OnUnfamiliar, Protected
     from langchain_vpp.images.pdf import PrintedWord
     from langchain_vpp.images.structure import Structure
 
@@ -65,14 +66,21 @@ class PicturePipeline:
         output_size: The size at which pictures leave; see ``ImageProtector``.
         memo_bytes: Bound on the protected pictures that are kept.
         names_originals: Whether records name the digests of the originals.
+        on_unfamiliar: Reaction to a picture that the engine was not made for.
 
     Raises:
         TypeError: If ``engine`` has no ``protect``.
-        ValueError: If the size is unknown, or the bound negative.
+        ValueError: If the size or the reaction is unknown, or the bound negative.
     """
 
     def __init__(
-        self, engine: Engine, *, output_size: OutputSize, memo_bytes: int, names_originals: bool
+        self,
+        engine: Engine,
+        *,
+        output_size: OutputSize,
+        memo_bytes: int,
+        names_originals: bool,
+        on_unfamiliar: OnUnfamiliar = "cover",
     ) -> None:
         if not callable(getattr(engine, "protect", None)):
             msg = "engine must have a method protect(image, level)"
@@ -92,6 +100,7 @@ class PicturePipeline:
         self._drafting = engine if isinstance(engine, DraftingEngine) else None
         self._values = FoundValues(_KNOWN_PICTURES if memo_bytes else 0)
         self._names_originals = names_originals
+        self._unfamiliar = Unfamiliar(on_unfamiliar)
 
     @property
     def names_values(self) -> bool:
@@ -105,11 +114,11 @@ class PicturePipeline:
             ProtectionError: If it can't be decoded or protected, or is more than the request may cost.
         """
         picture = self.decoded(data, account)
-        protected = self._run_engine(picture.image, level)
+        protected = self._run_engine(picture.image, level).image
         size = self._sent_size(*picture.original_size)
         return protected if protected.size == size else protected.resize(size, Image.Resampling.BICUBIC)
 
-    def protect_encoded(self, data: bytes, level: float, account: Account) -> bytes:
+    def protect_encoded(self, data: bytes, level: float, account: Account) -> ProtectedFile:
         """Protect a picture from encoded bytes to the bytes of a JPEG, in the thread of the caller.
 
         Raises:
@@ -217,8 +226,8 @@ class PicturePipeline:
         outputs: list[Output] = []
         started = time.perf_counter()
         for picture in self._pictures(data, recipe, structure, account):
-            encoded = self._encoded(picture, recipe.level, account)
-            outputs.append(self._output(encoded, recipe, data, time.perf_counter() - started))
+            made = self._encoded(picture, recipe.level, account)
+            outputs.append(self._output(made, recipe, data, time.perf_counter() - started))
             started = time.perf_counter()
         return self._memo.put(recipe, tuple(outputs))
 
@@ -246,20 +255,16 @@ class PicturePipeline:
         for each in drafts.pictures:
             started = time.perf_counter()
             account.check()
-            finished = self._checked(
-                call_foreign("engine", partial(each.draft.finished, tokens)), each.picture.image
-            )
-            encoded = encode_scaled(finished, self._sent_size(*each.picture.original_size))
+            judged = call_foreign("engine", partial(finished_draft, each.draft, tokens))
+            made = self._in_bytes(self._unfamiliar.decided(judged, each.picture.image), each.picture)
             seconds = each.seconds + time.perf_counter() - started
-            outputs.append(self._output(encoded, recipe, data, seconds))
+            outputs.append(self._output(made, recipe, data, seconds))
         return self._memo.put(recipe, tuple(outputs))
 
-    def _output(self, encoded: bytes, recipe: Recipe, data: bytes, seconds: float) -> Output:
+    def _output(self, made: ProtectedFile, recipe: Recipe, data: bytes, seconds: float) -> Output:
         original = hashlib.sha256(data).hexdigest() if self._names_originals else None
-        milliseconds = round(seconds * 1000, 3)
-        return Output(
-            encoded, SentImage(hashlib.sha256(encoded).hexdigest(), recipe.level, milliseconds, original)
-        )
+        digest, milliseconds = hashlib.sha256(made.encoded).hexdigest(), round(seconds * 1000, 3)
+        return Output(made.encoded, SentImage(digest, recipe.level, milliseconds, original, made.unfamiliar))
 
     def _pictures(
         self, data: bytes, recipe: Recipe, structure: Structure | None, account: Account
@@ -292,11 +297,15 @@ class PicturePipeline:
             for page in pages
         ]
 
-    def _encoded(self, picture: ScaledImage | _Picture, level: float, account: Account) -> bytes:
+    def _encoded(self, picture: ScaledImage | _Picture, level: float, account: Account) -> ProtectedFile:
         account.check()
         protected = self._run_engine(picture.image, level)
         account.check()
-        return encode_scaled(protected, self._sent_size(*picture.original_size))
+        return self._in_bytes(protected, picture)
+
+    def _in_bytes(self, protected: Protected, picture: ScaledImage | _Picture) -> ProtectedFile:
+        encoded = encode_scaled(protected.image, self._sent_size(*picture.original_size))
+        return ProtectedFile(encoded, protected.unfamiliar)
 
     def _draft(self, picture: _Picture, level: float) -> Draft:
         engine, printed = self._drafting, picture.printed()
@@ -318,19 +327,9 @@ class PicturePipeline:
         box = self._output_size
         return within(width, height, (box, box) if isinstance(box, int) else box)
 
-    def _run_engine(self, image: Image.Image, level: float) -> Image.Image:
-        return self._checked(call_foreign("engine", lambda: self._engine.protect(image, level)), image)
-
-    def _checked(self, protected: Any, image: Image.Image) -> Image.Image:
-        """Return the pixels that an engine made of a picture, and nothing else of its result."""
-        if not isinstance(protected, Image.Image) or protected is image:
-            raise ProtectionError("The engine did not return a new picture, so nothing was sent.")
-        if protected.mode != "RGB" or protected.size != image.size:
-            raise ProtectionError(
-                "The engine did not return an RGB picture of the same size, so nothing was sent."
-            )
-        # Pixels only: an engine that carried `info` over would carry metadata over.
-        return call_foreign("engine", lambda: strip_metadata(protected))
+    def _run_engine(self, image: Image.Image, level: float) -> Protected:
+        judged = call_foreign("engine", lambda: judged_by(self._engine, image, level))
+        return self._unfamiliar.decided(judged, image)
 
 
 def _spend(recipes: Sequence[Recipe], originals: Mapping[Recipe, bytes], account: Account) -> None:

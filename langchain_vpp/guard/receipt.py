@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +16,15 @@ class SentImage:
         milliseconds: Time for decoding, protecting and encoding, when that was done.
         original_sha256: Digest of the original file, only if the protector was told to keep it: it identifies
             the picture to anyone who has the file.
+        unfamiliar: Set if the engine was not made for pictures like the original: ``covered`` whole, or ``shown`` as
+            the engine protected it.
     """
 
     sha256: str
     level: float
     milliseconds: float
     original_sha256: str | None = None
+    unfamiliar: Literal["covered", "shown"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,5 +42,7 @@ class Receipt:
             entry: dict[str, Any] = {"sha256": sent.sha256, "level": sent.level, "ms": sent.milliseconds}
             if sent.original_sha256 is not None:
                 entry["original_sha256"] = sent.original_sha256
+            if sent.unfamiliar is not None:
+                entry["unfamiliar"] = sent.unfamiliar
             images.append(entry)
         return {"images": images, "engine": self.engine, "artifact": self.artifact}

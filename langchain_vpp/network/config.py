@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 STRIDE: Final = 4
 """Space-to-depth factor; with the one downsampling below it, sides must be multiples of ``2 * STRIDE``."""
+POOLED_SIDE: Final = 32
+"""Side, in pixels, of the cells over which features are pooled to tell familiar pictures from others."""
 
 # Bounded, so that a hostile manifest can't ask for a network that fills the memory.
 _Count = Annotated[int, Field(ge=0, le=32)]

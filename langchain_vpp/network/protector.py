@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from langchain_vpp.network.config import STRIDE, ProtectorConfig, working_size
+from langchain_vpp.network.config import POOLED_SIDE, STRIDE, ProtectorConfig, working_size
 
 __all__ = ["Protector", "ProtectorConfig", "working_size"]
 
@@ -75,6 +76,30 @@ class Protector(nn.Module):
             )
         return self.at_network_level(images, self.calibrated(level))
 
+    def with_pooled(self, images: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Protect images, and pool what the network saw on the way, for :class:`~langchain_vpp.network.domain.Domain`.
+
+        Args:
+            images: As in :meth:`forward`.
+            level: As in :meth:`forward`.
+
+        Returns:
+            Protected images, and the pooled features, shape ``[B, C, h, w]``, a cell for each :data:`POOLED_SIDE`
+            pixels: means of the colour, of the share kept, and of the stem's, the last and the coarse features.
+        """
+        features = self._features(images, self.calibrated(level))
+        colour, openness = self._painted(features.last)
+        mask = smooth_mask(openness)
+        fine, coarse = POOLED_SIDE // STRIDE, POOLED_SIDE // (2 * STRIDE)
+        pooled = [
+            _pooled_mean(images[..., ::STRIDE, ::STRIDE], fine),
+            _pooled_mean(mask[..., ::STRIDE, ::STRIDE], fine),
+            _pooled_mean(features.stem, fine),
+            _pooled_mean(features.last, fine),
+            _pooled_mean(features.coarse, coarse),
+        ]
+        return self._mixed(images, colour, mask), torch.cat(pooled, dim=1)
+
     def calibrated(self, level: Tensor) -> Tensor:
         """Map user levels to levels of the network, piecewise linearly through ``config.level_knots``.
 
@@ -96,10 +121,8 @@ class Protector(nn.Module):
         Returns:
             Protected images in [0, 1], shape ``[B, 3, H, W]``.
         """
-        colour, openness = self._head(images, level)
-        recoloured = _smooth(torch.sigmoid(nn.functional.pixel_shuffle(colour, STRIDE)), 5)
-        mask = smooth_mask(openness)
-        return mask * images + (1 - mask) * recoloured
+        colour, openness = self._painted(self._features(images, level).last)
+        return self._mixed(images, colour, smooth_mask(openness))
 
     def openness(self, images: Tensor, level: Tensor) -> Tensor:
         """Return the openness of the mask, which :func:`smooth_mask` turns into the mask.
@@ -111,12 +134,11 @@ class Protector(nn.Module):
         Returns:
             Openness in [-0.2, 1.2], shape ``[B, 1, H, W]``: the mask is closed up to 0 and open from 1.
         """
-        return self._head(images, level)[1]
+        return self._painted(self._features(images, level).last)[1]
 
-    def _head(self, images: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits of the recoloured image, ``[B, 48, H/4, W/4]``, and the mask's openness, ``[B, 1, H, W]``."""
+    def _features(self, images: Tensor, level: Tensor) -> _Features:
         condition = self.level(level)
-        x = torch.relu(self.stem(nn.functional.pixel_unshuffle(images * 2 - 1, STRIDE)))
+        stem = x = torch.relu(self.stem(nn.functional.pixel_unshuffle(images * 2 - 1, STRIDE)))
         for block in self.before:
             x = block(x, condition)
         y = torch.relu(self.down(x))
@@ -125,9 +147,26 @@ class Protector(nn.Module):
         x = x + nn.functional.pixel_shuffle(self.up(y), 2)
         for block in self.after:
             x = block(x, condition)
-        colour, keep = self.head(torch.relu(x)).float().split([3 * STRIDE**2, STRIDE**2], dim=1)
+        return _Features(stem, torch.relu(y), torch.relu(x))
+
+    def _painted(self, last: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits of the recoloured image, ``[B, 48, H/4, W/4]``, and the mask's openness, ``[B, 1, H, W]``."""
+        colour, keep = self.head(last).float().split([3 * STRIDE**2, STRIDE**2], dim=1)
         # A stretched sigmoid passes 0 and 1, so the clamped mask reaches both exactly and nothing shines through.
         return colour, 1.4 * torch.sigmoid(nn.functional.pixel_shuffle(keep, STRIDE)) - 0.2
+
+    def _mixed(self, images: Tensor, colour: Tensor, mask: Tensor) -> Tensor:
+        """Mix images and the recoloured image by the mask."""
+        recoloured = _smooth(torch.sigmoid(nn.functional.pixel_shuffle(colour, STRIDE)), 5)
+        return mask * images + (1 - mask) * recoloured
+
+
+class _Features(NamedTuple):
+    """Rectified features inside the network: after the stem, after the coarse stage, and before the head."""
+
+    stem: Tensor
+    coarse: Tensor
+    last: Tensor
 
 
 class _LevelEmbedding(nn.Module):
@@ -175,6 +214,11 @@ def smooth_mask(openness: Tensor) -> Tensor:
         openness: Result of :meth:`Protector.openness`, shape ``[B, 1, H, W]``.
     """
     return _smooth(openness + (openness.clamp(0, 1) - openness).detach(), 3)
+
+
+def _pooled_mean(features: Tensor, side: int) -> Tensor:
+    """Average over cells of ``side`` x ``side`` places; cells at the border may be smaller."""
+    return nn.functional.avg_pool2d(features.float(), side, ceil_mode=True, count_include_pad=False)
 
 
 def _smooth(images: Tensor, size: int) -> Tensor:

@@ -18,7 +18,7 @@ ROWS = (
     {"langchain_vpp"},
     {"langchain_vpp.errors"},
     {"langchain_vpp.extras"},
-    {"langchain_vpp.images", "langchain_vpp.network", "langchain_vpp.providers"},
+    {"langchain_vpp.images", "langchain_vpp.manifest", "langchain_vpp.network", "langchain_vpp.providers"},
     {"langchain_vpp.messages"},
     {"langchain_vpp.engines", "langchain_vpp.fetch"},
     {"langchain_vpp.artifact"},

@@ -21,6 +21,8 @@ from trainer.runtime.cancellation import while_wanted
 TextReader = Callable[[Tensor], Sequence[str]]
 """Maps one ``uint8`` image ``[3, H, W]`` to all text found in it, once for each attempt."""
 
+SHOWN_FROM: Final = 0.6
+"""Share of an item's characters that must be read for the item to count as shown."""
 _LONGEST: Final = 2000
 _SECONDS: Final = 120
 
@@ -124,6 +126,20 @@ def tesseract_ocr(*, layouts: Sequence[int] = (3, 11), side: int = 1280) -> Text
         return tuple(_output([program, "-", "-", "--psm", str(each)], picture.getvalue()) for each in layouts)
 
     return read
+
+
+def best_readers() -> TextReader:
+    """Combine the text recognisers that are installed, RapidOCR (extra ``ocr``) and Tesseract.
+
+    Raises:
+        MissingExtraError: If neither is installed.
+    """
+    tesseract = shutil.which("tesseract")
+    # RapidOCR enlarges small pictures by itself.
+    readers = [rapid_ocr(sides=())] if extras.is_installed("rapidocr") or not tesseract else []
+    if tesseract:
+        readers.append(tesseract_ocr())
+    return lambda image: tuple(text for read in readers for text in read(image))
 
 
 def _output(command: Sequence[str], data: bytes) -> str:

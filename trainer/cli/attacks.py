@@ -1,4 +1,4 @@
-"""The option ``--attack``: which attacks an evaluation makes besides classifiers."""
+"""Settings of an evaluation: the attacks that ``--attack`` names, and what the artifact and its data tell."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_vpp.cli.options import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from trainer.data.dataset import Dataset
+    from trainer.evaluation import EvaluationSettings
 
 _ATTACKS: Final = ("identity", "inversion", "repeated", "text", "prompted", "all")
 
@@ -32,3 +35,25 @@ def read_attacks(names: Sequence[str]) -> dict[str, Any]:
 
         result["styles"] = STYLES
     return result
+
+
+def completed(
+    settings: EvaluationSettings, presets: Mapping[str, float], dataset: Dataset
+) -> EvaluationSettings:
+    """Fill in what the artifact, the data set and the installation know.
+
+    That is the presets' levels, what to ask privately, and the one baseline that needs an extra.
+    """
+    from langchain_vpp.engines import FaceBlur  # noqa: PLC0415
+    from langchain_vpp.engines.faces import is_installed  # noqa: PLC0415
+
+    update: dict[str, Any] = {}
+    if "baselines" not in settings.model_fields_set and is_installed():
+        update["baselines"] = {**settings.baselines, FaceBlur.name: (0.5,)}
+    if "levels" not in settings.model_fields_set:
+        update["levels"] = tuple(sorted({*settings.levels, *presets.values()}))
+    if len(settings.styles) > 1 and not settings.private_questions:
+        update["private_questions"] = {
+            name: f"What is the {name.replace('_', ' ')}?" for name in dataset.private_attributes
+        }
+    return settings.model_copy(update=update)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003  typer reads annotations
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from langchain_vpp.cli.display import watched
 from langchain_vpp.cli.options import InputError, JsonOption
-from trainer.cli.attacks import read_attacks
+from trainer.cli.attacks import completed, read_attacks
 from trainer.cli.drift import check_drift, refuse_unused
 from trainer.cli.evaluate_pictures import measure_pictures
+from trainer.cli.evaluate_unfamiliar import PicturesOption, UnfamiliarOption, measure_other_kinds
 from trainer.cli.evaluate_words import is_about_words, measure_words
 from trainer.cli.options import (
     BaseURLOption,
     ConfigOption,
     MaxCostOption,
     MaxQueriesOption,
+    OptionalDataOption,
     PriceOption,
+    ProtocolOption,
     QueriesPerPointOption,
     QueryOriginalsOption,
     ReportOption,
@@ -29,12 +32,6 @@ from trainer.cli.options import (
 )
 from trainer.cli.outputs import Outputs, Shown, read_protocol
 from trainer.cli.spending import Inquiry, Spending
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from trainer.data.dataset import Dataset
-    from trainer.evaluation import EvaluationSettings
 
 
 def evaluate(
@@ -54,18 +51,10 @@ def evaluate(
             "exit code 5 if it does not.",
         ),
     ] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Folder with data.jsonl.")] = None,
-    pictures: Annotated[
-        Path | None,
-        typer.Option(
-            "--pictures", help="In place of --data: any pictures, without labels; before and after."
-        ),
-    ] = None,
+    data: OptionalDataOption = None,
+    pictures: PicturesOption = None,
     out: ReportOption,
-    protocol: Annotated[
-        str | None,
-        typer.Option("--protocol", help="Also print the paper's row: okvqa, vispr, hmdb51 or ucf101."),
-    ] = None,
+    protocol: ProtocolOption = None,
     model: Annotated[
         str | None, typer.Option("--model", help="As for train; without one only the leak is measured.")
     ] = None,
@@ -88,6 +77,7 @@ def evaluate(
             "three styles), or all. Can be given several times. Alone: words, on pictures with annotations.jsonl.",
         ),
     ] = None,
+    unfamiliar: UnfamiliarOption = False,
     html: Annotated[
         Path | None,
         typer.Option("--html", help="File for the report as a page, with protected pictures in it."),
@@ -104,8 +94,17 @@ def evaluate(
 ) -> None:
     """Measure what a fresh attacker still reads, and what the chat model still answers."""
     require_packages()
-    spending = Spending.of(max_queries, max_cost, price)
     unused: dict[str, object]
+    if unfamiliar:
+        unused = {
+            "--against": against, "--model": model, "--judge": judge, "--query-originals": query_originals,
+            "--attack": attack, "--with-originals": with_originals, "--config": config, "--dry-run": dry_run,
+            "--queries-per-point": queries_per_point, "--protocol": protocol,
+        }  # fmt: skip
+        refuse_unused("--unfamiliar", unused)
+        measure_other_kinds(artifact or "default", data, pictures, out, html, seed=seed or 0, as_json=as_json)
+        return
+    spending = Spending.of(max_queries, max_cost, price)
     if data is None:
         unused = {
             "--against": against, "--model": model, "--attack": attack, "--config": config, "--judge": judge,
@@ -160,7 +159,7 @@ def evaluate(
     presets = read_manifest(folder)[0].presets
     outputs.prepare()
     dataset = load_dataset(data)
-    settings = _completed(settings, presets, dataset)
+    settings = completed(settings, presets, dataset)
     report = watched(
         lambda display: measure(
             folder,
@@ -176,25 +175,3 @@ def evaluate(
         "run the same command again to go on.",
     )
     outputs.show(report, Shown(folder, dataset, presets, settings.levels), benchmark)
-
-
-def _completed(
-    settings: EvaluationSettings, presets: Mapping[str, float], dataset: Dataset
-) -> EvaluationSettings:
-    """Fill in what the artifact, the data set and the installation know.
-
-    That is the presets' levels, what to ask privately, and the one baseline that needs an extra.
-    """
-    from langchain_vpp.engines import FaceBlur  # noqa: PLC0415
-    from langchain_vpp.engines.faces import is_installed  # noqa: PLC0415
-
-    update: dict[str, Any] = {}
-    if "baselines" not in settings.model_fields_set and is_installed():
-        update["baselines"] = {**settings.baselines, FaceBlur.name: (0.5,)}
-    if "levels" not in settings.model_fields_set:
-        update["levels"] = tuple(sorted({*settings.levels, *presets.values()}))
-    if len(settings.styles) > 1 and not settings.private_questions:
-        update["private_questions"] = {
-            name: f"What is the {name.replace('_', ' ')}?" for name in dataset.private_attributes
-        }
-    return settings.model_copy(update=update)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 _Settings = TypeVar("_Settings", bound="BaseModel")
 
 DataOption = Annotated[Path, typer.Option("--data", help="Folder with data.jsonl.")]
+OptionalDataOption = Annotated[Path | None, typer.Option("--data", help="Folder with data.jsonl.")]
+ProtocolOption = Annotated[
+    str | None, typer.Option("--protocol", help="Also print the paper's row: okvqa, vispr, hmdb51 or ucf101.")
+]
 ReportOption = Annotated[
     Path, typer.Option("--out", help="File for the report, JSON; the queries are kept beside it.")
 ]

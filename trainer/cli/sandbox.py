@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003  typer reads annotations
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 
 import typer
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trainer.data.format import Split
+    from trainer.sandbox.vision.photos.tasks import Topic
 
 _SCENES: Final[Mapping[Split, int]] = {"train": 3000, "val": 300, "test": 400}
 _DOCUMENTS: Final[Mapping[Split, int]] = {"train": 40, "val": 20, "test": 20}
@@ -124,6 +125,42 @@ def make_pages(
         print_json({"data": str(folder), "count": count, "held_back": held_back, "seed": seed})
 
 
+@sandbox.command("make-photos")
+def make_photos(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A folder with photos.jsonl.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is missing or empty.")],
+    *,
+    faces: Annotated[
+        Path | None,
+        typer.Option("--faces", help="Portraits such as FairFace's, pasted in: their labels are private."),
+    ] = None,
+    topic: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--topic", help="objects, people, counts, activity, place, colour or okvqa; repeatable."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a data set with questions about real photographs of your own collection."""
+    from trainer.sandbox.drawing.photo_data import LEARNABLE  # noqa: PLC0415
+    from trainer.sandbox.drawing.photo_data import make_photos as make  # noqa: PLC0415
+
+    with bars() as shown:
+        bar = shown.add_task("writing", total=None, facts="")
+        sizes = make(
+            folder,
+            source,
+            faces=faces,
+            topics=cast("list[Topic]", topic) if topic else LEARNABLE,  # unknown ones are refused
+            seed=seed,
+            progress=lambda done, total: shown.update(bar, completed=done, total=total),
+        )
+    if as_json:
+        print_json({"data": str(folder), **{str(split): size for split, size in sizes.items()}, "seed": seed})
+
+
 @sandbox.command("serve")
 def serve(
     *,
@@ -133,7 +170,7 @@ def serve(
         Path | None, typer.Option("--record", help="File to which every request body is appended.")
     ] = None,
 ) -> None:
-    """Serve the local models, OpenAI-compatible: `sandbox`, `sandbox-screens`; prints where as a line of JSON."""
+    """Serve the local models, OpenAI-compatible: `sandbox`, `sandbox-screens`, `sandbox-photos`; prints where."""
     require("torch", "safetensors", "starlette", "uvicorn", extra="demo")
     from trainer.sandbox.server import serve as run  # noqa: PLC0415
 

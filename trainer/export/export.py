@@ -21,6 +21,7 @@ from langchain_vpp.network.config import working_size
 from langchain_vpp.network.threads import one_thread
 from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.export.graph import Range, exact_graph, observed_graph, quantised_graph
+from trainer.training.domain import give_domain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +72,8 @@ class Recheck(NamedTuple):
 def export(folder: Path, dataset: Dataset, *, images: int = 64, least_psnr: float = 35.0) -> Exported:
     """Write the graphs of an artifact into its folder, and their digests into its manifest.
 
+    The statistics of the artifact's domain are fitted again, to what is served from now on.
+
     Args:
         folder: The artifact. Its digest changes.
         dataset: The data set that the artifact was trained on, or a similar one. Ranges are taken from its train split,
@@ -97,7 +100,8 @@ def export(folder: Path, dataset: Dataset, *, images: int = 64, least_psnr: floa
         )
     psnr = min(_psnr(each) for each in by_quantised)
     graphs = {EXACT_GRAPH: exact} | ({GRAPH: quantised} if psnr >= least_psnr else {})
-    return Exported(save_graphs(folder, graphs), largest, psnr, GRAPH in graphs)
+    save_graphs(folder, graphs)
+    return Exported(give_domain(folder, dataset), largest, psnr, GRAPH in graphs)
 
 
 def recheck(
@@ -172,7 +176,7 @@ def _ranges(protector: Protector, images: Sequence[Image.Image]) -> dict[str, Ra
     options.log_severity_level = 3
     graph = observed_graph(protector).SerializeToString()
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    names = [each.name for each in session.get_outputs() if each.name != "protected"]
+    names = [each.name for each in session.get_outputs() if each.name not in ("protected", "pooled")]
     ends: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for image in images:
         for level in _LEVELS:

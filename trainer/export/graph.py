@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import NodeProto, TensorProto, checker, helper, numpy_helper
 
-from langchain_vpp.network.config import STRIDE
+from langchain_vpp.network.config import POOLED_SIDE, STRIDE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -283,6 +283,7 @@ class _Builder(_Operators):
         image = helper.make_tensor_value_info("image", TensorProto.UINT8, [1, "H", "W", 3])
         level = helper.make_tensor_value_info("level", TensorProto.FLOAT, [1])
         outputs = [helper.make_tensor_value_info("protected", TensorProto.UINT8, [1, "H", "W", 3])]
+        outputs.append(helper.make_tensor_value_info("pooled", TensorProto.FLOAT, [1, None, None, None]))
         if observed:
             for purpose, tensor in self.observed.items():
                 self.nodes.append(helper.make_node("Identity", [tensor], [purpose]))
@@ -300,12 +301,13 @@ class _Builder(_Operators):
         before, inside, after = self.protector.config.blocks
         numbers = (("before", before), ("inside", inside), ("after", after))
         film = self._modulations([f"{part}.{index}" for part, number in numbers for index in range(number)])
-        x = self._stem()
+        stem = x = self._stem()
         for index in range(before):
             x = self._block(f"before.{index}", x, film)
         y = self.convolution("down", x, stride=2, relu=True)
         for index in range(inside):
             y = self._block(f"inside.{index}", y, film)
+        coarse = self.positive(y)
         weight, bias = self.weights["up.weight"], self.weights["up.bias"]
         fine = len(weight) // 4
         up = self.convolution("up", y, _by_place(weight, fine), _by_place(bias, fine), pad=0)
@@ -314,7 +316,8 @@ class _Builder(_Operators):
         x = self.sum("joined", x, up, relu=not after)
         for index in range(after):
             x = self._block(f"after.{index}", x, film, relu=index == after - 1)
-        self._blend(*self._head(x))
+        mask = self._blend(*self._head(x))
+        self._pool(mask, stem, x, coarse)
 
     def _stem(self) -> str:
         # Space to depth, by place: four rows at once, and four pixels of three bytes of each row.
@@ -437,12 +440,30 @@ class _Builder(_Operators):
         )
         return self.sum(f"{name}.sum", x, self.convolution(f"{name}.second", hidden), relu=relu)
 
-    def _blend(self, colour: str | None, keep: str) -> None:
+    def _pool(self, mask: str, stem: str, last: str, coarse: str) -> None:
+        """Pool what tells familiar pictures from others, as ``Protector.with_pooled`` does."""
+        fine, wide = POOLED_SIDE // STRIDE, POOLED_SIDE // (2 * STRIDE)
+        ends, steps = self.constant(_shape(2**31 - 1, 2**31 - 1)), self.constant(_shape(STRIDE, STRIDE))
+        start = self.constant(_shape(0, 0))
+        sample = self.node("Slice", "image", start, ends, self.constant(_shape(1, 2)), steps)
+        floats = self.node("Cast", self.node("Transpose", sample, perm=_PLANES), to=TensorProto.FLOAT)
+        colours = self.node("Mul", floats, self.number(1 / 255))
+        kept = self.node("Slice", mask, start, ends, self.constant(_shape(2, 3)), steps)
+        pooled = [self._mean(each, fine) for each in (colours, kept, stem, last)]
+        pooled.append(self._mean(coarse, wide))
+        self.nodes.append(helper.make_node("Concat", pooled, ["pooled"], axis=1))
+
+    def _mean(self, x: str, side: int) -> str:
+        window = {"kernel_shape": [side] * 2, "strides": [side] * 2, "ceil_mode": 1, "count_include_pad": 0}
+        return self.node("AveragePool", self.floats(x), **window)
+
+    def _blend(self, colour: str | None, keep: str) -> str:
+        """Mix picture and colours by the mask into ``protected``, and return the mask, ``[1, 1, H, W]`` in floats."""
         stretched = self.node("Mul", self.node("Sigmoid", keep), self.number(1.4))
         stretched = self.node("Sub", stretched, self.number(0.2))
         if self.ranges is not None:
             stretched = self.node("ThresholdedRelu", stretched, alpha=_NEARLY_CLOSED)
-        mask = self.smoothed(self.node("Clip", stretched, self.number(0), self.number(1)), 3)
+        smooth = mask = self.smoothed(self.node("Clip", stretched, self.number(0), self.number(1)), 3)
         # The one grey is the zero point of the picture's bytes, so that the mask multiplies the difference from it.
         zero = self.constant(np.uint8(self._one_grey() or 0))
         if colour is None:
@@ -464,3 +485,4 @@ class _Builder(_Operators):
         # This operator rounds, clips and stores as bytes.
         inputs = [mixed, self.number(1 / 255), zero]
         self.nodes.append(helper.make_node("QuantizeLinear", inputs, ["protected"]))
+        return smooth

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from trainer.evaluation.results import Report
     from trainer.reporting.pictures import PictureRow
+    from trainer.reporting.rows import Table
 
 
 def save_html(
@@ -69,6 +70,26 @@ def render_html(report: Report, *, presets: Mapping[str, float], pictures: Seque
         not_tested=_not_tested(report),
         pictures=[embedded(row) for row in pictures],
         holds_originals=any(not row.protected for row in pictures),
+    )
+
+
+def render_tables(title: str, tables: Sequence[Table], warnings: Sequence[str] = ()) -> str:
+    """Fill a page of tables alone.
+
+    Args:
+        title: Title of the page.
+        tables: The tables.
+        warnings: Sentences without a full stop that stand before them.
+    """
+    style = fill("report.css")
+    return fill(
+        "tables.html",
+        style=Markup(style),  # noqa: S704  this package's own
+        policy=policy(style, with_pictures=False),
+        title=title,
+        tables={each.title: each for each in tables},
+        warnings=warnings,
+        shown=shown,
     )
 
 

@@ -41,17 +41,22 @@ from trainer.sandbox.screens.model import ScreenModel
 from trainer.sandbox.vision.card_model import CARDS
 from trainer.sandbox.vision.local_model import SCENES, LocalVisionModel
 from trainer.sandbox.vision.patch_model import SCENES_B
+from trainer.sandbox.vision.photo_model import PACKAGES, PhotoModel
 from trainer.sandbox.vision.questions import numbered
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from PIL import Image
     from starlette.requests import Request
 
+    from trainer.sandbox.vision.local_model import Reply
+
+    Model = LocalVisionModel | ScreenModel | PhotoModel
 
 MODEL_NAME: Final = SCENES.name
-"""Name of the model for drawn scenes; the other models are served once they have been trained, and that of screens
-where its reader is installed."""
+"""Name of the model for drawn scenes; the other models are served once they have been trained, and those of screens and
+photographs where the packages that they need are installed."""
 MAX_BODY: Final = 32 * 2**20
 """Longest request body, in bytes."""
 
@@ -70,7 +75,7 @@ class _Refusal(Exception):  # noqa: N818 - the client's error, not ours
 class _Sandbox:
     """The endpoints and their counts."""
 
-    def __init__(self, models: Sequence[LocalVisionModel | ScreenModel], record: Path | None) -> None:
+    def __init__(self, models: Sequence[Model], record: Path | None) -> None:
         self._models = {model.name: model for model in models}
         # Unbuffered and in append mode: a request is on record before it is answered, even if we are killed.
         self._record = None if record is None else record.open("ab", buffering=0)
@@ -102,7 +107,7 @@ class _Sandbox:
             written = await run_in_threadpool(respond, model, picture, question, asked.wishes())
             completion = Completion(asked, written.text, written.calls)
         else:
-            reply = model.answer(picture, question)
+            reply = await _reply(model, picture, question)
             completion = Completion(asked, reply.text, believed=reply.log_probabilities)
         self._count(asked.model, image, question)
         if asked.stream:
@@ -142,7 +147,7 @@ class _Sandbox:
         self._record.write(line + b"\n")
 
 
-def create_app(*models: LocalVisionModel | ScreenModel, record: Path | None = None) -> Starlette:
+def create_app(*models: Model, record: Path | None = None) -> Starlette:
     """Build the server's ASGI application.
 
     Args:
@@ -195,9 +200,9 @@ def serve(
     torch.set_num_threads(1)  # one image is too small to share among threads
     subjects = [SCENES, *(each for each in (SCENES_B, CARDS) if each.weights.is_dir())]
     screens = [ScreenModel()] if is_installed("rapidocr") else []
-    app = create_app(
-        *(LocalVisionModel.load(subject=subject) for subject in subjects), *screens, record=record
-    )
+    photos = [PhotoModel()] if is_installed(*PACKAGES) else []
+    scenes = [LocalVisionModel.load(subject=subject) for subject in subjects]
+    app = create_app(*scenes, *screens, *photos, record=record)
     listener = listen(host, port)
     base_url = f"http://{host}:{listener.getsockname()[1]}/v1"
     ready = json.dumps({"base_url": base_url, "model": MODEL_NAME})
@@ -248,6 +253,12 @@ def _image_bytes(asked: ChatRequest) -> bytes:
     if decoded is None:
         raise _Refusal("The image's data URL is malformed.", code="invalid_image_url", param="messages")
     return decoded
+
+
+async def _reply(model: LocalVisionModel | PhotoModel, picture: Image.Image, question: str) -> Reply:
+    if isinstance(model, PhotoModel):  # it takes a tenth of a second
+        return await run_in_threadpool(model.answer, picture, question)
+    return model.answer(picture, question)
 
 
 async def _events(completion: Completion) -> AsyncIterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Phase = Literal["assessor", "student", "protector", "reading", "admission", "validation"]
+Phase = Literal["assessor", "student", "protector", "reading", "admission", "validation", "domain"]
 
 
 class Progress(NamedTuple):

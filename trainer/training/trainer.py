@@ -28,6 +28,7 @@ from trainer.training.checkpoint import (
     save_checkpoint,
     space_digest,
 )
+from trainer.training.domain import give_domain
 from trainer.training.fronts import Fronts
 from trainer.training.learners import Learners, SuppliedParts, weights_digest
 from trainer.training.probing import UtilityProbing
@@ -312,6 +313,12 @@ class _Run:
                 attribution=config.attribution,
                 created_with=f"langchain-vpp {version('langchain-vpp')}",
             ),
+        )
+        give_domain(
+            self._folder,
+            self._dataset,
+            seed=config.seed,
+            progress=lambda done, of: self._tell("domain", done, of),
         )
 
     def _check_budget(self) -> None:

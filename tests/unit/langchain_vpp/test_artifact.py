@@ -15,9 +15,10 @@ from PIL import Image
 
 from langchain_vpp import ImageProtector
 from langchain_vpp.artifact import (
+    DOMAIN,
     FrontPoint,
     Manifest,
-    _warn_of_default,
+    _warn,
     artifact_folder,
     level_of,
     load_artifact,
@@ -30,9 +31,11 @@ from langchain_vpp.artifact import (
     shipped_artifacts,
     verify_artifact,
 )
-from langchain_vpp.errors import ArtifactError, MissingExtraError
+from langchain_vpp.errors import ArtifactError, DomainWarning, MissingExtraError
 from langchain_vpp.network.protector import Protector, ProtectorConfig
+from tests.domains import FACTS, give
 from tests.untrained import manifest as untrained_manifest
+from tests.untrained import save_untrained
 
 CONFIG = ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=32, level_knots=(0.0, 0.3, 1.0))
 MANIFEST = Manifest(
@@ -198,9 +201,9 @@ def test_an_artifact_that_comes_along_is_found_by_its_name():
 @pytest.fixture
 def first_use():
     """As in a process that has not loaded `default` before."""
-    _warn_of_default.cache_clear()
+    _warn.cache_clear()
     yield
-    _warn_of_default.cache_clear()
+    _warn.cache_clear()
 
 
 @pytest.mark.usefixtures("first_use")
@@ -409,3 +412,65 @@ def test_an_admission_has_no_network_and_a_network_no_admission(admission, folde
         save_admission(folder, MANIFEST)
     edit_manifest(folder, engine="words")
     refuse(folder, "no files")
+
+
+# -- domain --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_domain(tmp_path):
+    folder = tmp_path / "known"
+    save_untrained(folder)
+    give(folder, [Image.new("RGB", (40, 24), (grey, grey, 90)) for grey in range(100, 110)])
+    return folder
+
+
+def test_a_domain_is_loaded_with_the_engine(with_domain):
+    manifest, digest = read_manifest(with_domain)
+    assert manifest.domain == FACTS
+    assert set(manifest.files) == {"model.safetensors", DOMAIN}
+    engine = load_engine(with_domain)
+    assert engine.digest == digest
+    assert not engine.judged(Image.effect_noise((40, 24), 90).convert("RGB"), 0.0).is_familiar
+    assert engine.judged(Image.new("RGB", (40, 24), (104, 104, 90)), 0.7).is_familiar
+
+
+@pytest.mark.parametrize("position", [0, 100, -1], ids=lambda each: f"byte {each}")
+def test_one_changed_byte_in_the_statistics_is_refused(with_domain, position):
+    data = bytearray((with_domain / DOMAIN).read_bytes())
+    data[position] ^= 1
+    (with_domain / DOMAIN).write_bytes(data)
+    refuse(with_domain, r"domain\.npz is not the file that the manifest describes")
+    with pytest.raises(ArtifactError, match="sha256 differs"):
+        verify_artifact(with_domain)
+
+
+def test_missing_statistics_are_refused(with_domain):
+    (with_domain / DOMAIN).unlink()
+    refuse(with_domain, "could not be read: No such file")
+
+
+def test_statistics_that_are_none_are_refused_though_the_digest_fits(with_domain):
+    (with_domain / DOMAIN).write_bytes(b"none")
+    files = read_manifest(with_domain)[0].files | {DOMAIN: hashlib.sha256(b"none").hexdigest()}
+    edit_manifest(with_domain, files=files)
+    refuse(with_domain, "holds no statistics of a domain")
+
+
+def test_facts_and_statistics_of_a_domain_go_together(with_domain):
+    edit_manifest(with_domain, domain=None)
+    refuse(with_domain, "or neither")
+
+
+@pytest.mark.usefixtures("first_use")
+def test_an_artifact_of_an_earlier_version_works_and_says_that_its_domain_is_unknown(folder):
+    with pytest.warns(DomainWarning, match="is unknown") as caught:
+        protector = ImageProtector.from_pretrained(folder)
+    assert [each.filename for each in caught] == [__file__]
+    image = Image.effect_noise((40, 24), 90).convert("RGB")
+    assert protector.protect_image(image).tobytes() != protector.protect_image(image.rotate(180)).tobytes()
+
+
+def test_training_again_forgets_the_domain_of_other_weights(with_domain, protector):
+    save_artifact(with_domain, protector, MANIFEST.model_copy(update={"domain": FACTS}))
+    assert read_manifest(with_domain)[0].domain is None

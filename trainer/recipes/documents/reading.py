@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -10,8 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from langchain_vpp.extras import is_installed
-from trainer.attackers.ocr import rapid_ocr, read_words, tesseract_ocr
+from trainer.attackers.ocr import SHOWN_FROM, read_words
 from trainer.data.wire import as_tensor
 from trainer.evaluation.results import GREY, ORIGINALS, OURS, ItemsShown, OtherPictures
 from trainer.recipes.documents.camera import CAMERAS
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
     from trainer.attackers.ocr import TextReader
     from trainer.recipes.documents.camera import Shot
 
-SHOWN_FROM: Final = 0.6
-"""Share of an item's characters that must be read for the item to count as shown."""
 _STREAM: Final = 107
 """Second word of a drawing's seed."""
 _GREY: Final = (128, 128, 128)
@@ -67,20 +63,6 @@ def draw_documents(count: int, *, seed: int) -> tuple[Document, ...]:
     return tuple(documents)
 
 
-def best_readers() -> TextReader:
-    """Combine the text recognisers that are installed, RapidOCR (extra ``ocr``) and Tesseract.
-
-    Raises:
-        MissingExtraError: If neither is installed.
-    """
-    tesseract = shutil.which("tesseract")
-    # RapidOCR enlarges small pictures by itself.
-    readers = [rapid_ocr(sides=())] if is_installed("rapidocr") or not tesseract else []
-    if tesseract:
-        readers.append(tesseract_ocr())
-    return lambda image: tuple(text for read in readers for text in read(image))
-
-
 def read_documents(
     documents: Sequence[Document], engine: Engine, levels: Iterable[float], reader: TextReader
 ) -> tuple[OtherPictures, ...]:
@@ -92,7 +74,7 @@ def read_documents(
         documents: The documents; the next one of a kind lends the items that are looked for by chance.
         engine: The engine, which was not made for them.
         levels: Its levels.
-        reader: Text reader, such as :func:`best_readers`.
+        reader: Text reader, such as :func:`~trainer.attackers.ocr.best_readers`.
 
     Returns:
         Counts for each kind, on originals, at each level from the weakest, and on grey.

@@ -23,6 +23,7 @@ from trainer.export.export import export
 from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Oracle
+from trainer.recipes.staff_cards.domain import fit_cards_domain
 from trainer.recipes.staff_cards.hard_examples import find_hard_examples, train_on_hard_examples
 from trainer.recipes.staff_cards.model_card import render_card, write_card
 from trainer.recipes.staff_cards.portrait_attacks import closing_level
@@ -86,6 +87,7 @@ def make_artifact(job: StaffCardsJob) -> Path:
     served = "int8" if exported.quantised else "float32"
     _logger.info("graphs: %s is served, int8 within %.1f dB of torch", served, exported.psnr)
     close_balanced(job)
+    fit_cards_domain(job.artifact, job.faces, seed=job.config.seed)
     write_card(job.artifact, render_card(read_manifest(job.artifact)[0]))
     return job.artifact
 

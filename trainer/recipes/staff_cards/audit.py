@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from langchain_vpp.artifact import load_artifact, read_manifest
+from langchain_vpp.engines.learned import LearnedEngine
 from langchain_vpp.extras import is_installed
 from langchain_vpp.image_protector import ImageProtector
 from trainer.attackers.classifier import OVERVIEW_SIDE, FixedClassifier, FreshClassifier
+from trainer.attackers.ocr import best_readers
 from trainer.data.dataset import load_dataset
 from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.export import recheck
-from trainer.recipes.documents.reading import best_readers, draw_documents, read_documents
+from trainer.recipes.documents.reading import draw_documents, read_documents
 from trainer.recipes.staff_cards.model_card import render_card, write_card
 from trainer.recipes.staff_cards.out_of_distribution import out_of_distribution, save_seen
 from trainer.recipes.staff_cards.portrait_attacks import attack_portraits
@@ -79,13 +81,14 @@ def audit_artifact(job: StaffCardsJob) -> None:
     report = attack_portraits(report, engine, job.faces, attributes)
     save_json(report, job.out / "report.json")
     documents = draw_documents(_DOCUMENTS, seed=report.seed)
-    read = read_documents(documents, engine, presets.values(), best_readers())
+    network = engine.without_domain() if isinstance(engine, LearnedEngine) else engine
+    read = read_documents(documents, network, presets.values(), best_readers())
     report = report.model_copy(update={"other_pictures": read})
     save_json(report, job.out / "report.json")
     # Portraits of real people: the page shows protected pictures alone, and none of the weakest levels.
     shown = sorted({presets["balanced"], presets["high"]})
     pictures = picture_rows(dataset, engine, shown, {}, originals=False)
-    balanced = ImageProtector(engine, level=presets["balanced"])
+    balanced = ImageProtector(network, level=presets["balanced"])
     others = out_of_distribution(job.faces, balanced, model.vision, count=_OTHERS, seed=report.seed)
     save_seen(others, job.out / "out_of_distribution.json")
     write_card(job.artifact, render_card(manifest, report, others))

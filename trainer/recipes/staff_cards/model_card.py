@@ -49,11 +49,23 @@ def render_card(manifest: Manifest, report: Report | None = None, others: Sequen
         licence=manifest.licence,
         attribution=manifest.attribution,
         created_with=manifest.created_with,
+        domain=_domain(manifest),
         audit="\n".join(_audit(manifest, report)) if report else "It has not been audited.",
         others=for_markdown(_others_table(others)) if others else "Nobody has looked.",
         documents=for_markdown(other_pictures_table(report, manifest.presets))
         if report and report.other_pictures
         else "Nobody has looked.",
+    )
+
+
+def _domain(manifest: Manifest) -> str:
+    facts = manifest.domain
+    if facts is None:
+        return "It has no such statistics yet."
+    kinds = "\n".join(f"- {kind}: {share:.0%}" for kind, share in facts.told_apart.items())
+    return (
+        f"Of {facts.val} new cards, each at five levels, {facts.covered:.1%} are covered by mistake. Covered of new "
+        f"pictures of the kinds that the statistics were fitted against:\n\n{kinds}"
     )
 
 

@@ -20,6 +20,7 @@ pytest.importorskip("onnx")
 
 from langchain_vpp import ImageProtector
 from langchain_vpp.artifact import (
+    DOMAIN,
     EXACT_GRAPH,
     GRAPH,
     load_engine,
@@ -37,9 +38,12 @@ from trainer.data.format import Example, Task
 from trainer.evaluation import EvaluationSettings
 from trainer.export import export, recheck
 from trainer.export.graph import exact_graph
+from trainer.sandbox.drawing.other_kinds import OTHER_KINDS
+from trainer.training.domain import give_domain
 
 MANIFEST = manifest(private_attributes={"side": ("left", "right")}, data_digest="digest")
 LEVELS = (0.0, 0.13, 0.5, 0.77, 1.0)
+EXPORT = import_module("trainer.export.export")
 
 
 def trained(resolution: int = 64, width: int = 16) -> Protector:
@@ -81,6 +85,14 @@ def dataset(tmp_path_factory) -> Dataset:
             image.save(folder / name)
             examples.append(Example(image=name, split=split, tasks=(task,), private={"side": side}))
     return Dataset(folder, tuple(examples), "digest")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _without_domains():
+    """Exports fit no domain, which takes long and would cover the pictures that are compared."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EXPORT, "give_domain", lambda folder, _: read_manifest(folder)[1])
+        yield
 
 
 @pytest.fixture
@@ -218,6 +230,41 @@ def test_exporting_again_gives_the_same_bytes(exported_once, exported, dataset):
     assert [(exported / name).read_bytes() for name in (GRAPH, EXACT_GRAPH)] == graphs
 
 
+@pytest.mark.trains
+@pytest.mark.slow(seconds=1)
+def test_an_export_fits_the_domain_to_what_is_served(exported, dataset, monkeypatch):
+    monkeypatch.setattr(EXPORT, "give_domain", give_domain)
+    monkeypatch.setattr("trainer.training.domain.OTHER_KINDS", {"inverted": OTHER_KINDS["inverted"]})
+    done = export(exported, dataset, images=8)
+    manifest, digest = read_manifest(exported)
+    assert (done.digest, set(manifest.files)) == (digest, {"model.safetensors", GRAPH, EXACT_GRAPH, DOMAIN})
+    assert manifest.domain.told_apart.keys() | set(manifest.domain.alike) == {"inverted"}
+    engine = load_engine(exported)
+    covered = [not engine.judged(dataset.open_image(each), 0.5).is_familiar for each in dataset.split("test")]
+    assert np.mean(covered) < 0.15
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    assert not engine.judged(noise, 0.5).is_familiar
+    save_graphs(exported, {})
+    assert read_manifest(exported)[0].domain is None
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_exact_graph_pools_what_torch_pools(level):
+    protector = trained()
+    exact = OnnxEngine(exact_graph(protector).SerializeToString(), working_resolution=64, digest="")
+    reference = TorchEngine(protector, digest="")
+    for size in ((64, 48), (8, 8), (40, 64)):
+        one, other = (each.pooled(scene(3, *size), level) for each in (exact, reference))
+        assert one.shape == other.shape == (4 + 2 * 16 + 32, -(-size[1] // 32), -(-size[0] // 32))
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_the_quantised_graph_judges_about_as_torch_does(exported):
+    served, reference = load_engine(exported), TorchEngine(load_protector(exported)[0], digest="")
+    one, other = (each.pooled(scene(5), 0.5) for each in (served, reference))
+    assert np.abs(one - other).mean() < 0.05 * np.abs(other).mean()
+
+
 def test_a_quantised_graph_that_differs_too_much_is_not_served(folder, dataset):
     done = export(folder, dataset, images=8, least_psnr=99)
     assert not done.quantised
@@ -233,7 +280,7 @@ def test_a_graph_that_does_not_equal_the_network_is_not_written(folder, dataset,
     other = trained()
     with torch.no_grad():
         other.head.bias.add_(0.5)
-    monkeypatch.setattr(import_module("trainer.export.export"), "exact_graph", lambda _: exact_graph(other))
+    monkeypatch.setattr(EXPORT, "exact_graph", lambda _: exact_graph(other))
     before = read_manifest(folder)
     with pytest.raises(ArtifactError, match=r"differs from the network by \d+ grey levels"):
         export(folder, dataset)

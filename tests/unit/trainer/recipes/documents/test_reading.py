@@ -7,8 +7,9 @@ import shutil
 import pytest
 from PIL import Image
 
+from trainer.attackers.ocr import best_readers
 from trainer.recipes.documents.camera import Shot
-from trainer.recipes.documents.reading import Document, best_readers, draw_documents, read_documents
+from trainer.recipes.documents.reading import Document, draw_documents, read_documents
 from trainer.sandbox.drawing.documents.browser import BROWSERS
 
 _GREY = (128, 128, 128)
