@@ -31,6 +31,7 @@ from langchain_vpp.errors import ProtectionError
 from langchain_vpp.images.codec import decode_image
 from langchain_vpp.images.given import image_bytes
 from langchain_vpp.images.pdf import rasterize_pdf
+from langchain_vpp.images.video import video_format
 from langchain_vpp.messages.base64 import decode_base64, encode_base64
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ PICTURE_SUFFIXES: Final = frozenset({
 })  # fmt: skip
 """Suffixes, in small letters, of pictures that are taken from a folder; a file without one is judged by its head."""
 _PDF: Final = ".pdf"
+_VIDEO: Final = ".mp4"
+_VIDEO_SUFFIXES: Final = frozenset({
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".mpg", ".mpeg", ".3gp",
+})  # fmt: skip
 _HEADS: Final = (
     (re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF.{4}WEBP|II\*\0|MM\0\*", re.DOTALL), ".jpg"),
     (re.compile(rb"BM.{4}\0{4}|.{4}ftyp(avi[fs]|he[iv][cmsx]|mif1|msf1)", re.DOTALL), ".jpg"),
@@ -103,7 +108,7 @@ class _Made(NamedTuple):
     Attributes:
         job: The picture.
         recipe: Digest of the original and of the settings.
-        encoded: The copy, as a JPEG, or as a PDF of a document.
+        encoded: The copy, as a JPEG, as a PDF of a document, or as an MP4 of a video.
         note: What became of a picture that the artifact was not made for.
     """
 
@@ -193,10 +198,7 @@ def protect_files(
                 if not overwrite:
                     advice = "exists. Choose another --out, or give --overwrite."
                     return Copy(*job, "failed", f"{job.target} {advice}")
-            if job.target.suffix == _PDF:
-                return _Made(job, recipe, _protect_document(data, protector))
-            file = protector.protect_file(data)
-            return _Made(job, recipe, file.encoded, _NOTES.get(file.unfamiliar or "", ""))
+            return _protected(job, recipe, data, protector)
         except ProtectionError as error:
             return Copy(*job, "failed", str(error))
         except OSError as error:
@@ -351,12 +353,16 @@ def _unsuitable(suffix: str) -> str:
         return "it is no picture by its name, nor, without a suffix, by its first bytes."
     if suffix == _PDF and not extras.is_installed("pypdfium2"):
         return "a PDF needs the extra documents: pip install 'langchain-vpp[documents]'."
+    if suffix == _VIDEO and not extras.is_installed("av"):
+        return "a video needs the extra video: pip install 'langchain-vpp[video]'."
     return ""
 
 
 def _suffix(path: Path) -> str:
-    """Suffix of the output of a file; empty if the file is neither a picture nor a document."""
+    """Suffix of the output of a file; empty if the file is no picture, document or video."""
     suffix = path.suffix.lower()
+    if suffix in _VIDEO_SUFFIXES:
+        return _VIDEO
     if suffix:
         return ".jpg" if suffix in PICTURE_SUFFIXES else _PDF if suffix == _PDF else ""
     try:
@@ -364,7 +370,17 @@ def _suffix(path: Path) -> str:
             head = file.read(16)
     except OSError:
         return ".jpg"  # what can't be read fails, and is not left out
-    return next((suffix for pattern, suffix in _HEADS if pattern.match(head)), "")
+    known = next((suffix for pattern, suffix in _HEADS if pattern.match(head)), "")
+    return known or (_VIDEO if video_format(head) else "")
+
+
+def _protected(job: Job, recipe: str, data: bytes, protector: ImageProtector) -> _Made:
+    if job.target.suffix == _PDF:
+        return _Made(job, recipe, _protect_document(data, protector))
+    if job.target.suffix == _VIDEO:
+        return _Made(job, recipe, protector.protect_video(data))
+    file = protector.protect_file(data)
+    return _Made(job, recipe, file.encoded, _NOTES.get(file.unfamiliar or "", ""))
 
 
 def _protect_document(data: bytes, protector: ImageProtector) -> bytes:

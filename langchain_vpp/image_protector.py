@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_vpp.guard.gate import Gate
+from langchain_vpp.images.given import image_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from langchain_vpp.guard.level import RequestLevel
     from langchain_vpp.runnables.restoring import Restorer
 
+_VIDEO_SECONDS: Final = 3_600.0
+_VIDEO_PIXELS: Final = 2**62  # its frames are decoded one after the other
 _SCREENS: Final = "screens"
 """Name of the protector of words, which has no artifact."""
 
@@ -36,6 +41,7 @@ class ImageProtector(Gate):
             content. Nothing ever passes.
         on_remote_url: Refuse remote pictures, or fetch and protect them.
         on_document: Refuse PDF documents, or turn each page into a protected picture (extra ``documents``).
+        on_video: Refuse videos, or send protected frames of them: one of each second, at most 32 (extra ``video``).
         on_upstream_trace: Reaction to an enclosing run with handlers that has already recorded an original, or
             content that is dropped or refused here.
         on_unfamiliar: Reaction to a picture that is unlike those that a trained protector was made for: one grey in its
@@ -107,6 +113,32 @@ class ImageProtector(Gate):
         warn_of_unknown_domain(manifest)
         options.setdefault("presets", manifest.presets)
         return cls(engine, level=level_of(manifest, level), **options)
+
+    def protect_video(
+        self,
+        video: bytes | str | Path,
+        level: RequestLevel | None = None,
+        *,
+        seconds: float = _VIDEO_SECONDS,
+    ) -> bytes:
+        """Protect every frame of a video.
+
+        Args:
+            video: The bytes of a video, or a file.
+            level: In [0, 1], or a preset; ``min_level`` is the floor. Default: the protector's level.
+            seconds: Time that it may take.
+
+        Returns:
+            An MP4 with H.264 of the same length, without sound, subtitles or metadata. The size of its frames is what
+            ``output_size`` makes of those of the original. What one frame covers is covered in the 15 frames before it
+            and in those behind it, as far as it is found there again.
+
+        Raises:
+            MissingExtraError: If the extra ``video`` is not installed.
+            ProtectionError: If the video can't be read, decoded or protected, or takes longer.
+        """
+        budget = replace(self._budget, pixels=_VIDEO_PIXELS, seconds=seconds)
+        return self._pipeline.protect_video(image_bytes(video), self._levels.effective(level), budget.open())
 
     def restorer(self, thread_id: str | None = None) -> Restorer:
         """Return a Runnable that puts back what this protector hid: in text, messages, structures and streams.

@@ -12,7 +12,6 @@ The search shares no code with the protection, on purpose. It looks into everyth
 
 from __future__ import annotations
 
-import base64
 import binascii
 import dataclasses
 import hashlib
@@ -30,12 +29,19 @@ from pydantic import BaseModel
 
 _PROBE: Final = 24
 _PROBES: Final = 16
+_ENCODINGS: Final = 3
+"""Encodings within each other that are undone."""
 _MAX_DEPTH: Final = 256
 _SHORTEST_PICTURE: Final = 60
 _TOLERANCE: Final = 3.0
 _LEAST_CONTRAST: Final = 8.0
 
+_SHORTEST_BASE64: Final = 32
 _BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9+/]{32,}={0,2}")
+_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
+_HEX_RUN: Final = re.compile(rb"(?:(?:0x|\\x)?[0-9a-fA-F]{2}[\s,:]*){24,}")
+_NUMBERS_RUN: Final = re.compile(rb"(?:\d{1,3}\s*,\s*){24,}\d{1,3}")
+_ESCAPE_MARKS: Final = (b"\\", b"%", b"=")
 # A run of backslashes is tried once, not again at each of them.
 _BREAKS: Final = re.compile(rb"(?:(?<!\\)\\++[rn]|[\s\"',+])+")
 _ESCAPES: Final = re.compile(
@@ -80,15 +86,10 @@ def assert_no_leak(canary: bytes | Image.Image, *sinks: Any) -> None:
     if not sinks:
         msg = "assert_no_leak() needs at least one sink"
         raise ValueError(msg)
-    wanted = _prepare(canary)
-    searched: set[bytes] = set()  # digests: traces repeat the same texts many times
+    search = _Search(_prepare(canary))
     for position, sink in enumerate(sinks):
-        for place, data in _leaves(sink, f"sink {position}", {}, 0):
-            digest = hashlib.sha256(data).digest()
-            if digest in searched:
-                continue
-            searched.add(digest)
-            if _leaks(wanted, data):
+        for place, data in _leaves(sink, f"sink {position}"):
+            if search.finds(data):
                 msg = f"The picture leaked: found in {place}"
                 raise AssertionError(msg)
 
@@ -121,45 +122,68 @@ def _header_length(data: bytes) -> int:
     return 64 if _PICTURE_START.match(data) else 0
 
 
-def _leaks(canary: _Canary, data: bytes) -> bool:
-    """Search ``data`` and everything that it encodes, three encodings deep."""
-    seen: set[bytes] = set()
-    layer = [data]
-    for _ in range(4):
-        following: list[bytes] = []
-        for form in layer:
-            # No decoding is longer than what it was decoded from, and no probe shorter than this.
-            if form in seen or len(form) < _PROBE:
-                continue
-            seen.add(form)
-            if any(probe in form for probe in canary.probes) or _shows(canary, form):
-                return True
-            following.extend(_decodings(form))
-        layer = following
-    return False
+class _Search:
+    """Search of many data for one canary. Traces repeat the same texts many times; each is searched once.
+
+    Args:
+        canary: The picture to find.
+    """
+
+    def __init__(self, canary: _Canary) -> None:
+        self._canary = canary
+        self._searched: dict[bytes, int] = {}
+        """Digest of what was searched -> encodings within it that were searched too."""
+
+    def finds(self, data: bytes) -> bool:
+        """Search ``data`` and everything that it encodes, three encodings deep."""
+        layer = [data]
+        for left in range(_ENCODINGS, -1, -1):
+            following: list[bytes] = []
+            for form in layer:
+                if self._is_searched(form, left):
+                    continue
+                if any(probe in form for probe in self._canary.probes) or _shows(self._canary, form):
+                    return True
+                if left:
+                    following.extend(_decodings(form))
+            layer = following
+        return False
+
+    def _is_searched(self, form: bytes, encodings: int) -> bool:
+        """Say whether there is nothing left to search, and note that it will be searched now."""
+        # No decoding is longer than what it was decoded from, and no probe shorter than this.
+        if len(form) < _PROBE:
+            return True
+        digest = hashlib.sha256(form).digest()
+        if self._searched.get(digest, -1) >= encodings:
+            return True
+        self._searched[digest] = encodings
+        return False
 
 
 def _decodings(data: bytes) -> Iterator[bytes]:
     """Yield everything that ``data`` may be an encoding of."""
-    unescaped = _ESCAPES.sub(_unescape, data)
-    if unescaped != data:
-        yield unescaped
+    if any(mark in data for mark in _ESCAPE_MARKS):
+        unescaped = _ESCAPES.sub(_unescape, data)
+        if unescaped != data:
+            yield unescaped
+    if len(data) < _SHORTEST_BASE64:  # traces are full of identifiers, and of what they seem to encode
+        return
     joined = _BREAKS.sub(b"", data.replace(b"-", b"+").replace(b"_", b"/"))
-    unbroken = data.translate(bytes.maketrans(b"-_", b"+/"))
-    for text in {joined, unbroken, _BREAKS.sub(b"", unbroken)}:
-        for run in _BASE64_RUN.findall(text):
-            digits = run.rstrip(b"=")
-            for phase in range(4):
-                usable = digits[phase : phase + (len(digits) - phase) // 4 * 4]
-                rest = digits[phase + len(usable) :]
-                tail = rest + b"=" * (-len(rest) % 4) if len(rest) > 1 else b""
-                yield base64.b64decode(usable + tail)
-    for run in re.findall(rb"(?:(?:0x|\\x)?[0-9a-fA-F]{2}[\s,:]*){24,}", data):
+    unbroken = data.translate(_URL_SAFE)
+    texts = {joined, unbroken, _BREAKS.sub(b"", unbroken)}
+    for digits in {run.rstrip(b"=") for text in texts for run in _BASE64_RUN.findall(text)}:
+        for phase in range(4):
+            usable = digits[phase : phase + (len(digits) - phase) // 4 * 4]
+            rest = digits[phase + len(usable) :]
+            tail = rest + b"=" * (-len(rest) % 4) if len(rest) > 1 else b""
+            yield binascii.a2b_base64(usable + tail)
+    for run in _HEX_RUN.findall(data):
         digits = re.sub(rb"0x|\\x|[\s,:]", b"", run)
         for phase in (0, 1):
             usable = digits[phase : phase + (len(digits) - phase) // 2 * 2]
             yield binascii.unhexlify(usable)
-    for run in re.findall(rb"(?:\d{1,3}\s*,\s*){24,}\d{1,3}", data):
+    for run in _NUMBERS_RUN.findall(data):
         numbers = [int(number) for number in run.split(b",")]
         if max(numbers) < 256:
             yield bytes(numbers)
@@ -202,37 +226,43 @@ def _decode(data: bytes) -> Image.Image | None:
         return None
 
 
-def _leaves(value: Any, place: str, seen: dict[int, Any], depth: int) -> Iterator[tuple[str, bytes]]:
+def _leaves(value: Any, place: str) -> Iterator[tuple[str, bytes]]:
     """Yield everything in ``value`` that can hold bytes, with the place where it was found.
 
     Args:
         value: Anything.
-        place: The place of ``value`` in its sink.
-        seen: Objects that were searched before, by id. Kept alive, so that no other object gets the id.
-        depth: Depth of ``value`` in its sink.
+        place: The place of ``value`` among the sinks.
     """
-    if depth > _MAX_DEPTH:
-        msg = f"{place} is nested too deeply to be searched"
-        raise TypeError(msg)
-    if isinstance(value, str):
-        yield from ((place, form) for form in _text_forms(value))
-    elif isinstance(value, (bytes, bytearray, memoryview)):
-        yield place, bytes(value)
-    elif isinstance(value, Path):
-        yield from _file_leaves(value, place)
-    elif isinstance(value, (int, float, complex, type(None), type)) or id(value) in seen:
-        return
-    elif isinstance(value, Image.Image):
-        buffer = io.BytesIO()
-        _rgb(value).save(buffer, "PNG")
-        yield f"{place} (picture)", buffer.getvalue()
-        yield f"{place} (picture)", value.tobytes()
-    elif (data := _array_bytes(value)) is not None:
-        yield f"{place} (array)", data
-    else:
-        seen[id(value)] = value
-        for name, part in _parts(value, place):
-            yield from _leaves(part, f"{place}{name}", seen, depth + 1)
+    seen: dict[int, Any] = {}  # objects by id; kept alive, so that no other object gets the id
+    waiting = [(value, place, 0)]
+    while waiting:
+        value, place, depth = waiting.pop()
+        if depth > _MAX_DEPTH:
+            msg = f"{place} is nested too deeply to be searched"
+            raise TypeError(msg)
+        if isinstance(value, str):
+            yield from ((place, form) for form in _text_forms(value))
+        elif isinstance(value, (bytes, bytearray, memoryview)):
+            yield place, bytes(value)
+        elif isinstance(value, Path):
+            yield from _file_leaves(value, place)
+        elif isinstance(value, (int, float, complex, type(None), type)) or id(value) in seen:
+            continue
+        elif isinstance(value, Image.Image):
+            yield from _picture_leaves(value, place)
+        elif (data := _array_bytes(value)) is not None:
+            yield f"{place} (array)", data
+        else:
+            seen[id(value)] = value
+            parts = [(part, place + name, depth + 1) for name, part in _parts(value, place)]
+            waiting.extend(reversed(parts))
+
+
+def _picture_leaves(picture: Image.Image, place: str) -> Iterator[tuple[str, bytes]]:
+    buffer = io.BytesIO()
+    _rgb(picture).save(buffer, "PNG")
+    yield f"{place} (picture)", buffer.getvalue()
+    yield f"{place} (picture)", picture.tobytes()
 
 
 def _parts(value: Any, place: str) -> Iterator[tuple[str, Any]]:

@@ -29,8 +29,11 @@ def longest_first(items: Sequence[pytest.Item], workers: int) -> list[pytest.Ite
         workers: Number of processes.
     """
     shares: list[list[_Unit]] = [[] for _ in range(workers)]
+    seconds = [0.0] * workers
     for unit in sorted(_slow_units(items), key=lambda unit: unit.seconds, reverse=True):
-        min(shares, key=lambda share: sum(each.seconds for each in share)).append(unit)
+        shortest = seconds.index(min(seconds))
+        shares[shortest].append(unit)
+        seconds[shortest] += unit.seconds
     long = [[item for unit in share for item in unit.items] for share in shares]
     chosen = {id(item) for share in long for item in share}
     quick = [item for item in items if id(item) not in chosen]

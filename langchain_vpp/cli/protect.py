@@ -95,7 +95,9 @@ def protect(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write protected copies of pictures and, with the extra documents, of PDFs; the originals are never touched.
+    """Write protected copies of pictures and, with the extras documents and video, of PDFs and videos.
+
+    The originals are never touched.
 
     The same command goes on where it was stopped: what was made from the same picture in the same way stays.
     """

@@ -103,6 +103,7 @@ class Gate(Unchangeable):
         on_unsupported: Literal["raise", "drop"] = "raise",
         on_remote_url: Literal["raise", "fetch"] = "raise",
         on_document: Literal["raise", "rasterize"] = "raise",
+        on_video: Literal["raise", "sample"] = "raise",
         on_upstream_trace: OnUpstreamTrace = "raise",
         on_unfamiliar: OnUnfamiliar = "cover",
         store: ByteStore | None = None,
@@ -120,7 +121,7 @@ class Gate(Unchangeable):
             on_unfamiliar=on_unfamiliar,
         )
         _check_choice("on_upstream_trace", on_upstream_trace, ("warn", "raise", "ignore"))
-        policy = _checked_policy(on_unsupported, on_remote_url, on_document)
+        policy = _checked_policy(on_unsupported, on_remote_url, on_document, on_video)
         if not isinstance(budget, RequestBudget | None):
             msg = "budget must be a RequestBudget"
             raise TypeError(msg)
@@ -332,7 +333,8 @@ class Gate(Unchangeable):
                 plan.sources, level, account, conversation.vault
             )
             exposed = exposed or plan.dropped
-            rebuilt = plan.rebuild([[output.encoded for output in each] for each in outputs])
+            videos = [place for place, each in enumerate(outputs) if any(output.is_frame for output in each)]
+            rebuilt = plan.rebuild([[output.encoded for output in each] for each in outputs], videos=videos)
             for place, planned, message in zip(walked, plan.messages, rebuilt, strict=True):
                 admitted[place] = message
                 records[place] = [output.record for source in planned.sources for output in outputs[source]]
@@ -348,11 +350,14 @@ class Gate(Unchangeable):
         return Admission(admitted, receipt), exposed
 
 
-def _checked_policy(on_unsupported: Any, on_remote_url: Any, on_document: Any) -> ContentPolicy:
+def _checked_policy(
+    on_unsupported: Any, on_remote_url: Any, on_document: Any, on_video: Any
+) -> ContentPolicy:
     _check_choice("on_unsupported", on_unsupported, ("raise", "drop"))
     _check_choice("on_remote_url", on_remote_url, ("raise", "fetch"))
     _check_choice("on_document", on_document, ("raise", "rasterize"))
-    return ContentPolicy(on_unsupported=on_unsupported, on_remote_url=on_remote_url, on_document=on_document)
+    _check_choice("on_video", on_video, ("raise", "sample"))
+    return ContentPolicy(on_unsupported, on_remote_url, on_document, on_video)
 
 
 def _check_choice(option: str, value: Any, allowed: tuple[str, ...]) -> None:

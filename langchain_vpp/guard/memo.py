@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter, OrderedDict
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from langchain_vpp.images.fast import fast_module
 
@@ -25,6 +25,9 @@ _REMEMBERED_OUTPUTS: Final = 16_384
 _ENTRY_BYTES: Final = 1_024
 
 
+FileKind: TypeAlias = Literal["image", "document", "video"]
+"""Kinds of originals."""
+
 Values: TypeAlias = "tuple[tuple[str, str], ...]"
 """Kind and text of the private values of a picture or a document, in reading order."""
 
@@ -35,13 +38,13 @@ class Recipe(NamedTuple):
     Attributes:
         digest: Digest of the original.
         level: Level of protection.
-        is_document: Whether its pages are wanted.
+        kind: What the original is: of a document each page is wanted, of a video some frames.
         tokens: Names of its private values, which are those of a conversation.
     """
 
     digest: bytes
     level: float
-    is_document: bool
+    kind: FileKind
     tokens: tuple[str, ...] = ()
 
 
@@ -60,10 +63,17 @@ class Record(NamedTuple):
 
 
 class Output(NamedTuple):
-    """An encoded protected picture, and what its receipt says."""
+    """An encoded protected picture.
+
+    Attributes:
+        encoded: The picture.
+        sent: What its receipt says.
+        is_frame: Whether it is one of a video's frames.
+    """
 
     encoded: bytes
     sent: SentImage
+    is_frame: bool = False
 
     @property
     def record(self) -> Record:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from PIL import Image
 
+from langchain_vpp.engines.clip import steadied
 from langchain_vpp.engines.engine import DraftingEngine, finished_draft, judged_by
-from langchain_vpp.engines.words.reader import Word
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.guard.files import FilePicture, frames_of, pages_of, protected_video
 from langchain_vpp.guard.foreign import call_foreign
 from langchain_vpp.guard.memo import FoundValues, Output, PictureMemo, Recipe
 from langchain_vpp.guard.pool import ISOLATED, LARGE, SMALL, SMALL_COST
@@ -24,7 +25,6 @@ from langchain_vpp.images.codec import (
     decoding_work,
     encode_scaled,
     is_isolated,
-    resized,
 )
 from langchain_vpp.images.structure import look_at
 from langchain_vpp.network.config import working_size
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from langchain_vpp.guard.memo import Values
     from langchain_vpp.guard.pool import FairPool, Steps
     from langchain_vpp.guard.unfamiliar import OnUnfamiliar, Protected
-    from langchain_vpp.images.pdf import PrintedWord
     from langchain_vpp.images.structure import Structure
 
 _T = TypeVar("_T")
@@ -50,8 +49,6 @@ OutputSize = Literal["same", "fit"] | int | tuple[int, int]
 
 _KNOWN_PICTURES: Final = 4_096
 """Pictures whose private values are kept, so that they need not be read again."""
-_MOST_PRINTED: Final = 3_000
-"""Words that a page may say it has; a page of small print has half as many."""
 _AT_ONCE: Final = 4
 """Files that are drafted side by side: a draft holds a picture at its full size."""
 # The largest side of a JPEG.
@@ -125,6 +122,12 @@ class PicturePipeline:
             ProtectionError: If it can't be decoded, protected or encoded, or is more than the request may cost.
         """
         return self._encoded(self.decoded(data, account), level, account)
+
+    def protect_video(self, data: bytes, level: float, account: Account) -> bytes:
+        """Protect a video, in the thread of the caller; see :func:`langchain_vpp.guard.files.protected_video`."""
+        account.spend_bytes(len(data))
+        protect = partial(self._run_engine, level=level)
+        return protected_video(data, account, protect, self._seen_size, self._sent_size)
 
     def decoded(self, data: bytes, account: Account) -> ScaledImage:
         """Decode the only picture of a request, at the size that the engine gets.
@@ -208,12 +211,12 @@ class PicturePipeline:
         return dict(zip(recipes, (yield futures), strict=True))
 
     def _submit(self, work: Callable[..., _T], data: bytes, recipe: Recipe, account: Account) -> Future[_T]:
-        pool, cost, structure = self._line_for(data, is_document=recipe.is_document)
+        pool, cost, structure = self._line_for(data, is_picture=recipe.kind == "image")
         return pool.submit(partial(work, data, recipe, structure, account), cost=cost, account=account)
 
-    def _line_for(self, data: bytes, *, is_document: bool = False) -> tuple[FairPool, int, Structure | None]:
+    def _line_for(self, data: bytes, *, is_picture: bool = True) -> tuple[FairPool, int, Structure | None]:
         """Return the threads that decode a file, its cost there, and its structure."""
-        structure = None if is_document else look_at(data)
+        structure = look_at(data) if is_picture else None
         if structure is None or is_isolated(structure):
             return ISOLATED, 1, structure
         sent = self._sent_size(*structure.size)
@@ -223,13 +226,14 @@ class PicturePipeline:
     def _protect_file(
         self, data: bytes, recipe: Recipe, structure: Structure | None, account: Account
     ) -> tuple[Output, ...]:
-        outputs: list[Output] = []
         started = time.perf_counter()
-        for picture in self._pictures(data, recipe, structure, account):
-            made = self._encoded(picture, recipe.level, account)
-            outputs.append(self._output(made, recipe, data, time.perf_counter() - started))
-            started = time.perf_counter()
-        return self._memo.put(recipe, tuple(outputs))
+        pictures = self._pictures(data, recipe, structure, account)
+        decoding = (time.perf_counter() - started) / max(1, len(pictures))
+        works = [
+            _Work(picture, partial(self._run_engine, picture.image, recipe.level), decoding)
+            for picture in pictures
+        ]
+        return self._put_out(works, data, recipe, account)
 
     def _draft_file(
         self, data: bytes, recipe: Recipe, structure: Structure | None, account: Account
@@ -251,28 +255,59 @@ class PicturePipeline:
         account: Account,
     ) -> tuple[Output, ...]:
         tokens = _Given(recipe.tokens)
-        outputs = []
-        for each in drafts.pictures:
+        works = [
+            _Work(each.picture, partial(self._finished, each, tokens), each.seconds)
+            for each in drafts.pictures
+        ]
+        return self._put_out(works, data, recipe, account)
+
+    def _finished(self, drafted: _Drafted, tokens: TokenSource) -> Protected:
+        judged = call_foreign("engine", partial(finished_draft, drafted.draft, tokens))
+        return self._unfamiliar.decided(judged, drafted.picture.image)
+
+    def _put_out(
+        self, works: Sequence[_Work], data: bytes, recipe: Recipe, account: Account
+    ) -> tuple[Output, ...]:
+        """Protect and encode the pictures of a file: one after the other, but the frames of a video together."""
+        steps = [works] if recipe.kind == "video" else [[work] for work in works]
+        outputs: list[Output] = []
+        for step in steps:
             started = time.perf_counter()
+            protected = []
+            for work in step:
+                account.check()
+                protected.append(work.protect())
+            if len(step) > 1:
+                steady = steadied([work.picture.image for work in step], [each.image for each in protected])
+                protected = [
+                    each._replace(image=image) for each, image in zip(protected, steady, strict=True)
+                ]
             account.check()
-            judged = call_foreign("engine", partial(finished_draft, each.draft, tokens))
-            made = self._in_bytes(self._unfamiliar.decided(judged, each.picture.image), each.picture)
-            seconds = each.seconds + time.perf_counter() - started
-            outputs.append(self._output(made, recipe, data, seconds))
+            seconds = (time.perf_counter() - started) / len(step)
+            outputs += [
+                self._output(work, made, recipe, data, seconds)
+                for work, made in zip(step, protected, strict=True)
+            ]
         return self._memo.put(recipe, tuple(outputs))
 
-    def _output(self, made: ProtectedFile, recipe: Recipe, data: bytes, seconds: float) -> Output:
+    def _output(self, work: _Work, made: Protected, recipe: Recipe, data: bytes, seconds: float) -> Output:
+        started = time.perf_counter()
+        encoded = encode_scaled(made.image, self._sent_size(*work.picture.original_size))
+        seconds += time.perf_counter() - started
         original = hashlib.sha256(data).hexdigest() if self._names_originals else None
-        digest, milliseconds = hashlib.sha256(made.encoded).hexdigest(), round(seconds * 1000, 3)
-        return Output(made.encoded, SentImage(digest, recipe.level, milliseconds, original, made.unfamiliar))
+        digest, milliseconds = hashlib.sha256(encoded).hexdigest(), round(1000 * (work.seconds + seconds), 3)
+        sent = SentImage(digest, recipe.level, milliseconds, original, made.unfamiliar)
+        return Output(encoded, sent, is_frame=recipe.kind == "video")
 
     def _pictures(
         self, data: bytes, recipe: Recipe, structure: Structure | None, account: Account
-    ) -> list[_Picture]:
-        if recipe.is_document:
-            return self._pages(data, account)
+    ) -> list[FilePicture]:
+        if recipe.kind == "document":
+            return pages_of(data, account, self._seen_size, reads_words=self._drafting is not None)
+        if recipe.kind == "video":
+            return frames_of(data, account, self._seen_size)
         decoded = self._decoded(data, structure, account)
-        return [_Picture(decoded.image, decoded.original_size)]
+        return [FilePicture(decoded.image, decoded.original_size)]
 
     def _decoded(self, data: bytes, structure: Structure | None, account: Account) -> ScaledImage:
         def seen_size(width: int, height: int) -> tuple[int, int]:
@@ -283,31 +318,14 @@ class PicturePipeline:
 
         return decode_scaled(data, seen_size, bounds=account, structure=structure)
 
-    def _pages(self, data: bytes, account: Account) -> list[_Picture]:
-        from langchain_vpp.images.pdf import MAX_PAGES, Page, rasterize_pdf, read_pdf  # noqa: PLC0415  extra `documents`
-
-        most = min(MAX_PAGES, account.pictures_left + 1)
-        if self._drafting is None:
-            pages = [Page(page) for page in rasterize_pdf(data, max_pages=most, bounds=account)]
-        else:
-            pages = read_pdf(data, max_pages=most, bounds=account)
-        account.spend_pictures(len(pages) - 1)
-        return [
-            _Picture(resized(page.image, self._seen_size(*page.image.size)), page.image.size, page.words)
-            for page in pages
-        ]
-
-    def _encoded(self, picture: ScaledImage | _Picture, level: float, account: Account) -> ProtectedFile:
+    def _encoded(self, picture: ScaledImage, level: float, account: Account) -> ProtectedFile:
         account.check()
         protected = self._run_engine(picture.image, level)
         account.check()
-        return self._in_bytes(protected, picture)
-
-    def _in_bytes(self, protected: Protected, picture: ScaledImage | _Picture) -> ProtectedFile:
         encoded = encode_scaled(protected.image, self._sent_size(*picture.original_size))
         return ProtectedFile(encoded, protected.unfamiliar)
 
-    def _draft(self, picture: _Picture, level: float) -> Draft:
+    def _draft(self, picture: FilePicture, level: float) -> Draft:
         engine, printed = self._drafting, picture.printed()
         assert engine is not None
         return call_foreign("engine", lambda: engine.draft(picture.image, level, printed=printed))
@@ -338,28 +356,17 @@ def _spend(recipes: Sequence[Recipe], originals: Mapping[Recipe, bytes], account
     account.spend_bytes(sum(len(originals[recipe]) for recipe in recipes))
 
 
-class _Picture(NamedTuple):
-    """A picture at the size at which the engine sees it, and what its document says about its words."""
+class _Work(NamedTuple):
+    """A picture of a file, what protects it, and the seconds that it took so far."""
 
-    image: Image.Image
-    original_size: tuple[int, int]
-    words: tuple[PrintedWord, ...] = ()
-
-    def printed(self) -> list[Word]:
-        """Return the words of the document at their places in the picture; none if they are too many to be judged."""
-        if len(self.words) > _MOST_PRINTED:
-            return []
-        across, down = (seen / whole for seen, whole in zip(self.image.size, self.original_size, strict=True))
-        return [
-            Word(each.text, (each.box[0] * across, each.box[1] * down, each.box[2] * across, each.box[3] * down), 1.0,
-                 each.line)
-            for each in self.words
-        ]  # fmt: skip
+    picture: FilePicture
+    protect: Callable[[], Protected]
+    seconds: float
 
 
 class _Drafted(NamedTuple):
     draft: Draft
-    picture: _Picture
+    picture: FilePicture
     seconds: float
 
 

@@ -118,9 +118,13 @@ class Sealing:
             ProtectionError: If there is one.
         """
         for message in messages:
-            blocks = message.content if isinstance(message.content, list) else [message.content]
-            texts = (block.get("text") if isinstance(block, dict) else block for block in blocks)
-            if any(isinstance(text, str) and self._held_in(text) for text in texts):
+            content: Any = message.content
+            blocks = content if issubclass(type(content), list) else [content]
+            # Not `isinstance`, which asks the object for its class: that and methods of subclasses may do anything.
+            texts: list[Any] = [
+                dict.get(block, "text") if issubclass(type(block), dict) else block for block in blocks
+            ]
+            if any(issubclass(type(text), str) and self._held_in(text) for text in texts):
                 raise ProtectionError(
                     "Nothing was sent: a picture stands in the text of a message (or text that holds one, from a "
                     "variable or a function). Put it into an image block: a data URL, or base64."

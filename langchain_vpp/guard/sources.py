@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from langchain_vpp.errors import ProtectionError
 from langchain_vpp.guard.memo import Output, Recipe, content_digest
+from langchain_vpp.images.video import video_format
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from langchain_vpp.engines.words.tokens import TokenSource
     from langchain_vpp.guard.budget import Account
-    from langchain_vpp.guard.memo import ProducedPictures
+    from langchain_vpp.guard.memo import FileKind, ProducedPictures
     from langchain_vpp.guard.originals import Originals
     from langchain_vpp.guard.pictures import PicturePipeline
     from langchain_vpp.guard.pool import Steps
@@ -69,7 +70,7 @@ class Sources:
                 wanted.append(Output(data, own))
                 continue
             exposed = exposed or source.kind != "sealed"
-            recipe = Recipe(content_digest(data), level, self._is_document(source, data))
+            recipe = Recipe(content_digest(data), level, self._kind_of(source, data))
             wanted.append(recipe)
             originals[recipe] = data
         made = yield from self._pipeline.protect_files(originals, account, tokens)
@@ -77,11 +78,17 @@ class Sources:
             self._produced.add(outputs)
         return [(each,) if isinstance(each, Output) else made[each] for each in wanted], exposed
 
-    def _is_document(self, source: PixelSource, data: bytes) -> bool:
-        if source.kind != "sealed" or not data.startswith(b"%PDF-"):
-            return source.kind == "document"
-        if self._policy.on_document != "rasterize":
-            raise ProtectionError(
-                'Nothing was sent: a sealed PDF can\'t be sent as it is; set on_document="rasterize" to send its pages.'
-            )
-        return True
+    def _kind_of(self, source: PixelSource, data: bytes) -> FileKind:
+        if source.kind in ("document", "video"):
+            return source.kind
+        if source.kind == "sealed" and data.startswith(b"%PDF-"):
+            self._require("on_document", "rasterize", "a sealed PDF can't be sent as it is", "its pages")
+            return "document"
+        if source.kind == "sealed" and video_format(data) is not None:
+            self._require("on_video", "sample", "a sealed video can't be sent as it is", "frames of it")
+            return "video"
+        return "image"
+
+    def _require(self, option: str, value: str, reason: str, sent: str) -> None:
+        if getattr(self._policy, option) != value:
+            raise ProtectionError(f'Nothing was sent: {reason}; set {option}="{value}" to send {sent}.')

@@ -23,7 +23,7 @@ from PIL import Image
 from langchain_vpp.errors import ProtectionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from langchain_vpp.images.bounds import Bounds
 
@@ -82,11 +82,13 @@ class _Process:
         self.files = 0
         self.is_spent = False
 
-    def exchange(self, task: dict[str, Any], data: bytes, bounds: Bounds) -> Iterator[_Answer]:
+    def exchange(
+        self, task: dict[str, Any], data: bytes, bounds: Bounds, seconds: float
+    ) -> Iterator[_Answer]:
         """Send a file, and yield what comes back: to each answer, the next message must be sent with :meth:`say`."""
         self.files += 1
         most = 4 * bounds.max_pixels
-        killer = threading.Timer(max(0.0, min(_MOST_SECONDS, bounds.seconds_left)), self._child.kill)
+        killer = threading.Timer(max(0.0, min(seconds, bounds.seconds_left)), self._child.kill)
         killer.daemon = True
         killer.start()
         try:
@@ -222,51 +224,80 @@ def run_isolated(
     bounds: Bounds,
     wanted: Callable[[int, int], tuple[int, int]],
 ) -> list[Decoded]:
-    """Decode a file in another process.
+    """Decode a file in another process; see :func:`iterate_isolated`."""
+    return list(iterate_isolated(task, data, bounds, wanted))
+
+
+def iterate_isolated(
+    task: dict[str, Any],
+    data: bytes,
+    bounds: Bounds,
+    wanted: Callable[[int, int], tuple[int, int]],
+    *,
+    seconds: float = _MOST_SECONDS,
+) -> Iterator[Decoded]:
+    """Decode a file in another process, picture by picture.
 
     Args:
-        task: What to do: ``{"task": "decode"}`` or ``{"task": "draw", ...}``.
+        task: What to do: ``{"task": "decode"}``, ``{"task": "draw", ...}`` or ``{"task": "sample", ...}``.
         data: The file.
         bounds: What it may cost.
         wanted: Function from the size of each picture, upright, to the size that is wanted.
+        seconds: Bound on the time until the last picture is taken.
 
-    Returns:
+    Yields:
         The pictures, each of the size that was wanted.
 
     Raises:
         IsolatedError: If the process refuses the file, needs too much memory, or dies.
         ProtectionError: If time or pixels don't suffice.
     """
-    pictures: list[Decoded] = []
-    memory = _BASE_MEMORY + _MEMORY_PER_PIXEL * bounds.max_pixels
+    limits = {
+        "max_pixels": bounds.max_pixels,
+        "memory": _BASE_MEMORY + _MEMORY_PER_PIXEL * bounds.max_pixels,
+    }
     refusal: Exception
     try:
         with _PROCESSES.one(bounds) as process:
-            size = seen = (0, 0)
-            for answer in process.exchange(
-                task | {"max_pixels": bounds.max_pixels, "memory": memory}, data, bounds
-            ):
-                if "refused" in answer.head:
-                    reason = str(answer.head["refused"])
-                    process.is_spent = reason == TOO_MUCH_MEMORY
-                    break
-                if "size" in answer.head:
-                    size = _size(answer.head["size"])
-                    bounds.spend(size[0] * size[1])
-                    seen = wanted(*size)
-                    process.say({"size": seen})
-                elif "text" in answer.head and pictures:
-                    pictures[-1] = pictures[-1]._replace(text=answer.data)
-                elif answer.data:
-                    pictures.append(Decoded(size, Image.frombytes("RGB", seen, answer.data)))
-            else:
-                return pictures
+            answers = process.exchange(task | limits, data, bounds, seconds)
+            reason = yield from _pictures(process, answers, bounds, wanted)
+            if reason is None:
+                return
+            process.is_spent = reason == TOO_MUCH_MEMORY
         refusal = IsolatedError(reason)
     except (IsolatedError, ProtectionError, ValueError) as error:
         refusal = error if isinstance(error, (IsolatedError, ProtectionError)) else IsolatedError()
     bounds.check()
     refusal.__traceback__ = refusal.__context__ = None
     raise refusal
+
+
+def _pictures(
+    process: _Process,
+    answers: Iterator[_Answer],
+    bounds: Bounds,
+    wanted: Callable[[int, int], tuple[int, int]],
+) -> Generator[Decoded, None, str | None]:
+    """Yield what a process makes of a file, and return the reason for which it refuses it, or ``None``."""
+    size = seen = (0, 0)
+    picture: Decoded | None = None
+    for answer in answers:
+        if "refused" in answer.head:
+            return str(answer.head["refused"])
+        if "size" in answer.head:
+            size = _size(answer.head["size"])
+            bounds.spend(size[0] * size[1])
+            seen = wanted(*size)
+            process.say({"size": seen})
+        elif "text" in answer.head and picture is not None:
+            picture = picture._replace(text=answer.data)
+        elif answer.data:
+            if picture is not None:
+                yield picture
+            picture = Decoded(size, Image.frombytes("RGB", seen, answer.data))
+    if picture is not None:
+        yield picture
+    return None
 
 
 def _size(value: Any) -> tuple[int, int]:

@@ -51,11 +51,11 @@ def _serve(task: dict[str, Any], data: bytes, source: IO[bytes], target: IO[byte
     reason = ""
     try:
         _bound_memory(task["memory"])
-        for size, draw, text in _drawn(data, task) if task["task"] == "draw" else _decoded(data, task):
+        for size, draw, text in _TASKS[task["task"]](data, task):
             send(target, {"size": size})
             wanted = tuple(receive(source).head["size"])
             send(target, {}, draw(wanted).tobytes())
-            if text:
+            if text is not None:
                 send(target, {"text": True}, json.dumps(text).encode())
         send(target, {"last": True})
     except (IsolatedError, BrokenPipeError):
@@ -84,8 +84,8 @@ def _bound_memory(most: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (hard if most is None else most, hard))
 
 
-_Pictures: TypeAlias = "Iterator[tuple[tuple[int, int], Any, list[Any] | None]]"
-"""Size of each picture, what makes it at another size, and its text."""
+_Pictures: TypeAlias = "Iterator[tuple[tuple[int, int], Any, Any]]"
+"""Size of each picture, what makes it at another size, and what is to be said of it, if anything."""
 
 
 def _decoded(data: bytes, task: dict[str, Any]) -> _Pictures:
@@ -143,6 +143,22 @@ def _drawn(data: bytes, task: dict[str, Any]) -> _Pictures:
             )
     finally:
         document.close()
+
+
+def _sampled(data: bytes, task: dict[str, Any]) -> _Pictures:
+    from langchain_vpp.images import isolated_video  # noqa: PLC0415  extra `video`
+
+    try:
+        for frame in isolated_video.frames_of(data, task["format"], task["most_frames"]):
+            width, height = frame.upright_size
+            if width * height > task["max_pixels"]:
+                raise _RefusedError("too large")
+            yield (width, height), frame.drawn, frame.time
+    except isolated_video.NoPicturesError:
+        raise _RefusedError("no pictures") from None
+
+
+_TASKS: Final = {"decode": _decoded, "draw": _drawn, "sample": _sampled}
 
 
 def _printed(page: Any, size: tuple[int, int]) -> list[list[Any]]:

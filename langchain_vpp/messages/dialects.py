@@ -2,7 +2,7 @@
 
 A content block is a dict. Its ``type`` or, without one, its keys decide its role:
 
-- a *picture* or a *file* carries a payload: bytes, base64, a URL or an id;
+- a *picture*, a *video* or a *file* carries a payload: bytes, base64, a URL or an id;
 - a *nest* or a *document* holds further blocks;
 - *data* are text and structures, in which nothing may spell a picture.
 
@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, Literal
 
-Role = Literal["picture", "file", "nest", "document", "data"]
+Role = Literal["picture", "video", "file", "nest", "document", "data"]
 
 NEST_KEYS: Final = {
     "non_standard": "value",
@@ -34,7 +34,8 @@ ROLES: Final[dict[Any, Role]] = {
     **dict.fromkeys(
         ("image", "image_url", "input_image", "image_generation_call", "computer_screenshot"), "picture"
     ),
-    # Pictures and PDFs among these are recognised by their bytes or their MIME type; the rest is refused.
+    **dict.fromkeys(("video", "video_url", "input_video"), "video"),
+    # Pictures, PDFs and videos among these are recognised by their bytes or their MIME type; the rest is refused.
     **dict.fromkeys(("file", "input_file", "media", "inline_data", "file_data", "text-plain"), "file"),
     **dict.fromkeys(NEST_KEYS, "nest"),
     "document": "document",
@@ -65,6 +66,7 @@ ROLES: Final[dict[Any, Role]] = {
 
 TYPELESS_ROLES: Final[dict[Any, Role]] = {
     **dict.fromkeys(("image", "image_url", "imageUrl", "url"), "picture"),
+    **dict.fromkeys(("video", "video_url", "videoUrl"), "video"),
     **dict.fromkeys(
         ("inline_data", "inlineData", "file_data", "fileData", "file", "media", "source", "data"), "file"
     ),
@@ -220,7 +222,7 @@ def role_of(block: dict[Any, Any]) -> Role | None:
         kind = block["type"]
         return ROLES.get(kind) if isinstance(kind, str) else None
     roles = {TYPELESS_ROLES.get(key) for key in block}
-    for role in ("picture", "document", "file"):
+    for role in ("picture", "video", "document", "file"):
         if role in roles:
             return role
     return "data" if roles == {"data"} else None
@@ -241,10 +243,10 @@ def is_reference(parts: Mapping[Any, Any]) -> bool:
     return (
         any(_is_named_by(key, value) for key, value in parts.items() if _bare(key) is not None)
         or (
-            ROLES.get(kind) in ("picture", "file")
+            ROLES.get(kind) in ("picture", "video", "file")
             and _has_payload(parts, PAYLOAD_KEYS | {"source", "id", "uuid"})
         )
-        or (kind in ("video", "audio", "input_audio", "url") and _has_payload(parts, PAYLOAD_KEYS))
+        or (kind in ("audio", "input_audio", "url") and _has_payload(parts, PAYLOAD_KEYS))
         or (
             isinstance(source, Mapping)
             and _has_payload(source, PAYLOAD_KEYS - _TEXT_SOURCE.get(str(source.get("type")), _NONE))

@@ -66,9 +66,9 @@ def extent(value: Any, *, most: int = 5_000) -> int:
             return size + _MAX_PARTS
         most -= 1
         each = rest.pop()
-        if isinstance(each, (str, bytes)):
-            # Not by a method of a subclass, which may do anything.
-            size += str.__len__(each) if isinstance(each, str) else bytes.__len__(each)
+        # Not `isinstance`, which asks the object for its class: that and methods of subclasses may do anything.
+        if issubclass(type(each), (str, bytes)):
+            size += str.__len__(each) if issubclass(type(each), str) else bytes.__len__(each)
             continue
         if type(each) not in _BUILT_IN:
             each = _held(each)
@@ -80,7 +80,7 @@ def extent(value: Any, *, most: int = 5_000) -> int:
 
 def _held(value: Any) -> Any:
     """Return what a message or a prompt value holds; ``None`` for any other object."""
-    if not isinstance(value, (BaseMessage, PromptValue)):
+    if not issubclass(type(value), (BaseMessage, PromptValue)):
         return None
     try:
         return object.__getattribute__(value, "__dict__")

@@ -14,12 +14,18 @@ from langchain_vpp.images.codec import ENCODED_MIME_TYPE
 from langchain_vpp.messages.base64 import encode_base64
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
+    _Fillings = Sequence[tuple[str, Sequence[bytes]]]
+
 NOTE: Final = "[removed: content that could not be protected]"
 """Text in the place of refused content under ``on_unsupported="drop"``."""
+
+
+VIDEO_HEADING: Final = "A video, shown by {} of its frames in their order:"
+"""Text in front of the frames of a video."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +36,13 @@ class ContentPolicy:
         on_unsupported: Refuse the whole call, or replace the content by a note. It never passes.
         on_remote_url: Refuse pictures by http(s) URL, or have them fetched and protected.
         on_document: Refuse PDFs, or have their pages drawn and protected.
+        on_video: Refuse videos, or have frames of them protected.
     """
 
     on_unsupported: Literal["raise", "drop"] = "raise"
     on_remote_url: Literal["raise", "fetch"] = "raise"
     on_document: Literal["raise", "rasterize"] = "raise"
+    on_video: Literal["raise", "sample"] = "raise"
 
 
 @dataclass(frozen=True)
@@ -42,12 +50,12 @@ class PixelSource:
     """An original that was found, and must not travel on.
 
     Attributes:
-        kind: Sources of kind ``image`` and ``document`` have ``data``; ``url`` and ``sealed`` have a ``reference``.
-        data: The encoded picture, or the PDF.
+        kind: Those of kind ``url`` and ``sealed`` have a ``reference``, the others have ``data``.
+        data: The encoded picture, the PDF, or the video.
         reference: An http(s) URL or a ``vpp://`` handle.
     """
 
-    kind: Literal["image", "url", "sealed", "document"]
+    kind: Literal["image", "url", "sealed", "document", "video"]
     data: bytes | None = field(default=None, repr=False)
     reference: str | None = field(default=None, repr=False)
 
@@ -107,12 +115,16 @@ class MessagePlan:
     def __repr__(self) -> str:
         return f"MessagePlan({len(self.messages)} messages, {len(self.sources)} sources)"
 
-    def rebuild(self, images: Sequence[Sequence[bytes]]) -> list[BaseMessage]:
+    def rebuild(
+        self, images: Sequence[Sequence[bytes]], *, videos: Collection[int] = ()
+    ) -> list[BaseMessage]:
         """Build the messages that may be sent.
 
         Args:
-            images: For each of ``sources`` the encoded JPEGs that replace it: one for a picture, one per
-                page for a document. None at all, which only ``on_unsupported="drop"`` allows, leaves a note.
+            images: For each of ``sources`` the encoded JPEGs that replace it: one for a picture, one per page
+                for a document, and one per frame for a video. None at all, which only ``on_unsupported="drop"``
+                allows, leaves a note.
+            videos: Places of the sources that turned out to be videos, whose frames get a heading.
 
         Returns:
             The same objects where nothing had to change, freshly built messages elsewhere. The messages
@@ -126,14 +138,16 @@ class MessagePlan:
         for source, pages in zip(self.sources, images, strict=True):
             if not pages and not self._droppable:
                 raise ProtectionError("Nothing was sent: a picture was not protected.")
-            if len(pages) > 1 and source.kind not in ("document", "sealed"):
+            if len(pages) > 1 and source.kind not in ("document", "video", "sealed"):
                 raise ProtectionError("Nothing was sent: a picture came back as several.")
             if not all(isinstance(page, bytes) and page.startswith(b"\xff\xd8\xff") for page in pages):
                 raise ProtectionError("Nothing was sent: a protected picture is not an encoded JPEG.")
+        headings = [VIDEO_HEADING if place in videos else "" for place in range(len(images))]
+        fillings = [*zip(headings, images, strict=True)]
         return [
             planned.message
             if planned.fields is None
-            else _fresh_message(planned.message, planned.fields, images)
+            else _fresh_message(planned.message, planned.fields, fillings)
             for planned in self.messages
         ]
 
@@ -150,31 +164,30 @@ def note() -> dict[str, str]:
     return {"type": "text", "text": NOTE}
 
 
-def _fresh_message(
-    message: BaseMessage, walked: Mapping[str, Any], images: Sequence[Sequence[bytes]]
-) -> BaseMessage:
+def _fresh_message(message: BaseMessage, walked: Mapping[str, Any], fillings: _Fillings) -> BaseMessage:
     """Build a message of the same class from walked fields only; caches and private state stay behind."""
     known = {*type(message).model_fields, *(message.__pydantic_extra__ or {})}
     return type(message).model_construct(
         _fields_set=set(message.model_fields_set),
-        **{name: _filled(value, images) for name, value in walked.items() if name in known},
+        **{name: _filled(value, fillings) for name, value in walked.items() if name in known},
     )
 
 
-def _filled(value: Any, images: Sequence[Sequence[bytes]]) -> Any:
+def _filled(value: Any, fillings: _Fillings) -> Any:
     """Put fresh image blocks in the place of the slots."""
     if type(value) is dict:
-        return {key: _filled(item, images) for key, item in value.items()}
+        return {key: _filled(item, fillings) for key, item in value.items()}
     if type(value) is not list:
         return value
     filled: list[Any] = []
     for item in value:
         if not isinstance(item, Slot):
-            filled.append(_filled(item, images))
-        elif images[item.index]:
-            filled.extend(_image_block(image, item) for image in images[item.index])
-        else:
-            filled.append(note())
+            filled.append(_filled(item, fillings))
+            continue
+        heading, images = fillings[item.index]
+        if heading and images:
+            filled.append({"type": "text", "text": heading.format(len(images))})
+        filled.extend([_image_block(image, item) for image in images] or [note()])
     return filled
 
 

@@ -19,6 +19,7 @@ from typing import Any, Final, NoReturn
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from langchain_vpp.errors import ProtectionError
+from langchain_vpp.images.video import video_format
 from langchain_vpp.messages.base64 import opened, sealed_reference
 from langchain_vpp.messages.dialects import (
     ASIDE_KEYS,
@@ -29,6 +30,7 @@ from langchain_vpp.messages.dialects import (
     OPAQUE_TYPELESS,
     PAYLOAD_KEYS,
     TEXT_FILE_KEYS,
+    Role,
     declared_mime_type,
     picture_settings,
     role_of,
@@ -239,7 +241,7 @@ class _Walk(TreeWalk):
                 "a content block is of a type that is not known to be free of pixels; remove it, or set "
                 'on_unsupported="drop" to leave such blocks out'
             )
-        return self._carrier(block, picture=role == "picture", depth=depth)
+        return self._carrier(block, role, depth)
 
     def _nest(self, block: dict[Any, Any], key: str, depth: int) -> list[Any]:
         inner = block.get(key)
@@ -254,7 +256,7 @@ class _Walk(TreeWalk):
             items = self._block(inner, depth + 1)
             walked = inner if len(items) == 1 and items[0] is inner else items
         elif isinstance(inner, str) and kind == "computer_call_output":
-            return self._carrier({"image_url": inner}, picture=True, depth=depth)
+            return self._carrier({"image_url": inner}, "picture", depth)
         else:
             walked = self.value(inner, None, depth)
         if walked is inner and walked_rest is rest:
@@ -286,13 +288,13 @@ class _Walk(TreeWalk):
             and not self._payloads(outside, 0)
         ):
             return [self.value(block, None, depth)]
-        return self._carrier(block, picture=False, depth=depth)
+        return self._carrier(block, "document", depth)
 
     # Carriers.
 
-    def _carrier(self, block: dict[Any, Any], *, picture: bool, depth: int) -> list[Any]:
+    def _carrier(self, block: dict[Any, Any], role: Role, depth: int) -> list[Any]:
         payloads = self._payloads(block, 0)
-        if not payloads and not picture and isinstance(block.get("text"), str):
+        if not payloads and role in ("file", "document") and isinstance(block.get("text"), str):
             return [self._text_file(block, depth)]
         if not payloads:
             self._refuse(
@@ -303,7 +305,7 @@ class _Walk(TreeWalk):
         key, payload = payloads[0]
         if key in HOSTED_KEYS:
             self._refuse("a picture or file is stored elsewhere (an id, a bucket or a path); send its bytes")
-        source = self._source(payload, picture=picture, mime_type=declared_mime_type(block))
+        source = self._source(payload, role, declared_mime_type(block))
         self.sources.append(source)
         settings = picture_settings(block)
         is_openai = "detail" in settings or (bool(settings) and "image_url" in block)
@@ -340,12 +342,12 @@ class _Walk(TreeWalk):
                 payloads.append((key, value))
         return payloads
 
-    def _source(self, payload: Any, *, picture: bool, mime_type: str) -> PixelSource:
+    def _source(self, payload: Any, role: Role, mime_type: str) -> PixelSource:
         if isinstance(payload, str):
             reference = payload.strip()
             scheme = reference[:8].lower()
             if scheme.startswith(("http://", "https://")):
-                return self._remote_source(reference, picture=picture or mime_type.startswith("image/"))
+                return self._remote_source(reference, role, mime_type)
             handle = sealed_reference(reference)
             if handle is not None:
                 return PixelSource("sealed", reference=handle)
@@ -360,22 +362,31 @@ class _Walk(TreeWalk):
             data = bytes(payload)
         else:
             self._refuse("the payload of a picture or file is neither text nor bytes")
-        if mime_type.startswith(("video/", "audio/")):
-            self._refuse("video and audio can't be protected here; send single frames")
+        return self._file_source(data, role, mime_type)
+
+    def _file_source(self, data: bytes, role: Role, mime_type: str) -> PixelSource:
+        if mime_type.startswith("audio/"):
+            self._refuse("audio can't be protected here; send its text")
+        if role == "video" or mime_type.startswith("video/") or video_format(data) is not None:
+            if self._policy.on_video != "sample":
+                self._refuse('a video can\'t be sent as it is; set on_video="sample" to send frames of it')
+            return PixelSource("video", data=data)
         if data.startswith(b"%PDF-"):
             if self._policy.on_document != "rasterize":
                 self._refuse('a PDF can\'t be sent as it is; set on_document="rasterize" to send its pages')
             return PixelSource("document", data=data)
-        if picture or mime_type.startswith("image/") or find_file_header(data) == 0:
+        if role == "picture" or mime_type.startswith("image/") or find_file_header(data) == 0:
             return PixelSource("image", data=data)
         return self._refuse(
             "a document of this kind can't be protected; send its text, or pictures of its pages"
         )
 
-    def _remote_source(self, url: str, *, picture: bool) -> PixelSource:
+    def _remote_source(self, url: str, role: Role, mime_type: str) -> PixelSource:
         if self._policy.on_remote_url != "fetch":
             self._refuse('a picture is given by URL; send its bytes, or set on_remote_url="fetch"')
-        if not picture:
+        if role == "video":
+            self._refuse("a video is given by URL; send its bytes")
+        if role != "picture" and not mime_type.startswith("image/"):
             self._refuse("a document is given by URL; send its bytes")
         return PixelSource("url", reference=url)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from langchain_vpp.messages.registry import Shape
 
 _SUBJECTS: Final = ("state", "input")
-_CARRIERS: Final = ("picture", "file", "document")
+_CARRIERS: Final = ("picture", "video", "file", "document")
 
 
 def is_decision_model(part: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Runs ``vpp`` in processes of its own.
+"""Runs ``vpp`` and scripts in processes of their own.
 
 They are forked from a server that has loaded the libraries, because loading them takes ten times longer than the
 commands of these tests. Otherwise they are ordinary processes: they have file descriptors, signals and an exit code.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import runpy
 import signal
 import sys
+import tempfile
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -75,7 +77,7 @@ class FinishedRun(NamedTuple):
 
 
 class Commands:
-    """Starts ``vpp`` in a working folder."""
+    """Starts ``vpp`` and scripts in a working folder."""
 
     def __init__(self, folder: Path) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"
@@ -86,18 +88,25 @@ class Commands:
         self._numbers = itertools.count()
 
     def start(self, *arguments: object) -> Command:
-        return Command(self._context, self.folder, next(self._numbers), [str(each) for each in arguments])
+        return self._started(_vpp, [str(each) for each in arguments])
 
     def run(self, *arguments: object) -> Result:
         return self.start(*arguments).wait()
 
+    def run_script(self, path: Path, environment: dict[str, str]) -> Result:
+        """Run a script from top to bottom, as ``python path`` does."""
+        return self._started(_script, path, environment).wait(300)
+
+    def _started(self, work, *arguments) -> Command:
+        return Command(self._context, self.folder, next(self._numbers), work, arguments)
+
 
 class Command:
-    """One running ``vpp``."""
+    """One running process."""
 
-    def __init__(self, context, folder: Path, number: int, arguments: list[str]) -> None:
+    def __init__(self, context, folder: Path, number: int, work, arguments) -> None:
         self._out, self._err = folder / f"stdout-{number}", folder / f"stderr-{number}"
-        self._process = context.Process(target=_run, args=(arguments, folder, self._out, self._err))
+        self._process = context.Process(target=_run, args=(work, arguments, folder, self._out, self._err))
         self._process.start()
 
     @property
@@ -112,11 +121,11 @@ class Command:
 
     def wait(self, seconds: float = 120) -> Result:
         self._process.join(seconds)
-        assert not self._process.is_alive(), "vpp does not end"
+        assert not self._process.is_alive(), "it does not end"
         return Result(self._process.exitcode, self._out.read_text(), self._err.read_text())
 
 
-def _run(arguments: list[str], folder: Path, out: Path, err: Path) -> None:
+def _run(work, arguments, folder: Path, out: Path, err: Path) -> None:
     for descriptor, path in ((1, out), (2, err)):
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(opened, descriptor)
@@ -124,10 +133,21 @@ def _run(arguments: list[str], folder: Path, out: Path, err: Path) -> None:
     os.chdir(folder)
     # Ignored, and so inherited, where the tests themselves run in a shell's background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    work(*arguments)
+
+
+def _vpp(arguments: list[str]) -> None:
     sys.argv = ["vpp", *arguments]
     from langchain_vpp.cli.app import main
 
     main()
+
+
+def _script(path: Path, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    tempfile.tempdir = None  # it may have been looked up before
+    sys.argv = [str(path)]
+    runpy.run_path(str(path), run_name="__main__")
 
 
 def wait_until(condition, seconds: float = 180) -> None:

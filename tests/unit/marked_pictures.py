@@ -6,6 +6,7 @@ thumbnail, bytes behind the end. Bombs are made without ever being held: a few b
 
 from __future__ import annotations
 
+import functools
 import io
 import random
 import struct
@@ -222,8 +223,9 @@ def jpeg_bomb(side: int) -> bytes:
     return bytes(small[: scan + 10]) + b"\x28\xa2\x8a" * whole + tail + b"\xff\xd9"
 
 
+@functools.cache
 def bombs() -> dict[str, bytes]:
-    """Files that are small, and pictures or metadata that are not."""
+    """Files that are small, and pictures or metadata that are not. Making them takes seconds, so only who asks does."""
     tiff_like = bytearray(encoded(Image.new("1", (8, 8)), "TIFF"))
     for at, tag in _tiff_entries(tiff_like):
         if tag in (256, 257):

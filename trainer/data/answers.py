@@ -49,8 +49,9 @@ def answer_space(dataset: Dataset) -> AnswerSpace:
             if question is None:
                 continue
             if task.choices:
-                lists[question][task.choices] = None
-                texts.add(question, task.choices)
+                if task.choices not in lists[question]:
+                    lists[question][task.choices] = None
+                    texts.add(question, task.choices)
             elif is_training:
                 open_questions.add(question)
                 for answer in (task.answer, *task.answers):

@@ -397,3 +397,27 @@ def test_pages_of_a_document_share_the_names_of_private_values(tmp_path, monkeyp
     together = batch._protect_together(drawn, protector)
     assert together[1].tobytes() == together[2].tobytes() != protector.protect_image(second).tobytes()
     assert batch._protect_document(source.read_bytes(), protector).startswith(b"%PDF-")
+
+
+def test_a_video_becomes_a_protected_video(originals: Path, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    from tests.films import gray_film
+
+    (originals / "film.mov").write_bytes(gray_film(6, container="mov"))
+    (originals / "no name").write_bytes(gray_film(6))
+    (originals / "broken.mp4").write_bytes(b"secret" * 20)
+    copies = {copy.source.name: copy for copy in run([originals], tmp_path / "out")}
+    assert [copies[name].status for name in ("film.mov", "no name", "broken.mp4")] == ["protected"] * 2 + [
+        "failed"
+    ]
+    assert "secret" not in copies["broken.mp4"].reason
+    for name in ("film.mp4", "no name.mp4"):
+        with av.open(str(tmp_path / "out" / name)) as made:
+            assert len(list(made.decode(video=0))) == 6
+
+
+def test_a_video_without_its_extra_is_left_out_by_name(originals: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    (originals / "film.mp4").write_bytes(b"x")
+    (copy,) = [each for each in run([originals], tmp_path / "out") if each.source.name == "film.mp4"]
+    assert (copy.status, "langchain-vpp[video]" in copy.reason) == ("skipped", True)

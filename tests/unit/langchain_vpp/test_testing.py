@@ -160,6 +160,16 @@ def test_a_value_at_the_address_of_an_earlier_one_is_searched() -> None:
         assert_no_leak(CANARY, Passing())
 
 
+def test_what_was_too_deep_in_one_sink_is_searched_whole_in_the_next() -> None:
+    encoded = CANARY
+    for _ in range(3):
+        encoded = base64.b64encode(encoded)
+    deeper = base64.b64encode(encoded)
+    assert_no_leak(CANARY, deeper)  # four encodings within each other: by design
+    with pytest.raises(AssertionError, match=r"sink 0\[1\]"):
+        assert_no_leak(CANARY, [deeper, encoded])
+
+
 def test_files_and_folders_are_searched(tmp_path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "state.db").write_bytes(b"\0" * 10_000 + B64.encode())

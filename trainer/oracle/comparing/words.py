@@ -156,6 +156,7 @@ def joined(given: Sequence[Token]) -> str:
     return "".join(parts)
 
 
+@lru_cache(maxsize=4096)
 def normalise(text: str) -> str:
     """Normalise an answer as VQA evaluation does: no case, punctuation or articles, number words as digits.
 
@@ -181,6 +182,7 @@ def normalise(text: str) -> str:
     return form if form == text else normalise(form)
 
 
+@lru_cache(maxsize=4096)
 def exact(text: str) -> str:
     """Form of a choice as it is written, without case and punctuation; of a choice without words all of it."""
     return joined(tokens(text, signed=True)) or " ".join(_compatible(text).casefold().split())

@@ -104,6 +104,11 @@ def test_a_picture_and_its_file_come_to_the_same_pixels(kind: str, mode: str) ->
     file = io.BytesIO()
     image.save(file, kind)
     opened = Image.open(file)
+    if mode == "YCbCr":
+        try:
+            opened.load()
+        except OSError:
+            pytest.skip("this version of Pillow does not read its own file")
     assert decode_image(image_bytes(opened)).tobytes() == decode_image(file.getvalue()).tobytes()
 
 

@@ -42,7 +42,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 STILL = still_pictures()
 MOVING = moving_pictures()
-BOMBS = bombs()
 REFUSAL = re.compile(
     r"\AThe picture was not protected: [^:]+\. (Send a JPEG|Send the one|Make it smaller|Scale it)[^:]*\."
     r"|\AThe picture was not protected: HEIC needs pillow-heif \(extra heic\); [^:]+ or send a JPEG\.\Z"
@@ -179,8 +178,8 @@ def test_the_bombs_are_what_they_claim_to_be() -> None:
     assert (whole.size, whole.getextrema()) == ((60, 60), ((128, 128),) * 3)
     assert decode_image(png_bomb(60)).size == (60, 60)
     with pytest.raises(Image.DecompressionBombError, match="268402689 pixels"):
-        Image.open(io.BytesIO(BOMBS["webp of 268 megapixels"]))
-    assert len(zlib.decompress(BOMBS["png with pixels of 200 MB"][41:-16])) == 200_000_000
+        Image.open(io.BytesIO(bombs()["webp of 268 megapixels"]))
+    assert len(zlib.decompress(bombs()["png with pixels of 200 MB"][41:-16])) == 200_000_000
 
 
 MEASURE = """
@@ -228,10 +227,10 @@ def measured(folder: Path, files: list[bytes]) -> list[tuple[str, float]]:
 def test_bombs_take_no_memory(tmp_path: Path) -> None:
     warm = encoded(noise(), "PNG")
     big = encoded(Image.new("RGB", (4000, 2000)), "PNG")  # shows that growth is seen: 24 MB and copies of it
-    results = measured(tmp_path, [warm, *BOMBS.values(), big])
+    results = measured(tmp_path, [warm, *bombs().values(), big])
     assert results[-1][0] == "protected"
     assert results[-1][1] > 24
-    for name, (answer, growth) in zip(BOMBS, results[1:-1], strict=True):
+    for name, (answer, growth) in zip(bombs(), results[1:-1], strict=True):
         assert growth < 20, name
         if "megapixels" in name:
             assert "more than 64,000,000 pixels" in answer

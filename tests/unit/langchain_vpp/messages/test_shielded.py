@@ -26,6 +26,12 @@ class Failing:
         raise RuntimeError(ENCODED)
 
 
+class Classless:
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError(ENCODED)
+
+
 class FailingMapping(collections.UserDict[str, Any]):
     def __getitem__(self, key: str) -> Any:
         raise RuntimeError(ENCODED)
@@ -54,6 +60,7 @@ THINGS: dict[str, Any] = {
     "lone surrogate in base64": {"type": "image", "base64": f"{ENCODED}\ud800"},
     "lone surrogate in text": f"\udc00\ud800{ENCODED}",
     "object": {"type": "text", "text": Failing()},
+    "object without a class": {"type": "text", "text": Classless()},
     "mapping": {"type": "image", "source": FailingMapping({"a": ENCODED})},
     "text": FailingText(ENCODED),
     "key": {"type": "text", FailingText("text"): ENCODED}

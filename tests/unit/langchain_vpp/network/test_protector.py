@@ -2,7 +2,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from langchain_vpp.network.protector import Protector, ProtectorConfig, working_size
+from langchain_vpp.network.protector import Protector, ProtectorConfig, _smooth, working_size
 
 SMALL = ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=32)
 
@@ -39,6 +39,15 @@ def test_a_closed_mask_lets_nothing_of_the_original_through():
         protector(torch.rand(1, 3, 16, 16), torch.ones(1)),
     )
     assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_smoothing_takes_the_mean_of_what_lies_inside_and_keeps_both_ends_exact(size):
+    images = torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    mean = torch.nn.functional.avg_pool2d(images, size, stride=1, padding=size // 2, count_include_pad=False)
+    torch.testing.assert_close(_smooth(images, size), mean)
+    for end in (torch.zeros(1, 1, 16, 8), torch.ones(1, 1, 16, 8)):
+        assert torch.equal(_smooth(end, size), end)
 
 
 def test_a_mask_that_closed_everywhere_still_learns():

@@ -7,7 +7,6 @@ import copy
 import pytest
 import torch
 from safetensors.torch import save_file
-from torchvision import models
 
 from langchain_vpp.errors import TrainingError
 from tests.unit.drawn_people import ATTRIBUTES, People, draw, fooling, grey, identity, jpeg_noise
@@ -267,7 +266,9 @@ def test_a_torchvision_network_is_as_deterministic_as_ours() -> None:
 @pytest.mark.slow(seconds=0.23)
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_given_weights_are_what_the_network_starts_from(tmp_path, suffix) -> None:
-    state = models.resnet18(weights=None).state_dict()
+    from torchvision.models import resnet18  # takes seconds to load
+
+    state = resnet18(weights=None).state_dict()
     state["conv1.weight"] = torch.full_like(state["conv1.weight"], 0.25)
     path = tmp_path / f"weights{suffix}"
     save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
@@ -278,8 +279,10 @@ def test_given_weights_are_what_the_network_starts_from(tmp_path, suffix) -> Non
 
 
 def test_weights_of_another_network_are_refused(tmp_path) -> None:
+    from torchvision.models import mobilenet_v3_small  # takes seconds to load
+
     path = tmp_path / "weights.pt"
-    torch.save(models.mobilenet_v3_small(weights=None).state_dict(), path)
+    torch.save(mobilenet_v3_small(weights=None).state_dict(), path)
     attacker = FreshClassifier(ATTRIBUTES, architecture="resnet18", weights=read_weights(path))
     with pytest.raises(TrainingError, match="resnet18"):
         attacker._draw(64)

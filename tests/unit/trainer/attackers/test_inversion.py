@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from tests.unit.drawn_people import ATTRIBUTES, draw, fooling, grey, identity, jpeg_noise
 from trainer.attackers.classifier import AttackData, AttackImages, FreshClassifier
@@ -102,6 +101,8 @@ def test_the_same_generator_gives_the_same_restoration(people) -> None:
 
 
 def test_measures_agree_with_an_independent_implementation() -> None:
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # takes seconds to load
+
     pictures = draw(6, 3).images
     noisy = jpeg_noise(pictures)
     found = likeness(noisy, pictures)

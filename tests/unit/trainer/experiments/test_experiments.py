@@ -259,12 +259,17 @@ def test_a_cell_that_fails_is_told_and_the_others_are_kept(tmp_path, monkeypatch
     assert sorted(result.cell.method for result in load_results(tmp_path)) == ["blur", "bound", "student"]
 
 
+def _with_its_process(cell, data, out):
+    return running.run_cell(cell, data, out), os.getpid(), torch.get_num_threads()
+
+
 @pytest.mark.trains
 def test_a_cell_runs_in_a_process_and_a_thread_of_its_own(folder, tmp_path):
-    assert running._in_own_process(torch.get_num_threads) == 1
     sizes = SIZES.model_copy(update={"attacker_images": 50})
     cell = cells(Grid(methods=(), sizes=sizes, baselines={"pixelate": (0.5,)}), [0])[0]
-    result = running._in_own_process(running.run_cell, cell, folder, tmp_path)
+    result, process, threads = running._in_own_process(_with_its_process, cell, folder, tmp_path)
+    assert process != os.getpid()
+    assert threads == 1
     assert result.digest == cell.digest()
     here = measure(
         CLASSICAL_ENGINES["pixelate"](), load_dataset(folder), (0.5,), attacker_images=50, seed=0,

@@ -54,6 +54,12 @@ def before():
     )
 
 
+def _closed(report):
+    """An audit of its most private level alone."""
+    last = report.of(OURS)[-1]
+    return report.model_copy(update={"points": (last,)})
+
+
 @pytest.fixture(scope="module")
 def closing(faces, before):
     return attack_portraits(before, Closing(), faces, PORTRAIT_ATTRIBUTES, people=_PEOPLE)
@@ -87,7 +93,9 @@ def test_what_is_restored_is_the_original_or_a_guess(closing):
 
 @pytest.mark.trains
 def test_a_protector_that_hides_too_little_is_told_from_one_that_hides(faces, before, closing):
-    weak = attack_portraits(before, Blurring(), faces, PORTRAIT_ATTRIBUTES, people=_PEOPLE).of(OURS)[1]
+    (weak,) = attack_portraits(_closed(before), Blurring(), faces, PORTRAIT_ATTRIBUTES, people=_PEOPLE).of(
+        OURS
+    )
     assert weak.identity[0].top1.low > closing.of(OURS)[1].identity[0].top1.high
 
 
@@ -127,5 +135,10 @@ def test_the_card_shows_who_was_found(closing):
 
 
 @pytest.mark.trains
-def test_it_is_reproducible(faces, before, closing):
-    assert attack_portraits(before, Closing(), faces, PORTRAIT_ATTRIBUTES, people=_PEOPLE) == closing
+def test_it_is_reproducible(faces, before):
+    few = {"train": 4, "val": 2, "test": 3}
+    once, again = (
+        attack_portraits(_closed(before), Closing(), faces, PORTRAIT_ATTRIBUTES, people=few) for _ in range(2)
+    )
+    assert once == again
+    assert once.of(OURS)[0].restored is not None
