@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 
 from langchain_vpp.images.codec import decode_image, encode_image
+from langchain_vpp.images.sheet import thumbnail
 from tests.made_reports import HOSTILE, full_report, hostile_report, report
 from tests.untrained import save_untrained
 from trainer.data.dataset import load_dataset
 from trainer.evaluation.results import Report
 from trainer.reporting.html import render_html
-from trainer.reporting.pictures import PictureRow, thumbnail
+from trainer.reporting.pictures import PictureRow
 from trainer.sandbox.drawing.scenes import make_data
 
 if TYPE_CHECKING:

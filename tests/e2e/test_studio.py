@@ -186,6 +186,10 @@ def test_a_person_brings_a_picture_slides_compares_and_asks(visit, studio):
     page = seen.page
     assert seen.faults() == []
     seen.bring(file(scene()))
+    seen.until("document.getElementById('unfamiliar').innerText.includes('covers the whole picture')")
+    page.select_option("#protector", "pixelate")
+    seen.until("document.getElementById('facts').innerText.includes('0.50')")
+    seen.until("document.getElementById('unfamiliar').hidden")
     before = seen.pixels("protected")
     assert before != seen.pixels("original")
 

@@ -86,6 +86,10 @@ def test_lines_that_are_none_of_ours_are_left_out(tmp_path, line):
 def test_a_run_that_was_killed_and_resumed_counts_each_step_once(tmp_path):
     before = [row(10, 1.0), front(15, 0.3), row(20, 0.9), front(25, 0.9)]
     again = [row(20, 0.7), front(25, 0.4), row(30, 0.6)]
+    write(tmp_path, [*before, again[0]])
+    assert Run(tmp_path, "mine").state().hypervolumes == (
+        (15, 0.3),
+    )  # the step of the other front is not there again
     write(tmp_path, [*before, *again])
     state = Run(tmp_path, "mine").state()
     assert state.hypervolumes == ((15, 0.3), (25, 0.4))
