@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from trainer.recipes.photographs.collection import Photograph
     from trainer.recipes.photographs.plan import PhotographsJob
 
-_DOMAIN: Final = (160, 120)
+_DOMAIN: Final = (200, 200)
 """Photographs that statistics of the domain are fitted on, and others that set the threshold."""
 _CALIBRATION: Final = 64
 """Photographs that ranges of the int8 graph are taken from, and as many to check it."""
