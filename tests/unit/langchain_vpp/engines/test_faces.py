@@ -16,7 +16,7 @@ from langchain_vpp.cli.protect import _protector
 from langchain_vpp.engines import Blur, FaceBlur, faces
 from langchain_vpp.engines.faces import Face
 from langchain_vpp.errors import ProtectionError
-from trainer.cli.evaluate import _completed
+from trainer.cli.attacks import completed
 from trainer.evaluation import EvaluationSettings
 
 LEVELS = (0.0, 0.01, 0.25, 0.5, 0.75, 1.0)
@@ -241,6 +241,6 @@ def test_vpp_evaluate_adds_it_where_it_can_and_was_told_nothing_else(monkeypatch
     settings = EvaluationSettings()
     assert "face-blur" not in settings.baselines
     added = {"face-blur": (0.5,)} if installed else {}
-    assert _completed(settings, {}, dataset).baselines == settings.baselines | added
+    assert completed(settings, {}, dataset).baselines == settings.baselines | added
     told = EvaluationSettings(baselines={"blur": (0.5,)})
-    assert _completed(told, {}, dataset).baselines == told.baselines
+    assert completed(told, {}, dataset).baselines == told.baselines
