@@ -24,12 +24,12 @@ from langchain_vpp.network.config import STRIDE
 from langchain_vpp.version import __version__
 from trainer.export.export import export_pictures
 from trainer.recipes.photographs.audit.pasted import read_people
-from trainer.recipes.photographs.collection import only_permissive, read_photographs
 from trainer.recipes.photographs.detector import face_detector_graph
 from trainer.recipes.photographs.pretraining import Pretraining, pretrain
 from trainer.recipes.photographs.regions import PRESETS
 from trainer.recipes.photographs.teachers import teach
 from trainer.recipes.staff_cards.pretraining import paint_one_grey
+from trainer.sandbox.drawing.photographs import read_split
 from trainer.training.domain import fit_domain
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_vpp.network.protector import Protector
-    from trainer.recipes.photographs.collection import Photograph
     from trainer.recipes.photographs.plan import PhotographsJob
+    from trainer.sandbox.drawing.photographs import Photograph
 
 _DOMAIN: Final = (200, 200)
 """Photographs that statistics of the domain are fitted on, and others that set the threshold."""
@@ -58,9 +58,9 @@ def make_artifact(job: PhotographsJob) -> Path:
         ArtifactError: If weights can't be read or written.
     """
     plan = job.plan
-    photographs = read_photographs(job.photographs, "train")
+    photographs = read_split(job.photographs, "train")
     if job.licence_clean:
-        photographs = only_permissive(photographs)
+        photographs = tuple(each for each in photographs if each.is_permissive)
     photographs = photographs[: plan.most_photographs]
     lessons = teach(photographs, job.lessons, job.models)
     portraits = [np.asarray(person.open()) for person in read_people(job.faces, "train")]

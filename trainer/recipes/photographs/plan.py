@@ -75,7 +75,7 @@ class PhotographsJob(NamedTuple):
     """Everything that a run of the recipe is given."""
 
     photographs: Path
-    """Photographs; see :mod:`trainer.recipes.photographs.collection`."""
+    """Photographs; see :mod:`trainer.sandbox.drawing.photographs`."""
     faces: Path
     """Portraits like FairFace's: ``labels.csv``, ``train/`` and ``val/``."""
     models: Path

@@ -7,7 +7,6 @@ from COCO's annotation or CenterNet, silhouettes of people from MediaPipe's self
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import cv2
@@ -19,14 +18,15 @@ from langchain_vpp.engines.faces import FaceFinder
 from langchain_vpp.engines.learned import open_session
 from trainer.recipes.photographs.regions import Findings, Mask, is_carrier, region_map
 from trainer.recipes.photographs.scenes import Taught
-from trainer.recipes.photographs.tfjs import Conversion
 from trainer.sandbox.vision.photos.objects import ObjectDetector
+from trainer.sandbox.vision.photos.tfjs import convert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from trainer.recipes.photographs.collection import Photograph
     from trainer.recipes.photographs.regions import Box
+    from trainer.sandbox.drawing.photographs import Photograph
 
 _FACE_SCORE: Final = 0.1
 _ENLARGED: Final = 1.25
@@ -60,7 +60,7 @@ def teach(photographs: Sequence[Photograph], folder: Path, models: Path) -> list
     teachers: Teachers | None = None
     taught = []
     for number, photograph in enumerate(photographs, start=1):
-        path = folder / f"{Path(photograph.name).stem}.png"
+        path = folder / f"{photograph.path.stem}.png"
         image = photograph.open()
         if not path.exists():
             teachers = teachers or Teachers(models)
@@ -86,9 +86,8 @@ class Teachers:
         self._faces = FaceFinder()
         self._lines = _line_finder()
         self._objects = ObjectDetector.load()
-        segmentation = Conversion(models / "selfie.json", scale=1 / 255, offset=0)
-        segmentation.node("Identity", segmentation.converted("activation_10"), name="person")
-        self._segments = open_session(segmentation.finished({"person": [1, 1, _SEGMENTED, _SEGMENTED]}))
+        segmentation = convert(models / "selfie.json", {"activation_10": "person"})
+        self._segments = open_session(segmentation.SerializeToString())
 
     def regions(self, image: Image.Image, photograph: Photograph) -> np.ndarray:
         """Draw the region map of a photograph.
@@ -110,10 +109,11 @@ class Teachers:
         return region_map(image, findings, self._silhouettes(image, people))
 
     def _things(self, image: Image.Image, photograph: Photograph) -> list[tuple[str, Box]]:
-        if photograph.things is not None:
+        if photograph.known.objects is not None:
             return [
-                (each.name, (each.left, each.top, each.left + each.width, each.top + each.height))
-                for each in photograph.things
+                (each.name, (left, top, left + width, top + height))
+                for each in photograph.known.objects
+                for left, top, width, height in (each.box,)
             ]
         width, height = image.size
         return [
@@ -142,8 +142,8 @@ class Teachers:
 
     def _silhouette(self, person: Image.Image, *, oval: bool) -> np.ndarray:
         if not oval:
-            seen = np.asarray(person.resize((_SEGMENTED, _SEGMENTED)))[None]
-            share = self._segments.run(["person"], {"image": seen})[0][0, 0]
+            seen = np.asarray(person.resize((_SEGMENTED, _SEGMENTED)), np.float32)[None] / 255
+            share = self._segments.run(["person"], {"image": seen})[0][0, :, :, 0]
             mask = cv2.resize(share, person.size) > _PERSON
             if mask.mean() >= _LEAST_SHARE:
                 return np.asarray(mask, np.uint8)

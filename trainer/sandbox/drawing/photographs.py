@@ -19,6 +19,8 @@ from langchain_vpp.images.codec import decode_image
 
 INDEX: Final = "photos.jsonl"
 """Name of the file with the annotations."""
+_PERMISSIVE: Final = frozenset({4, 5, 7})
+"""COCO's numbers of licences that permit commercial use and changes: CC BY, CC BY-SA, no known restrictions."""
 
 
 class Annotated(BaseModel):
@@ -58,6 +60,11 @@ class Photograph(NamedTuple):
 
     path: Path
     known: Annotation
+
+    @property
+    def is_permissive(self) -> bool:
+        """Whether the licence is known to permit commercial use and changes."""
+        return self.known.licence in _PERMISSIVE
 
     @property
     def size(self) -> tuple[int, int]:
@@ -105,6 +112,18 @@ def read_photographs(folder: Path) -> tuple[Photograph, ...]:
         for number, line in enumerate(lines, start=1)
         if line.strip()
     )
+
+
+def read_split(folder: Path, split: Literal["train", "test"]) -> tuple[Photograph, ...]:
+    """Read one split of a collection, in the order of its file.
+
+    Raises:
+        DataError: If :func:`read_photographs` would raise it, or the split is empty.
+    """
+    chosen = tuple(each for each in read_photographs(folder) if each.known.split == split)
+    if not chosen:
+        raise DataError(f"{folder / INDEX} has no photograph of the split {split!r}. Nothing was made.")
+    return chosen
 
 
 def _photograph(folder: Path, line: str, where: str) -> Photograph:

@@ -21,8 +21,8 @@ from trainer.recipes.photographs.audit.measures import (
 from trainer.recipes.photographs.audit.odd_pictures import look_at, odd_pictures
 from trainer.recipes.photographs.audit.pasted import paste_people, read_people
 from trainer.recipes.photographs.audit.summary import Audit, summarise
-from trainer.recipes.photographs.collection import read_photographs
 from trainer.recipes.photographs.model_card import render_card
+from trainer.sandbox.drawing.photographs import read_split
 from trainer.sandbox.vision.photos.objects import ObjectDetector
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _odd(job: PhotographsJob, engine: Engine, level: float, folder: str) -> list
     """Look at kinds of pictures that are unlike most photographs, or read what was seen before."""
     path = job.out / "audit" / folder / "odd-balanced.json"
     if not path.exists():
-        photographs, people = read_photographs(job.photographs, "test"), read_people(job.faces, "val")
+        photographs, people = read_split(job.photographs, "test"), read_people(job.faces, "val")
         kinds = odd_pictures(photographs, people, job.plan.seed + 2)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps([look_at(kind, engine, level) for kind in kinds]), encoding="utf-8")
@@ -117,9 +117,7 @@ def _odd(job: PhotographsJob, engine: Engine, level: float, folder: str) -> list
 
 def _pasted(job: PhotographsJob) -> list[PastedPicture]:
     people = read_people(job.faces, "val")
-    return paste_people(
-        read_photographs(job.photographs, "test"), people, job.plan.pasted_pictures, job.plan.seed
-    )
+    return paste_people(read_split(job.photographs, "test"), people, job.plan.pasted_pictures, job.plan.seed)
 
 
 def _measured(job: PhotographsJob, variants: list[Variant], kind: str) -> dict[str, Any]:
@@ -144,13 +142,13 @@ def _measures(job: PhotographsJob, kind: str) -> Callable[[Variant], Any]:
     if kind == "pasted":
         pictures, finders = _pasted(job), independent_finders()
         return lambda variant: [row._asdict() for row in pasted_faces(pictures, variant.protect, finders)]
-    photographs = read_photographs(job.photographs, "test")
+    photographs = read_split(job.photographs, "test")
     if kind == "faces":
         finders = independent_finders()
         return lambda variant: photographs_faces(photographs, variant.protect, finders)
     if kind == "objects":
         detector = ObjectDetector.load()
-        annotated = [each for each in photographs if each.things][: job.plan.utility_pictures]
+        annotated = [each for each in photographs if each.known.objects][: job.plan.utility_pictures]
         return lambda variant: photographs_objects(annotated, variant.protect, detector)
     chosen = photographs[: job.plan.word_pictures]
     return lambda variant: photographs_words(chosen, variant.protect)
@@ -161,7 +159,7 @@ def _attacks(job: PhotographsJob) -> Callable[[Variant], Any]:
     tests = _pasted(job)
     people = read_people(job.faces, "train")
     lessons = paste_people(
-        read_photographs(job.photographs, "train"), people, job.plan.pasted_pictures, job.plan.seed + 1
+        read_split(job.photographs, "train"), people, job.plan.pasted_pictures, job.plan.seed + 1
     )
     originals: list[torch.Tensor] = []
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from trainer.recipes.photographs.audit.finders import Finder
     from trainer.recipes.photographs.audit.pasted import PastedPicture
-    from trainer.recipes.photographs.collection import Photograph
+    from trainer.sandbox.drawing.photographs import Photograph
     from trainer.sandbox.vision.photos.objects import ObjectDetector
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from langchain_vpp.engines import Engine
     from trainer.recipes.photographs.audit.pasted import Person
-    from trainer.recipes.photographs.collection import Photograph
+    from trainer.sandbox.drawing.photographs import Photograph
 
 _EACH: Final = 24
 """Pictures of a kind."""
@@ -57,7 +57,7 @@ def odd_pictures(photographs: Sequence[Photograph], people: Sequence[Person], se
     animals = [
         photograph.open()
         for photograph in photographs
-        if any(t.name in _ANIMALS for t in photograph.things or ())
+        if any(each.name in _ANIMALS for each in photograph.known.objects or ())
     ]
     yield _without_faces("animals", animals[:_EACH])
     generator = np.random.default_rng(seed)

