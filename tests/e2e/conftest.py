@@ -33,9 +33,10 @@ TINY = {
 }
 
 
-@pytest.fixture(scope="session")
+# While its driver runs, an event loop runs in this thread, and asynchronous tests of other modules could not.
+@pytest.fixture(scope="module")
 def browser():
-    """A real browser that all tests of a process share, each with contexts of its own."""
+    """A real browser that all tests of a module share, each with contexts of its own."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)
     if executable is None:
