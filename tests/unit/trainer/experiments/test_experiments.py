@@ -250,7 +250,7 @@ def test_a_cell_that_fails_is_told_and_the_others_are_kept(tmp_path, monkeypatch
         return finished(args[0])
 
     monkeypatch.setattr(running, "_in_own_process", call)
-    monkeypatch.setattr(running, "_data", lambda out, sizes: out)
+    monkeypatch.setattr(running, "draw_data", lambda out, sizes: out)
     tmp_path.joinpath("results.jsonl").touch()
     failures = run(Grid.model_validate(TINY), tmp_path, [0], jobs=1, tell=lambda line: None)
     assert [(cell.method, reason) for cell, reason in failures] == [

@@ -67,7 +67,7 @@ class Variant(NamedTuple):
 
 
 def audit_artifact(job: PhotographsJob, kinds: Sequence[str] = ()) -> Path:
-    """Measure the finished artifact, and write ``report.json`` and the artifact's card.
+    """Measure the finished artifact, and write ``audit.json`` and the artifact's card.
 
     Args:
         job: The run; its artifact is finished.
@@ -90,7 +90,7 @@ def audit_artifact(job: PhotographsJob, kinds: Sequence[str] = ()) -> Path:
     ]
     audit = Audit(**{kind: _measured(job, variants, kind) for kind in kinds or MEASURED if kind != _ODD})
     report = summarise(_pasted(job), audit)
-    path = job.out / "report.json"
+    path = job.out / "audit.json"
     odd = [] if kinds and _ODD not in kinds else _odd(job, engine, manifest.presets["balanced"], digest[:12])
     report = {"artifact": digest} | report | {"other pictures": odd}
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

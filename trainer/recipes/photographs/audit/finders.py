@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from langchain_vpp import extras
 from langchain_vpp.errors import DataError
 
 if TYPE_CHECKING:
@@ -69,10 +69,10 @@ def _mtcnn() -> Finder:
 
 
 def _package(name: str, distribution: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        reason = f"{distribution} is not installed"
-    raise DataError(
-        f"the audit was not made: {reason}. Install it with `pip install --no-deps {distribution}`."
-    )
+    module = extras.find(name)
+    if module is None:
+        raise DataError(
+            f"the audit was not made: {distribution} is not installed. Install it with "
+            f"`pip install --no-deps {distribution}`."
+        )
+    return module
