@@ -185,6 +185,7 @@ def test_a_person_brings_a_picture_slides_compares_and_asks(visit, studio):
     seen = visit(studio.address, "picture")
     page = seen.page
     assert seen.faults() == []
+    page.select_option("#protector", "staff-cards")
     seen.bring(file(scene()))
     seen.until("document.getElementById('unfamiliar').innerText.includes('covers the whole picture')")
     page.select_option("#protector", "pixelate")

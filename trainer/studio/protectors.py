@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _SCREENS: Final = "screens"
 _MADE_FOR: Final = {
     _SCREENS: "Covers the words of screens, letters and documents that are not known to be harmless.",
+    "photographs": "Learned on photographs of scenes and people: faces, heads and text.",
     "staff-cards": "Learned on drawn staff cards with a portrait.",
     "blur": "Blurs the whole picture.",
     "pixelate": "Turns the whole picture into a mosaic.",
