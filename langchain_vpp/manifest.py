@@ -22,6 +22,8 @@ class FrontPoint(BaseModel):
     """Share of questions that the chat model still answers: 0 is chance, 1 is every answer right."""
     answers: int = Field(default=0, ge=0)
     """Number of answers behind ``utility``; 0 if that is not known."""
+    leak_interval: tuple[float, float] | None = None
+    """95 % interval of ``leak`` over pictures; ``None`` if it is not known."""
 
 
 class ShownKinds(BaseModel):

@@ -34,11 +34,12 @@ GIVES: Final[Mapping[str, str]] = {
     "ocr": "the attack that reads text",
     "pareto": "further ways to combine privacy and utility in training",
     "ray": "the same work on a cluster",
+    "photos": "the sandbox's model of photographs",
     "studio": "vpp studio, a page to look at",
     "tensorboard": "curves of a training run",
     "train": "vpp train, evaluate, transfer",
     "vault": "conversations kept encrypted in a store",
-    "video": "video clips",
+    "video": "videos, as frames or whole",
     "words": "the protector of screens, letters and documents",
 }
 """Extra -> what it gives."""

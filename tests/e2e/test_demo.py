@@ -110,7 +110,14 @@ def test_the_sandbox_is_served_and_stops_on_ctrl_c(vpp, tmp_path):
     address = json.loads(command.stdout.readline())
     assert address["model"] == "sandbox"
     models = httpx.get(f"{address['base_url']}/models", trust_env=False).json()
-    assert [model["id"] for model in models["data"]] == ["sandbox", "sandbox-b", "cards", "sandbox-screens"]
+    differing = ["sandbox-coarse", "sandbox-text-first", "sandbox-changing"]
+    assert [model["id"] for model in models["data"]] == [
+        "sandbox",
+        "sandbox-b",
+        "cards",
+        "sandbox-screens",
+        *differing,
+    ]
     command.send_signal(signal.SIGINT)
     assert command.wait(20) in {0, 130, -signal.SIGINT}
     command.stdout.close()

@@ -26,14 +26,16 @@ Nearest literature, and our deviations:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
 
 from trainer.algorithms.interface import Records
 
-Replay = Literal["critical", "uniform"]
+Replay = Literal["critical", "critical-uncorrected", "recent", "uniform"]
+_NEWEST: Final = 200
+"""Records that count as recent."""
 
 
 class CriticalHistory:
@@ -41,13 +43,15 @@ class CriticalHistory:
 
     The owner of the student sets criticality (:meth:`update`). A new record gets the highest there is, so that it is
     replayed soon. When the memory is full, the least critical record makes room, the oldest of equals first; under
-    uniform replay the oldest.
+    uniform and recent replay the oldest.
 
     Args:
         capacity: Most records kept.
         sharpness: Exponent of criticality in the replay probability; 0 replays uniformly.
         uniform: Share of every replay that is drawn uniformly, in (0, 1], so that no record is forgotten.
-        replay: ``"uniform"`` ignores criticality.
+        replay: ``"critical-uncorrected"`` leaves out the importance correction, so that critical records count more.
+            ``"recent"`` draws the share that is not uniform from the newest 200 records, whose pictures are most like
+            those that the protector makes now, without a correction. ``"uniform"`` ignores both.
 
     Raises:
         ValueError: If an argument is outside its range.
@@ -101,18 +105,19 @@ class CriticalHistory:
 
         Returns:
             Positions ``[count]`` for :meth:`update`, the records, and importance weights ``[count]`` whose mean loss
-            is an unbiased estimate of the mean over the whole history.
+            is an unbiased estimate of the mean over the whole history; 1 where nothing is corrected.
 
         Raises:
             ValueError: If the history is empty.
         """
         if self._slots is None or not len(self):
             raise ValueError("the history is empty")
-        sharpness = self.sharpness if self.replay == "critical" else 0.0
-        powered = self._criticality.clamp(min=1e-6) ** sharpness
-        probability = self.uniform / len(self) + (1 - self.uniform) * powered / powered.sum()
+        preferred = self._preferred()
+        probability = self.uniform / len(self) + (1 - self.uniform) * preferred / preferred.sum()
         positions = torch.multinomial(probability, count, replacement=True, generator=generator)
         weights = 1 / (len(self) * probability[positions])
+        if self.replay in {"critical-uncorrected", "recent"}:
+            weights = torch.ones_like(weights)
         return positions, Records(*(column[positions] for column in self._slots)), weights
 
     def update(self, positions: Tensor, criticality: Tensor) -> None:
@@ -144,10 +149,17 @@ class CriticalHistory:
         self._added = int(state["added"])
         self._slots = Records(*(column[self._order] for column in records))
 
+    def _preferred(self) -> Tensor:
+        """Weight of each record in the share of a replay that is not uniform, shape ``[N]``."""
+        if self.replay == "recent":
+            return (self._order >= self._added - _NEWEST).float().clamp(min=1e-6)
+        sharpness = 0.0 if self.replay == "uniform" else self.sharpness
+        return self._criticality.clamp(min=1e-6) ** sharpness
+
     def _least_critical(self, criticality: Tensor, order: Tensor, count: int) -> Tensor:
         """Return the positions of the ``count`` records that leave first; none if ``count`` is not positive."""
         by_age = order.argsort()
-        if self.replay == "critical":
+        if self.replay in {"critical", "critical-uncorrected"}:
             by_age = by_age[criticality[by_age].argsort(stable=True)]
         return by_age[: max(count, 0)].sort().values
 

@@ -24,6 +24,19 @@ def query_criticality(posteriors: Tensor) -> Tensor:
     return 1 - (first - second)
 
 
+def expected_disagreement(posteriors: Tensor, others: Tensor) -> Tensor:
+    r"""Compute the probability that two networks, each drawing an answer, answer differently: :math:`1 - p \cdot q`.
+
+    Args:
+        posteriors: Probabilities :math:`p`, shape ``[..., V]``.
+        others: Probabilities :math:`q` of the other network, shape ``[..., V]``.
+
+    Returns:
+        In [0, 1], shape ``[...]``: 0 where both are sure of one answer, 1 where they are sure of two.
+    """
+    return 1 - (posteriors * others).sum(dim=-1)
+
+
 def choose_queries(
     criticality: Tensor,
     images: Tensor,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
+import copy
 import math
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from trainer.algorithms.interface import (
     mean_reference_loss,
     no_probes,
 )
-from trainer.algorithms.query_choice import choose_queries, query_criticality
+from trainer.algorithms.query_choice import choose_queries, expected_disagreement, query_criticality
 from trainer.algorithms.vqa_network import VQANetwork, question_vectors
 from trainer.runtime.checkpoint import fits
 from trainer.runtime.optim import SHORTEST_CYCLE, OneCycle, descend, fit
@@ -27,8 +27,11 @@ from trainer.runtime.optim import SHORTEST_CYCLE, OneCycle, descend, fit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-QueryChoice = Literal["critical", "uniform"]
+QueryChoice = Literal["critical", "disagreement", "uniform"]
 _CLIP = 1.0
+_AUDITED: Final = 0.25
+"""Share of the queries by disagreement that are chosen uniformly, so that where the student is wrongly sure of the
+chat model's answer is found too."""
 
 
 class StudentSettings(NamedTuple):
@@ -43,7 +46,14 @@ class StudentSettings(NamedTuple):
     noise: float = 0.02
     """Standard deviation of the input noise, in units of the pixel range."""
     query_choice: QueryChoice = "critical"
-    """Ask first where the student's answer is about to flip, or choose uniformly."""
+    """Ask first where the student's answer is about to flip, or where it has learned to differ from a student of the
+    labels alone; or choose uniformly."""
+    width: int = 96
+    """Channels of the student's last convolutions."""
+    anchor: float = 0.5
+    """Weight of the labelled images in :meth:`DistilledStudent.fit`."""
+    ladder: bool = False
+    """Whether the student meets the labelled images at several resolutions, from the second half of its pretraining."""
     questions_per_call: int = 1
     """Questions about one image that one request may hold."""
 
@@ -87,8 +97,12 @@ class DistilledStudent:
         self._space, self._labelled, self._sizes = space, labelled, space.sizes
         self._settings = settings or StudentSettings()
         self._is_given = network is not None
+        self._prior: nn.Module | None = None
+        """The student as it was before the first answer, to see where answers have changed it."""
         new = (
-            VQANetwork(question_vectors(space.questions), len(space.answers)) if network is None else network
+            VQANetwork(question_vectors(space.questions), len(space.answers), width=self._settings.width)
+            if network is None
+            else network
         )
         self.network = new.to(memory_format=torch.channels_last)
         self._optimizer = torch.optim.AdamW(
@@ -113,8 +127,25 @@ class DistilledStudent:
             learning_rate=learning_rate,
             clip=_CLIP,
         )
-        batches = itertools.repeat(generator, steps)
-        fit(descent, self._anchor_loss, batches, on_step=lambda _, __: progress())
+        # Sharp pictures first: a student that meets all resolutions at once learns nothing for hundreds of steps.
+        coarse = (self._settings.ladder and 2 * step >= steps for step in range(steps * self._has_labels))
+        fit(
+            descent,
+            lambda coarse: self._labels_loss(generator, coarse=coarse),
+            coarse,
+            on_step=lambda _, __: progress(),
+        )
+        if self._settings.query_choice == "disagreement":
+            self._prior = copy.deepcopy(self.network).eval()
+
+    def begin_with(self, network: VQANetwork) -> None:
+        """Take over what a network has learned to see, unless a network was given; its answers are not taken over.
+
+        Args:
+            network: Network with a trunk like the student's.
+        """
+        if not self._is_given and isinstance(self.network, VQANetwork):
+            self.network.see_as(network)
 
     def propose(
         self, images: Tensor, references: Tensor, quota: int, *, generator: torch.Generator
@@ -124,7 +155,7 @@ class DistilledStudent:
         if not (quota and len(pairs)):
             return no_probes(images, references)
         chosen = choose_queries(
-            self._criticality(images)[pairs[:, 0], pairs[:, 1]],
+            self._criticality(images, generator)[pairs[:, 0], pairs[:, 1]],
             pairs[:, 0],
             quota,
             questions_per_call=self._settings.questions_per_call,
@@ -138,14 +169,14 @@ class DistilledStudent:
         self.history.add(records)
 
     def fit(self, *, generator: torch.Generator) -> dict[str, float]:
-        """Fit the student on the history, a few steps; does nothing while the history is empty."""
+        """Fit the student on the history, a few steps; on the labels, as :meth:`pretrain` does, while it is empty."""
         if not len(self.history):
-            return {}
+            return self._fit_on_labels(generator)
         self.network.train()
         batch, replayed = self._settings.batch, torch.zeros(())
         for _ in range(self._settings.steps):
             positions, records, weights = self.history.sample(batch, generator=generator)
-            anchor, references = self._draw_labelled(batch // 2, generator)
+            anchor, references = self._draw_labelled(batch // 2 if self._has_labels else 0, generator)
             logits = self._masked(
                 self.network(torch.cat([self._perturbed(records.images, generator), anchor]))
             )
@@ -153,10 +184,23 @@ class DistilledStudent:
             log_posterior = chosen.log_softmax(dim=-1).masked_fill(~chosen.isfinite(), 0.0)
             losses = -(records.targets * log_posterior).sum(dim=-1)
             self.history.update(positions, record_criticality(chosen.detach(), records.targets))
-            loss = (weights * losses).mean() + 0.5 * _reference_loss(logits[batch:], references)
+            loss = (weights * losses).mean()
+            if len(anchor):
+                loss = loss + self._settings.anchor * _reference_loss(logits[batch:], references)
             descend(self._optimizer, loss, clip=_CLIP)
             replayed = losses.detach().mean()
         return {"student_loss": float(replayed)}
+
+    def _fit_on_labels(self, generator: torch.Generator) -> dict[str, float]:
+        """Fit the student on labelled images, a few steps; does nothing without any, or with a given network."""
+        if self._is_given or not self._has_labels:
+            return {}
+        self.network.train()
+        loss = torch.zeros(())
+        for _ in range(self._settings.steps):
+            loss = self._labels_loss(generator, coarse=self._settings.ladder)
+            descend(self._optimizer, loss, clip=_CLIP)
+        return {"student_loss": float(loss.detach())}
 
     def loss(self, images: Tensor, references: Tensor, *, generator: torch.Generator) -> Tensor:
         """Return the student's loss of the reference answers, shape ``[B]``; see the class."""
@@ -174,11 +218,12 @@ class DistilledStudent:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of network, optimizer and history."""
-        return {
+        state = {
             "network": self.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "history": self.history.state_dict(),
         }
+        return state if self._prior is None else state | {"prior": self._prior.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any], recall: Callable[[], Records | None]) -> None:
         """Restore the student, unless it was of another shape.
@@ -188,25 +233,44 @@ class DistilledStudent:
         if fits(self.network, state["network"]):
             self.network.load_state_dict(state["network"])
             self._optimizer.load_state_dict(state["optimizer"])
+            if "prior" in state:
+                self._prior = copy.deepcopy(self.network).eval()
+                self._prior.load_state_dict(state["prior"])
         records = recall() if int(state["history"]["added"]) else None
         if records is not None:
             self.history.load_state_dict(state["history"], records)
 
-    def _criticality(self, images: Tensor) -> Tensor:
+    def _criticality(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return how much each question about each image is worth asking, in [0, 1], shape ``[B, Q]``."""
-        if self._settings.query_choice == "critical":
-            return query_criticality(self.posteriors(images))
-        return torch.zeros(len(images), len(self._sizes))
+        nothing = torch.zeros(len(images), len(self._sizes))
+        if self._settings.query_choice == "uniform":
+            return nothing
+        posteriors = self.posteriors(images)
+        if self._prior is None:
+            return query_criticality(posteriors)
+        with torch.no_grad():
+            before = self._masked(self._prior(images)).softmax(dim=-1)
+        differs = expected_disagreement(posteriors, before)
+        audited = torch.rand(differs.shape, generator=generator) < _AUDITED
+        return torch.where(audited, nothing, differs)
 
     def _masked(self, logits: Tensor) -> Tensor:
         return logits.masked_fill(~self._space.candidates, -math.inf)
 
-    def _anchor_loss(self, generator: torch.Generator) -> Tensor:
+    def _labels_loss(self, generator: torch.Generator, *, coarse: bool) -> Tensor:
         images, references = self._draw_labelled(2 * self._settings.batch, generator)
+        if coarse:
+            images = coarsen(images, generator=generator)
         return _reference_loss(self._masked(self.network(images)), references)
 
+    @property
+    def _has_labels(self) -> bool:
+        return bool((self._labelled.references >= 0).any())
+
     def _draw_labelled(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        rows = torch.randint(len(self._labelled.images), (count,), generator=generator)
+        """Draw images of which at least one reference is known."""
+        known = (self._labelled.references >= 0).any(dim=1).nonzero()[:, 0]
+        rows = known[torch.randint(max(1, len(known)), (count,), generator=generator)]
         return self._perturbed(self._labelled.images[rows], generator), self._labelled.references[rows]
 
     def _perturbed(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -230,7 +294,8 @@ class LabelOnlyStudent(DistilledStudent):
     def __init__(
         self, space: AnswerSpace, labelled: LabelledImages, settings: StudentSettings | None = None
     ) -> None:
-        super().__init__(space, labelled, CriticalHistory(1), settings)
+        several = (settings or StudentSettings())._replace(ladder=True)
+        super().__init__(space, labelled, CriticalHistory(1), several)
 
     def propose(
         self,
@@ -242,18 +307,6 @@ class LabelOnlyStudent(DistilledStudent):
     ) -> Probes:
         """Propose nothing."""
         return no_probes(images, references)
-
-    def fit(self, *, generator: torch.Generator) -> dict[str, float]:
-        """Fit the student on labelled images, a few steps."""
-        self.network.train()
-        loss = torch.zeros(())
-        for _ in range(self._settings.steps):
-            loss = self._anchor_loss(generator)
-            descend(self._optimizer, loss, clip=_CLIP)
-        return {"student_loss": float(loss.detach())}
-
-    def _perturbed(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        return coarsen(super()._perturbed(images, generator), generator=generator)
 
 
 def _reference_loss(logits: Tensor, references: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class VQANetwork(nn.Module):
     Args:
         questions: Vectors that encode the questions, shape ``[Q, D]``; see :func:`question_vectors`.
         answers: Size :math:`V` of the answer vocabulary.
-        width: Channels of the last convolutions.
+        width: Channels of the last convolutions; the first have a third and two thirds of it.
         grid: Cells along each side of the image whose maxima are read too; 0 for none.
         conditioned: Whether :meth:`forward` takes a privacy level, as one more channel.
     """
@@ -53,9 +53,9 @@ class VQANetwork(nn.Module):
         self.answers = answers
         self.register_buffer("questions", questions)
         self.trunk = nn.Sequential(
-            _convolution(12 + conditioned, 32),
-            _convolution(32, 64, stride=2),
-            _convolution(64, width),
+            _convolution(12 + conditioned, width // 3),
+            _convolution(width // 3, 2 * width // 3, stride=2),
+            _convolution(2 * width // 3, width),
             nn.MaxPool2d(2),
             _convolution(width, width),
         )
@@ -89,6 +89,17 @@ class VQANetwork(nn.Module):
         return torch.einsum(
             "bkv,bk->bv", self._basis_answers(images, None), self.choose(self.questions)[questions]
         )
+
+    def see_as(self, other: VQANetwork) -> None:
+        """Copy the trunk of a network of the same width, without its channel for a level.
+
+        Args:
+            other: The network to copy from; conditioned on a level or not.
+        """
+        state = other.trunk.state_dict()
+        inputs = self.trunk.state_dict()["0.0.weight"].shape[1]
+        state["0.0.weight"] = state["0.0.weight"][:, :inputs]
+        self.trunk.load_state_dict(state)
 
     def _basis_answers(self, images: Tensor, level: Tensor | None) -> Tensor:
         blocks = nn.functional.pixel_unshuffle(images * 2 - 1, 2)

@@ -170,7 +170,7 @@ def serve(
         Path | None, typer.Option("--record", help="File to which every request body is appended.")
     ] = None,
 ) -> None:
-    """Serve the local models, OpenAI-compatible: `sandbox`, `sandbox-screens`, `sandbox-photos`; prints where."""
+    """Serve the local models (`sandbox`, `sandbox-screens`, `sandbox-photos`, ...), OpenAI-compatible; prints where."""
     require("torch", "safetensors", "starlette", "uvicorn", extra="demo")
     from trainer.sandbox.server import serve as run  # noqa: PLC0415
 

@@ -5,11 +5,12 @@
     {"image": "images/1.jpg", "split": "train", "group": "g1",
      "tasks": [{"question": "...", "answer": "...", "choices": ["..."], "answers": ["..."]}],
      "private": {"gender": "female", "age_group": "30-39"},
-     "texts": {"name": "Odrana Velori", "id number": "482-1936"}}
+     "texts": {"name": "Odrana Velori", "id number": "482-1936"}, "may_be_shown": false}
 
 ``choices``, ``answers`` (of several annotators), ``group`` (whose images stay in one split) and ``texts`` are optional,
 and an image may miss some of the private attributes. ``texts`` holds private words and numbers as they stand in the
-picture. They are no classes, so no assessor learns them; the evaluation's text attack looks for them.
+picture. They are no classes, so no assessor learns them; the evaluation's text attack looks for them. A picture with
+``may_be_shown`` shows nothing private; training sends it unprotected if it is told to take references from the model.
 """
 
 from __future__ import annotations
@@ -84,6 +85,8 @@ class Example(BaseModel):
     """Private attribute -> class."""
     texts: dict[_NotEmpty, _NotEmpty] = {}
     """Kind of private text -> the words or numbers in the picture."""
+    may_be_shown: bool = False
+    """Whether training may send the picture to the chat model as it is, to learn the model's own answers."""
 
     @model_validator(mode="after")
     def _no_question_has_two_answers(self) -> Example:

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from langchain_vpp.errors import DataError
 from trainer.experiments.grid import GRIDS, Grid
-from trainer.experiments.running import load_results, run
+from trainer.experiments.regime_table import regime_table
+from trainer.experiments.running import load_results, measured, run
 from trainer.experiments.table import as_markdown
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for results; finished cells are kept")
     parser.add_argument("--grid", default="quick", help=f"{', '.join(GRIDS)}, or a JSON file")
     parser.add_argument("--jobs", type=_at_least(1), default=2, help="processes at once, of one thread each")
+    parser.add_argument("--methods", nargs="+", help="names of methods of the grid; all if not given")
+    parser.add_argument("--regimes", nargs="+", help="regimes of the grid; all if not given")
+    parser.add_argument(
+        "--budgets", type=_at_least(0), nargs="+", help="budgets of the grid; all if not given"
+    )
     parser.add_argument("--seeds", type=_at_least(0), nargs="+", default=[0, 1, 2])
     parser.add_argument(
         "--target", type=float, default=0.75, help="share of the white-box hypervolume to reach"
@@ -47,13 +53,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not options.table:
             failures = run(
-                _read_grid(options.grid),
+                _read_grid(options.grid).restricted(options.methods, options.regimes, options.budgets),
                 options.out,
                 options.seeds,
                 jobs=options.jobs,
                 tell=lambda line: _write(sys.stderr, line),
             )
-        _write(sys.stdout, as_markdown(load_results(options.out), target=options.target))
+        results = load_results(options.out)
+        by_regime = any(result.cell.regime != "labels" for result in results)
+        table = (
+            regime_table(filter(None, map(measured, results)))
+            if by_regime
+            else as_markdown(results, target=options.target)
+        )
+        _write(sys.stdout, table)
     except DataError as error:
         problem = str(error)
     except OSError as error:

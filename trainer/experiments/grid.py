@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from langchain_vpp.errors import DataError
+from trainer.experiments.regimes import REGIMES, RegimeName
 from trainer.oracle.query import Access  # noqa: TC001  pydantic reads it
 from trainer.recipes.demo import DEMO
 from trainer.training.config import TrainerConfig
@@ -39,10 +40,14 @@ class Method(Frozen):
     """Kinds of access; those of the grid if not given."""
     white_box: bool = False
     """Take the utility gradient through the chat model itself, without a query."""
+    regimes: tuple[RegimeName, ...] | None = None
+    """Regimes; those of the grid if not given."""
 
-    def spread(self, grid: Grid) -> tuple[tuple[int, ...], tuple[Access, ...]]:
-        """Return budgets and kinds of access; one of each for a method that asks nothing."""
-        if self.white_box or self.settings.get("estimator") in {"none", "label-only"}:
+    def spread(self, grid: Grid, regime: RegimeName = "labels") -> tuple[tuple[int, ...], tuple[Access, ...]]:
+        """Return budgets and kinds of access; one of each for a method that asks nothing in a regime."""
+        estimator = self.settings.get("estimator")
+        buys_references = estimator == "label-only" and REGIMES[regime].references == "model"
+        if self.white_box or estimator == "none" or (estimator == "label-only" and not buys_references):
             return (0,), ("labels",)
         return self.budgets or grid.budgets, self.access or grid.access
 
@@ -57,6 +62,8 @@ class Sizes(Frozen):
     """Seed of the data set, which all seeds of a cell share; their spread is that of training and of the attacker."""
     attacker_images: int = Field(1500, ge=1)
     """Training images that the attacker adapts to at each point, drawn anew each time."""
+    questions: int | None = Field(None, ge=1)
+    """(Image, question) pairs that the chat model is asked about at each point; all of the test split if ``None``."""
 
 
 class Grid(Frozen):
@@ -76,6 +83,27 @@ class Grid(Frozen):
     sizes: Sizes = Sizes()
     settings: dict[str, JsonValue] = {}
     """Fields of :class:`~trainer.training.config.TrainerConfig` that hold for all methods."""
+    regimes: tuple[RegimeName, ...] = ("labels",)
+    """Chat models to train against; see :mod:`trainer.experiments.regimes`."""
+
+    def restricted(
+        self,
+        methods: Sequence[str] | None = None,
+        regimes: Sequence[str] | None = None,
+        budgets: Sequence[int] | None = None,
+    ) -> Grid:
+        """Return the part of the grid with some methods, regimes and budgets; all of a kind that is not given.
+
+        Raises:
+            DataError: If the grid has no such part.
+        """
+        chosen = tuple(each for each in self.methods if methods is None or each.name in methods)
+        kept = tuple(each for each in self.regimes if regimes is None or each in regimes)
+        unknown = {*(methods or ())} - {each.name for each in chosen} | {*(regimes or ())} - {*kept}
+        if unknown:
+            raise DataError(f"the grid has no {', '.join(sorted(unknown))}. Nothing was run.")
+        update = {"methods": chosen, "regimes": kept, "budgets": tuple(budgets or self.budgets)}
+        return self.model_copy(update=update)
 
 
 _WHITE_BOX: Final = Method(name="white box", white_box=True)
@@ -88,7 +116,9 @@ def _fidelity_alone(*weights: float) -> tuple[Method, ...]:
     )
 
 
-_LABEL_ONLY: Final = Method(name="label-only", settings={"estimator": "label-only"})
+LABEL_ONLY: Final = "label-only"
+"""Name of the student of the labels, the baseline that paid answers must exceed."""
+_LABEL_ONLY: Final = Method(name=LABEL_ONLY, settings={"estimator": "label-only"})
 _SCALARISATIONS: Final = (
     ("smooth Tchebycheff", "smooth_tchebycheff"),
     ("UPGrad", "upgrad"),
@@ -170,7 +200,47 @@ ESTIMATORS: Final = Grid(
 )
 """The options that the main table leaves out, at small sizes: 24 cells with two seeds take 18 CPU minutes."""
 
-GRIDS: Final[Mapping[str, Grid]] = {"quick": QUICK, "paper": PAPER, "estimators": ESTIMATORS}
+REGIME_BED: Final[dict[str, JsonValue]] = {
+    "steps": 140,
+    "pretraining_steps": 350,  # with 160 its student knows no task yet, and one seed in two turns all levels to grey
+    "fidelity": 5.0,
+    "batch": 16,
+    "student_batch": 32,
+    "reader_width": 48,
+    "assessor_steps": 2,
+    "audit_images": 0,  # each cell is measured by a fresh attacker anyway
+    "precision": "auto",
+    "protector": {"width": 16, "blocks": [1, 1, 1], "working_resolution": 64},
+}
+"""Settings of a run that takes a minute of one core: small networks, and few steps."""
+
+REGIME_GRID: Final = Grid(
+    methods=(
+        _LABEL_ONLY,
+        *_fidelity_alone(3.0, 30.0),
+        Method(name="student"),
+        Method(name="student, no anchor", settings={"student_anchor": 0.0}),
+        Method(name="student, disagreement", settings={"query_choice": "disagreement"}),
+        Method(name="student, recent replay", settings={"replay": "recent"}),
+        Method(name="student, critical uncorrected", settings={"replay": "critical-uncorrected"}),
+        Method(name="student, uniform", settings={"replay": "uniform", "query_choice": "uniform"}),
+        Method(name="student, assessor's eyes", settings={"student_start": "assessor"}),
+    ),
+    budgets=(200, 500, 2000),
+    access=("labels",),
+    baselines={},
+    sizes=Sizes(train=1500, val=100, test=200, attacker_images=400, questions=300),
+    settings=REGIME_BED,
+    regimes=("labels", "no-labels", "coarse", "text-first", "changing"),
+)
+"""Where paid answers buy something: each way to learn from them, in each of :mod:`trainer.experiments.regimes`."""
+
+GRIDS: Final[Mapping[str, Grid]] = {
+    "quick": QUICK,
+    "paper": PAPER,
+    "estimators": ESTIMATORS,
+    "regimes": REGIME_GRID,
+}
 
 
 class GridCell(Frozen):
@@ -184,6 +254,7 @@ class GridCell(Frozen):
     """``None`` for a classical engine."""
     white_box: bool = False
     engine: EngineName | None = None
+    regime: RegimeName = "labels"
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> Self:
@@ -200,7 +271,7 @@ class GridCell(Frozen):
     def label(self) -> str:
         """Name of the cell in a line of progress."""
         asked = f", {self.config.max_queries} queries, {self.config.access}" if self.config else ""
-        return f"{self.method}{asked}, seed {self.seed}"
+        return f"{self.method}{asked}, {self.regime}, seed {self.seed}"
 
     def digest(self) -> str:
         """Return the SHA-256 of everything that decides the outcome besides the code."""
@@ -225,19 +296,26 @@ def cells(grid: Grid, seeds: Sequence[int]) -> list[GridCell]:
             for name, levels in grid.baselines.items()
         ]
         for method in grid.methods:
-            for budget, access in product(*method.spread(grid)):
-                keyed = {"seed": seed, "max_queries": budget, "access": access}
-                found.append(
-                    GridCell(
-                        method=method.name,
-                        seed=seed,
-                        sizes=grid.sizes,
-                        levels=grid.levels,
-                        config=_config(method, {**grid.settings, **method.settings, **keyed}),
-                        white_box=method.white_box,
-                    )
-                )
+            for regime in method.regimes or grid.regimes:
+                found += [
+                    _cell(grid, method, regime, {"seed": seed, "max_queries": budget, "access": access})
+                    for budget, access in product(*method.spread(grid, regime))
+                ]
     return sorted(found, key=lambda cell: cell.config.max_queries if cell.config else -1)
+
+
+def _cell(grid: Grid, method: Method, regime: RegimeName, keyed: Mapping[str, Any]) -> GridCell:
+    references = {"references": REGIMES[regime].references}
+    config = _config(method, {**grid.settings, **method.settings, **references, **keyed})
+    return GridCell(
+        method=method.name,
+        seed=config.seed,
+        sizes=grid.sizes,
+        levels=grid.levels,
+        config=config,
+        white_box=method.white_box,
+        regime=regime,
+    )
 
 
 def _config(method: Method, settings: Mapping[str, Any]) -> TrainerConfig:

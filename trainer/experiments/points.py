@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_vpp.errors import DataError
 from trainer.evaluation import OURS, EvaluationSettings, evaluate
 from trainer.evaluation.results import front_hypervolume
-from trainer.sandbox.chat_model import SandboxChatModel
+from trainer.experiments.regimes import REGIMES
 from trainer.sandbox.drawing.scenes import SCENE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from langchain_vpp.engines import Engine
     from trainer.data.dataset import Dataset
+    from trainer.experiments.regimes import Regime
 
 
 class Point(NamedTuple):
@@ -34,6 +35,8 @@ def measure(
     attacker_images: int,
     seed: int,
     ledger: Path,
+    regime: Regime | None = None,
+    questions: int | None = None,
 ) -> tuple[Point, ...]:
     """Measure a protector with a fresh attacker, and with all questions to the sandbox's chat model.
 
@@ -44,6 +47,8 @@ def measure(
         attacker_images: Train images that the attacker adapts to at each level.
         seed: Seed of the attacker.
         ledger: File for the queries of this measurement alone.
+        regime: Chat model to measure with, and the utility that counts as 1; the sandbox's own if not given.
+        questions: (Image, question) pairs at each level; all of the test split if not given.
 
     Returns:
         Points by rising level.
@@ -51,19 +56,21 @@ def measure(
     Raises:
         DataError: If nothing can be read, or nothing answered, even from originals.
     """
+    regime = regime or REGIMES["labels"]
+    every = sum(len(example.tasks) for example in dataset.split("test"))
     settings = EvaluationSettings(
         levels=tuple(levels),
         baselines={},
         seed=seed,
-        resolution=SCENE_SIZE,
+        resolution=None if isinstance(source, Path) else SCENE_SIZE,  # an artifact's own
         train_images=attacker_images,
         original_images=len(dataset.split("train")),
         classifiers=("small",),
         cold=(),
-        queries_per_point=sum(len(example.tasks) for example in dataset.split("test")),
-        query_originals=True,  # drawings show nobody
+        queries_per_point=every if questions is None else questions,
+        query_originals=regime.answers_originals,  # drawings show nobody
     )
-    report = evaluate(source, dataset, SandboxChatModel(), settings, ledger=ledger)
+    report = evaluate(source, dataset, regime.judge(), settings, ledger=ledger)
     points = [
         Point(point.level, point.leak.value, point.utility.value)
         for point in report.of(OURS)

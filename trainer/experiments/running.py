@@ -23,8 +23,9 @@ from trainer.data.answers import answer_space
 from trainer.data.dataset import load_dataset
 from trainer.experiments.grid import Frozen, GridCell, cells
 from trainer.experiments.points import Point, measure, points_hypervolume
+from trainer.experiments.regime_table import Measured
+from trainer.experiments.regimes import REGIMES
 from trainer.experiments.white_box import WhiteBox
-from trainer.sandbox.chat_model import SandboxChatModel
 from trainer.sandbox.drawing.scenes import make_data
 from trainer.training.trainer import Trainer
 
@@ -57,6 +58,14 @@ class Result(Frozen):
     """Digest of the source code that ran."""
 
 
+def measured(result: Result) -> Measured | None:
+    """Return a cell's row in a table of regimes; ``None`` for a classical engine."""
+    cell = result.cell
+    if cell.config is None:
+        return None
+    return Measured(cell.method, cell.config.max_queries, cell.regime, cell.seed, result.hypervolume)
+
+
 def run_cell(cell: GridCell, data: Path, out: Path) -> Result:
     """Train and measure one cell; its artifact is kept under ``out/runs``."""
     code, queries, cpu_s, dataset = _code(), 0, 0.0, load_dataset(data)
@@ -74,6 +83,8 @@ def run_cell(cell: GridCell, data: Path, out: Path) -> Result:
             attacker_images=cell.sizes.attacker_images,
             seed=cell.seed,
             ledger=Path(place) / "evaluation.sqlite",
+            regime=REGIMES[cell.regime],
+            questions=cell.sizes.questions,
         )
         if cell.config is not None:
             # The rest, pictures above all, would fill the disk after a hundred runs.
@@ -117,7 +128,7 @@ def run(
     tell(f"{len(missing)} of {len(wanted)} cells to run")
     if not missing:
         return []
-    data = _data(out, grid.sizes)
+    data = draw_data(out, grid.sizes)
     failures: list[tuple[GridCell, str]] = []
     pool = ThreadPoolExecutor(jobs)
     try:
@@ -177,13 +188,13 @@ def _in_own_process(
 
 
 def _trainer(cell: GridCell, config: TrainerConfig, dataset: Dataset) -> Trainer:
-    model = SandboxChatModel()
+    model = REGIMES[cell.regime].chat_model(config.max_queries)
     if cell.white_box:
         return Trainer(model, dataset, config, estimator=WhiteBox(answer_space(dataset), model.vision))
     return Trainer(model, dataset, config)
 
 
-def _data(out: Path, sizes: Sizes) -> Path:
+def draw_data(out: Path, sizes: Sizes) -> Path:
     """Draw the data set whole or not at all, unless it is there."""
     folder = out / f"data-{sizes.train}-{sizes.val}-{sizes.test}-{sizes.data_seed}"
     if not folder.exists():

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 Access = Literal["logprobs", "labels"]
 """Use the log-probabilities of a chat model's answers, or their text alone."""
-Purpose = Literal["train", "validate", "evaluate"]
+Purpose = Literal["train", "reference", "validate", "evaluate"]
 REJECTED: Final = "I can't answer: the provider rejected the request for what it holds."
 """Text of the answer to a request that a provider's filter stopped; it reads as a refusal."""
 

@@ -43,6 +43,7 @@ from trainer.sandbox.vision.local_model import SCENES, LocalVisionModel
 from trainer.sandbox.vision.patch_model import SCENES_B
 from trainer.sandbox.vision.photo_model import PACKAGES, PhotoModel
 from trainer.sandbox.vision.questions import numbered
+from trainer.sandbox.vision.temperaments import differing_models
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -202,7 +203,7 @@ def serve(
     screens = [ScreenModel()] if is_installed("rapidocr") else []
     photos = [PhotoModel()] if is_installed(*PACKAGES) else []
     scenes = [LocalVisionModel.load(subject=subject) for subject in subjects]
-    app = create_app(*scenes, *screens, *photos, record=record)
+    app = create_app(*scenes, *screens, *photos, *differing_models(scenes[0]), record=record)
     listener = listen(host, port)
     base_url = f"http://{host}:{listener.getsockname()[1]}/v1"
     ready = json.dumps({"base_url": base_url, "model": MODEL_NAME})

@@ -31,6 +31,7 @@ class Assessor(nn.Module):
             ``[B, K]`` of each attribute. It is not told the level. The protector is not made to hide what the assessor
             can't learn, so give a network where the data set is too small to learn from, such as for faces on cards.
         learning_rate: Learning rate for AdamW.
+        width: Channels of a new network's last convolutions.
 
     Attributes:
         attributes, learning_rate: The arguments.
@@ -45,6 +46,7 @@ class Assessor(nn.Module):
         network: nn.Module | None = None,
         *,
         learning_rate: float = 1e-3,
+        width: int = 96,
     ) -> None:
         super().__init__()
         self.attributes, self.learning_rate = dict(attributes), learning_rate
@@ -52,7 +54,9 @@ class Assessor(nn.Module):
         sizes = torch.tensor([len(classes) for classes in attributes.values()])
         self._widest = int(sizes.max())
         self.reader: nn.Module = (
-            VQANetwork(question_vectors(tuple(attributes)), self._widest, grid=_GRID, conditioned=True)
+            VQANetwork(
+                question_vectors(tuple(attributes)), self._widest, width=width, grid=_GRID, conditioned=True
+            )
             if network is None
             else network
         )

@@ -29,20 +29,35 @@ class TrainingSplit(NamedTuple):
     """Index of the phrasing in which each question is asked, shape ``[N, Q]``."""
     names: tuple[str, ...]
     """Files of the images."""
+    known: Tensor
+    """References that were labelled or bought, shape ``[N, Q]``; a student may have guessed the others."""
 
     @classmethod
-    def load(cls, dataset: Dataset, space: AnswerSpace, working_resolution: int) -> Self:
+    def load(
+        cls, dataset: Dataset, space: AnswerSpace, working_resolution: int, *, labelled: bool = True
+    ) -> Self:
         """Load the split.
+
+        Args:
+            dataset: Data set.
+            space: Questions and answers.
+            working_resolution: Longest side of the pictures, pixels.
+            labelled: Whether reference answers are those of the data set. Otherwise there are none yet.
 
         Raises:
             DataError: If an image can't be read.
         """
         examples = dataset.split("train")
+        references, phrasings = asked_tasks(examples, space)
+        if not labelled:
+            references = torch.full_like(references, -1)
         return cls(
             dataset.pixels(examples, working_resolution),
             dataset.labels(examples),
-            *asked_tasks(examples, space),
+            references,
+            phrasings,
             tuple(example.image for example in examples),
+            references.clone(),
         )
 
     def draw(self, size: int, generator: torch.Generator) -> Batch:

@@ -37,6 +37,8 @@ class BudgetPlan(NamedTuple):
     """Steps before the first query."""
     validation_steps: frozenset[int]
     """Numbers of finished steps at which a front is measured, besides the one at the end."""
+    references: int = 0
+    """Queries about originals of training pictures, for reference answers."""
 
     @classmethod
     def of(cls, config: TrainerConfig) -> Self:
@@ -44,15 +46,18 @@ class BudgetPlan(NamedTuple):
         reserve = int(config.validation * config.max_queries)
         warmup = int(config.query_warmup * config.steps)
         fronts = config.validations + 1
+        by_model = config.references == "model"
+        bought = int(_reference_share(config) * (config.max_queries - reserve)) if by_model else 0
         return cls(
-            training=config.max_queries - reserve,
-            front_point=reserve // (len(FRONT_LEVELS) * fronts),
+            training=config.max_queries - reserve - bought,
+            front_point=reserve // (len(FRONT_LEVELS) * fronts + by_model),
             steps=config.steps,
             warmup_steps=warmup,
             validation_steps=frozenset(
                 warmup + (config.steps - warmup) * turn // fronts for turn in range(1, fronts)
             )
             - {0},
+            references=bought,
         )
 
     def due(self, step: int, *, planned: int, saved: int, generator: torch.Generator) -> int:
@@ -69,7 +74,7 @@ class BudgetPlan(NamedTuple):
         Returns:
             Queries, at most the budget that is left.
         """
-        if step < self.warmup_steps:
+        if not self.warmup_steps <= step < self.steps:
             return 0
         left = self.training - planned
         share = (left - saved) / (self.steps - step)
@@ -84,6 +89,15 @@ class BudgetPlan(NamedTuple):
         """
         fronts = len(self.validation_steps) + 1
         return fronts * len(FRONT_LEVELS) * min(self.front_point, measurable)
+
+
+def _reference_share(config: TrainerConfig) -> float:
+    match config.estimator:
+        case "none":
+            return 0.0
+        case "label-only":
+            return 1.0
+    return config.reference_share
 
 
 def require_price(max_cost: float | None, price: tuple[float, float] | None) -> None:

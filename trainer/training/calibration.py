@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from trainer.algorithms.pareto import spread_levels
+from trainer.statistics import chance, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from langchain_vpp.network.protector import Protector
     from trainer.algorithms.interface import UtilityEstimator
     from trainer.training.assessor import Assessor
+    from trainer.training.fresh_attack import FreshAttack
     from trainer.training.validation import Validation
 
 _NETWORK_LEVELS: Final = tuple(step / 16 for step in range(17))
@@ -41,16 +43,42 @@ def leak_at(protector: Protector, assessor: Assessor, validation: Validation, le
     return validation.leak(_read(assessor, validation, level, protector.at_network_level))
 
 
-@torch.no_grad()
-def unread_attributes(assessor: Assessor, validation: Validation) -> tuple[str, ...]:
-    """Name the private attributes that an assessor can't read even from originals.
+def unread_attributes(
+    assessor: Assessor, validation: Validation, attack: FreshAttack | None = None
+) -> tuple[str, ...]:
+    """Name the private attributes that an assessor can't read even from originals, or far worse than an attacker.
 
     A protector can't learn to hide them; see :meth:`~trainer.training.validation.Validation.unread`.
     """
     assessor.eval()
     names = list(assessor.attributes)
-    predicted = _read(assessor, validation, 0.0, lambda images, _: images)
-    return tuple(names[number] for number in validation.unread(predicted))
+    with torch.no_grad():
+        predicted = _read(assessor, validation, 0.0, lambda images, _: images)
+    others = None if attack is None else attack.on_originals
+    return tuple(names[number] for number in validation.unread(predicted, others))
+
+
+@torch.no_grad()
+def unanswered_questions(estimator: UtilityEstimator, validation: Validation) -> tuple[str, ...]:
+    """Name the questions that an estimator answers no better than a guess even about originals.
+
+    As long as it knows none, its gradient says nothing, and a protector turns everything to grey.
+    """
+    parts = []
+    for images in torch.split(validation.images, _BATCH):
+        posteriors = estimator.posteriors(images.float() / 255)
+        if posteriors is None:
+            return ()
+        parts.append(posteriors.argmax(dim=-1))
+    found = []
+    for number, (answers, wanted) in enumerate(zip(torch.cat(parts).T, validation.references.T, strict=True)):
+        known = wanted >= 0
+        if not known.any():
+            continue
+        share = float((answers == wanted)[known].float().mean())
+        if wilson(share, int(known.sum())).low <= chance(wanted):
+            found.append(validation.space.questions[number])
+    return tuple(found)
 
 
 def _read(

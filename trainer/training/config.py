@@ -23,8 +23,21 @@ REMOVED: Final = {
 }
 """Settings of version 0.1 that were removed: the value that still holds, and the reason."""
 
-ADDED: Final = frozenset({"learning_rate_floor", "grey_penalty_rise"})
-"""Settings that version 0.1 did not have; it behaved as if both were 0."""
+ADDED: Final = frozenset(
+    {
+        "audit_images",
+        "learning_rate_floor",
+        "mends",
+        "grey_penalty_rise",
+        "references",
+        "reader_width",
+        "reference_share",
+        "student_anchor",
+        "student_ladder",
+        "student_start",
+    }
+)
+"""Settings that version 0.1 did not have; it behaved as if the first two were 0, and took references from labels."""
 
 
 class ZerothOrderConfig(BaseModel):
@@ -130,12 +143,27 @@ class TrainerConfig(BaseModel):
     student_steps: int = Field(2, ge=1)
     student_batch: int = Field(32, ge=4)
     history_capacity: int = Field(10_000, ge=1)
-    query_choice: Literal["critical", "uniform"] = "critical"
-    """Ask first where the student's answer is about to flip, or choose (image, question) pairs uniformly."""
-    replay: Literal["critical", "uniform"] = "critical"
-    """Replay and keep critical records more often, or treat all records alike."""
+    student_anchor: float = Field(0.5, ge=0)
+    """Weight of the labelled images while the student learns from answers."""
+    student_ladder: bool = False
+    """Whether the student first sees the labelled images at several resolutions, as ``label-only`` always does."""
+    student_start: Literal["new", "assessor"] = "new"
+    """Whether the student's eyes are new, or begin as those of the pretrained assessor."""
+    query_choice: Literal["critical", "disagreement", "uniform"] = "critical"
+    """Ask first where the student's answer is about to flip, or also where answers have made it differ from a student
+    of the labels alone; or choose (image, question) pairs uniformly."""
+    replay: Literal["critical", "critical-uncorrected", "recent", "uniform"] = "critical"
+    """Replay critical records more often, with or without importance correction; half from the newest; or all alike."""
+    reader_width: int = Field(96, ge=6)
+    """Channels of the last convolutions of student and assessor. Both learn faster with fewer, and see less."""
     pretraining_steps: int = Field(600, ge=0)
     """Steps on labelled images for the student, and as many for the assessor; they cost no query."""
+    references: Literal["labels", "model"] = "labels"
+    """Source of reference answers: the data set's labels, or, for who has none, the chat model's own answers about
+    originals of pictures that may be shown (``may_be_shown`` in the data set). What it was not asked about originals,
+    the student answers in its place."""
+    reference_share: float = Field(0.5, gt=0, le=1)
+    """Share of the training budget for such answers; ``label-only`` spends all of it on them."""
     query_warmup: float = Field(0.1, ge=0, lt=1)
     """Share of the steps before the first query, so that no nearly unprotected image is sent."""
     validation: float = Field(0.1, ge=0, lt=1)
@@ -145,6 +173,15 @@ class TrainerConfig(BaseModel):
 
     All share the budget of ``validation``. The weights with the best front become the artifact.
     """
+    audit_images: int = Field(500, ge=0)
+    """Training images to which a fresh attacker adapts at each level of the front at the end.
+
+    It learns to read originals from four times as many. Its readings on the validation split are the leak of the
+    manifest's front, choose the weights, and have a run that hides too little at level 1 learn on. With 0 training's
+    own assessor takes its place, which flatters, and nothing is mended; so it does in runs of fewer than 100 steps.
+    """
+    mends: int = Field(2, ge=0)
+    """Most times that a run which hides too little at level 1 goes back to earlier weights and learns on."""
     patience: int | None = Field(None, ge=1)
     """Stop after so many fronts in a row without a larger hypervolume."""
 

@@ -18,6 +18,7 @@ from trainer.oracle.ledger import Price
 from trainer.oracle.query import Query
 from trainer.oracle.tokens import CHARACTERS_PER_TOKEN, PROMPT_OVERHEAD
 from trainer.training.budget import BudgetPlan, plan_training_queries
+from trainer.training.references import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -190,8 +191,10 @@ def _planned(config: TrainerConfig, dataset: Dataset) -> _Load:
     """Count the queries that a run plans, and the requests that hold them."""
     space = answer_space(dataset)
     train, held_out = (references(dataset.split(split), space) for split in ("train", "val"))
-    training = plan_training_queries(config, space, train)
-    fronts = BudgetPlan.of(config).front_queries(int((held_out >= 0).sum()))
+    training, plan = plan_training_queries(config, space, train), BudgetPlan.of(config)
+    fronts = plan.front_queries(int((held_out >= 0).sum()))
+    if config.references == "model":
+        fronts += plan.front_point + min(plan.references, int((train[shown(dataset, "train")] >= 0).sum()))
     requests = training
     if config.estimator == "student":  # others ask about perturbed copies, each a picture of its own
         asked = (train >= 0).sum(dim=1).float()

@@ -39,6 +39,9 @@ def named_estimator(config: TrainerConfig, space: AnswerSpace, labelled: Labelle
         batch=config.student_batch,
         query_choice=config.query_choice,
         questions_per_call=config.questions_per_call,
+        anchor=config.student_anchor,
+        width=config.reader_width,
+        ladder=config.student_ladder,
     )
     if config.estimator == "label-only":
         return LabelOnlyStudent(space, labelled, settings)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 import torch
 from safetensors.torch import save as save_tensors
@@ -14,6 +13,8 @@ from torch import Tensor
 from langchain_vpp.network.protector import Protector
 from trainer.algorithms.augmentation import augment
 from trainer.algorithms.interface import LabelledImages
+from trainer.algorithms.surrogate import DistilledStudent
+from trainer.algorithms.vqa_network import VQANetwork
 from trainer.runtime.checkpoint import fits
 from trainer.runtime.optim import SHORTEST_CYCLE, OneCycle, average_weights, fit
 from trainer.runtime.rng import keyed_generator
@@ -80,10 +81,10 @@ class Learners(NamedTuple):
             protector = Protector(config.protector).to(memory_format=torch.channels_last)
             if supplied.protector is not None:
                 protector.load_state_dict(supplied.protector.state_dict())
-            assessor = supplied.assessor or Assessor(attributes)
+            assessor = supplied.assessor or Assessor(attributes, width=config.reader_width)
             assessor = assessor.to(memory_format=torch.channels_last)
             estimator = supplied.estimator or named_estimator(
-                config, space, LabelledImages(split.images, split.references)
+                config, space, LabelledImages(split.images, split.known)
             )
         return cls(
             protector,
@@ -99,26 +100,41 @@ class Learners(NamedTuple):
         """The protector with averaged weights; it must not be trained."""
         return cast("Protector", self.averaged.module)
 
-    def pretrain(
-        self,
-        config: TrainerConfig,
-        split: TrainingSplit,
-        progress: Callable[[Literal["assessor", "student"], int], None],
+    def pretrain_assessor(
+        self, config: TrainerConfig, split: TrainingSplit, progress: Callable[[int], None]
     ) -> None:
-        """Let the assessor and the estimator learn from labelled images, which costs no query.
+        """Let the assessor learn from labelled images, unless it has learned; costs no query.
 
         Args:
             config: Settings.
             split: Training images.
-            progress: Called after each step with the phase and the number of its steps so far.
+            progress: Called after each step with the number of steps so far.
         """
         if not self.assessor.has_learned:
-            self.teach_assessor(config, split, partial(progress, "assessor"))
+            self.teach_assessor(config, split, progress)
+
+    def pretrain_estimator(
+        self, config: TrainerConfig, progress: Callable[[int], None], *, turn: int = 0
+    ) -> None:
+        """Let the estimator learn what costs no query.
+
+        Args:
+            config: Settings.
+            progress: Called after each step with the number of steps so far.
+            turn: Number of times that it has learned before, so that it sees other batches.
+        """
+        reader = self.assessor.reader
+        if (
+            config.student_start == "assessor"
+            and isinstance(self.estimator, DistilledStudent)
+            and isinstance(reader, VQANetwork)
+        ):
+            self.estimator.begin_with(reader)
         self.estimator.pretrain(
             config.pretraining_steps,
             learning_rate=_PRETRAINING_RATE,
-            generator=keyed_generator(config.seed, "student", 0),
-            progress=_counted(partial(progress, "student")),
+            generator=keyed_generator(config.seed, "student", turn),
+            progress=_counted(progress),
         )
 
     def teach_assessor(

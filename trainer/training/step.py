@@ -56,11 +56,12 @@ class TrainingStep:
         self._start = start
         self.leak: float | None = None
 
-    def take(self, step: int, *, on_answer: Callable[[], None]) -> dict[str, float]:
+    def take(self, step: int, *, strictness: float = 1.0, on_answer: Callable[[], None]) -> dict[str, float]:
         """Take one step.
 
         Args:
             step: Steps that are finished.
+            strictness: Factor of the grey penalty.
             on_answer: Called after each new answer of the chat model is on disk.
 
         Returns:
@@ -93,7 +94,7 @@ class TrainingStep:
             step,
             self._scalarised(utility, privacy_loss(read), batch.level),
             config.fidelity * (1 - batch.level) * fidelity,
-            self._hiding_penalty(protected, batch),
+            self._hiding_penalty(protected, batch, strictness),
         )
         loss = self._update_assessor(step, protected.detach(), batch)
         privacy = float(privacy_loss(read.detach(), pull=0).mean())
@@ -119,12 +120,12 @@ class TrainingStep:
             case "upgrad" | "mgda":
                 return by_preference(utility, privacy, level)
 
-    def _hiding_penalty(self, protected: Tensor, batch: Batch) -> Tensor:
+    def _hiding_penalty(self, protected: Tensor, batch: Batch, strictness: float = 1.0) -> Tensor:
         """Weighted penalties on the distance from grey, and on pixels that training's start hid; shape ``[B]``."""
         config = self._config
         grey = (protected - 0.5).abs().mean(dim=(1, 2, 3))
         rise = batch.level + config.grey_penalty_rise * batch.level**4
-        penalty = config.grey_penalty * rise * grey
+        penalty = strictness * config.grey_penalty * rise * grey
         if self._start is None or not config.reveal_penalty:
             return penalty
         with torch.no_grad():
@@ -177,8 +178,8 @@ class TrainingStep:
 
 
 def learning_rate(config: TrainerConfig, step: int) -> float:
-    """Rate of the protector: linear warm-up, then cosine down to the floor."""
+    """Rate of the protector: linear warm-up, then cosine down to the floor, where it stays."""
     warm = min(1.0, (step + 1) / _WARMUP_STEPS)
-    cosine = 0.5 * (1 + math.cos(math.pi * step / config.steps))
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / config.steps)))
     floor = config.learning_rate_floor
     return config.learning_rate * warm * (floor + (1 - floor) * cosine)

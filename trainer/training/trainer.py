@@ -20,7 +20,7 @@ from trainer.oracle.subprocess import SubprocessOracle
 from trainer.runtime.precision import cpu_precision
 from trainer.training.batches import TrainingSplit
 from trainer.training.budget import FRONT_LEVELS, BudgetPlan, require_price
-from trainer.training.calibration import presets, unread_attributes
+from trainer.training.calibration import presets, unanswered_questions, unread_attributes
 from trainer.training.checkpoint import (
     RunIdentity,
     check_answer_space,
@@ -31,8 +31,10 @@ from trainer.training.checkpoint import (
 from trainer.training.domain import give_domain
 from trainer.training.fronts import Fronts
 from trainer.training.learners import Learners, SuppliedParts, weights_digest
+from trainer.training.mending import Mending
 from trainer.training.probing import UtilityProbing
 from trainer.training.progress import Phase, Progress
+from trainer.training.references import ask_references, complete, draw_pairs, require_shown, shown
 from trainer.training.run_folder import exclusive
 from trainer.training.run_log import MetricsLog
 from trainer.training.step import TrainingStep
@@ -50,7 +52,8 @@ if TYPE_CHECKING:
     from trainer.training.config import TrainerConfig
 
 logger = logging.getLogger(__name__)
-_CHECKPOINT: Final = "checkpoint.pt"
+CHECKPOINT: Final = "checkpoint.pt"
+"""Name of the file, in a run's folder, from which the run is resumed."""
 
 
 class Trainer:
@@ -95,6 +98,8 @@ class Trainer:
         self.warnings = check_for_training(dataset)
         self.counts = Counts()
         require_price(config.max_cost, config.price)
+        if config.references == "model":
+            require_shown(dataset)
         if protector is not None and _shape(protector.config) != _shape(config.protector):
             raise TrainingError(
                 "the protector to start from is not of the shape that config.protector asks for; nothing was sent. "
@@ -135,11 +140,11 @@ class Trainer:
         folder = Path(out)
         path = folder / "ledger.sqlite" if ledger is None else Path(ledger)
         with exclusive(folder), cpu_precision(self._config.precision):
-            if (folder / _CHECKPOINT).exists() and not resume:
+            if (folder / CHECKPOINT).exists() and not resume:
                 raise TrainingError(
                     f"{folder} holds a run already; nothing was done. Resume it or choose another folder."
                 )
-            identity = self._identity()
+            identity = self.identity
             with _open_ledger(path, identity) as opened:
                 oracle = self._connect(opened)
                 self.counts = oracle.counts
@@ -155,7 +160,9 @@ class Trainer:
                 run.complete()
         return folder
 
-    def _identity(self) -> RunIdentity:
+    @property
+    def identity(self) -> RunIdentity:
+        """Everything that a resumed run must have in common with this one."""
         model, supplied = self._model, self._supplied
         return RunIdentity(
             self._config,
@@ -210,12 +217,18 @@ class _Run:
         """Private attributes that the assessor can't read even from originals."""
         self._plan = BudgetPlan.of(config)
         self._space = answer_space(dataset)
-        self._split = TrainingSplit.load(dataset, self._space, config.protector.working_resolution)
+        self._split = TrainingSplit.load(
+            dataset,
+            self._space,
+            config.protector.working_resolution,
+            labelled=config.references == "labels",
+        )
         self._pictures = dataset.picture_digests("train")
         self._learners = Learners.build(
             config, supplied, self._space, dataset.private_attributes, self._split
         )
         self._check_budget()
+        self._oracle = oracle
         self._probing = UtilityProbing(self._plan, self._space, self._learners.estimator, oracle, ledger)
         self._stepping = TrainingStep(
             config, self._split, self._learners, self._probing, start=supplied.protector
@@ -224,14 +237,16 @@ class _Run:
             config,
             self._plan,
             dataset,
+            self._split,
             self._learners,
-            oracle,
+            oracle=oracle,
             progress=lambda count: self._tell("validation", count, len(FRONT_LEVELS)),
         )
+        self._mending = Mending(config, self._split, self._learners, self._fronts)
 
     def complete(self) -> None:
         """Go on from the checkpoint, if there is one, to the artifact."""
-        checkpoint = self._folder / _CHECKPOINT
+        checkpoint = self._folder / CHECKPOINT
         resumed = checkpoint.exists()
         if resumed:
             state = load_checkpoint(checkpoint, self._identity, ledger=self._ledger.path)
@@ -242,35 +257,70 @@ class _Run:
                 self._pretrain()
                 self._save()
             self._learn(metrics)
+            while self._mending.mend(self._step):
+                self._save()
+                self._learn(metrics)
         self._finish()
 
     def _pretrain(self) -> None:
         """Let the networks learn what costs no query, and name what the assessor can't read."""
         config, steps = self._config, self._config.pretraining_steps
-        self._learners.pretrain(config, self._split, lambda phase, step: self._tell(phase, step, steps))
-        assessor = self._learners.assessor
-        self._unread = unread_attributes(assessor, self._fronts.validation)
+        learners, assessor = self._learners, self._learners.assessor
+        learners.pretrain_assessor(config, self._split, lambda step: self._tell("assessor", step, steps))
+        self._unread = unread_attributes(assessor, self._fronts.validation, self._fronts.attack)
         if self._unread and not assessor.has_learned:
             self._learners.teach_assessor(
                 config, self._split, lambda step: self._tell("assessor", step, steps), turn=1
             )
-            self._unread = unread_attributes(assessor, self._fronts.validation)
+            self._unread = unread_attributes(assessor, self._fronts.validation, self._fronts.attack)
         if self._unread:
             logger.warning(
-                "the assessor reads %s of validation originals no better than a guess, so the protector will not "
-                "learn to hide it: give more labelled pictures, more pretraining_steps, or an assessor that has "
-                "learned elsewhere",
+                "the assessor reads %s of validation originals no better than a guess, or far worse than an attacker, "
+                "so the protector will not learn to hide it: give more labelled pictures, more pretraining_steps, or "
+                "an assessor that has learned elsewhere",
                 ", ".join(map(repr, self._unread)),
             )
+        if config.references == "model":
+            self._buy_references()
+        self._pretrain_estimator()
+        if config.references == "model":
+            split = self._split
+            split.references.copy_(complete(split.known, split.phrasings, split.images, learners.estimator))
+
+    def _pretrain_estimator(self) -> None:
+        """Let the estimator learn from labels, once more if it still knows no answer to a question."""
+        config, learners, validation = self._config, self._learners, self._fronts.validation
+        for turn in range(2):
+            learners.pretrain_estimator(
+                config, lambda step: self._tell("student", step, config.pretraining_steps), turn=turn
+            )
+            unanswered = unanswered_questions(learners.estimator, validation)
+            if not unanswered:
+                return
+        logger.warning(
+            "the student answers %s about validation originals no better than a guess, so nothing pulls against "
+            "hiding what these questions need: give more labelled pictures or more pretraining_steps",
+            ", ".join(map(repr, unanswered)),
+        )
+
+    def _buy_references(self) -> None:
+        """Ask the chat model about originals that may be shown."""
+        split, count = self._split, self._plan.references
+        pairs = draw_pairs(split.phrasings, shown(self._dataset, "train"), count, seed=self._config.seed)
+        split.known.copy_(ask_references(self._oracle, self._space, split.images, split.phrasings, pairs))
+        self._fronts.refer()
 
     def _learn(self, metrics: MetricsLog) -> None:
         """Take the steps that are left, with fronts and checkpoints in between."""
-        steps = self._config.steps
+        steps = self._mending.steps
         while self._step < steps and not self._fronts.is_stale:
             row = self._stepping.take(
-                self._step, on_answer=lambda: self._tell("protector", self._step, steps)
+                self._step,
+                strictness=self._mending.strictness,
+                on_answer=lambda: self._tell("protector", self._step, steps),
             )
             self._step += 1
+            self._mending.note(self._step)
             if self._step % 10 == 0:
                 metrics.write(self._step, row)
             validating = self._step in self._plan.validation_steps
@@ -305,9 +355,7 @@ class _Run:
                 started_from=self._identity.started_from,
                 questions_per_call=config.questions_per_call,
                 front=chosen.front,
-                front_measured_by="the training assessor and the chat model, on the validation split"
-                if chosen.front
-                else "",
+                front_measured_by=self._fronts.measured_by if chosen.front else "",
                 presets=presets(protector, self._learners.estimator, self._fronts.validation, chosen.front),
                 licence=config.licence,
                 attribution=config.attribution,
@@ -323,8 +371,13 @@ class _Run:
 
     def _check_budget(self) -> None:
         """Refuse a budget with which nothing can be learned or measured."""
-        least = self._learners.estimator.min_queries
-        if self._plan.training < least:
+        least, plan = self._learners.estimator.min_queries, self._plan
+        if self._config.references == "model" and self._config.estimator != "none" and not plan.references:
+            raise BudgetExhaustedError(
+                f"a budget of {self._config.max_queries} queries leaves none for reference answers; nothing was sent. "
+                "Give --max-queries, or labels."
+            )
+        if plan.training < least:
             raise BudgetExhaustedError(
                 f"a budget of {self._config.max_queries} queries leaves nothing to learn utility from: this estimator "
                 f"needs {least} or more for training; nothing was sent. "
@@ -337,19 +390,23 @@ class _Run:
             )
 
     def _save(self) -> None:
-        state = {
+        state: dict[str, Any] = {
             "step": self._step,
             "leak": self._stepping.leak,
             "space": space_digest(self._space),
             "unread": list(self._unread),
         }
-        for part in (self._probing, self._learners, self._fronts):
+        if self._config.references == "model":
+            state |= {"known": self._split.known, "references": self._split.references}
+        for part in (self._probing, self._learners, self._fronts, self._mending):
             state |= part.state_dict()
-        save_checkpoint(self._folder / _CHECKPOINT, self._identity, state)
+        save_checkpoint(self._folder / CHECKPOINT, self._identity, state)
 
     def _load(self, state: dict[str, Any]) -> None:
         self._step, self._stepping.leak = state["step"], state["leak"]
         self._unread = tuple(state.get("unread", ()))
+        for name in {"known", "references"} & state.keys():
+            getattr(self._split, name).copy_(state[name])
         if self._learners.have_changed(state):
             self._pretrain()  # costs no query; the history of answers is restored below
         self._probing.load_state_dict(state)
@@ -357,6 +414,7 @@ class _Run:
             state, partial(self._probing.recall, store_images=self._config.store_images)
         )
         self._fronts.load_state_dict(state)
+        self._mending.load_state_dict(state)
 
     def _tell(self, phase: Phase, step: int, steps: int) -> None:
         if self._report is None:

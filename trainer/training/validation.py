@@ -124,22 +124,29 @@ class Validation(NamedTuple):
         )
         return float(((accuracy - floor) / (1 - floor)).mean())
 
-    def unread(self, predicted: Tensor) -> list[int]:
-        """Find the private attributes that a reader does not read better than a guess, beyond doubt.
+    def unread(self, predicted: Tensor, by_another: Tensor | None = None) -> list[int]:
+        """Find the private attributes that a reader does not read, or far worse than another does.
 
         Args:
             predicted: Classes of the private attributes, shape ``[N, A]``.
+            by_another: Classes that another reader predicts, shape ``[N, A]``.
 
         Returns:
             Columns of the attributes for which the lower end of the accuracy's 95 % interval is not above the share of
-            the most frequent class.
+            the most frequent class; and of those that the reader lifts above that share less than half as far as the
+            other does, if the two intervals don't overlap.
         """
-        columns = zip(self._accuracy(predicted).tolist(), self.labels.T, strict=True)
-        return [
-            number
-            for number, (accuracy, labels) in enumerate(columns)
-            if wilson(accuracy, int((labels >= 0).sum())).low <= chance(labels)
-        ]
+        accuracy = self._accuracy(predicted)
+        others = accuracy if by_another is None else self._accuracy(by_another)
+        found = []
+        columns = zip(accuracy.tolist(), others.tolist(), self.labels.T, strict=True)
+        for number, (share, other, labels) in enumerate(columns):
+            known, floor = int((labels >= 0).sum()), chance(labels)
+            ours, theirs = wilson(share, known), wilson(other, known)
+            far_behind = ours.high < theirs.low and share - floor < (other - floor) / 2
+            if ours.low <= floor or far_behind:
+                found.append(number)
+        return found
 
     def _accuracy(self, predicted: Tensor) -> Tensor:
         """Share of the labelled pictures whose class is predicted, shape ``[A]``."""

@@ -16,6 +16,7 @@ from PIL import Image
 from langchain_vpp import ImageProtector, ProtectionError
 from langchain_vpp.batch import Copy, Job, plan, protect_files
 from langchain_vpp.engines import Pixelate
+from langchain_vpp.guard.unfamiliar import ProtectedFile  # noqa: TC001  for annotations
 
 SETTINGS = {"engine": "pixelate", "level": 0.5}
 
@@ -234,7 +235,7 @@ def test_a_failure_that_is_no_refusal_is_not_hidden(originals: Path, tmp_path: P
     class Broken(ImageProtector):
         __slots__ = ()
 
-        def protect_encoded(self, data: bytes, level: float | None = None) -> bytes:
+        def protect_file(self, data: bytes, level: float | str | None = None) -> ProtectedFile:
             raise ZeroDivisionError
 
     jobs, _ = plan([originals], tmp_path / "out")

@@ -290,7 +290,8 @@ def _entry(image: Image.Image, labels: Mapping[str, str]) -> Entry:
     tasks = [
         {"question": task.text, "answer": labels[key], "choices": task.choices} for key, task in TASKS.items()
     ]
-    return Entry(image, {"tasks": tasks, "private": {key: labels[key] for key in PRIVATE_ATTRIBUTES}})
+    private = {key: labels[key] for key in PRIVATE_ATTRIBUTES}
+    return Entry(image, {"tasks": tasks, "private": private, "may_be_shown": True})  # a drawing shows nobody
 
 
 def pick(generator: np.random.Generator, choices: Sequence[str]) -> str:

@@ -51,7 +51,19 @@ class Reply(NamedTuple):
     attribute: str | None
     """Attribute that the question asks about; ``None`` if it was not understood, or asks about several."""
     log_probabilities: Mapping[str, float]
-    """Choice -> natural logarithm of its probability; empty without an attribute."""
+    """Choice -> natural logarithm of its probability; empty without an attribute, or in a refusal."""
+
+    @classmethod
+    def of(cls, attribute: str, choices: Sequence[str], log_probabilities: Tensor) -> Self:
+        """Name the likeliest choice.
+
+        Args:
+            attribute: Attribute that the question asks about.
+            choices: Its choices.
+            log_probabilities: Natural logarithm of the probability of each, shape ``[number of choices]``.
+        """
+        believed = dict(zip(choices, log_probabilities.tolist(), strict=True))
+        return cls(max(believed, key=believed.__getitem__), attribute, believed)
 
 
 class Block(nn.Module):
@@ -255,10 +267,18 @@ class LocalVisionModel:
         attribute = self.route(question)
         if attribute is None:
             return Reply(UNKNOWN, None, {})
-        seen = to_tensor(image, self.subject.size)[None]
-        values = self.log_probabilities(seen, (attribute,))[attribute][0].tolist()
-        believed = dict(zip(self.subject.choices[attribute], values, strict=True))
-        return Reply(max(believed, key=believed.__getitem__), attribute, believed)
+        return self.reply(to_tensor(image, self.subject.size)[None], attribute, question)
+
+    def reply(self, seen: Tensor, attribute: str, question: str) -> Reply:  # noqa: ARG002  for models with habits
+        """Answer a question that was understood.
+
+        Args:
+            seen: The picture, ``[1, 3, H, W]`` in [0, 1], of the subject's size.
+            attribute: Attribute that the question asks about.
+            question: The question as it was put.
+        """
+        believed = self.log_probabilities(seen, (attribute,))[attribute][0]
+        return Reply.of(attribute, self.subject.choices[attribute], believed)
 
 
 def to_tensor(image: Image.Image, size: tuple[int, int] = SCENES.size) -> Tensor:

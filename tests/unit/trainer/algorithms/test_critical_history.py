@@ -130,3 +130,23 @@ def test_a_record_is_critical_where_the_student_is_wrong():
     assert right == pytest.approx(0, abs=1e-3)
     assert wrong == pytest.approx(8, abs=1e-3)
     assert open_ == pytest.approx(0, abs=1e-6)  # an uncertain answer that is reproduced is no error
+
+
+def test_without_correction_critical_records_weigh_more():
+    history = CriticalHistory(10, sharpness=1.0, uniform=0.2, replay="critical-uncorrected")
+    history.add(records([0, 1, 2, 3]))
+    history.update(torch.arange(4), torch.tensor([0.0, 0.0, 0.0, 5.0]))
+    positions, _, weights = history.sample(400, generator=generator())
+    assert (positions == 3).float().mean() > 0.7
+    assert torch.equal(weights, torch.ones(400))
+
+
+def test_recent_replay_draws_half_from_the_newest_and_drops_the_oldest():
+    history = CriticalHistory(500, replay="recent")
+    for _ in range(3):
+        history.add(records([0] * 200))
+    positions, _, weights = history.sample(2000, generator=generator())
+    newest = history.state_dict()["order"][positions] >= 400
+    assert 0.65 < float(newest.float().mean()) < 0.75  # half, and two fifths of the other half
+    assert torch.equal(weights, torch.ones(2000))
+    assert len(history) == 500

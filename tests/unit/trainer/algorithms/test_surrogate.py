@@ -11,6 +11,7 @@ from trainer.algorithms.interface import (
     no_probes,
 )
 from trainer.algorithms.surrogate import DistilledStudent, LabelOnlyStudent, StudentSettings
+from trainer.algorithms.vqa_network import VQANetwork
 
 SPACE = AnswerSpace(
     ("bright?", "red?"), ("no", "yes", "unused"), torch.tensor([[True, True, False], [True, True, False]])
@@ -59,8 +60,9 @@ def test_the_student_learns_the_chat_models_answers_not_the_references():
     assert metrics["student_loss"] < math.log(2)
 
 
-def test_without_queries_fitting_does_nothing():
-    subject = student(drawings(8))
+def test_without_queries_or_labels_fitting_does_nothing():
+    images = drawings(8)
+    subject = student(LabelledImages(images.images, torch.full_like(images.references, -1)))
     before = [parameter.clone() for parameter in subject.network.parameters()]
     assert subject.fit(generator=generator()) == {}
     assert all(torch.equal(*pair) for pair in zip(before, subject.network.parameters(), strict=True))
@@ -158,3 +160,90 @@ def test_answers_that_a_question_cannot_have_get_no_probability():
     posteriors = student(drawings(8)).posteriors(torch.rand(2, 3, 16, 16))
     assert float(posteriors[..., 2].max()) == 0
     assert torch.allclose(posteriors.sum(-1), torch.ones(2, 2))
+
+
+@pytest.mark.trains
+def test_until_the_first_answer_the_student_goes_on_learning_as_one_of_the_labels_alone():
+    labelled = drawings(32)
+    torch.manual_seed(0)
+    alone = LabelOnlyStudent(SPACE, labelled, StudentSettings())
+    both = (alone, student(labelled, ladder=True))
+    for each in both:
+        assert each.fit(generator=generator(1)).keys() == {"student_loss"}
+    weights = [each.network.state_dict().values() for each in both]
+    assert all(torch.equal(*pair) for pair in zip(*weights, strict=True))
+
+
+# -- queries by disagreement, anchor, start --------------------------------------------------------------------------
+
+
+def disagreeing(labelled):
+    """A student that asks by disagreement, and whose answers have turned around since it was pretrained."""
+    subject = student(labelled, query_choice="disagreement")
+    with torch.no_grad():
+        subject.network.heads.weight *= 200  # sure of its answers
+    subject.pretrain(0, learning_rate=1e-3, generator=generator(), progress=lambda: None)
+    with torch.no_grad():
+        subject.network.choose.weight[1] *= -1  # what it answers to "red?", and nothing else
+    return subject
+
+
+def test_queries_go_where_answers_have_changed_the_student_and_a_share_anywhere():
+    labelled = drawings(64)
+    images = labelled.images.float() / 255
+    subject = disagreeing(labelled)
+    subject.network.eval()
+    chosen = [
+        subject.propose(images, labelled.references, 20, generator=generator(seed)).questions
+        for seed in range(10)
+    ]
+    share = float(torch.cat(chosen).float().mean())
+    assert 0.5 < share < 1
+
+
+def test_the_state_holds_the_student_before_its_first_answer():
+    labelled = drawings(8)
+    subject = disagreeing(labelled)
+    state = subject.state_dict()
+    again = student(labelled, query_choice="disagreement")
+    again.load_state_dict(state, lambda: None)
+    images = labelled.images.float() / 255
+    both = [each.propose(images, labelled.references, 5, generator=generator()) for each in (subject, again)]
+    assert all(torch.equal(*pair) for pair in zip(*both, strict=True))
+
+
+@pytest.mark.trains
+def test_without_any_label_the_student_learns_from_answers_alone():
+    images = drawings(64)
+    nothing = LabelledImages(images.images, torch.full_like(images.references, -1))
+    subject = student(nothing, steps=40, learning_rate=3e-3)
+    subject.pretrain(5, learning_rate=1e-3, generator=generator(), progress=lambda: None)
+    targets = torch.nn.functional.one_hot(images.references[:, 0], 3).float()
+    subject.observe(
+        Records(images.images, torch.zeros(64, dtype=torch.long), targets),
+        no_probes(images.images, images.references),
+    )
+    for round_ in range(3):
+        metrics = subject.fit(generator=generator(round_))
+    assert math.isfinite(metrics["student_loss"])
+    right = subject.posteriors(images.images.float() / 255)[:, 0].argmax(-1) == images.references[:, 0]
+    assert float(right.float().mean()) > 0.8
+
+
+@pytest.mark.trains
+def test_images_without_a_known_reference_are_not_drawn_as_an_anchor():
+    labelled = drawings(16)
+    references = torch.full_like(labelled.references, -1)
+    references[3] = 1
+    subject = student(LabelledImages(labelled.images, references))
+    subject.pretrain(2, learning_rate=1e-3, generator=generator(), progress=lambda: None)
+    assert all(parameter.isfinite().all() for parameter in subject.network.parameters())
+
+
+def test_a_student_can_begin_with_the_eyes_of_another_network():
+    subject = student(drawings(8))
+    other = VQANetwork(torch.eye(3), 4, grid=2, conditioned=True)
+    subject.begin_with(other)
+    mine, theirs = subject.network.trunk.state_dict(), other.trunk.state_dict()
+    assert torch.equal(mine["0.0.weight"], theirs["0.0.weight"][:, :12])
+    assert torch.equal(mine["4.0.weight"], theirs["4.0.weight"])

@@ -25,6 +25,7 @@ _SMALL = {
     "assessor_steps": 1,
     "checkpoint_every": 2,
     "max_queries": 40,
+    "audit_images": 0,
     "protector": ProtectorConfig(width=8, blocks=(0, 0, 0), working_resolution=32),
 }
 

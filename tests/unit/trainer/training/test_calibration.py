@@ -7,7 +7,13 @@ import torch
 
 from langchain_vpp.artifact import FrontPoint
 from trainer.algorithms.interface import AnswerSpace, NoQueries
-from trainer.training.calibration import leak_at, level_knots, presets, unread_attributes
+from trainer.training.calibration import (
+    leak_at,
+    level_knots,
+    presets,
+    unanswered_questions,
+    unread_attributes,
+)
 from trainer.training.validation import Validation
 
 
@@ -109,3 +115,12 @@ def test_utility_that_rises_with_the_level_counts_as_noise(validation):
 
 def test_without_a_front_there_are_no_presets(validation):
     assert presets(Grey(), NoQueries(), validation, front=()) == {}
+
+
+def test_questions_that_the_student_answers_by_luck_alone_are_named(validation):
+    assert unanswered_questions(Expects(), validation) == ()
+    assert unanswered_questions(NoQueries(), validation) == ()
+    luck = torch.tensor([0, 1, 1, 0, 1, 0, 0, 1])[:, None]
+    assert unanswered_questions(Expects(), validation._replace(references=luck)) == ("Bright?",)
+    unknown = torch.full((8, 1), -1)
+    assert unanswered_questions(Expects(), validation._replace(references=unknown)) == ()

