@@ -121,7 +121,9 @@ class Sealing:
             content: Any = message.content
             blocks = content if issubclass(type(content), list) else [content]
             # Not `isinstance`, which asks the object for its class: that and methods of subclasses may do anything.
-            texts = (dict.get(block, "text") if issubclass(type(block), dict) else block for block in blocks)
+            texts: list[Any] = [
+                dict.get(block, "text") if issubclass(type(block), dict) else block for block in blocks
+            ]
             if any(issubclass(type(text), str) and self._held_in(text) for text in texts):
                 raise ProtectionError(
                     "Nothing was sent: a picture stands in the text of a message (or text that holds one, from a "
