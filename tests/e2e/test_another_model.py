@@ -131,7 +131,7 @@ def test_drift_is_not_measured_on_other_pictures(vpp, artifact, server, tmp_path
         (["--against", "a", "--model", "sandbox", "--seed", 0], "does not go together with --seed"),
         (["--against", "a", "--model", "sandbox", "b"], "does not go together with ARTIFACT"),
         (["--against", "a", "--model", "sandbox", "--query-originals"], "together with --query-originals"),
-        ([], "give the folder of an artifact, or --against"),
+        ([], "name a protector: a folder of `vpp train`"),
         (["a", "--dry-run"], "--dry-run belongs"),
     ],
 )

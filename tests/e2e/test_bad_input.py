@@ -79,7 +79,7 @@ def train(*arguments, data="data"):
 CASES = {
     "no data folder": (2, ("train", "--data", "none", "--out", "run", *SERVER), "none/data.jsonl could not be read"),
     "empty data": (2, ("train", "--data", "empty", "--out", "run", *SERVER), "no image in train, val, test"),
-    "malformed line": (2, ("train", "--data", "malformed", "--out", "run", *SERVER), "line 3: not JSON.*correct"),
+    "malformed line": (2, ("train", "--data", "malformed", "--out", "run", *SERVER), "line 3: not JSON.*Correct"),
     "missing image": (2, ("train", "--data", "missing", "--out", "run", *SERVER), "line 61: there is no image"),
     "corrupt image": (
         2,

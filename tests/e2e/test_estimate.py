@@ -120,7 +120,8 @@ def test_an_evaluation_stops_at_its_limit_on_cost_with_everything_saved(vpp, dat
             "evaluate", *arguments, "--max-cost", 100
         )  # goes on to the end; so little data give no report
         after = server.stats()
-    assert after["completions"] - stats["completions"] == 100 - paid
+    # There are 100 questions; pictures that are covered whole look alike, and are asked about once.
+    assert 0 < after["completions"] - stats["completions"] <= 100 - paid
     assert after["repeated"] == stats["repeated"]
 
 

@@ -73,7 +73,8 @@ def test_a_protector_that_hides_too_little_at_its_most_private_level_is_doubted(
     done = vpp.run("inspect", tmp_path / "artifact")
     assert done.code == 0
     assert ("warning: even at level 1 45% of what originals give away is still read" in done.err) == doubted
-    assert ("warning" in done.err) == doubted
+    others = [line for line in done.err.splitlines() if "warning" in line and "domain" not in line]
+    assert bool(others) == doubted
 
 
 def test_a_server_that_is_killed_ends_the_run_with_4_and_the_run_goes_on_when_it_is_back(

@@ -161,7 +161,7 @@ def test_decoding_stops_when_the_time_is_up(data: bytes) -> None:
     with pytest.raises(ProtectionError, match="raise seconds"):
         decode_image(data, bounds=Bounds(seconds=0.02))
     # The whole of it takes about a second; what was under way may end.
-    assert time.process_time() - started < 0.4
+    assert time.process_time() - started < 0.6
 
 
 def test_a_jpeg_may_be_four_times_as_large_if_little_of_it_is_wanted() -> None:
