@@ -50,6 +50,15 @@ def test_smoothing_takes_the_mean_of_what_lies_inside_and_keeps_both_ends_exact(
         assert torch.equal(_smooth(end, size), end)
 
 
+def test_smoothing_in_half_precision_loses_no_more_than_its_rounding():
+    images = torch.rand(2, 1, 40, 40, generator=torch.Generator().manual_seed(0)).bfloat16()
+    mean = torch.nn.functional.avg_pool2d(
+        images.float(), 17, stride=1, padding=8, count_include_pad=False
+    )  # bfloat16 rounds by 0.002 around one half
+    assert _smooth(images, 17).dtype == torch.bfloat16
+    torch.testing.assert_close(_smooth(images, 17).float(), mean, atol=0.0021, rtol=0)
+
+
 def test_a_mask_that_closed_everywhere_still_learns():
     protector = seeded()
     with torch.no_grad():
