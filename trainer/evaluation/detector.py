@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
-import onnxruntime
 from PIL import Image
+
+from langchain_vpp.engines.learned import open_session
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
+    import onnxruntime
 
 _SIDE: Final = 416
 _MEAN: Final = (103.53, 116.28, 123.675)
@@ -45,9 +47,7 @@ class NanoDet:
         from trainer.sandbox.vision.photos.tfjs import convert  # noqa: PLC0415  extra `export`
 
         graph = convert(models / "nanodet.json", _SCORES).SerializeToString()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        return cls(onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"]))
+        return cls(open_session(graph))
 
     def certainties(self, image: Image.Image) -> npt.NDArray[np.float32]:
         """Return the certainty of each class, ``[80]``.

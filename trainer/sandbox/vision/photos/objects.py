@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import numpy as np
-import onnxruntime
 from PIL import Image
 
+from langchain_vpp.engines.learned import open_session
 from langchain_vpp.errors import ArtifactError
 from trainer.sandbox.vision.photos.names import CLASSES
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
+    import onnxruntime
 
 WEIGHTS: Final = Path(__file__).with_name("weights")
 """Holds ``objects.onnx`` and its card ``objects.json``."""
@@ -76,9 +77,7 @@ class ObjectDetector:
             problem = "The photo model's weights can't be read; reinstall the package."
         if problem is not None:
             raise ArtifactError(problem)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # the caller serves several pictures at a time
-        return cls(onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"]))
+        return cls(open_session(graph))  # in one thread: the caller serves several pictures at a time
 
     def find(self, image: Image.Image) -> list[Seen]:
         """Find objects, the most certain first.
