@@ -53,10 +53,7 @@ class ScreenModel:
             question: English; or a numbered list of questions, which gets a line for each.
         """
         if listed := numbered(question):
-            lines = [
-                f"{number}. {self.answer(image, each).text}" for number, each in enumerate(listed, start=1)
-            ]
-            return Reply("\n".join(lines), None, {})
+            return Reply.to_list(self.answer(image, each) for each in listed)
         return Reply(answer(self._words(image), question) or UNKNOWN, None, {})
 
     def fill(self, image: Image.Image, schema: Mapping[str, Any], question: str = "") -> dict[str, Any]:

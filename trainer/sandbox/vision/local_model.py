@@ -27,7 +27,7 @@ from trainer.sandbox.vision import questions
 from trainer.sandbox.vision.questions import numbered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from trainer.sandbox.vision.questions import Patterns
 
@@ -64,6 +64,12 @@ class Reply(NamedTuple):
         """
         believed = dict(zip(choices, log_probabilities.tolist(), strict=True))
         return cls(max(believed, key=believed.__getitem__), attribute, believed)
+
+    @classmethod
+    def to_list(cls, replies: Iterable[Reply]) -> Self:
+        """Put the replies to the questions of a numbered list into one, a line for each."""
+        lines = (f"{number}. {reply.text}" for number, reply in enumerate(replies, start=1))
+        return cls("\n".join(lines), None, {})
 
 
 class Block(nn.Module):
@@ -260,10 +266,7 @@ class LocalVisionModel:
             question: English, about one attribute; or a numbered list of such questions, which gets a line for each.
         """
         if listed := numbered(question):
-            lines = [
-                f"{number}. {self.answer(image, each).text}" for number, each in enumerate(listed, start=1)
-            ]
-            return Reply("\n".join(lines), None, {})
+            return Reply.to_list(self.answer(image, each) for each in listed)
         attribute = self.route(question)
         if attribute is None:
             return Reply(UNKNOWN, None, {})

@@ -81,10 +81,7 @@ class PhotoModel:
             question: English; or a numbered list of questions, which gets a line for each.
         """
         if listed := numbered(question):
-            lines = [
-                f"{number}. {self.answer(image, each).text}" for number, each in enumerate(listed, start=1)
-            ]
-            return Reply("\n".join(lines), None, {})
+            return Reply.to_list(self.answer(image, each) for each in listed)
         ask = understand(question)
         if ask is None:
             return Reply(UNKNOWN, None, {})
