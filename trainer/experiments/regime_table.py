@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from trainer.experiments.grid import LABEL_ONLY
 from trainer.experiments.regimes import REGIMES, RegimeName
-from trainer.reporting.markdown import for_markdown
-from trainer.reporting.rows import Cell, Column, Row, Section, Table
+from trainer.experiments.table import markdown_table, spread_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-_MISSING: Final = "-"
 _BySeed = dict[int, float]
 """Seed -> hypervolume."""
 _Groups = dict[tuple[str, int, str], _BySeed]
@@ -47,7 +44,7 @@ def regime_table(cells: Iterable[Measured]) -> str:
         [
             method,
             f"{budget:,}",
-            *(_spread([*groups.get((method, budget, each), {}).values()]) for each in regimes),
+            *(spread_of([*groups.get((method, budget, each), {}).values()]) for each in regimes),
         ]
         for method, budget in rows
     ]
@@ -55,7 +52,7 @@ def regime_table(cells: Iterable[Measured]) -> str:
         [
             method,
             f"{budget:,}",
-            *(_spread(_gains(groups, method, budget, each), signed=True) for each in regimes),
+            *(spread_of(_gains(groups, method, budget, each), signed=True) for each in regimes),
         ]
         for method, budget in rows
         if method != LABEL_ONLY
@@ -64,9 +61,9 @@ def regime_table(cells: Iterable[Measured]) -> str:
     return "\n\n".join(
         (
             "Hypervolume by a fresh attacker, reference (1, 0); mean ± standard deviation over seeds (seeds).",
-            _markdown(headings, values),
+            markdown_table(headings, values),
             f"Gain over `{LABEL_ONLY}` of the same seed and regime; mean ± standard deviation of the differences.",
-            _markdown(headings, gains),
+            markdown_table(headings, gains),
             legend,
         )
     )
@@ -79,15 +76,3 @@ def _gains(
     ours = groups.get((method, budget, regime), {})
     theirs = groups.get((LABEL_ONLY, budget, regime)) or groups.get((LABEL_ONLY, 0, regime), {})
     return [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
-
-
-def _spread(values: Sequence[float], *, signed: bool = False) -> str:
-    if not values:
-        return _MISSING
-    deviation = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{fmean(values):{'+' if signed else ''}.3f}{deviation} ({len(values)})"
-
-
-def _markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rows = tuple(Row(tuple(map(Cell, line))) for line in lines)
-    return for_markdown(Table("", tuple(map(Column, headings)), (Section(rows),)))

@@ -87,7 +87,7 @@ def _table_of_budgets(
             rows.items(), key=lambda item: [-_mean(group) for group in reversed(item[1])]
         )
     )
-    return _markdown(headings, lines)
+    return markdown_table(headings, lines)
 
 
 def _table_without_queries(
@@ -101,9 +101,9 @@ def _table_without_queries(
         for method, group in found.items()
     ]
     if together:
-        lines.append((_ALL_BASELINES, fmean(together), _spread_of(together), "0"))
+        lines.append((_ALL_BASELINES, fmean(together), spread_of(together), "0"))
     lines.sort(key=lambda line: -line[1])
-    return _markdown(
+    return markdown_table(
         ("without queries", "hypervolume", "of the white box", "CPU s"),
         (
             [name, spread, f"{mean / white_box:.2f}" if white_box else _MISSING, cpu_s]
@@ -155,16 +155,18 @@ def _mean(group: Sequence[Result]) -> float:
 
 
 def _spread(group: Sequence[Result]) -> str:
-    return _spread_of([result.hypervolume for result in group])
+    return spread_of([result.hypervolume for result in group])
 
 
-def _spread_of(values: Sequence[float]) -> str:
+def spread_of(values: Sequence[float], *, signed: bool = False) -> str:
+    """Write mean, standard deviation and number of values; a dash if there are none."""
     if not values:
         return _MISSING
     deviation = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{fmean(values):.3f}{deviation} ({len(values)})"
+    return f"{fmean(values):{'+' if signed else ''}.3f}{deviation} ({len(values)})"
 
 
-def _markdown(headings: Iterable[str], lines: Iterable[Sequence[str]]) -> str:
+def markdown_table(headings: Iterable[str], lines: Iterable[Sequence[str]]) -> str:
+    """Write a table without a caption in Markdown."""
     rows = tuple(Row(tuple(map(Cell, line))) for line in lines)
     return for_markdown(Table("", tuple(map(Column, headings)), (Section(rows),)))
