@@ -15,7 +15,7 @@ from langchain_vpp.engines.named import NAMED_ENGINES
 from langchain_vpp.errors import ArtifactError, DataError, VPPError
 from trainer.evaluation.detector import NanoDet
 from trainer.evaluation.kept import measure_kept
-from trainer.sandbox.drawing.photographs import read_photographs
+from trainer.sandbox.drawing.photographs import read_split
 from trainer.sandbox.vision.photo_model import PhotoModel
 from trainer.sandbox.vision.photos.tasks import TOPICS
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)  # a picture is too small to share among threads
     try:
-        photographs = [each for each in read_photographs(options.data) if each.known.split == options.split]
+        photographs = read_split(options.data, options.split)
         report = measure_kept(
             photographs[: options.most],
             {name: protection(name) for name in options.protectors},
