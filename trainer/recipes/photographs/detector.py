@@ -8,6 +8,7 @@ its boxes are decoded in the graph: the runtime needs to know nothing about the 
 # ruff: noqa: E402  a missing package is named before its import fails
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
 from pathlib import Path
@@ -58,21 +59,32 @@ def face_detector_graph(pictures: Sequence[Image.Image], resolution: int) -> byt
     with tempfile.TemporaryDirectory() as folder:
         plain, quantised = Path(folder) / "plain.onnx", Path(folder) / "quantised.onnx"
         _write_plain(package, plain)
-        logging.getLogger().setLevel(logging.ERROR)  # it advises a preparation that has been made
-        quantize_static(
-            plain,
-            quantised,
-            _Pictures(pictures, resolution),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            reduce_range=True,  # seven bits: processors without VNNI saturate in intermediate sums
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=["Conv", "Add", "Relu"],
-        )
-        logging.getLogger().setLevel(logging.INFO)
+        with _without_advice():
+            quantize_static(
+                plain,
+                quantised,
+                _Pictures(pictures, resolution),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                reduce_range=True,  # seven bits: processors without VNNI saturate in intermediate sums
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                op_types_to_quantize=["Conv", "Add", "Relu"],
+            )
         data: bytes = _decoding(onnx.load(quantised)).SerializeToString()
         return data
+
+
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+    """Silence the quantisation, which advises a preparation that has been made."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 class _Pictures(CalibrationDataReader):  # type: ignore[misc]
