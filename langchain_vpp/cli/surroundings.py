@@ -1,4 +1,4 @@
-"""What ``vpp doctor`` finds in the environment: proxies, certificates, tracing and API keys."""
+"""Checks of the environment for ``vpp doctor``: proxies, certificates, tracing and API keys."""
 
 from __future__ import annotations
 

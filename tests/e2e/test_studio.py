@@ -119,7 +119,7 @@ class Visit:
         self.page.goto(re.match(r"http://[^/]+/\w+/", self.page.url)[0] + page)
 
     def faults(self) -> list[str]:
-        """What axe-core finds."""
+        """Return the faults that axe-core finds."""
         self.page.evaluate(AXE)
         return self.page.evaluate(RULES)
 

@@ -104,7 +104,7 @@ class Answer(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """What came of conversations."""
+    """Outcome of conversations."""
 
     answers: list[Answer]
     leaks: list[str]

@@ -1,4 +1,4 @@
-"""What ``vpp inspect`` says of an artifact's domain."""
+"""``vpp inspect`` shows the domain of an artifact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept of protected photographs: relative to originals, with floors, by a protector that is known."""
+"""Scores on protected photographs, relative to originals and with floors, of a protector that is known."""
 
 from __future__ import annotations
 
