@@ -39,6 +39,8 @@ class PhotographsPlan(BaseModel):
     attribution: str
     pasted_pictures: int
     """Photographs with pasted faces in the audit."""
+    attacker_pictures: int
+    """Photographs with pasted faces that attackers of the audit learn from."""
     word_pictures: int
     """Photographs in which the audit reads words."""
     utility_pictures: int
@@ -55,6 +57,7 @@ SMOKE: Final = {
     "side": 64,
     "start": "",
     "pasted_pictures": 2,
+    "attacker_pictures": 4,
     "word_pictures": 2,
     "utility_pictures": 2,
 }
