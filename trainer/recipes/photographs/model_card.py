@@ -82,9 +82,9 @@ def _groups(groups: Mapping[str, Any]) -> Iterator[str]:
 
 def _attackers(originals: Mapping[str, Any], protected: Mapping[str, Any]) -> Iterator[str]:
     yield ""
-    yield "Attackers that learn from protected faces of other people (linear, on ImageNet features and pixels of the head"
-    yield "and what is around it), at `balanced`. Identity is searched among portraits, by the nearest features. In brackets"
-    yield "95 % intervals."
+    yield "Attackers that learn from protected faces of other people, at `balanced`: linear ones on ImageNet features"
+    yield "and pixels of the head and what is around it. Identity is searched among portraits, by the nearest features."
+    yield "In brackets 95 % intervals."
     yield ""
     yield "| | originals | balanced | by guessing |"
     yield "|---|---|---|---|"
