@@ -78,7 +78,7 @@ def make_artifact(job: PhotographsJob) -> Path:
     _logger.info("graphs: int8 within %.1f dB of torch", done.psnr)
     detector = face_detector_graph(pictures[:_CALIBRATION], plan.protector.working_resolution)
     save_detector(job.artifact, detector, plan.face_detector)
-    _give_domain(job.artifact, photographs, held, plan.seed)
+    _give_domain(job, photographs, held)
     return job.artifact
 
 
@@ -88,16 +88,17 @@ def split_held(photographs: Sequence[Photograph]) -> tuple[Sequence[Photograph],
     return learned, photographs[_HELD - 1 :: _HELD]
 
 
-def _give_domain(folder: Path, learned: Sequence[Photograph], held: Sequence[Photograph], seed: int) -> None:
+def _give_domain(job: PhotographsJob, learned: Sequence[Photograph], held: Sequence[Photograph]) -> None:
     """Fit the statistics by which the artifact tells pictures that are no photographs."""
-    engine = load_artifact(folder).engine
+    engine = load_artifact(job.artifact).engine
     assert isinstance(engine, LearnedEngine)
     pictures = [
         [photograph.open() for photograph in islice(group, most)]
         for group, most in zip((learned, held), _DOMAIN, strict=True)
     ]
-    domain, facts = fit_domain(engine, *pictures, seed=seed)
-    save_domain(folder, domain, facts)
+    knots = job.plan.protector.level_knots
+    domain, facts = fit_domain(engine, *pictures, knots=knots, seed=job.plan.seed)
+    save_domain(job.artifact, domain, facts)
 
 
 def finish(protector: Protector, *, sharpness: float, threshold: float) -> None:

@@ -14,7 +14,7 @@ _CONFIG: Final = Path(__file__).parent / "config.json"
 
 
 class PhotographsPlan(BaseModel):
-    """Settings of all steps; ``config.json`` has those of the shipped artifact."""
+    """Settings of all steps, in ``config.json``; the card says in what the training of the shipped artifact differs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
