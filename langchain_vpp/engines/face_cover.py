@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,28 +21,16 @@ _Boxes: TypeAlias = npt.NDArray[np.float32]
 _MULTIPLE: Final = 32
 _GREY: Final = 128
 """Grey of covered faces, and of what is added to fill a multiple of 32 pixels."""
-
-
-class _Reach(NamedTuple):
-    """Size of a cover, as shares of the width and the height of a face from the brows to the chin."""
-
-    across: float
-    """Half the width of the cover."""
-    down: float
-    """Half the height of the cover."""
-    raised: float
-    """Distance by which its middle lies above that of the face."""
-
-
-_FACE: Final = _Reach(0.65, 0.72, 0.03)
-_HEAD: Final = _Reach(0.8, 0.95, 0.12)
-"""Hair belongs to a head, so it reaches further up."""
-_WHOLE_FACE, _WHOLE_HEAD = 0.25, 0.5
-"""Level up to which the face is covered, and level from which the head is; in between the cover grows."""
+_ACROSS: Final = 0.8
+"""Half the width of a cover, as a share of the face's."""
+_DOWN: Final = 0.95
+"""Half the height of a cover, as a share of the face's."""
+_RAISED: Final = 0.12
+"""Share of the face's height by which a cover's middle lies above that of the face, because hair belongs to it."""
 
 
 class FaceCover:
-    """Paints one grey over every face that a detector finds: the face up to level 0.25, the head from level 0.5.
+    """Paints one grey over every head whose face a detector finds.
 
     One session serves all threads, and each call computes in the thread that made it.
 
@@ -72,21 +60,19 @@ class FaceCover:
                 "Get the artifact again from where it was trained, or install a newer onnxruntime."
             )
 
-    def cover(self, seen: _Pixels, shown: _Pixels, level: float) -> _Pixels:
+    def cover(self, seen: _Pixels, shown: _Pixels) -> _Pixels:
         """Return what is to be shown with every face covered that is found in what was seen.
 
         Args:
             seen: The picture, ``[H, W, 3]``.
             shown: The picture that an engine made of it, of the same shape. It is not changed.
-            level: Level in [0, 1]; what is covered at one is covered at all higher ones.
         """
         result = shown.copy()
-        reach = _reach(level)
         for left, top, right, bottom in self._faces(seen):
             _paint_oval(
                 result,
-                ((left + right) / 2, (top + bottom) / 2 - reach.raised * (bottom - top)),
-                (reach.across * (right - left), reach.down * (bottom - top)),
+                ((left + right) / 2, (top + bottom) / 2 - _RAISED * (bottom - top)),
+                (_ACROSS * (right - left), _DOWN * (bottom - top)),
             )
         return result
 
@@ -98,11 +84,6 @@ class FaceCover:
             for box in found / np.float32(scale):
                 left, top, right, bottom = box.tolist()
                 yield left, top, right, bottom
-
-
-def _reach(level: float) -> _Reach:
-    grown = min(max((level - _WHOLE_FACE) / (_WHOLE_HEAD - _WHOLE_FACE), 0), 1)
-    return _Reach(*(face + grown * (head - face) for face, head in zip(_FACE, _HEAD, strict=True)))
 
 
 def _scaled(pixels: _Pixels, scale: float) -> _Pixels:
