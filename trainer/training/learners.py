@@ -81,7 +81,9 @@ class Learners(NamedTuple):
             protector = Protector(config.protector).to(memory_format=torch.channels_last)
             if supplied.protector is not None:
                 protector.load_state_dict(supplied.protector.state_dict())
-            assessor = supplied.assessor or Assessor(attributes, width=config.reader_width)
+            assessor = supplied.assessor or Assessor(
+                attributes, width=config.reader_width, moving=split.images.ndim == 5
+            )
             assessor = assessor.to(memory_format=torch.channels_last)
             estimator = supplied.estimator or named_estimator(
                 config, space, LabelledImages(split.images, split.known)
