@@ -50,7 +50,9 @@ config = TrainerConfig(
     audit_images=0 if SMOKE else 100,
     max_queries=60 if SMOKE else 800,
     access="logprobs",
-    protector=ProtectorConfig(width=8 if SMOKE else 24, blocks=(1, 1, 1), working_resolution=64),
+    protector=ProtectorConfig(
+        width=8 if SMOKE else 24, blocks=(1, 1, 1), working_resolution=32 if SMOKE else 64
+    ),
 )
 artifact = Trainer(model, dataset, config).fit(work / "run")
 
@@ -67,7 +69,7 @@ attackers = (
     FixedClassifier(AttributeReader(attributes, model.vision), "the chat model's network"),
 )
 settings = EvaluationSettings(
-    levels=(0.0, 1.0) if SMOKE else (0.0, 0.5, 1.0),
+    levels=(1.0,) if SMOKE else (0.0, 0.5, 1.0),
     baselines={"pixelate": (0.5,)},
     train_images=8 if SMOKE else 200,
     original_images=10 if SMOKE else 200,
@@ -81,4 +83,4 @@ for point in report.points:
             print(
                 f"    {reading.subject} by {reading.reader}: {reading.accuracy.value:.2f}, chance {reading.chance:.2f}"
             )
-print(report.task_floors)
+print("floors of the task:", report.task_floors)

@@ -123,7 +123,7 @@ class Protector(nn.Module):
         """
         if images.ndim == 5:
             frames = self.at_network_level(images.flatten(0, 1), level.repeat_interleave(images.shape[1]))
-            return frames.unflatten(0, images.shape[:2])
+            return frames.reshape(images.shape)
         colour, openness = self._painted(self._features(images, level).last)
         return self._mixed(images, colour, smooth_mask(openness))
 

@@ -47,7 +47,7 @@ def coarsen(images: Tensor, *, generator: torch.Generator) -> Tensor:
     chosen = torch.randint(4, (len(images), *[1] * (images.ndim - 1)), generator=generator)
     if images.ndim == 5:
         chosen, frames = chosen.expand(-1, images.shape[1], -1, -1, -1).flatten(0, 1), images.flatten(0, 1)
-        return _coarse(frames, chosen).unflatten(0, images.shape[:2])
+        return _coarse(frames, chosen).reshape(images.shape)
     return _coarse(images, chosen)
 
 

@@ -113,7 +113,7 @@ class VQANetwork(nn.Module):
             blocks = with_changes(nn.functional.pixel_unshuffle(as_clips(images) * 2 - 1, 2))
             levels = None if level is None else level.repeat_interleave(blocks.shape[1])
             frames = self._seen(blocks.flatten(0, 1).contiguous(memory_format=torch.channels_last), levels)
-            frames = frames.unflatten(0, blocks.shape[:2])
+            frames = frames.reshape(*blocks.shape[:2], -1)
             seen = torch.cat([frames.amax(dim=1), frames.mean(dim=1)], dim=1)
         result: Tensor = self.heads(seen).float().unflatten(1, (-1, self.answers))
         return result

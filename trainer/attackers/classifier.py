@@ -347,7 +347,7 @@ class FreshClassifier:
         logits: tuple[Tensor, ...] = self._prepared()(_as_input(_as_frames(images)))
         if images.ndim == 4:
             return logits
-        return tuple(each.unflatten(0, images.shape[:2]).mean(dim=1) for each in logits)
+        return tuple(each.reshape(*images.shape[:2], -1).mean(dim=1) for each in logits)
 
     def _scaled(self, images: Tensor) -> Tensor:
         """Take the frames that the network sees, ``uint8``, and scale them to the resolution at which it looks."""

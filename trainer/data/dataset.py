@@ -36,7 +36,7 @@ class Dataset:
     examples: tuple[Example, ...]
     digest: str
     """sha256, in hex, of ``data.jsonl``."""
-    _clips: Clips = field(default_factory=Clips, compare=False, repr=False)
+    _clips: Clips = field(default_factory=Clips, init=False, compare=False, repr=False)
 
     def split(self, split: Split) -> tuple[Example, ...]:
         """Examples of one split, in file order."""

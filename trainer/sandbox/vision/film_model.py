@@ -43,15 +43,21 @@ class FilmNetwork(AttributeNetwork):
             images: Strips of frames, ``[B, 3, T H, W]``, or clips, ``[B, T, 3, H, W]``, in [0, 1].
             attributes: Keys of :data:`FILM_CHOICES`.
         """
-        frames = images if images.ndim == 5 else images.unflatten(2, (FILMS.frames, -1)).transpose(1, 2)
+        frames = images if images.ndim == 5 else _frames_of(images)
         change = torch.cat([torch.zeros_like(frames[:, :1]), frames.diff(dim=1)], dim=1)
         cells = torch.cat([frames - 0.5, change], dim=2).flatten(0, 1)
         for block in self.blocks:
             cells = block(cells)
         seen = torch.cat([cells.mean(dim=(2, 3)), cells.amax(dim=(2, 3))], dim=1)
-        seen = seen.unflatten(0, frames.shape[:2])  # [B, T, 2 C]
+        seen = seen.reshape(*frames.shape[:2], -1)  # [B, T, 2 C]
         summary = self.norm(torch.cat([seen.mean(dim=1), seen.amax(dim=1)], dim=1))
         return {name: self.heads[name](summary) for name in attributes}, {}
+
+
+def _frames_of(strips: Tensor) -> Tensor:
+    """Cut strips, ``[B, 3, T H, W]``, into clips ``[B, T, 3, H, W]``."""
+    count, channels, height, width = strips.shape
+    return strips.reshape(count, channels, FILMS.frames, height // FILMS.frames, width).transpose(1, 2)
 
 
 FILMS: Final = Subject(
