@@ -42,7 +42,7 @@ assert len(frames) == 8
 # %%
 model = SandboxChatModel(model_name=FILMS.name, vision=LocalVisionModel.load(subject=FILMS))
 config = TrainerConfig(
-    steps=4 if SMOKE else 120,
+    steps=4 if SMOKE else 400,
     pretraining_steps=4 if SMOKE else 120,
     batch=4 if SMOKE else 8,
     student_batch=4 if SMOKE else 16,

@@ -336,11 +336,13 @@ def _clips(images: torch.Tensor, middle: torch.Tensor | None = None) -> torch.Te
     return torch.stack([images, images if middle is None else middle, images], dim=1)
 
 
+@pytest.mark.trains
 def test_a_clip_of_one_frame_reads_like_its_image(prepared, people):
     images = people[2].images[:20]
     assert torch.equal(prepared.read(images[:, None]), prepared.read(images))
 
 
+@pytest.mark.trains
 def test_frames_of_a_clip_are_averaged(prepared, people):
     images = people[2].images[:20]
     same = prepared.read(_clips(images))
