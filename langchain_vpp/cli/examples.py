@@ -39,6 +39,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
     ),
     "sandbox make-cards": ("vpp sandbox make-cards cards-data --faces fairface",),
     "sandbox make-data": ("vpp sandbox make-data data", "vpp sandbox make-data forms-data --task forms"),
+    "sandbox make-films": ("vpp sandbox make-films films",),
     "sandbox make-pages": ("vpp sandbox make-pages pages",),
     "sandbox make-photos": ("vpp sandbox make-photos photographs photos-data",),
     "sandbox serve": ("vpp sandbox serve --port 8123",),
