@@ -103,7 +103,9 @@ def read_questions(path: Path) -> tuple[Asked, ...]:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
     if reason:
-        raise DataError(f"{path} can't be read: {reason}. Nothing was written.")
+        raise DataError(
+            f"{path} can't be read: {reason}. Write a question on each line of a text file; nothing was written."
+        )
     asked = []
     for line in text.splitlines():
         question, *choices = (part.strip() for part in line.split("|"))

@@ -212,7 +212,9 @@ class IndexFile:
             return as_utf8(path.read_bytes()).splitlines()
         except OSError as error:
             failure = error.strerror or type(error).__name__
-        raise DataError(f"{path} could not be read: {failure}. A data set is a folder with {INDEX} in it.")
+        raise DataError(
+            f"{path} could not be read: {failure}. A data set is a folder with {INDEX}; `vpp data init` makes one."
+        )
 
     def _replace(self, lines: Sequence[bytes]) -> None:
         path = self._folder / INDEX
