@@ -110,6 +110,25 @@ def test_pictures_of_a_person_stay_in_one_split_if_the_user_wants_it(tmp_path):
         assert [each.value for each in read_said(out / "labels.csv")[:3]] == ["Ada"] * 3
 
 
+def test_faces_are_compared_here_and_names_alone_are_kept(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for number in range(4):
+        Image.effect_noise((16, 8), 50 + number).convert("RGB").save(tmp_path / f"photos/{number}.png")
+    out = tmp_path / "data"
+    propose = IdentityProposals(
+        out, lambda _: [Seen(9, ADA)], lambda *_: None
+    )  # no socket opens in unit tests
+    made = make_data_set(
+        tmp_path / "photos", out, Recipe((Asked("What?"),), propose=(propose,)), progress=print
+    )
+    assert made.proposed == 4
+    assert {each.name for each in out.iterdir()} == {
+        "answers.csv", "images", "labels.csv", "questions.txt", "sources.jsonl",
+    }  # fmt: skip
+    assert {each.value for each in read_said(out / "labels.csv")} == {"person 1"}
+    assert "vector" not in (out / "sources.jsonl").read_text()
+
+
 def test_a_missing_package_is_named_before_anything_is_written(monkeypatch):
     monkeypatch.setitem(sys.modules, "dlib", None)
     with pytest.raises(MissingExtraError, match=r"nothing was written.*dlib.*langchain-vpp\[identities\]"):
