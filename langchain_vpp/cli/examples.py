@@ -16,7 +16,9 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
         "vpp data convert vispr downloads/vispr vispr-data --option attributes=all",
     ),
     "data init": (
+        "vpp data init photos --questions questions.txt",
         "vpp data init photos --questions questions.txt --answers answers.csv --labels labels.csv",
+        "vpp data init photos --questions questions.txt --propose-labels faces --propose-labels identities",
         "vpp data init photos --questions questions.txt --propose-with openai:gpt-4o-mini --i-know-it-sees-originals",
     ),
     "demo": ("vpp demo",),
@@ -33,7 +35,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
     "export": ("vpp export runs/mine --data photos-data",),
     "inspect": ("vpp inspect runs/mine", "vpp inspect photo.jpg --cost"),
     "protect": (
-        "vpp protect photo.jpg --out protected",
+        "vpp protect photo.jpg --artifact photographs --out protected",
         "vpp protect screenshots --artifact screens --level high --out protected",
         "vpp protect photos --engine pixelate --level 0.8 --out protected --dry-run",
     ),

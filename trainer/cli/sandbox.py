@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 import typer
 
 from langchain_vpp.cli.display import bars, print_json, print_line
-from langchain_vpp.cli.options import InputError, JsonOption
+from langchain_vpp.cli.options import JsonOption  # noqa: TC001  typer reads annotations
 from langchain_vpp.extras import require
+from trainer.cli.options import not_served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -191,10 +192,10 @@ def serve(
     require("torch", "safetensors", "starlette", "uvicorn", extra="demo")
     from trainer.sandbox.server import serve as run  # noqa: PLC0415
 
-    failure = ""
+    refusal = None
     try:
         run(host, port, record, on_ready=print_line)
     except OSError as error:
-        failure = error.strerror or str(error)
-    if failure:
-        raise InputError(f"the sandbox was not served: {failure}. Choose another --port, --host or --record.")
+        refusal = not_served("the sandbox was not served", error, host, port)
+    if refusal is not None:
+        raise refusal

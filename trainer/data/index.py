@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_vpp.errors import DataError
 from trainer.data.format import INDEX, SPLITS, as_utf8, facts_of, read_line
+from trainer.data.review import ANSWERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -65,6 +66,11 @@ def read_text(folder: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         failure = error.strerror or type(error).__name__
+    if (folder / ANSWERS).is_file() and not path.exists():
+        raise DataError(
+            f"{folder} has no {INDEX} yet, because no picture had an answer when it was made. Give answers: "
+            f"vpp studio --label {folder}, or in {folder / ANSWERS}. Then run the same vpp data init again."
+        )
     raise DataError(
         f"{path} could not be read: {failure}. A data set is a folder with {INDEX} in it; "
         "`vpp data init` makes one of your pictures and questions."

@@ -12,7 +12,8 @@ from trainer.data.checks import training_faults, training_warnings
 from trainer.data.dataset import Dataset
 from trainer.data.format import SPLITS
 from trainer.data.index import Fault, check_attributes, check_splits, read_entries, read_text
-from trainer.data.review import count_proposals
+from trainer.data.pictures import open_picture
+from trainer.data.review import count_proposals, count_unused
 from trainer.statistics import wilson
 
 if TYPE_CHECKING:
@@ -115,6 +116,10 @@ def inspect_data(folder: Path, *, progress: Callable[[int, int], object] | None 
     if not faults:
         warnings += training_warnings(dataset)
     warnings += [*_straddling(good, prints), *_rare(examples)]
+    if unused := count_unused(folder, {entry.example.image for entry in entries}):
+        warnings.append(
+            f"{unused} pictures with an answer in answers.csv are not in data.jsonl: run the same vpp data init again"
+        )
     if open_count := count_proposals(folder):
         warnings.append(
             f"{open_count} answers or labels were proposed by a model or a detector and nobody has confirmed them"
