@@ -216,6 +216,7 @@ TINY = {
 
 
 @pytest.mark.trains
+@pytest.mark.slow(seconds=15)
 def test_the_command_fills_the_table_and_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(running, "_in_own_process", lambda function, *args: function(*args))  # saves imports
     fit_to_few_pictures(monkeypatch)
@@ -267,6 +268,7 @@ def _with_its_process(cell, data, out):
 
 
 @pytest.mark.trains
+@pytest.mark.slow(seconds=8)
 def test_a_cell_runs_in_a_process_and_a_thread_of_its_own(folder, tmp_path):
     sizes = SIZES.model_copy(update={"attacker_images": 50})
     cell = cells(Grid(methods=(), sizes=sizes, baselines={"pixelate": (0.5,)}), [0])[0]
