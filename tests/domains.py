@@ -62,6 +62,6 @@ def fit_to_few_pictures(patch: pytest.MonkeyPatch) -> None:
     """
     from trainer.training import domain
 
-    patch.setattr(domain, "MOST", 10)
+    patch.setattr(domain, "MOST", 20)
     kinds = ("turned by 180 degrees", "inverted")
     patch.setattr(domain, "OTHER_KINDS", {kind: domain.OTHER_KINDS[kind] for kind in kinds})

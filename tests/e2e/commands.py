@@ -124,7 +124,7 @@ class Command:
     def running(self) -> bool:
         return self._process.is_alive()
 
-    def wait(self, seconds: float = 120) -> Result:
+    def wait(self, seconds: float = 300) -> Result:
         self._process.join(seconds)
         assert not self._process.is_alive(), "it does not end"
         return Result(self._process.exitcode, self._out.read_text(), self._err.read_text())
