@@ -2,8 +2,8 @@
 PYTHON  ?= python3
 VENV    ?= .venv
 LOWEST  ?= .venv-lowest
-# Test processes. One more than two cores, because tests wait for servers and for other processes.
-WORKERS ?= 3
+# Test processes. Two more than two cores: tests wait for servers and for other processes a third of their time.
+WORKERS ?= 4
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 

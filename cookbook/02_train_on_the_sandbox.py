@@ -27,7 +27,7 @@ work = Path(tempfile.mkdtemp())
 
 # %%
 make_data(
-    work / "data", train=80 if SMOKE else 3000, val=20 if SMOKE else 220, test=20 if SMOKE else 320, seed=0
+    work / "data", train=60 if SMOKE else 3000, val=20 if SMOKE else 220, test=20 if SMOKE else 320, seed=0
 )
 dataset = load_dataset(work / "data")
 print(dataset.questions)
@@ -39,9 +39,9 @@ print(dataset.private_attributes)
 
 # %%
 config = TrainerConfig(
-    steps=10 if SMOKE else 240,
+    steps=6 if SMOKE else 240,
     pretraining_steps=5 if SMOKE else 300,
-    batch=8 if SMOKE else 32,
+    batch=4 if SMOKE else 32,
     max_queries=40 if SMOKE else 2000,
     access="logprobs",
     protector=ProtectorConfig(width=8 if SMOKE else 32, blocks=(1, 3, 1), working_resolution=64),

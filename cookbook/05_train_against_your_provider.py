@@ -10,15 +10,15 @@
 # %%
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from typer.testing import CliRunner, Result
 
 from langchain_vpp import ImageProtector
 from langchain_vpp.artifact import read_manifest
+from langchain_vpp.cli.app import app
 from trainer.sandbox.drawing.scenes import draw_scene
 from trainer.sandbox.process import SandboxServer
 
@@ -27,13 +27,10 @@ MODEL = "sandbox"
 work = Path(tempfile.mkdtemp())
 
 
-def vpp(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the command line: `vpp ...` in a shell is the same."""
-    command = [sys.executable, "-c", "from langchain_vpp.cli.app import main; main()"]
-    done = subprocess.run(  # noqa: S603  our own command
-        [*command, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    print("$ vpp", *arguments[:1], "-> exit code", done.returncode)
+def vpp(*arguments: object) -> Result:
+    """Run the command line in this process: in a shell it is `vpp ...`."""
+    done = CliRunner().invoke(app, [str(each) for each in arguments])
+    print("$ vpp", *arguments[:1], "-> exit code", done.exit_code)
     for line in done.stderr.splitlines():
         if line.startswith(("estimate:", "answers:", "warning:", "vpp:")):
             print(line)
@@ -51,7 +48,7 @@ def vpp(*arguments: object) -> subprocess.CompletedProcess[str]:
 # %%
 data = work / "data"
 (data / "images").mkdir(parents=True)
-sizes = {"train": 60 if SMOKE else 1500, "val": 15 if SMOKE else 200, "test": 15 if SMOKE else 200}
+sizes = {"train": 30 if SMOKE else 1500, "val": 10 if SMOKE else 200, "test": 5 if SMOKE else 200}
 COLOURS = ["red", "orange", "green", "blue", "purple"]
 lines = []
 generator = np.random.default_rng(0)
@@ -82,6 +79,7 @@ small = {
     "pretraining_steps": 5,
     "batch": 4,
     "student_batch": 4,
+    "reader_width": 24,
     "validation": 0.25,
     "protector": {"width": 8, "blocks": [1, 1, 1], "working_resolution": 64},
 }
@@ -107,11 +105,11 @@ with SandboxServer() as server:
     provider = ("--model", MODEL, "--base-url", server.base_url, "--price", "0.15,0.60", "--out", run)
     too_little = 0.0003 if SMOKE else 0.005
     stopped = vpp("train", *what, *provider, "--max-cost", too_little)
-    assert stopped.returncode == 3, stopped.stderr
+    assert stopped.exit_code == 3, stopped.stderr
     assert "larger --max-cost" in stopped.stderr
 
     done = vpp("train", *what, *provider, "--max-cost", 1, "--resume", "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     stats = server.stats()
 
 manifest, _ = read_manifest(run)

@@ -25,7 +25,7 @@ from trainer.sandbox.process import SandboxServer
 SMOKE = os.environ.get("VPP_SMOKE") == "1"
 work = Path(tempfile.mkdtemp())
 make_data(
-    work / "data", train=100 if SMOKE else 2000, val=30 if SMOKE else 200, test=40 if SMOKE else 400, seed=0
+    work / "data", train=60 if SMOKE else 2000, val=20 if SMOKE else 200, test=25 if SMOKE else 400, seed=0
 )
 dataset = load_dataset(work / "data")
 

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 14. Train on films
+# # 18. Train on films
 #
 # What a person does is seen in several frames, and so is who the person is. This recipe draws films of a person who
 # waves, walks, sits down or throws a ball, learns a protector on them, and has attackers look at whole clips and at

@@ -30,6 +30,7 @@ myst_heading_anchors = 3
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 autodoc_member_order = "bysource"
+autodoc_use_type_comments = False  # there are none, and the search takes a tenth of the build
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 nitpicky = True

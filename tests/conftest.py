@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.guards"]
 
-_LONGEST = 200
+_LONGEST = 100
 """Seconds from which a test decides how long all tests take."""
 _gives_way = False
 

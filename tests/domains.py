@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import pytest
     from PIL import Image
 
     from langchain_vpp.engines.learned import LearnedEngine
@@ -51,3 +52,16 @@ def give(folder: Path, familiar: Sequence[Image.Image]) -> str:
 
     engine: LearnedEngine = load_engine(folder)  # type: ignore[assignment]
     return save_domain(folder, domain_of(engine, familiar), FACTS)
+
+
+def fit_to_few_pictures(patch: pytest.MonkeyPatch) -> None:
+    """Have domains fitted to few pictures and against two other kinds.
+
+    With all of them the fit takes longer than the rest of a run of a few steps. ``test_domain.py`` and the demo in full
+    fit domains as users get them.
+    """
+    from trainer.training import domain
+
+    patch.setattr(domain, "MOST", 20)
+    kinds = ("turned by 180 degrees", "inverted")
+    patch.setattr(domain, "OTHER_KINDS", {kind: domain.OTHER_KINDS[kind] for kind in kinds})

@@ -10,6 +10,8 @@ from pkgutil import walk_packages
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
+from sphinx.addnodes import pending_xref
+from sphinx.transforms.post_transforms import ReferencesResolver, SphinxPostTransform
 from sphinx.util.nodes import make_refnode
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from docutils import nodes
-    from sphinx.addnodes import pending_xref
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
 
@@ -38,6 +39,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-signature", _hide_signature_of_models)
     app.connect("autodoc-process-docstring", _complete_field, priority=_BEFORE_NAPOLEON)
     app.connect("missing-reference", _find_public_entry)
+    app.add_post_transform(_NamesWithoutEntry)
     return {"parallel_read_safe": True}
 
 
@@ -145,6 +147,20 @@ def _complete_field(
     known = getattr(getattr(import_module(module), cls, None), "model_fields", {}).get(field)
     if known is not None and not known.is_required():
         lines += ["", f"Default: ``{known.get_default(call_default_factory=True)!r}``"]
+
+
+class _NamesWithoutEntry(SphinxPostTransform):
+    """Keep Sphinx from comparing a name with every entry where no entry is called so, as with ``str``."""
+
+    default_priority = ReferencesResolver.default_priority - 1
+
+    def run(self, **_: Any) -> None:
+        """Have such names looked up exactly."""
+        known = {entry.rpartition(".")[2] for entry in self.env.domains.python_domain.objects}
+        for reference in self.document.findall(pending_xref):
+            name = reference["reftarget"].rpartition(".")[2].removesuffix("()")
+            if reference.get("refdomain") == "py" and name not in known:
+                reference.attributes.pop("refspecific", None)
 
 
 def _find_public_entry(

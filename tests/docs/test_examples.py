@@ -11,6 +11,7 @@ from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 from tests.docs.pages import ROOT, pages, python_blocks
+from tests.domains import fit_to_few_pictures
 from tests.integration.recording import recording_server
 from trainer.sandbox.drawing.scenes import make_data
 
@@ -49,6 +50,7 @@ def surroundings(tmp_path, monkeypatch, provider) -> Path:
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     monkeypatch.setenv("OPENAI_BASE_URL", f"{provider.url}/v1")
     monkeypatch.setenv("LANGSMITH_TRACING", "false")
+    fit_to_few_pictures(monkeypatch)
     return tmp_path
 
 

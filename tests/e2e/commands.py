@@ -2,6 +2,7 @@
 
 They are forked from a server that has loaded the libraries, because loading them takes ten times longer than the
 commands of these tests. Otherwise they are ordinary processes: they have file descriptors, signals and an exit code.
+Those that train fit the domain of the artifact to few pictures.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ import sys
 import tempfile
 import time
 from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from tests.domains import fit_to_few_pictures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,7 +124,7 @@ class Command:
     def running(self) -> bool:
         return self._process.is_alive()
 
-    def wait(self, seconds: float = 120) -> Result:
+    def wait(self, seconds: float = 300) -> Result:
         self._process.join(seconds)
         assert not self._process.is_alive(), "it does not end"
         return Result(self._process.exitcode, self._out.read_text(), self._err.read_text())
@@ -131,6 +136,7 @@ def _run(work, arguments, folder: Path, out: Path, err: Path) -> None:
         os.dup2(opened, descriptor)
         os.close(opened)
     os.chdir(folder)
+    fit_to_few_pictures(pytest.MonkeyPatch())
     # Ignored, and so inherited, where the tests themselves run in a shell's background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     work(*arguments)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.domains import fit_to_few_pictures
 from tests.e2e.commands import Commands, FinishedRun
 from tests.made_once import made_once
 from trainer.sandbox.drawing.scenes import make_data
@@ -29,8 +30,15 @@ TINY = {
     "validation": 0.25,
     "max_queries": 60,
     "max_concurrency": 4,
+    "reader_width": 24,
     "protector": {"width": 8, "blocks": [1, 1, 1], "working_resolution": 64},
 }
+
+
+@pytest.fixture(autouse=True)
+def _few_pictures(monkeypatch):
+    """Runs in the process of the tests fit their domains as those of commands do."""
+    fit_to_few_pictures(monkeypatch)
 
 
 # While its driver runs, an event loop runs in this thread, and asynchronous tests of other modules could not.

@@ -14,6 +14,8 @@ from trainer.sandbox.drawing.scenes import make_data
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow(seconds=12)
+
 _PAIRS = 45
 _CONFIG = TINY | {
     "estimator": "none",

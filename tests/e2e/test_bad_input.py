@@ -13,6 +13,8 @@ from PIL import Image
 
 from tests.untrained import save_untrained
 
+pytestmark = pytest.mark.slow(seconds=30)
+
 SERVER = ("--model", "sandbox", "--base-url", "http://127.0.0.1:9/v1")  # nothing may be sent to it
 
 

@@ -18,7 +18,7 @@ def test_recipes_are_numbered_without_a_gap():
     assert [recipe.name for recipe in RECIPES if f"({recipe.name})" not in listed] == []
 
 
-@pytest.mark.slow(seconds=30)
+@pytest.mark.slow(seconds=8)
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
 def test_recipe_runs_to_its_end(recipe, tmp_path):
     environment = {"VPP_SMOKE": "1", "TMPDIR": str(tmp_path), "LANGSMITH_TRACING": "false"}

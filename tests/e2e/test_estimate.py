@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 
+import pytest
+
 from langchain_vpp.artifact import read_manifest
 from tests.e2e.conftest import TINY
 from trainer.sandbox.process import SandboxServer
+
+pytestmark = pytest.mark.slow(seconds=25)
 
 
 def test_a_dry_run_says_what_would_be_asked_and_sends_nothing(vpp, data, config, tmp_path):

@@ -11,6 +11,8 @@ from langchain_vpp.artifact import EXACT_GRAPH, GRAPH, read_manifest
 from tests.untrained import save_untrained
 from trainer.sandbox.drawing.scenes import make_data
 
+pytestmark = pytest.mark.slow(seconds=12)
+
 pytest.importorskip("onnx")
 
 

@@ -23,6 +23,8 @@ from trainer.sandbox.drawing.scenes import make_data
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow(seconds=15)
+
 PRESETS = {"low": 0.0, "balanced": 0.5, "high": 1.0}
 LONG = "Which of the signs " + "beside the entrance " * 12 + "is" + "n" * 200 + "ot red?"
 

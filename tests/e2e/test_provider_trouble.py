@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 import sqlite3
 
+import pytest
+
 from tests.e2e.conftest import TINY
 from tests.e2e.providers import TroubledProvider
+
+pytestmark = pytest.mark.slow(seconds=30)
 
 TROUBLE = {"busy": 0.2, "silent": 0.2, "refuses": 0.2}
 PRICE = ("--price", "1000,1000")  # of 100 tokens: 0.1 dollars an answer

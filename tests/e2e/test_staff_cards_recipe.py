@@ -26,6 +26,7 @@ def faces(tmp_path):
 @pytest.mark.slow(seconds=30)
 def test_the_command_makes_an_artifact_with_its_card_and_goes_on(faces, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(weights, "TEST_PICTURES", 4)
+    monkeypatch.setattr("trainer.recipes.staff_cards.domain.MOST", 10)
     caplog.set_level(logging.INFO)
     command = [
         "--faces",

@@ -59,7 +59,7 @@ def assert_gone(pids) -> None:
     wait_until(lambda: not asking_processes().keys() & set(pids))
 
 
-@pytest.mark.slow(seconds=90)
+@pytest.mark.slow(seconds=80)
 def test_20_kills_and_5_outages_change_nothing_and_pay_nothing_twice(vpp, data, config, server, tmp_path):
     config.write_text(json.dumps(LONGER))
     assert train(vpp, data, config, tmp_path / "whole", server, "--seed", 21).code == 0
@@ -96,6 +96,7 @@ def test_20_kills_and_5_outages_change_nothing_and_pay_nothing_twice(vpp, data, 
     assert_gone([pid for pid, parent in asking_processes().items() if parent in started])
 
 
+@pytest.mark.slow(seconds=15)
 def test_when_the_subprocess_is_killed_the_run_ends_with_4_and_resumes_without_what_was_in_flight(
     vpp, data, config, tmp_path
 ):
@@ -121,7 +122,7 @@ def test_when_the_subprocess_is_killed_the_run_ends_with_4_and_resumes_without_w
     assert asking not in asking_processes()
 
 
-@pytest.mark.slow(seconds=50)
+@pytest.mark.slow(seconds=25)
 def test_the_subprocess_ends_with_its_run_and_after_a_kill_with_its_last_answer(vpp, data, config, tmp_path):
     with SandboxServer() as server, Relay(server.base_url, delay=2) as relay:
         command = train(vpp, data, config, tmp_path / "run", relay, "--seed", 23, "--steps", 1000, wait=False)
@@ -172,6 +173,7 @@ def endless():
         over.set()
 
 
+@pytest.mark.slow(seconds=10)
 def test_a_request_that_never_ends_does_not_keep_the_subprocess_alive(endless, tmp_path):
     base_url, taken = endless
     path = tmp_path / "ledger.sqlite"

@@ -27,7 +27,7 @@ from trainer.sandbox.process import SandboxServer
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.slow(seconds=60)]
 
 NOWHERE = "http://127.0.0.1:9/v1"
 

@@ -20,6 +20,8 @@ from langchain_vpp.engines import Blur, Pixelate
 
 from .recording import noise_png, recording_server
 
+pytestmark = pytest.mark.slow(seconds=20)
+
 LEVELS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 

@@ -52,6 +52,8 @@ from .calling import (
 )
 from .recording import Recorder, noise_png, recording_server
 
+pytestmark = pytest.mark.slow(seconds=80)
+
 CANARY = noise_png()
 ENCODED = base64.b64encode(CANARY).decode()
 Wrap = Callable[[Runnable[Any, Any]], Runnable[Any, Any]]

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from langchain_vpp.engines import CLASSICAL_ENGINES
 from langchain_vpp.errors import DataError, TrainingError
 from langchain_vpp.images.codec import encode_image
+from tests.domains import fit_to_few_pictures
 from trainer.data.answers import answer_space, references
 from trainer.data.dataset import load_dataset
 from trainer.data.wire import as_image
@@ -208,14 +209,17 @@ TINY = {
         "steps": 4,
         "batch": 4,
         "pretraining_steps": 4,
+        "reader_width": 24,
         "protector": {"width": 8, "blocks": [1, 1, 1], "working_resolution": 64},
     },
 }
 
 
 @pytest.mark.trains
+@pytest.mark.slow(seconds=15)
 def test_the_command_fills_the_table_and_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(running, "_in_own_process", lambda function, *args: function(*args))  # saves imports
+    fit_to_few_pictures(monkeypatch)
     grid = tmp_path / "grid.json"
     grid.write_text(json.dumps(TINY))
     out = tmp_path / "out"
@@ -264,6 +268,7 @@ def _with_its_process(cell, data, out):
 
 
 @pytest.mark.trains
+@pytest.mark.slow(seconds=8)
 def test_a_cell_runs_in_a_process_and_a_thread_of_its_own(folder, tmp_path):
     sizes = SIZES.model_copy(update={"attacker_images": 50})
     cell = cells(Grid(methods=(), sizes=sizes, baselines={"pixelate": (0.5,)}), [0])[0]

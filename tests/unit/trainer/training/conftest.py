@@ -11,7 +11,7 @@ def signs(tmp_path_factory):
     return small_dataset(tmp_path_factory.mktemp("signs"))
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _without_domains():
     """Runs fit no domain, which takes longer than all of such a run; ``test_domain.py`` fits some."""
     with pytest.MonkeyPatch.context() as patch:
