@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from langchain_vpp.engines.words.geometry import Box
     from langchain_vpp.engines.words.reader import Word
+    from langchain_vpp.engines.words.tokens import TokenSource
     from langchain_vpp.engines.words.verdict import Verdict
 
 
@@ -144,15 +145,23 @@ class AdmittedKinds(Words):
         background = () if self._find_faces is None else ("background",)
         return frozenset({kind for kind in layers.kinds if kind is not None} | boxes | set(background))
 
-    def paint(self, image: Image.Image, layers: Layers, shown: Collection[str]) -> Image.Image:
+    def paint(
+        self,
+        image: Image.Image,
+        layers: Layers,
+        shown: Collection[str],
+        *,
+        tokens: TokenSource | None = None,
+    ) -> Image.Image:
         """Show some kinds of a picture, and cover all others.
 
         Args:
             image: The picture.
             layers: What :meth:`look` found in it.
             shown: Kinds.
+            tokens: Names what is covered. Default: a new source of the engine's own.
         """
-        return self._drafted(image, layers, shown).finished(self._tokens())
+        return self._drafted(image, layers, shown).finished(self._tokens() if tokens is None else tokens)
 
     def _drafted(self, image: Image.Image, layers: Layers, shown: Collection[str]) -> WordsDraft:
         verdicts = covering(layers.verdicts, layers.kinds, shown)
