@@ -13,6 +13,8 @@ from langchain_vpp.engines.words.painter import blind_base, cover, cut_in, wordl
 from langchain_vpp.engines.words.plates import pieces_of, plates_of
 from langchain_vpp.engines.words.printed import merged
 from langchain_vpp.engines.words.questions import same_question
+from langchain_vpp.engines.words.segments import segments_of
+from langchain_vpp.engines.words.signatures import signature_places
 from langchain_vpp.engines.words.tokens import TokenNumbers
 from langchain_vpp.engines.words.verdict import Stage
 
@@ -123,16 +125,16 @@ class AdmittedKinds(Words):
         Raises:
             ProtectionError: If it can't be read and is to be refused.
         """
-        found = self._read(image)
+        found = self._reader.read(image)
         if found is None:
             return None
         words, unread = read_and_unread(image, found)
         verdicts = self._policy.judge(words, Stage.NUMBERS)
         if printed:
             words, verdicts = merged(words, verdicts, printed, self._policy.judge(printed, Stage.NUMBERS))
-        boxes = {"codes": list(find_codes(image)), "faces": self._heads(image)}
+        boxes = {"codes": list(find_codes(image)), "faces": list(self._find_heads(image))}
         bare = wordless(image, words)
-        cover(bare, unread)
+        cover(bare, [*unread, *signature_places(segments_of(words))])
         hidden = bare.copy()
         cover(hidden, [box for each in boxes.values() for box in each])
         base = self._base(hidden, words)
@@ -142,7 +144,7 @@ class AdmittedKinds(Words):
         """Return the kinds that a picture has, and that can be shown."""
         boxes = {kind for kind, found in layers.boxes.items() if found}
         # Without a detector of faces the picture itself is never shown, because it may hold some.
-        background = () if self._find_faces is None else ("background",)
+        background = ("background",) if self._find_heads.is_thorough else ()
         return frozenset({kind for kind in layers.kinds if kind is not None} | boxes | set(background))
 
     def paint(
