@@ -115,6 +115,13 @@ def test_buttons_are_no_values_of_the_labels_near_them():
     assert "Harbour" not in shown("Town   Harbour")
 
 
+def test_a_caption_in_small_letters_is_no_name_of_the_label_beside_it():
+    lines = ["Bill to   Please pay by", "Qiang Xie   05/28/2027"]
+    assert kinds(*lines, pitch=30).keys() == {"Qiang", "Xie"}
+    assert "Northern" not in shown("Bill to   Northern Light")
+    assert "submit" not in shown("Password   Please submit")
+
+
 def test_what_stands_in_other_rows_of_a_form_is_not_announced():
     assert shown("Telephone   120   Change", "Newsletter   Weekly   Stop", pitch=40) == [
         "Telephone", "Change", "Newsletter", "Weekly", "Stop",
