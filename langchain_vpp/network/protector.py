@@ -136,6 +136,18 @@ class Protector(nn.Module):
         """
         return self._painted(self._features(images, level).last)[1]
 
+    @property
+    def hides_in_grey(self) -> bool:
+        """Whether the recoloured image is mid-grey for every picture."""
+        return not any(bool(each[: 3 * STRIDE**2].any()) for each in self.head.parameters())
+
+    def hide_in_grey(self) -> None:
+        """Make the recoloured image mid-grey for every picture, and keep training from changing that."""
+        for each in self.head.parameters():
+            with torch.no_grad():
+                each[: 3 * STRIDE**2] = 0
+            each.register_hook(_without_colour)
+
     def _features(self, images: Tensor, level: Tensor) -> _Features:
         condition = self.level(level)
         stem = x = torch.relu(self.stem(nn.functional.pixel_unshuffle(images * 2 - 1, STRIDE)))
@@ -214,6 +226,13 @@ def smooth_mask(openness: Tensor) -> Tensor:
         openness: Result of :meth:`Protector.openness`, shape ``[B, 1, H, W]``.
     """
     return _smooth(openness + (openness.clamp(0, 1) - openness).detach(), 3)
+
+
+def _without_colour(gradient: Tensor) -> Tensor:
+    """Leave out the head's gradient for the recoloured image."""
+    kept = gradient.clone()
+    kept[: 3 * STRIDE**2] = 0
+    return kept
 
 
 def _pooled_mean(features: Tensor, side: int) -> Tensor:

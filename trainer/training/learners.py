@@ -81,6 +81,9 @@ class Learners(NamedTuple):
             protector = Protector(config.protector).to(memory_format=torch.channels_last)
             if supplied.protector is not None:
                 protector.load_state_dict(supplied.protector.state_dict())
+            given = supplied.protector
+            if config.recolour == "grey" and (given is None or given.hides_in_grey):
+                protector.hide_in_grey()
             assessor = supplied.assessor or Assessor(attributes, width=config.reader_width)
             assessor = assessor.to(memory_format=torch.channels_last)
             estimator = supplied.estimator or named_estimator(

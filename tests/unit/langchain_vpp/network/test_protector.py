@@ -2,6 +2,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from langchain_vpp.network.config import STRIDE
 from langchain_vpp.network.protector import Protector, ProtectorConfig, _smooth, working_size
 
 SMALL = ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=32)
@@ -57,6 +58,26 @@ def test_smoothing_in_half_precision_loses_no_more_than_its_rounding():
     )  # bfloat16 rounds by 0.002 around one half
     assert _smooth(images, 17).dtype == torch.bfloat16
     torch.testing.assert_close(_smooth(images, 17).float(), mean, atol=0.0021, rtol=0)
+
+
+@pytest.mark.trains
+def test_a_protector_that_hides_in_grey_never_learns_to_draw():
+    protector = seeded()
+    assert not protector.hides_in_grey
+    protector.hide_in_grey()
+    descent = torch.optim.AdamW(protector.parameters(), lr=0.1)
+    images, level = torch.rand(2, 3, 32, 32), torch.tensor([0.2, 0.9])
+    before = protector(images, level)
+    for _ in range(3):
+        descent.zero_grad()
+        (protector(images, level) - 1).square().mean().backward()
+        descent.step()
+    assert not torch.equal(before, protector(images, level))
+    assert protector.hides_in_grey
+    with torch.no_grad():
+        protector.head.weight[3 * STRIDE**2 :] = 0
+        protector.head.bias[3 * STRIDE**2 :] = -50.0  # closes the mask
+    assert torch.allclose(protector(images, level), torch.tensor(0.5))
 
 
 def test_a_mask_that_closed_everywhere_still_learns():

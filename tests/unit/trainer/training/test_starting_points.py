@@ -57,6 +57,18 @@ def test_training_goes_on_from_a_given_protector_and_says_so(dataset, tmp_path):
     assert check_unseen(new, read_manifest(new)[0], dataset) is None
 
 
+@pytest.mark.trains
+@pytest.mark.parametrize(("recolour", "grey"), [("grey", True), ("learned", False)])
+def test_a_new_protector_hides_in_grey_and_a_given_one_goes_on_as_it_was(dataset, tmp_path, recolour, grey):
+    chosen = config(recolour=recolour)
+    new = Trainer(SandboxChatModel(), dataset, chosen).fit(tmp_path / "new")
+    assert load_protector(new)[0].hides_in_grey == grey
+    for start in (small_protector(), load_protector(new)[0]):
+        given = Trainer(SandboxChatModel(), dataset, chosen, protector=start).fit(tmp_path / str(start.hides_in_grey))
+        if recolour == "grey":
+            assert load_protector(given)[0].hides_in_grey == start.hides_in_grey
+
+
 def test_a_protector_of_another_shape_is_refused_and_knots_do_not_matter(dataset):
     start = small_protector(resolution=32)
     with pytest.raises(
