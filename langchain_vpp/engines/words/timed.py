@@ -65,7 +65,7 @@ class TimedReader:
         strips = list(_strips(*image.size))
         if len(strips) == 1:
             return self._within_time(image)
-        found = [self._within_time(image.crop(tuple(map(int, strip)))) for strip in strips]
+        found = [self._within_time(image.crop(strip)) for strip in strips]
         if all(words is None for words in found):
             return None
         return list(_together(strips, found))
