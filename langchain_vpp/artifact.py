@@ -20,6 +20,7 @@ import json
 import os
 import re
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -362,13 +363,13 @@ def artifact_folder(source: str | os.PathLike[str]) -> Path:
             "this installation comes without the default artifact. Nothing was loaded. Train one with `vpp train` or "
             "`vpp demo` and give its folder (./default for one of that name), or use a classical engine."
         )
-    folder = Path(source)
-    if folder.is_dir():
+    if (folder := Path(source)).is_dir():
         return folder
+    near = "".join(f"Did you mean {name!r}? " for name in get_close_matches(str(source), shipped, n=1))
     raise ArtifactError(
         f"there is no artifact folder {re.sub(r'[^ -~]', '?', str(folder))[:200]!r}, and no artifact of that name "
         f"comes with this installation, which has: {', '.join(('default', *shipped)) if shipped else 'none'}. Nothing "
-        "was loaded. Train one with `vpp train` or `vpp demo`, or use a classical engine."
+        f"was loaded. {near}Name one of these, screens (extra words) or the folder of a run; or use a classical engine."
     )
 
 
@@ -483,7 +484,7 @@ def _read(folder: Path, name: str, *, limit: int = 2**30) -> bytes:
         failure = "too large"
     except OSError as error:
         failure = error.strerror or type(error).__name__
-    raise ArtifactError(f"{path} could not be read: {failure}. Nothing was loaded.")
+    raise ArtifactError(f"{path} could not be read: {failure}. Nothing was loaded; give a whole artifact.")
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -30,6 +30,7 @@ GIVES: Final[Mapping[str, str]] = {
     "export": "graphs that run without PyTorch",
     "faces": "blurring of faces, and their detection in reports",
     "fast": "faster JPEG and base64",
+    "identities": "vpp data: faces of the same person, found on this machine",
     "heic": "HEIC pictures of phones",
     "ocr": "the attack that reads text",
     "pareto": "further ways to combine privacy and utility in training",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from langchain_vpp.cli.display import print_json, say, say_error
+from langchain_vpp.images.structure import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,11 +54,20 @@ def show_copies(copies: Sequence[Copy], out: Path, *, folders: bool, as_json: bo
     for copy in noted[:_MOST_SHOWN]:
         say(f"unfamiliar: {copy.source}: {copy.reason}")
     counts = [f"{len(of['protected'])} protected"]
-    counts += [f"{len(noted)} of them unlike the artifact's pictures"] if noted else []
+    counts += (
+        [
+            f"{len(noted)} of them unlike the artifact's pictures (another --artifact or --engine may keep more)"
+        ]
+        if noted
+        else []
+    )
     counts += [f"{len(of['unchanged'])} were there already"] if of["unchanged"] else []
     counts += [f"{len(of['skipped'])} left out"] if of["skipped"] else []
     summary = f"{', '.join(counts)}, in {out}"
-    failures = [f"{each.source} was not protected: {each.reason}" for each in of["failed"]]
+    # Reasons of the codec begin like the sentence that they end here.
+    failures = [
+        f"{each.source} was not protected: {each.reason.removeprefix(REFUSED)}" for each in of["failed"]
+    ]
     if not failures:
         say(summary)
         return

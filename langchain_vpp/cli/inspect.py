@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from langchain_vpp.cli.display import console, print_json, say, table
-from langchain_vpp.cli.options import JsonOption  # noqa: TC001  typer reads annotations
+from langchain_vpp.cli.options import InputError, JsonOption
 from langchain_vpp.cli.screens import SCREENS, show_screens
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ def inspect(
         return
     from langchain_vpp.artifact import artifact_folder  # noqa: PLC0415
 
+    if not cost and Path(source).is_file():
+        raise InputError(
+            f"nothing was inspected: {source} is a file, and an artifact is a folder. To see what a picture costs to "
+            "send, give --cost."
+        )
     path = Path(source) if cost and Path(source).is_file() else artifact_folder(source)
     if cost:
         _show_cost(path, as_json=as_json)

@@ -79,6 +79,11 @@ def pages_of(data: bytes, account: Account, seen_size: Scaling, *, reads_words: 
     ]
 
 
+def frame_size(width: int, height: int) -> tuple[int, int]:
+    """Return the size at which a frame of a video is sent: at most 768 pixels along the longest side."""
+    return within(width, height, (FRAME_SIDE, FRAME_SIDE))
+
+
 def frames_of(data: bytes, account: Account, seen_size: Scaling) -> list[FilePicture]:
     """Decode frames of a video, at most 768 pixels along the longest side.
 
@@ -90,18 +95,14 @@ def frames_of(data: bytes, account: Account, seen_size: Scaling) -> list[FilePic
     Raises:
         ProtectionError: If it can't be decoded, or is more than the request may cost.
     """
-
-    def sent_size(width: int, height: int) -> tuple[int, int]:
-        return within(width, height, (FRAME_SIDE, FRAME_SIDE))
-
     frames = sample_video(
         data,
-        lambda width, height: seen_size(*sent_size(width, height)),
+        lambda width, height: seen_size(*frame_size(width, height)),
         most_frames=min(MOST_FRAMES, account.pictures_left + 1),
         bounds=account,
     )
     account.spend_pictures(len(frames) - 1)
-    return [FilePicture(each.image, sent_size(*each.size)) for each in frames]
+    return [FilePicture(each.image, frame_size(*each.size)) for each in frames]
 
 
 def protected_video(

@@ -84,7 +84,10 @@ def requested_level(config: RunnableConfig | None) -> RequestLevel | None:
 
 def _checked(level: Any) -> float:
     if not _is_level(level):
-        msg = "level, min_level and presets must be numbers from 0 to 1"
+        msg = (
+            "level, min_level and presets must be numbers from 0 to 1; names such as 'balanced' are known to artifacts "
+            "with presets only"
+        )
         raise ValueError(msg)
     return float(level)
 

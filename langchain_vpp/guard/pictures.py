@@ -80,7 +80,10 @@ class PicturePipeline:
         on_unfamiliar: OnUnfamiliar = "cover",
     ) -> None:
         if not callable(getattr(engine, "protect", None)):
-            msg = "engine must have a method protect(image, level)"
+            msg = (
+                f"nothing was set up: a {type(engine).__name__} is no engine: it has no method protect(image, level). "
+                "Give one of langchain_vpp.engines, such as Pixelate(), or load an artifact with from_pretrained(name)"
+            )
             raise TypeError(msg)
         if memo_bytes < 0:
             msg = "memo_bytes must not be negative"

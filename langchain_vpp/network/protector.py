@@ -56,14 +56,14 @@ class Protector(nn.Module):
             self.head.bias[3 * STRIDE**2 :] = 1.5
 
     def forward(self, images: Tensor, level: Tensor) -> Tensor:
-        """Protect images.
+        """Protect images, or clips, of which each frame is protected at the level of its clip.
 
         Args:
-            images: RGB in [0, 1], shape ``[B, 3, H, W]``; ``H`` and ``W`` are multiples of 8.
+            images: RGB in [0, 1], shape ``[B, 3, H, W]`` or ``[B, T, 3, H, W]``; ``H`` and ``W`` are multiples of 8.
             level: User levels in [0, 1], shape ``[B]``: 0 most useful, 1 most private.
 
         Returns:
-            Protected images in [0, 1], shape ``[B, 3, H, W]``.
+            Protected images in [0, 1], of the same shape.
 
         Raises:
             ValueError: If a side is not a multiple of 8 or the level has another shape.
@@ -112,15 +112,18 @@ class Protector(nn.Module):
         return torch.lerp(knots[left], knots[left + 1], position - left)
 
     def at_network_level(self, images: Tensor, level: Tensor) -> Tensor:
-        """Protect images at levels of the network, as training does.
+        """Protect images or clips at levels of the network, as training does.
 
         Args:
-            images: RGB in [0, 1], shape ``[B, 3, H, W]``; ``H`` and ``W`` are multiples of 8.
+            images: RGB in [0, 1], shape ``[B, 3, H, W]`` or ``[B, T, 3, H, W]``; ``H`` and ``W`` are multiples of 8.
             level: Levels of the network in [0, 1], shape ``[B]``.
 
         Returns:
-            Protected images in [0, 1], shape ``[B, 3, H, W]``.
+            Protected images in [0, 1], of the same shape.
         """
+        if images.ndim == 5:
+            frames = self.at_network_level(images.flatten(0, 1), level.repeat_interleave(images.shape[1]))
+            return frames.reshape(images.shape)
         colour, openness = self._painted(self._features(images, level).last)
         return self._mixed(images, colour, smooth_mask(openness))
 

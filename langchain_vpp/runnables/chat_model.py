@@ -11,16 +11,14 @@ them directly are not protected.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 
+from langchain_vpp.guard.gate import Gate
 from langchain_vpp.runnables.runnable import model_class, protected
-
-if TYPE_CHECKING:
-    from langchain_vpp.guard.gate import Gate
 
 _M = TypeVar("_M", bound=BaseChatModel)
 
@@ -39,13 +37,21 @@ def protected_class(
         restore: Whether its models put values back; see :func:`protect`.
 
     Raises:
-        TypeError: If ``cls`` is no chat model class.
+        TypeError: If ``cls`` is no chat model class, or ``protector`` is none.
         ProtectionError: If it is protected by another protector already.
     """
     if not (isinstance(cls, type) and issubclass(cls, BaseChatModel)):
         msg = "protected_class() takes a subclass of BaseChatModel"
         raise TypeError(msg)
+    _require_gate(protector)
     return model_class(cls, protector, restores=restore)
+
+
+def _require_gate(protector: Any) -> None:
+    if not isinstance(protector, Gate):
+        kind = type(protector).__name__
+        msg = f"nothing was protected: the protector is a {kind}. Give an ImageProtector, as ImageProtector(engine)"
+        raise TypeError(msg)
 
 
 @overload
@@ -67,7 +73,7 @@ def protect(target: Any, protector: Gate, *, restore: bool = False) -> Any:
             and in a graph, answers keep their tokens: restore the outermost call.
 
     Raises:
-        TypeError: If ``target`` is no Runnable, or a tool (see ``protect_tool``).
+        TypeError: If ``target`` is no Runnable, or a tool (see ``protect_tool``), or ``protector`` is none.
         ProtectionError: If it is protected by another protector already.
 
     Example:
@@ -86,4 +92,5 @@ def protect(target: Any, protector: Gate, *, restore: bool = False) -> Any:
     if not isinstance(target, Runnable):
         msg = f"protect() takes a Runnable, not a {type(target).__name__}"
         raise TypeError(msg)
+    _require_gate(protector)
     return protected(target, protector, restores=restore)

@@ -20,7 +20,7 @@ from trainer.studio.app import Settings, create_studio
 
 HOST = "127.0.0.1:8642"
 TARGET_MS = 150
-PROTECTORS = ("staff-cards", "blur", "pixelate", "downscale")
+PROTECTORS = ("staff-cards", "photographs", "blur", "pixelate", "downscale")
 
 
 def photograph(width: int = 4000, height: int = 3000) -> bytes:

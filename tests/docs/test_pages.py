@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -16,7 +17,6 @@ from tests.docs.pages import DOCS, ROOT, links, pages, shell_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 USAGE_ERROR: Final = typer.BadParameter.__mro__[1]
 """Of the click that typer brings along."""
@@ -132,6 +132,12 @@ def test_the_page_about_upgrading_names_every_module_and_name_that_moved():
     ]
     assert len(moved) > 50
     assert [old for old in moved if f"| `{old}` |" not in page] == []
+
+
+def test_every_guide_answers_a_question():
+    guides = {page.name for page in (DOCS / "guides").glob("*.md")}
+    answered = {Path(link.target).name for link in links(DOCS / "guides" / "faq.md")}
+    assert sorted(guides - answered - {"faq.md"}) == []
 
 
 def test_readme_is_short():

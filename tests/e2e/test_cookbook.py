@@ -14,6 +14,8 @@ def test_recipes_are_numbered_without_a_gap():
         f"{number:02d}" for number in range(1, len(RECIPES) + 1)
     ]
     assert len(RECIPES) >= 2
+    listed = (RECIPES[0].parent / "README.md").read_text(encoding="utf-8")
+    assert [recipe.name for recipe in RECIPES if f"({recipe.name})" not in listed] == []
 
 
 @pytest.mark.slow(seconds=30)

@@ -115,6 +115,7 @@ def test_the_sandbox_is_served_and_stops_on_ctrl_c(vpp, tmp_path):
     assert [name for name in names if name != "sandbox-photos"] == [  # it is served where its packages are
         "sandbox",
         "sandbox-b",
+        "sandbox-films",
         "cards",
         "sandbox-screens",
         *differing,

@@ -238,6 +238,41 @@ def test_a_person_brings_a_picture_slides_compares_and_asks(visit, studio):
     assert [each for each in seen.said if "400" not in each] == []  # the refused file
 
 
+@pytest.mark.slow(seconds=4)
+def test_everything_can_be_done_by_keyboard(visit, studio):
+    seen = visit(studio.address, "picture")
+    page = seen.page
+
+    def tab_to(selector: str) -> None:
+        for _ in range(40):
+            if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+                assert page.evaluate("document.activeElement.matches(':focus-visible')"), selector
+                return
+            page.keyboard.press("Tab")
+        raise AssertionError(f"no key leads to {selector}")
+
+    tab_to("#drop [data-choose=sample]")
+    page.keyboard.press("Enter")
+    seen.until("!!document.querySelector('#costs .digest')")
+    page.select_option("#protector", "pixelate")  # the list itself is the browser's
+    tab_to("#as-pair")
+    page.keyboard.press("Space")
+    assert page.get_attribute("#as-pair", "aria-pressed") == "true"
+    tab_to("#level")
+    shown = float(page.inner_text("#level-shown"))
+    page.keyboard.press("ArrowRight")
+    assert float(page.inner_text("#level-shown")) == pytest.approx(shown + 0.01)
+    tab_to("#download")
+    with page.expect_download():
+        page.keyboard.press("Enter")
+    tab_to("#question")
+    page.keyboard.type("What colour is the sign?")
+    tab_to("#send")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#answers h3")
+    assert seen.said == []
+
+
 @pytest.mark.slow(seconds=6)
 def test_a_phone_in_the_dark_and_a_camera(visit, studio):
     seen = visit(studio.address, "picture", width=390, scheme="dark")

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 TOOLS = {"test", "docs", "dev"}
-MODULES = {"pillow": "PIL", "pillow-heif": "pillow_heif"}
+MODULES = {"dlib-bin": "dlib", "pillow": "PIL", "pillow-heif": "pillow_heif"}
 """Modules of packages that are named otherwise."""
 UNIMPORTED = {
     "pillow-heif": "Pillow opens HEIC with it, once the user has registered it",

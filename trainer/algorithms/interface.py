@@ -42,7 +42,7 @@ class LabelledImages(NamedTuple):
     """The user's own training images with reference answers."""
 
     images: Tensor
-    """``uint8``, shape ``[N, 3, H, W]``."""
+    """``uint8``, shape ``[N, 3, H, W]``, or clips, ``[N, T, 3, H, W]``."""
     references: Tensor
     """Index of the reference answer, ``-1`` where a question is not asked about an image, shape ``[N, Q]``."""
 
@@ -51,7 +51,7 @@ class Records(NamedTuple):
     """Answered queries."""
 
     images: Tensor
-    """The pictures as the chat model saw them, ``uint8``, shape ``[N, 3, H, W]``."""
+    """The pictures as the chat model saw them, ``uint8``, shape ``[N, 3, H, W]``, or clips, ``[N, T, 3, H, W]``."""
     questions: Tensor
     """Index of the question, ``int64``, shape ``[N]``."""
     targets: Tensor
@@ -62,7 +62,7 @@ class Probes(NamedTuple):
     """Pictures, each with a question, that an estimator wants answered."""
 
     images: Tensor
-    """In [0, 1], shape ``[M, 3, H, W]``."""
+    """In [0, 1], shape ``[M, 3, H, W]``, or clips, ``[M, T, 3, H, W]``."""
     rows: Tensor
     """Image of the batch that each probe is about, ``int64``, shape ``[M]``."""
     questions: Tensor

@@ -100,7 +100,12 @@ class DistilledStudent:
         self._prior: nn.Module | None = None
         """The student as it was before the first answer, to see where answers have changed it."""
         new = (
-            VQANetwork(question_vectors(space.questions), len(space.answers), width=self._settings.width)
+            VQANetwork(
+                question_vectors(space.questions),
+                len(space.answers),
+                width=self._settings.width,
+                moving=labelled.images.ndim == 5,
+            )
             if network is None
             else network
         )

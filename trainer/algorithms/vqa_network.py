@@ -26,6 +26,9 @@ class VQANetwork(nn.Module):
     reads the pooled vector through a linear map of its own, a combination of ``K`` basis maps chosen by its vector, so
     further questions about an image are almost free.
 
+    A moving network takes clips: the trunk sees each frame with its change from the frame before, so that directions of
+    motion can be told apart, and the maximum and the mean over frames are read. An image is a clip of one frame.
+
     Batch normalisation lets it learn from a few thousand images within a minute on a CPU. Gradients for the protector
     are taken in evaluation mode.
 
@@ -35,6 +38,7 @@ class VQANetwork(nn.Module):
         width: Channels of the last convolutions; the first have a third and two thirds of it.
         grid: Cells along each side of the image whose maxima are read too; 0 for none.
         conditioned: Whether :meth:`forward` takes a privacy level, as one more channel.
+        moving: Whether images may be clips, shape ``[B, T, 3, H, W]``.
     """
 
     questions: Tensor
@@ -47,13 +51,14 @@ class VQANetwork(nn.Module):
         width: int = 96,
         grid: int = 0,
         conditioned: bool = False,
+        moving: bool = False,
     ) -> None:
         super().__init__()
-        self.conditioned, self.grid = conditioned, grid
+        self.conditioned, self.grid, self.moving = conditioned, grid, moving
         self.answers = answers
         self.register_buffer("questions", questions)
         self.trunk = nn.Sequential(
-            _convolution(12 + conditioned, width // 3),
+            _convolution(12 * (1 + moving) + conditioned, width // 3),
             _convolution(width // 3, 2 * width // 3, stride=2),
             _convolution(2 * width // 3, width),
             nn.MaxPool2d(2),
@@ -62,13 +67,13 @@ class VQANetwork(nn.Module):
         basis = min(questions.shape[1], _BASIS)
         self.choose = nn.Linear(questions.shape[1], basis, bias=False)
         nn.init.eye_(self.choose.weight)
-        self.heads = nn.Linear((2 + grid**2) * width, basis * answers)
+        self.heads = nn.Linear((1 + moving) * (2 + grid**2) * width, basis * answers)
 
     def forward(self, images: Tensor, level: Tensor | None = None) -> Tensor:
-        """Answer every question about every image.
+        """Answer every question about every image, or every clip.
 
         Args:
-            images: RGB in [0, 1], shape ``[B, 3, H, W]``, sides multiples of 8.
+            images: RGB in [0, 1], shape ``[B, 3, H, W]`` or ``[B, T, 3, H, W]``, sides multiples of 8.
             level: Privacy level in [0, 1], shape ``[B]``, if and only if the network is conditioned.
 
         Returns:
@@ -77,10 +82,10 @@ class VQANetwork(nn.Module):
         return torch.einsum("bkv,qk->bqv", self._basis_answers(images, level), self.choose(self.questions))
 
     def read(self, images: Tensor, questions: Tensor) -> Tensor:
-        """Answer one question about each image.
+        """Answer one question about each image, or each clip.
 
         Args:
-            images: RGB in [0, 1], shape ``[B, 3, H, W]``, sides multiples of 8.
+            images: RGB in [0, 1], shape ``[B, 3, H, W]`` or ``[B, T, 3, H, W]``, sides multiples of 8.
             questions: Index of the question, shape ``[B]``.
 
         Returns:
@@ -102,7 +107,19 @@ class VQANetwork(nn.Module):
         self.trunk.load_state_dict(state)
 
     def _basis_answers(self, images: Tensor, level: Tensor | None) -> Tensor:
-        blocks = nn.functional.pixel_unshuffle(images * 2 - 1, 2)
+        if not self.moving:
+            seen = self._seen(nn.functional.pixel_unshuffle(images * 2 - 1, 2), level)
+        else:
+            blocks = with_changes(nn.functional.pixel_unshuffle(as_clips(images) * 2 - 1, 2))
+            levels = None if level is None else level.repeat_interleave(blocks.shape[1])
+            frames = self._seen(blocks.flatten(0, 1).contiguous(memory_format=torch.channels_last), levels)
+            frames = frames.reshape(*blocks.shape[:2], -1)
+            seen = torch.cat([frames.amax(dim=1), frames.mean(dim=1)], dim=1)
+        result: Tensor = self.heads(seen).float().unflatten(1, (-1, self.answers))
+        return result
+
+    def _seen(self, blocks: Tensor, level: Tensor | None) -> Tensor:
+        """Map pictures after space-to-depth, ``[N, C, h, w]``, to vectors."""
         if self.conditioned:
             if level is None:
                 raise ValueError("this network is conditioned on a level")
@@ -111,8 +128,25 @@ class VQANetwork(nn.Module):
         pooled = [positions.amax(dim=(2, 3)), positions.mean(dim=(2, 3))]
         if self.grid:
             pooled.append(nn.functional.adaptive_max_pool2d(positions, self.grid).flatten(1))
-        result: Tensor = self.heads(torch.cat(pooled, dim=1)).float().unflatten(1, (-1, self.answers))
-        return result
+        return torch.cat(pooled, dim=1)
+
+
+def as_clips(images: Tensor) -> Tensor:
+    """Return clips ``[B, T, C, H, W]`` as they are, and images ``[B, C, H, W]`` as clips of one frame."""
+    return images if images.ndim == 5 else images[:, None]
+
+
+def with_changes(clips: Tensor) -> Tensor:
+    """Add to the channels of each frame its change from the frame before.
+
+    Args:
+        clips: Shape ``[B, T, C, H, W]``.
+
+    Returns:
+        Shape ``[B, T, 2 C, H, W]``; the first frame has not changed.
+    """
+    change = torch.cat([torch.zeros_like(clips[:, :1]), clips.diff(dim=1)], dim=1)
+    return torch.cat([clips, change], dim=2)
 
 
 def question_vectors(questions: Sequence[str], *, buckets: int = 256) -> Tensor:

@@ -47,7 +47,7 @@ class AttackImages(NamedTuple):
     """Images as an attacker gets them, with the labels that it knows or is to find out."""
 
     images: Tensor
-    """``uint8`` RGB, shape ``[N, 3, H, W]``; ``H`` and ``W`` are multiples of 8."""
+    """``uint8`` RGB, shape ``[N, 3, H, W]``, or clips, ``[N, T, 3, H, W]``; ``H`` and ``W`` are multiples of 8."""
     labels: Tensor
     """Class index of each private attribute, shape ``[N, A]``; ``-1`` where it is unknown."""
 
@@ -138,7 +138,7 @@ class Attacker(Protocol):
         ...
 
     def read(self, images: Tensor) -> Tensor:
-        """Read images, ``uint8`` of shape ``[N, 3, H, W]``, without adapting to them; scores ``[N, A, K]``."""
+        """Read images or clips, ``uint8``, without adapting to them; scores ``[N, A, K]``."""
         ...
 
 
@@ -151,6 +151,8 @@ class FreshClassifier:
 
     For every attribute, the reported reading is that of the network before it adapted or after, whichever reads the
     validation images better.
+
+    Of clips, it reads every frame and averages what the network makes of them, in learning too.
 
     Args:
         attributes: Private attributes and their classes.
@@ -169,6 +171,7 @@ class FreshClassifier:
         side: Longest side, in pixels, to which images are scaled before the network; not scaled if not given.
             Torchvision's networks divide the resolution by 32 and need 64 or more. The small one sees patterns of
             single pixels in images that are not scaled, and a face in the whole picture at :data:`OVERVIEW_SIDE`.
+        frames: ``one`` sees the frame in the middle of a clip only, to tell what the others add.
 
     Raises:
         ValueError: If ``weights`` are given for the small architecture or a network, or ``start`` is ``protected`` for
@@ -186,6 +189,7 @@ class FreshClassifier:
         epochs: int = 3,
         shift: int = 0,
         side: int | None = None,
+        frames: Literal["all", "one"] = "all",
     ) -> None:
         self._given = architecture if isinstance(architecture, nn.Module) else None
         self._architecture: Architecture = "small" if isinstance(architecture, nn.Module) else architecture
@@ -201,6 +205,7 @@ class FreshClassifier:
             "auto" if self._given is not None else _PRECISIONS.get(self._architecture, "auto")
         )
         self._warm_epochs, self._epochs, self._shift, self._side = warm_epochs, epochs, shift, side
+        self._frames = frames
         self._network: nn.Module | None = None
         self._new: nn.Module | None = None
         """Untrained; drawn once, because attacks run in threads and layers use torch's global generator."""
@@ -213,6 +218,8 @@ class FreshClassifier:
         name = "fresh classifier" if small else f"fresh {self._architecture}"
         if small and self._side is not None:
             name += f" at {self._side} px"
+        if self._frames == "one":
+            name += ", single frames"
         return name + (", protected images only" if self._start == "protected" else "")
 
     @property
@@ -229,6 +236,8 @@ class FreshClassifier:
             network += " with given weights"
         if self._side is not None:
             network += f" at {self._side} px"
+        if self._frames == "one":
+            network += " of one frame of each clip"
         if self._shift:
             network += f", moved by up to {self._shift} px"
         if self._start == "protected":
@@ -249,7 +258,7 @@ class FreshClassifier:
             TrainingError: If the weights belong to another network.
         """
         with reproducible_layers(generator):
-            new = self._draw(max(originals.train.images.shape[2:]))
+            new = self._draw(max(originals.train.images.shape[-2:]))
         self._new = new.to(memory_format=torch.channels_last)
         self._network = copy.deepcopy(self._new)
         if self._given is None:
@@ -277,7 +286,7 @@ class FreshClassifier:
         """Read images with the network as it stands.
 
         Args:
-            images: ``uint8``, shape ``[N, 3, H, W]``.
+            images: ``uint8``, shape ``[N, 3, H, W]``, or clips, ``[N, T, 3, H, W]``.
 
         Returns:
             Probabilities of the classes, shape ``[N, A, K]``; see :class:`Scores`.
@@ -317,7 +326,7 @@ class FreshClassifier:
         network, seen = self._prepared().train(), self._scaled(train.images)
         batches = ShuffledBatches(len(seen), _BATCH, epochs=epochs, generator=generator)
         descent = OneCycle(network.parameters(), steps=len(batches), learning_rate=learning_rate, fused=True)
-        longest = max(seen.shape[2:])
+        longest = max(seen.shape[-2:])
 
         def loss(rows: Tensor) -> Tensor:
             side = max(_LEAST_SIDE, longest * growth[descent.done * len(growth) // len(batches)])
@@ -331,14 +340,19 @@ class FreshClassifier:
         with cpu_precision(self._precision):
             fit(descent, loss, batches)
             order = torch.randperm(len(seen), generator=generator)
-            update_batch_norm(network, seen[order], _as_input)
+            update_batch_norm(network, _as_frames(seen[order]), _as_input)
 
     def _logits(self, images: Tensor) -> tuple[Tensor, ...]:
-        logits: tuple[Tensor, ...] = self._prepared()(_as_input(images))
-        return logits
+        """Read images; of clips, the mean over the frames."""
+        logits: tuple[Tensor, ...] = self._prepared()(_as_input(_as_frames(images)))
+        if images.ndim == 4:
+            return logits
+        return tuple(each.reshape(*images.shape[:2], -1).mean(dim=1) for each in logits)
 
     def _scaled(self, images: Tensor) -> Tensor:
-        """Scale images, ``uint8``, to the resolution at which the network looks."""
+        """Take the frames that the network sees, ``uint8``, and scale them to the resolution at which it looks."""
+        if self._frames == "one" and images.ndim == 5:
+            images = images[:, images.shape[1] // 2]
         return images if self._side is None else _resized(images, self._side)
 
     def _prepared(self) -> nn.Module:
@@ -387,28 +401,34 @@ def _passes(epochs: int) -> str:
     return "1 epoch" if epochs == 1 else f"{epochs} epochs"
 
 
+def _as_frames(images: Tensor) -> Tensor:
+    """Return images as they are, and clips ``[N, T, 3, H, W]`` as their frames one after the other."""
+    return images if images.ndim == 4 else images.flatten(0, 1)
+
+
 def _as_input(images: Tensor) -> Tensor:
     return images.to(memory_format=torch.channels_last).float().div_(255)
 
 
 def _resized(images: Tensor, longest: float) -> Tensor:
     """Scale images, ``uint8``, so that their longest side is about ``longest``, and both sides multiples of 8."""
-    factor = longest / max(images.shape[2:])
-    size = [max(8, round(length * factor / 8) * 8) for length in images.shape[2:]]
-    if size == list(images.shape[2:]):
+    factor = longest / max(images.shape[-2:])
+    size = [max(8, round(length * factor / 8) * 8) for length in images.shape[-2:]]
+    if size == list(images.shape[-2:]):
         return images
-    return nn.functional.interpolate(images, size, mode="bilinear", antialias=True)
+    scaled = nn.functional.interpolate(_as_frames(images), size, mode="bilinear", antialias=True)
+    return scaled.reshape(*images.shape[:-2], *size)
 
 
 def _moved(images: Tensor, furthest: int, generator: torch.Generator) -> Tensor:
     """Move all images of a batch alike, by up to ``furthest`` pixels each way; their edges are repeated."""
     if not furthest:
         return images
-    height, width = images.shape[2:]
+    height, width = images.shape[-2:]
     down, right = torch.randint(-furthest, furthest + 1, (2,), generator=generator).tolist()
     rows = (torch.arange(height) - down).clamp(0, height - 1)
     columns = (torch.arange(width) - right).clamp(0, width - 1)
-    return images[:, :, rows][..., columns]
+    return images[..., rows, :][..., columns]
 
 
 def _probabilities(logits: Callable[[Tensor], tuple[Tensor, ...]], images: Tensor) -> Tensor:

@@ -53,7 +53,9 @@ def init(
     ] = None,
     group_by: Annotated[
         str,
-        typer.Option("--group-by", help="What keeps pictures in one split: folder, time, alike; or none."),
+        typer.Option(
+            "--group-by", help="What keeps pictures in one split: folder, time, alike, person; or none."
+        ),
     ] = "folder,time,alike",
     propose_with: Annotated[
         str | None,
@@ -72,7 +74,7 @@ def init(
         list[str] | None,
         typer.Option(
             "--propose-labels",
-            help="Let a local detector propose labels: faces or words (the extras of that name); can be repeated.",
+            help="Let a local detector propose labels: faces, identities or words (extras of that name); repeatable.",
         ),
     ] = None,
     base_url: BaseURLOption = None,

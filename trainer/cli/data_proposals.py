@@ -43,7 +43,7 @@ def proposers(
     Args:
         consent: The chat model.
         limits: Most queries, most US dollars, and price of tokens.
-        detectors: ``faces``, ``words``.
+        detectors: ``faces``, ``identities``, ``words``.
         folder: Folder of the data set.
         display: Shows progress.
 
@@ -51,6 +51,7 @@ def proposers(
         InputError: If a model that is not known to run on this machine is to see originals without consent.
         MissingExtraError: If the extra of a detector is missing.
     """
+    from trainer.data.identities import FaceReader, IdentityProposals  # noqa: PLC0415  loads chat models
     from trainer.data.proposals import (  # noqa: PLC0415  loads chat models
         FaceProposals,
         ModelProposals,
@@ -59,9 +60,10 @@ def proposers(
         private_text_finder,
     )
 
-    if unknown := sorted(set(detectors) - {"faces", "words"}):
+    if unknown := sorted(set(detectors) - {"faces", "identities", "words"}):
         raise InputError(
-            f"nothing was written: there is no detector {unknown[0]!r}. --propose-labels takes faces or words."
+            f"nothing was written: there is no detector {unknown[0]!r}. --propose-labels takes faces, identities or "
+            "words."
         )
     result: list[Propose] = []
     if consent.model is not None:
@@ -84,6 +86,10 @@ def proposers(
         from langchain_vpp.engines.faces import FaceFinder  # noqa: PLC0415  extra `faces`
 
         result.append(FaceProposals(folder, FaceFinder(), lambda n, of: display.show("faces", n, of)))
+    if "identities" in detectors:
+        result.append(
+            IdentityProposals(folder, FaceReader(), lambda n, of: display.show("identities", n, of))
+        )
     if "words" in detectors:
         find = private_text_finder()
         result.append(WordProposals(folder, find, lambda n, of: display.show("words", n, of)))

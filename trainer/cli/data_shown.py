@@ -47,18 +47,21 @@ def show_made(made: Made, folder: Path, *, as_json: bool) -> None:
         f"{len(taken.sources)} pictures ({taken.new} new) in {made.groups} groups: "
         f"{', '.join(f'{count} {split}' for split, count in made.splits.items())}, in {folder}."
     )
-    if made.unanswered:
-        say(f"next: {made.unanswered} pictures have no answer. Write some into {folder / 'answers.csv'}.")
-    if made.unlabelled:
-        say(
-            f"next: {made.unlabelled} pictures have no private label. Write some into {folder / 'labels.csv'}."
-        )
+    left = {
+        "answer": (made.unanswered, "answers.csv"),
+        "private label": (made.unlabelled, "labels.csv"),
+    }
+    for what, (count, name) in left.items():
+        if count:
+            say(f"next: {count} pictures have no {what} yet ({folder / name}).")
     if made.proposed:
+        say(f"next: {made.proposed} answers or labels are proposals that nobody has confirmed.")
+    if made.unanswered or made.unlabelled or made.proposed:
         say(
-            f"next: {made.proposed} answers or labels are proposals. Look at them in {folder}, and write `person` into "
-            "the column source of those that are right."
+            f"Fill them in and confirm them in your browser: vpp studio --label {folder} (extra studio). Or change the "
+            "CSV files in any spreadsheet, and write `person` into the column source of what is right."
         )
-    advice = "then run the same command again, and" if made.unanswered or made.unlabelled else "now"
+    advice = "Then run the same command again, and" if made.unanswered or made.unlabelled else "Now"
     say(f"{advice} check: vpp data check {folder}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from pathlib import Path
@@ -132,3 +133,13 @@ def known_price(model: str, price: tuple[float, float] | None) -> tuple[float, f
 
     listed = find_model(model)
     return price or (None if listed is None else (listed.input, listed.output))
+
+
+def not_served(what: str, error: OSError, host: str, port: int) -> InputError:
+    """Say why a server could not begin to listen, and what to do."""
+    if error.errno == errno.EADDRINUSE:
+        return InputError(
+            f"{what}: port {port} of {host} is in use. End the program that uses it, perhaps an earlier one of this "
+            "kind, or choose another --port (0 picks a free one)."
+        )
+    return InputError(f"{what}: {error.filename or host}: {error.strerror or error}. Choose another option.")

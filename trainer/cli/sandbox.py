@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path  # noqa: TC003  typer reads annotations
 from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 
 import typer
 
 from langchain_vpp.cli.display import bars, print_json, print_line
-from langchain_vpp.cli.options import InputError, JsonOption
+from langchain_vpp.cli.options import JsonOption  # noqa: TC001  typer reads annotations
 from langchain_vpp.extras import require
+from trainer.cli.options import not_served
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from trainer.data.format import Split
     from trainer.sandbox.vision.photos.tasks import Topic
@@ -24,6 +26,14 @@ _DOCUMENTS: Final[Mapping[Split, int]] = {"train": 40, "val": 20, "test": 20}
 sandbox = typer.Typer(
     no_args_is_help=True, help="The embedded default: drawn data and a local model, no key, no network."
 )
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar of what is drawn; it is told how many of all are done."""
+    with bars() as shown:
+        bar = shown.add_task("drawing", total=total, facts="")
+        yield lambda done, _: shown.update(bar, completed=done)
 
 
 @sandbox.command("make-data")
@@ -47,12 +57,7 @@ def make_data(
     usual = _SCENES if task == "scenes" else _DOCUMENTS
     given: dict[Split, int | None] = {"train": train, "val": val, "test": test}
     sizes = {split: usual[split] if size is None else size for split, size in given.items()}
-    with bars() as shown:
-        bar = shown.add_task("drawing", total=sum(sizes.values()), facts="")
-
-        def tell(done: int, _: int) -> None:
-            shown.update(bar, completed=done)
-
+    with _progress(sum(sizes.values())) as tell:
         if task == "scenes":
             make_scenes(folder, **sizes, seed=seed, progress=tell)
         else:
@@ -82,18 +87,31 @@ def make_cards(
     from trainer.sandbox.drawing.cards import make_cards as draw  # noqa: PLC0415
 
     sizes = {"train": train, "val": val, "test": test}
-    with bars() as shown:
-        bar = shown.add_task("drawing", total=sum(sizes.values()), facts="")
-        draw(
-            folder,
-            faces,
-            **sizes,
-            seed=seed,
-            largest=largest,
-            progress=lambda done, _: shown.update(bar, completed=done),
-        )
+    with _progress(sum(sizes.values())) as tell:
+        draw(folder, faces, **sizes, seed=seed, largest=largest, progress=tell)
     if as_json:
         print_json({"data": str(folder), **sizes, "largest": largest, "seed": seed})
+
+
+@sandbox.command("make-films")
+def make_films(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is missing or empty.")],
+    *,
+    train: Annotated[int, typer.Option("--train", min=0)] = 200,
+    val: Annotated[int, typer.Option("--val", min=0)] = 50,
+    test: Annotated[int, typer.Option("--test", min=0)] = 50,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw films of a person who does something, such as waving or sitting down; needs the extra `video`."""
+    require("av", extra="video")
+    from trainer.sandbox.drawing.films import make_films as draw  # noqa: PLC0415
+
+    sizes = {"train": train, "val": val, "test": test}
+    with _progress(sum(sizes.values())) as tell:
+        draw(folder, **sizes, seed=seed, progress=tell)
+    if as_json:
+        print_json({"data": str(folder), **sizes, "seed": seed})
 
 
 @sandbox.command("make-pages")
@@ -174,10 +192,10 @@ def serve(
     require("torch", "safetensors", "starlette", "uvicorn", extra="demo")
     from trainer.sandbox.server import serve as run  # noqa: PLC0415
 
-    failure = ""
+    refusal = None
     try:
         run(host, port, record, on_ready=print_line)
     except OSError as error:
-        failure = error.strerror or str(error)
-    if failure:
-        raise InputError(f"the sandbox was not served: {failure}. Choose another --port, --host or --record.")
+        refusal = not_served("the sandbox was not served", error, host, port)
+    if refusal is not None:
+        raise refusal

@@ -10,7 +10,7 @@ import typer
 
 from langchain_vpp.cli.display import print_line, say
 from langchain_vpp.cli.options import InputError
-from trainer.cli.options import BaseURLOption, require_packages
+from trainer.cli.options import BaseURLOption, not_served, require_packages
 
 
 def studio(
@@ -87,10 +87,10 @@ def studio(
         if open_browser:
             webbrowser.open(address)
 
-    failure = ""
+    refusal = None
     try:
         serve_studio(settings, host=host, port=port, on_ready=ready)
     except OSError as error:
-        failure = error.strerror or str(error)
-    if failure:
-        raise InputError(f"the studio was not started: {failure}. Choose another --port or --host.")
+        refusal = not_served("the studio was not started", error, host, port)
+    if refusal is not None:
+        raise refusal

@@ -138,6 +138,7 @@ def train(
         charged = known_price(model, settings.price)
         trainer = Trainer(oracle, dataset, settings.model_copy(update={"price": charged}), protector=start)
         _say_before_training(trainer.warnings, foreseen)
+        say(f"training begins; the first steps take longest. To follow it: vpp studio --run {out}")
 
         def fit(display: Display) -> None:
             try:

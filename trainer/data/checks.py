@@ -50,8 +50,25 @@ def check_for_training(dataset: Dataset) -> tuple[str, ...]:
         raise DataError(fault.sentence(dataset.folder))
     examples = dataset.split("val")
     for example in examples:
-        dataset.open_image(example)
+        dataset.open_frames(example)
     return training_warnings(dataset)
+
+
+def require_pictures(dataset: Dataset, learner: str) -> None:
+    """Refuse a data set that has videos.
+
+    Args:
+        dataset: The data set.
+        learner: Who takes pictures only, for the message.
+
+    Raises:
+        DataError: If it has any.
+    """
+    if dataset.has_clips:
+        raise DataError(
+            f"{learner} takes pictures, and {dataset.folder} has videos; nothing was sent. Take frames out of them, or "
+            "leave these lines out."
+        )
 
 
 def training_faults(dataset: Dataset) -> Iterator[Fault]:

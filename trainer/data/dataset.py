@@ -1,9 +1,9 @@
-"""The data set on disk: a folder with ``data.jsonl``, one image per line (:mod:`trainer.data.format`)."""
+"""The data set on disk: a folder with ``data.jsonl``, an image or a video per line (:mod:`trainer.data.format`)."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -13,6 +13,7 @@ from PIL import Image
 
 from langchain_vpp.errors import DataError
 from langchain_vpp.network.config import working_size
+from trainer.data.clips import Clips
 from trainer.data.index import check_attributes, check_splits, file_digest, read_entries, read_text
 from trainer.data.pictures import open_picture
 
@@ -35,6 +36,7 @@ class Dataset:
     examples: tuple[Example, ...]
     digest: str
     """sha256, in hex, of ``data.jsonl``."""
+    _clips: Clips = field(default_factory=Clips, init=False, compare=False, repr=False)
 
     def split(self, split: Split) -> tuple[Example, ...]:
         """Examples of one split, in file order."""
@@ -56,43 +58,42 @@ class Dataset:
             dict.fromkeys(task.question for example in self.split("train") for task in example.tasks)
         )
 
+    @property
+    def has_clips(self) -> bool:
+        """Whether any example is a video."""
+        return any(example.is_video for example in self.examples)
+
     def pixels(
         self,
         examples: Sequence[Example],
         working_resolution: int,
         progress: Callable[[int], None] | None = None,
     ) -> Tensor:
-        """Load images at the working resolution.
+        """Load images, or the frames of videos, at the working resolution.
 
-        Images of different shapes share one canvas: each is placed at its top left corner and the rest is grey.
+        Images of different shapes share one canvas: each is placed at its top left corner and the rest is grey. A video
+        with fewer frames than another one holds its last frame; among videos, an image is a video of one frame.
 
         Args:
             examples: Examples of this data set.
             working_resolution: Longest side in pixels.
-            progress: Called with the number of images that have been loaded, after each image.
+            progress: Called with the number of examples that have been loaded, after each of them.
 
         Returns:
-            ``uint8`` RGB, shape ``[N, 3, H, W]``; ``H`` and ``W`` are multiples of 8.
+            ``uint8`` RGB, shape ``[N, 3, H, W]``, or ``[N, T, 3, H, W]`` if the data set has videos; ``H`` and ``W``
+            are multiples of 8.
 
         Raises:
-            DataError: If an image can't be read; the message names the file.
+            DataError: If a file can't be read; the message names it.
+            MissingExtraError: If there are videos, and ``av`` is not installed.
         """
-        images = []
+        clips = []
         for count, example in enumerate(examples, start=1):
-            image = self.open_image(example)
-            size = working_size(*image.size, working_resolution)
-            images.append(
-                np.asarray(image.resize(size, Image.Resampling.BOX) if size != image.size else image)
-            )
+            clips.append([_at_resolution(frame, working_resolution) for frame in self.open_frames(example)])
             if progress is not None:
                 progress(count)
-        height = max((image.shape[0] for image in images), default=8)
-        width = max((image.shape[1] for image in images), default=8)
-        canvas = np.empty((len(images), height, width, 3), dtype=np.uint8)
-        canvas[:] = _PADDING
-        for row, pixels in zip(canvas, images, strict=True):
-            row[: pixels.shape[0], : pixels.shape[1]] = pixels
-        return torch.from_numpy(canvas).permute(0, 3, 1, 2).contiguous()
+        pixels = stacked(clips)
+        return pixels if self.has_clips else pixels.squeeze(1)
 
     def labels(self, examples: Sequence[Example]) -> Tensor:
         """Class indices of the private attributes, ``[N, A]``; ``-1`` for a missing label or an unseen class."""
@@ -115,12 +116,49 @@ class Dataset:
         return frozenset(file_digest(self.folder / example.image) for example in self.split(split))
 
     def open_image(self, example: Example) -> Image.Image:
-        """Decode one image at its own size, upright and in RGB.
+        """Decode one image at its own size, upright and in RGB; of a video, the frame in the middle.
 
         Raises:
             DataError: If it can't be read; the message names the file.
         """
-        return open_picture(self.folder / example.image)
+        frames = self.open_frames(example)
+        return frames[len(frames) // 2]
+
+    def open_frames(self, example: Example) -> Sequence[Image.Image]:
+        """Decode one image, or the frames of one video as a chat model gets them, upright and in RGB.
+
+        Raises:
+            DataError: If the file can't be read; the message names it.
+            MissingExtraError: If it is a video, and ``av`` is not installed.
+        """
+        path = self.folder / example.image
+        return self._clips.frames(path) if example.is_video else (open_picture(path),)
+
+
+def stacked(clips: Sequence[Sequence[Image.Image]]) -> Tensor:
+    """Stack the frames of clips, ``uint8`` of shape ``[N, T, 3, H, W]``.
+
+    Smaller frames lie at the top left, and the rest is grey. A clip with fewer frames than another holds its last one.
+
+    Args:
+        clips: RGB frames of each clip, at least one; sides are multiples of 8.
+    """
+    frames = [frame for clip in clips for frame in clip]
+    height = max((frame.height for frame in frames), default=8)
+    width = max((frame.width for frame in frames), default=8)
+    length = max(map(len, clips), default=1)
+    canvas = np.empty((len(clips), length, height, width, 3), dtype=np.uint8)
+    canvas[:] = _PADDING
+    for row, clip in zip(canvas, clips, strict=True):
+        for place, frame in zip(row, clip, strict=False):
+            place[: frame.height, : frame.width] = np.asarray(frame)
+        row[len(clip) :] = row[len(clip) - 1]
+    return torch.from_numpy(canvas).permute(0, 1, 4, 2, 3).contiguous()
+
+
+def _at_resolution(image: Image.Image, resolution: int) -> Image.Image:
+    size = working_size(*image.size, resolution)
+    return image if size == image.size else image.resize(size, Image.Resampling.BOX)
 
 
 def load_dataset(folder: str | Path, *, needs_attributes: bool = True) -> Dataset:

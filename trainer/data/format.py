@@ -11,6 +11,8 @@
 and an image may miss some of the private attributes. ``texts`` holds private words and numbers as they stand in the
 picture. They are no classes, so no assessor learns them; the evaluation's text attack looks for them. A picture with
 ``may_be_shown`` shows nothing private; training sends it unprotected if it is told to take references from the model.
+
+A line about a video has ``"video": "videos/1.mp4"`` in place of ``image``; everything else is about the whole video.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import codecs
 import json
 import re
 import unicodedata
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -36,10 +38,6 @@ _FOLDED: Final = (
     | dict.fromkeys("\u201c\u201d\u201e\u201f", '"')
 )
 """Characters that stand for another."""
-_VIDEO: Final = (
-    "the line is about a video, and this version learns and measures on pictures only. Take frames out of the videos, "
-    "or use a version that loads them"
-)
 _NotEmpty = Annotated[str, Field(pattern=r"\S")]
 
 
@@ -73,11 +71,14 @@ class Task(BaseModel):
 
 
 class Example(BaseModel):
-    """One line of ``data.jsonl``; ``image`` is relative to the data set's folder."""
+    """One line of ``data.jsonl``: a picture or a video, with questions and labels."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     image: str = Field(min_length=1)
+    """File of the picture, or of the video that the line names under ``video``, relative to the data set's folder."""
+    is_video: bool = False
+    """Whether the file is a video."""
     split: Split
     group: str | None = None
     tasks: tuple[Task, ...] = Field(min_length=1)
@@ -87,6 +88,15 @@ class Example(BaseModel):
     """Kind of private text -> the words or numbers in the picture."""
     may_be_shown: bool = False
     """Whether training may send the picture to the chat model as it is, to learn the model's own answers."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_video(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "video" in values and not {"image", "is_video"} & values.keys():
+            return {"image" if name == "video" else name: value for name, value in values.items()} | {
+                "is_video": True
+            }
+        return values
 
     @model_validator(mode="after")
     def _no_question_has_two_answers(self) -> Example:
@@ -158,8 +168,8 @@ def read_line(line: bytes) -> Example | str:
             return "not JSON"
         if first["type"] == "string_pattern_mismatch":
             return f"{place}: is empty"
-        if _names_video(line):
-            return _VIDEO
+        if place == "image" and _names_video(line):
+            place = "video"
         return f"{place}: {first['msg']}".lstrip(": ")
     return example if repeated is None else f"{repeated!r} stands twice in one object. Keep one"
 

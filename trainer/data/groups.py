@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
     from trainer.data.format import Split
 
-Reason = Literal["folder", "time", "alike"]
+Reason = Literal["folder", "time", "alike", "person"]
 REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
+USUAL: Final[tuple[Reason, ...]] = ("folder", "time", "alike")
+PERSON: Final = "person"
+"""Private attribute that says who is seen."""
 SHARES: Final[Mapping[Split, float]] = {"train": 0.7, "val": 0.15, "test": 0.15}
 _TOGETHER_S: Final = 120
 """Seconds between two pictures that count as one occasion."""
@@ -35,6 +38,7 @@ class Traits(NamedTuple):
         taken: Time at which it was taken, in seconds, or ``None``.
         bits: Perceptual hash; see :func:`~trainer.data.alike.fingerprint`. ``None`` where the extra is missing.
         named: Group that the user gave it; it stays apart from all others.
+        person: Who is seen; empty if nobody said so.
     """
 
     digest: str
@@ -42,13 +46,14 @@ class Traits(NamedTuple):
     taken: float | None
     bits: np.ndarray | None
     named: str = ""
+    person: str = ""
 
 
 def group_pictures(pictures: Sequence[Traits], reasons: Collection[Reason]) -> list[str]:
     """Name the group of each picture.
 
-    Pictures are in one group if a chain of reasons links them: one subfolder, two minutes between them, or the same
-    look. Pictures whose group the user named are linked by that name alone.
+    Pictures are in one group if a chain of reasons links them: one subfolder, two minutes between them, the same
+    look, or the same person. Pictures whose group the user named are linked by that name alone.
 
     Args:
         pictures: The pictures.
@@ -61,8 +66,9 @@ def group_pictures(pictures: Sequence[Traits], reasons: Collection[Reason]) -> l
     free = [index for index, each in enumerate(pictures) if not each.named]
     links.join_equal((index, ("named", each.named)) for index, each in enumerate(pictures) if each.named)
     links.join_equal((index, ("file", pictures[index].digest)) for index in free)
-    if "folder" in reasons:
-        links.join_equal((index, pictures[index].folder) for index in free if pictures[index].folder)
+    for reason in ("folder", "person"):
+        if reason in reasons:
+            links.join_equal((index, value) for index in free if (value := getattr(pictures[index], reason)))
     if "time" in reasons:
         timed = sorted((taken, index) for index in free if (taken := pictures[index].taken) is not None)
         for (earlier, one), (later, other) in pairwise(timed):
@@ -72,6 +78,10 @@ def group_pictures(pictures: Sequence[Traits], reasons: Collection[Reason]) -> l
         known = [(index, bits) for index in free if (bits := pictures[index].bits) is not None]
         for one, other in alike_pairs([bits for _, bits in known]):
             links.join(known[one][0], known[other][0])
+    return _named(pictures, links)
+
+
+def _named(pictures: Sequence[Traits], links: _Links) -> list[str]:
     members: dict[int, list[int]] = defaultdict(list)
     for index in range(len(pictures)):
         members[links.root(index)].append(index)

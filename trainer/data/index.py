@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_vpp.errors import DataError
 from trainer.data.format import INDEX, SPLITS, as_utf8, facts_of, read_line
+from trainer.data.review import ANSWERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -65,6 +66,11 @@ def read_text(folder: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         failure = error.strerror or type(error).__name__
+    if (folder / ANSWERS).is_file() and not path.exists():
+        raise DataError(
+            f"{folder} has no {INDEX} yet, because no picture had an answer when it was made. Give answers: "
+            f"vpp studio --label {folder}, or in {folder / ANSWERS}. Then run the same vpp data init again."
+        )
     raise DataError(
         f"{path} could not be read: {failure}. A data set is a folder with {INDEX} in it; "
         "`vpp data init` makes one of your pictures and questions."
@@ -131,12 +137,13 @@ def _lines(folder: Path, text: bytes, on_fault: OnFault) -> Iterator[Entry]:
         if isinstance(example, str):
             on_fault(Fault(example, "correct the line", number))
             continue
-        if (fault := _fault_of_image(folder, example.image, number)) is not None:
+        if (fault := _fault_of_file(folder, example, number)) is not None:
             on_fault(fault)
             continue
         file = (folder / example.image).resolve()  # "a.png", "./a.png" and a link to it are one image
         if file in seen:
-            on_fault(Fault(f"the image of line {seen[file]} again", "keep one of the two lines", number))
+            what = f"the {_kind(example)} of line {seen[file]} again"
+            on_fault(Fault(what, "keep one of the two lines", number))
             continue
         seen[file] = number
         if example.group is not None:
@@ -152,8 +159,13 @@ def _lines(folder: Path, text: bytes, on_fault: OnFault) -> Iterator[Entry]:
         yield Entry(number, example)
 
 
-def _fault_of_image(folder: Path, name: str, number: int) -> Fault | None:
-    """Find out whether an image is missing or outside the data set's folder."""
+def _kind(example: Example) -> str:
+    return "video" if example.is_video else "image"
+
+
+def _fault_of_file(folder: Path, example: Example, number: int) -> Fault | None:
+    """Find out whether an image or a video is missing or outside the data set's folder."""
+    name, kind = example.image, _kind(example)
     image = folder / name
     try:
         inside, exists = image.resolve().is_relative_to(folder.resolve()), image.is_file()
@@ -161,13 +173,13 @@ def _fault_of_image(folder: Path, name: str, number: int) -> Fault | None:
         inside, exists = True, False
     if not inside:
         return Fault(
-            f"the image lies outside the data set's folder{_through_link(folder, name)}. A data set may name no files "
+            f"the {kind} lies outside the data set's folder{_through_link(folder, name)}. A data set may name no files "
             "elsewhere, because its pictures are sent",
             "copy the pictures into the folder with links followed (cp -rL), or use hard links",
             number,
         )
     if not exists:
-        return Fault(f"there is no image {name!r}", "add the file or remove the line", number)
+        return Fault(f"there is no {kind} {name!r}", "add the file or remove the line", number)
     return None
 
 

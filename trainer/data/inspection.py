@@ -13,7 +13,7 @@ from trainer.data.dataset import Dataset
 from trainer.data.format import SPLITS
 from trainer.data.index import Fault, check_attributes, check_splits, read_entries, read_text
 from trainer.data.pictures import open_picture
-from trainer.data.review import count_proposals
+from trainer.data.review import count_proposals, count_unused
 from trainer.statistics import wilson
 
 if TYPE_CHECKING:
@@ -91,8 +91,8 @@ class Inspection(NamedTuple):
 def inspect_data(folder: Path, *, progress: Callable[[int, int], object] | None = None) -> Inspection:
     """Find every fault of a data set, not only the first, and say what its size allows.
 
-    Every picture is decoded. Where the extra ``data`` is installed, pictures that look alike are searched for in
-    different splits.
+    Every picture and video is decoded. Where the extra ``data`` is installed, pictures that look alike are searched for
+    in different splits.
 
     Args:
         folder: Folder with ``data.jsonl``.
@@ -100,6 +100,7 @@ def inspect_data(folder: Path, *, progress: Callable[[int, int], object] | None 
 
     Raises:
         DataError: If ``data.jsonl`` can't be read.
+        MissingExtraError: If there are videos, and ``av`` is not installed.
     """
     faults: list[Fault] = []
     text = read_text(folder)
@@ -115,6 +116,10 @@ def inspect_data(folder: Path, *, progress: Callable[[int, int], object] | None 
     if not faults:
         warnings += training_warnings(dataset)
     warnings += [*_straddling(good, prints), *_rare(examples)]
+    if unused := count_unused(folder, {entry.example.image for entry in entries}):
+        warnings.append(
+            f"{unused} pictures with an answer in answers.csv are not in data.jsonl: run the same vpp data init again"
+        )
     if open_count := count_proposals(folder):
         warnings.append(
             f"{open_count} answers or labels were proposed by a model or a detector and nobody has confirmed them"
@@ -130,11 +135,11 @@ def inspect_data(folder: Path, *, progress: Callable[[int, int], object] | None 
 def _decode(
     folder: Path, entries: Sequence[Entry], faults: list[Fault], progress: Callable[[int, int], object]
 ) -> tuple[list[np.ndarray], list[Entry]]:
-    prints, good = [], []
+    prints, good, opened = [], [], Dataset(folder, (), "")
     for number, entry in enumerate(entries, 1):
         failure = ""
         try:
-            image = open_picture(folder / entry.example.image)
+            image = opened.open_image(entry.example)
         except DataError as error:
             failure = str(error).split(". Replace the file", maxsplit=1)[0]
         if failure:

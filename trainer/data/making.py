@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from langchain_vpp.errors import DataError
 from trainer.data.format import INDEX, SPLITS, read_line
-from trainer.data.groups import REASONS, assign_splits, group_pictures
+from trainer.data.groups import PERSON, USUAL, assign_splits, group_pictures
 from trainer.data.review import ANSWERS, LABELS, Said, merged, read_rows, read_said, write_said
 from trainer.data.sources import take_photographs
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     Propose = Callable[[Sequence[Source], Sequence["Asked"], Sequence[Said]], Sequence[Said]]
     """Makes answers or labels of pictures, given the questions and what is known already."""
 
+QUESTIONS: Final = "questions.txt"
+"""Name of the file in a data set's folder that holds its questions with their possible answers."""
 TEXT: Final = "text:"
 """Beginning of the columns and rows that hold private text, such as ``text:name``."""
 
@@ -52,7 +55,8 @@ class Recipe(NamedTuple):
         answers: CSV with ``image``, ``question`` and ``answer``, or with ``image`` and a column for each question.
         labels: CSV with ``image`` and a column for each private attribute; ``text:KIND`` for private text, ``group``
             and ``split`` for what their names say.
-        group_by: Reasons for which pictures stay in one split.
+        group_by: Reasons for which pictures stay in one split. With ``person``, who is seen is no private attribute of
+            ``data.jsonl``: no attacker could learn in one split who is seen in another.
         seed: Seed of the splits.
         propose: Functions that propose answers and labels.
     """
@@ -60,7 +64,7 @@ class Recipe(NamedTuple):
     questions: tuple[Asked, ...]
     answers: Path | None = None
     labels: Path | None = None
-    group_by: tuple[Reason, ...] = REASONS
+    group_by: tuple[Reason, ...] = USUAL
     seed: int = 0
     propose: tuple[Propose, ...] = ()
 
@@ -99,7 +103,9 @@ def read_questions(path: Path) -> tuple[Asked, ...]:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
     if reason:
-        raise DataError(f"{path} can't be read: {reason}. Nothing was written.")
+        raise DataError(
+            f"{path} can't be read: {reason}. Write a question on each line of a text file; nothing was written."
+        )
     asked = []
     for line in text.splitlines():
         question, *choices = (part.strip() for part in line.split("|"))
@@ -108,6 +114,12 @@ def read_questions(path: Path) -> tuple[Asked, ...]:
     if not asked or len({each.question for each in asked}) < len(asked):
         raise DataError(f"{path} must hold questions, one on a line and each once. Nothing was written.")
     return tuple(asked)
+
+
+def write_questions(path: Path, questions: Sequence[Asked]) -> None:
+    """Write questions as :func:`read_questions` reads them."""
+    lines = [" | ".join((each.question, *each.choices)) for each in questions]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
 
 
 def make_data_set(
@@ -131,23 +143,18 @@ def make_data_set(
     answers = names.answers(recipe.answers, recipe.questions)
     answers = merged(read_said(out / ANSWERS), answers)
     labels = merged(read_said(out / LABELS), labels)
-    traits = [source.traits._replace(named=groups.get(source.image, "")) for source in taken.sources]
-    grouped = group_pictures(traits, recipe.group_by)
-    position = {source.image: index for index, source in enumerate(taken.sources)}
-    known = {position[image]: split for image, split in _earlier_splits(out) if image in position}
-    wanted = {position[image]: split for image, split in splits.items()}
-    assigned = assign_splits(grouped, known, seed=recipe.seed, wanted=wanted)
+    place = partial(_placed, taken.sources, groups=groups, splits=splits, out=out, recipe=recipe)
+    placed = place(labels)  # too few groups are refused before anything is proposed, and perhaps paid
     for propose in recipe.propose:
         proposals = propose(taken.sources, recipe.questions, [*answers, *labels])
         asked = {each.question for each in recipe.questions}
         answers = merged(answers, [each for each in proposals if each.what in asked])
         labels = merged(labels, [each for each in proposals if each.what not in asked])
-    blanks = [Said(s.image, each.question, "") for s in taken.sources for each in recipe.questions]
-    write_said(out / ANSWERS, merged(answers, blanks))
-    write_said(out / LABELS, labels or [Said(source.image, "", "") for source in taken.sources])
-    lines = list(
-        _lines(taken.sources, recipe.questions, answers, labels, zip(grouped, assigned, strict=True))
-    )
+        placed = place(labels)
+    _write_review(out, taken.sources, recipe.questions, answers, labels)
+    grouped, _ = placed
+    shown = [each for each in labels if each.what != PERSON] if PERSON in recipe.group_by else labels
+    lines = list(_lines(taken.sources, recipe.questions, answers, shown, zip(*placed, strict=True)))
     _write_index(out, lines)
     return Made(
         taken,
@@ -230,6 +237,45 @@ def _earlier_splits(out: Path) -> Iterator[tuple[str, Split]]:
             example = read_line(line)
             if not isinstance(example, str):
                 yield example.image, example.split
+
+
+def _placed(
+    sources: Sequence[Source],
+    labels: Sequence[Said],
+    *,
+    groups: Mapping[str, str],
+    splits: Mapping[str, Split],
+    out: Path,
+    recipe: Recipe,
+) -> tuple[list[str], list[Split]]:
+    """Choose group and split of each picture."""
+    people = {each.image: each.value for each in labels if each.what == PERSON}
+    traits = [
+        source.traits._replace(named=groups.get(source.image, ""), person=people.get(source.image, ""))
+        for source in sources
+    ]
+    grouped = group_pictures(traits, recipe.group_by)
+    position = {source.image: index for index, source in enumerate(sources)}
+    known = {position[image]: split for image, split in _earlier_splits(out) if image in position}
+    wanted = {position[image]: split for image, split in splits.items()}
+    return grouped, assign_splits(grouped, known, seed=recipe.seed, wanted=wanted)
+
+
+def _write_review(
+    out: Path,
+    sources: Sequence[Source],
+    questions: Sequence[Asked],
+    answers: Sequence[Said],
+    labels: Sequence[Said],
+) -> None:
+    """Write the questions, and everything that people can read and change, with an empty row where nothing is said."""
+    write_questions(out / QUESTIONS, questions)
+    blanks = [Said(source.image, each.question, "") for source in sources for each in questions]
+    write_said(out / ANSWERS, merged(answers, blanks))
+    told = [each for each in labels if each.what]
+    labelled = {each.image for each in told}
+    empty = [Said(source.image, "", "") for source in sources if source.image not in labelled]
+    write_said(out / LABELS, [*told, *empty])
 
 
 def _lines(

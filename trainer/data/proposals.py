@@ -114,7 +114,7 @@ class FaceProposals:
     ) -> list[Said]:
         """Count the faces of pictures that have no such label."""
         del questions
-        labelled = {each.image for each in known if each.what == "faces" and each.value}
+        labelled = {each.image for each in known if each.what == "faces"}
         result = []
         for number, source in enumerate(sources, 1):
             if source.image not in labelled:
@@ -144,7 +144,7 @@ class WordProposals:
     ) -> list[Said]:
         """Read the pictures for which no private text is known."""
         del questions
-        told = {each.image for each in known if each.what.startswith(TEXT) and each.value}
+        told = {each.image for each in known if each.what.startswith(TEXT)}
         result = []
         for number, source in enumerate(sources, 1):
             if source.image not in told:

@@ -16,7 +16,7 @@ from langchain_vpp.errors import DataError
 from trainer.data.format import as_utf8
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
 ANSWERS: Final = "answers.csv"
@@ -105,6 +105,11 @@ def count_proposals(folder: Path) -> int:
         for name in (ANSWERS, LABELS)
         for each in read_said(folder / name)
     )
+
+
+def count_unused(folder: Path, used: Collection[str]) -> int:
+    """Count the pictures that have an answer in ``answers.csv`` and are not among those that are used."""
+    return len({each.image for each in read_said(folder / ANSWERS) if each.value} - set(used))
 
 
 def read_rows(path: Path) -> list[Mapping[str, str]]:

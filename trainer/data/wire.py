@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from langchain_vpp.images.codec import decode_image, encode_image
+from trainer.oracle.clips import is_clip, pack, unpack
 
 
 def as_tensor(image: Image.Image) -> Tensor:
@@ -21,13 +22,24 @@ def as_image(pixels: Tensor) -> Image.Image:
 
 
 def encode(images: Tensor) -> tuple[list[bytes], Tensor]:
-    """Encode images as they are sent.
+    """Encode images, or the frames of clips, as they are sent.
 
     Args:
-        images: In [0, 1], shape ``[B, 3, H, W]``.
+        images: In [0, 1], shape ``[B, 3, H, W]`` or ``[B, T, 3, H, W]``.
 
     Returns:
-        The encoded images, and the images as they arrive after decoding, ``uint8`` of the same shape.
+        The encoded images or packed clips, and the images as they arrive after decoding, ``uint8`` of the same shape.
     """
-    encoded = [encode_image(as_image(image)) for image in images]
-    return encoded, torch.stack([as_tensor(decode_image(each)) for each in encoded])
+    encoded = [
+        encode_image(as_image(image))
+        if image.ndim == 3
+        else pack([encode_image(as_image(frame)) for frame in image])
+        for image in images
+    ]
+    return encoded, torch.stack([arrived(each) for each in encoded])
+
+
+def arrived(encoded: bytes) -> Tensor:
+    """Decode an encoded image, ``uint8`` of shape ``[3, H, W]``, or a packed clip, ``[T, 3, H, W]``."""
+    frames = torch.stack([as_tensor(decode_image(frame)) for frame in unpack(encoded)])
+    return frames if is_clip(encoded) else frames[0]

@@ -71,7 +71,11 @@ class SuiteOutcome(NamedTuple):
 
 
 def fresh_classifiers(
-    attributes: Mapping[str, tuple[str, ...]], settings: EvaluationSettings, resolution: int
+    attributes: Mapping[str, tuple[str, ...]],
+    settings: EvaluationSettings,
+    resolution: int,
+    *,
+    of_clips: bool = False,
 ) -> tuple[FreshClassifier, ...]:
     """Make the classifiers that the settings name.
 
@@ -79,6 +83,7 @@ def fresh_classifiers(
         attributes: Private attributes and their classes.
         settings: Architectures of the warm and the cold classifiers.
         resolution: Longest side in pixels at which attackers see images.
+        of_clips: Whether they see clips. Then one more sees a single frame of each, to tell what the others add.
     """
     is_large = resolution > OVERVIEW_SIDE
 
@@ -94,12 +99,13 @@ def fresh_classifiers(
         "protected": settings.cold,
     }
     epochs = 2 if is_large else 3  # five levels of large pictures take a quarter of an hour on two cores
-    return tuple(
+    found = tuple(
         FreshClassifier(attributes, architecture=each, start=start, side=side, epochs=epochs)
         for start, architectures in starts.items()
         for each in architectures
         for side in sorted(sides(each, start), key=lambda side: side or 0)
     )
+    return (*found, FreshClassifier(attributes, epochs=epochs, frames="one")) if of_clips else found
 
 
 class AttackSuite:
@@ -165,10 +171,19 @@ class AttackSuite:
             settings: The attacks.
             paired_rows: Rows of the train split whose images the attacks learn from.
             embedder: See the class.
+
+        Raises:
+            DataError: As the class; also if the data set has videos, which these attacks can't look at.
         """
+        attacks: list[Attack] = [each for each in settings.attacks if each != "repeated"]
+        if attacks and splits.dataset.has_clips:
+            raise DataError(
+                f"the attacks {', '.join(attacks)} look at pictures, and the data set has videos. Nothing was "
+                "measured; leave them out."
+            )
         train, val = (group_numbers(splits.examples[split]) for split in ("train", "val"))
         return cls(
-            [each for each in settings.attacks if each != "repeated"],
+            attacks,
             People(train[list(paired_rows)], val, splits.groups),
             Words.of(splits.examples["test"]),
             splits.groups,

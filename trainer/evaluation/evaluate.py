@@ -57,11 +57,12 @@ def evaluate(
     Images of all splits go through each engine one by one and through the same encoder as at run time. Fresh
     classifiers learn the private attributes from protected *train* images at every operating point, are tuned on *val*
     and judged on *test*; further attacks that the settings name do the same. The chat model is asked task questions
-    about protected test images, through the ledger.
+    about protected test images, through the ledger. All frames of a video are protected at one level, attackers see
+    them together, and the chat model is asked about all of them at once.
 
     Args:
         source: An artifact's folder, or any engine.
-        dataset: Images with task questions and private labels.
+        dataset: Images or videos with task questions and private labels.
         model: The chat model; without one only the leak is measured.
         settings: Sizes, levels, baselines and attacks.
         attackers: Attackers of the private attributes, in place of the settings' classifiers; names must differ.
@@ -129,7 +130,7 @@ class _Plan:
         conditions = Conditions.of(subject.engine, settings)
         questionnaire = Questionnaire.draw(splits, settings)
         if attackers is None:
-            attackers = fresh_classifiers(splits.attributes, settings, resolution)
+            attackers = fresh_classifiers(splits.attributes, settings, resolution, of_clips=dataset.has_clips)
         if len({each.name for each in attackers}) < max(1, len(attackers)):
             raise DataError("two attackers have one name, or there is none. Nothing was measured.")
         pictures = Pictures(splits, settings, resolution)

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from PIL import Image
 
+from langchain_vpp.engines.clip import steadied
 from langchain_vpp.images.codec import decode_image, encode_image
 from langchain_vpp.network.config import working_size
 from trainer.attackers.classifier import AttackData, AttackImages
-from trainer.data.wire import as_tensor
+from trainer.data.dataset import stacked
 from trainer.evaluation.conditions import ORIGINALS
+from trainer.oracle.clips import pack, unpack
 from trainer.runtime.rng import keyed_generator
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from concurrent.futures import Executor
 
-    from torch import Tensor
-
-    from trainer.data.format import Split
+    from langchain_vpp.engines import Engine
+    from trainer.data.dataset import Dataset
+    from trainer.data.format import Example, Split
     from trainer.evaluation.conditions import Condition
     from trainer.evaluation.settings import EvaluationSettings
     from trainer.evaluation.splits import Splits
-
-_GREY: Final = 128
 
 
 class Delivered(NamedTuple):
@@ -37,7 +37,7 @@ class Delivered(NamedTuple):
 
 
 class Pictures:
-    """Protects pictures one by one and sends them through the encoder of run time.
+    """Protects pictures and frames one by one and sends them through the encoder of run time.
 
     Args:
         splits: The examples and their labels.
@@ -96,28 +96,43 @@ class Pictures:
         """Protect images of one split; encoded pictures of the rows ``asked_about`` are put into ``sent``."""
         examples = self._splits.examples[split]
 
-        def arrive(row: int) -> Image.Image:
-            image = self._splits.dataset.open_image(examples[row])
-            encoded = encode_image(
-                condition.engine.protect(image, condition.level) if condition.engine else image
-            )
+        dataset = self._splits.dataset
+
+        def arrive(row: int) -> list[Image.Image]:
+            encoded = as_sent(dataset, examples[row], condition.engine, condition.level)
             if sent is not None and row in asked_about:
                 sent[row] = encoded
-            return _at_resolution(decode_image(encoded), self._resolution)
+            return [_at_resolution(decode_image(frame), self._resolution) for frame in unpack(encoded)]
 
-        arrived = list(workers.map(arrive, rows))
-        return AttackImages(_canvas(arrived), self._splits.labels[split][list(rows)])
+        arrived = stacked(list(workers.map(arrive, rows)))
+        images = arrived if dataset.has_clips else arrived.squeeze(1)
+        return AttackImages(images, self._splits.labels[split][list(rows)])
+
+
+def as_sent(dataset: Dataset, example: Example, engine: Engine | None, level: float) -> bytes:
+    """Protect and encode a picture, or the frames of a video, as the runtime sends them.
+
+    Args:
+        dataset: Data set of the example.
+        example: The example.
+        engine: Engine; ``None`` protects nothing.
+        level: Level of the engine, one for all frames.
+
+    Returns:
+        The encoded picture, or the packed frames (:mod:`trainer.oracle.clips`).
+
+    Raises:
+        DataError: If the file can't be read.
+    """
+    frames = dataset.open_frames(example)
+    shown = frames if engine is None else [engine.protect(frame, level) for frame in frames]
+    if not example.is_video:
+        return encode_image(shown[0])
+    if engine is not None and len(frames) > 1:
+        shown = steadied(frames, shown)
+    return pack([encode_image(frame) for frame in shown])
 
 
 def _at_resolution(image: Image.Image, resolution: int) -> Image.Image:
     size = working_size(*image.size, resolution)
     return image if image.size == size else image.resize(size, Image.Resampling.BOX)
-
-
-def _canvas(images: Sequence[Image.Image]) -> Tensor:
-    """Stack images, ``uint8`` of shape ``[N, 3, H, W]``; smaller ones lie at the top left, the rest is grey."""
-    height, width = (max(image.size[side] for image in images) for side in (1, 0))
-    canvas = torch.full((len(images), 3, height, width), _GREY, dtype=torch.uint8)
-    for row, image in zip(canvas, images, strict=True):
-        row[:, : image.height, : image.width] = as_tensor(image)
-    return canvas

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_vpp.errors import BudgetExhaustedError, DataError, TrainingError
-from langchain_vpp.images.codec import encode_image
 from trainer.evaluation.conditions import EvaluatedEngine
 from trainer.evaluation.judging import CHAT_MODEL, Column, task_columns, to_readings
+from trainer.evaluation.pictures import as_sent
 from trainer.evaluation.questions import chance_floors, draw_questions, task_questions
 from trainer.evaluation.results import Reading, Record
 from trainer.evaluation.splits import group_numbers
@@ -237,8 +237,7 @@ class TransferTest:
         """Put all questions about pictures at a level; an engine of ``None`` protects nothing."""
         sent: dict[int, bytes] = {}
         for row in dict.fromkeys(pair.row for pair in self._pairs):
-            image = self._dataset.open_image(self._examples[row])
-            sent[row] = encode_image(image if engine is None else engine.protect(image, level))
+            sent[row] = as_sent(self._dataset, self._examples[row], engine, level)
         return [Query(sent[pair.row], pair.question, pair.choices) for pair in self._pairs]
 
     @staticmethod

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_core.messages import HumanMessage
 
 from langchain_vpp.images.codec import ENCODED_MIME_TYPE
+from langchain_vpp.messages.plan import VIDEO_HEADING
+from trainer.oracle.clips import is_clip, unpack
 from trainer.oracle.comparing import refused
 from trainer.oracle.query import REJECTED, Answer
 
@@ -36,13 +38,16 @@ def as_message(query: Query) -> HumanMessage:
 
 
 def picture_message(picture: bytes, prompt: str) -> HumanMessage:
-    """Build a message from a text and an encoded picture."""
-    image = {
-        "type": "image",
-        "base64": base64.b64encode(picture).decode(),
-        "mime_type": ENCODED_MIME_TYPE,
-    }
-    return HumanMessage(content=[{"type": "text", "text": prompt}, image])
+    """Build a message from a text and an encoded picture, or a clip, sent as the runtime sends a video."""
+    frames = unpack(picture)
+    content: list[str | dict[str, Any]] = [{"type": "text", "text": prompt}]
+    if is_clip(picture):
+        content.append({"type": "text", "text": VIDEO_HEADING.format(len(frames))})
+    content += [
+        {"type": "image", "base64": base64.b64encode(frame).decode(), "mime_type": ENCODED_MIME_TYPE}
+        for frame in frames
+    ]
+    return HumanMessage(content=content)
 
 
 class UnreadableReplyError(Exception):

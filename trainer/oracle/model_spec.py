@@ -20,6 +20,13 @@ _TIMEOUT_S: Final = 60.0
 """Time for an answer from OpenAI's client, unless the user gives one."""
 _OTHERS_TIMEOUT_S: Final = 600.0
 """Time for an answer from other clients: some serve models on slow machines."""
+_KEYS: Final = {
+    "openai": " (OPENAI_API_KEY)",
+    "anthropic": " (ANTHROPIC_API_KEY)",
+    "google_genai": " (GOOGLE_API_KEY)",
+    "mistralai": " (MISTRAL_API_KEY)",
+}
+"""Provider -> where its key is looked for."""
 _DIGITS: Final = 12
 """Hexadecimal digits of an address's digest."""
 _USUAL: Final = {
@@ -104,7 +111,7 @@ class ModelSpec(NamedTuple):
         except Exception as error:  # noqa: BLE001  each provider has its own type for a missing key or a bad option
             reason = (
                 f"the model '{self.provider}:{self.name}' can't be set up ({_described(error)}). "
-                "Check its name, its API key and the options"
+                f"Check provider and name, the API key in the environment{_KEYS.get(self.provider, '')} and options"
             )
         else:
             self._require_effect(model)

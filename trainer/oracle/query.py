@@ -19,10 +19,10 @@ PUT_ASIDE: Final = "I can't answer: the provider failed on the request again and
 
 
 class Query(NamedTuple):
-    """One black-box evaluation: a protected image and a question about it."""
+    """One black-box evaluation: a protected image or clip and a question about it."""
 
     image: bytes
-    """The encoded picture, exactly as it is sent."""
+    """The encoded picture, exactly as it is sent; or the frames of a clip (:func:`~trainer.oracle.clips.pack`)."""
     question: str
     choices: tuple[str, ...] = ()
     length: Literal["word", "words"] = "word"

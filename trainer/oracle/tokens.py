@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image
 
 from langchain_vpp.providers import FAMILIES, find_model
+from trainer.oracle.clips import unpack
 
 if TYPE_CHECKING:
     from trainer.oracle.query import Answer, Query
@@ -35,8 +36,8 @@ def estimate_tokens(query: Query, answer: Answer, model: str) -> tuple[int, int]
     found = _LEDGER_NAME.fullmatch(model)
     listed = None if found is None else find_model(found["name"])
     family = FAMILIES[0] if listed is None else listed.family
-    picture = family.tokens(*_size(query.image))
-    return picture + PROMPT_OVERHEAD + _text_tokens(query.prompt), max(1, _text_tokens(answer.text))
+    pictures = sum(family.tokens(*_size(frame)) for frame in unpack(query.image))
+    return pictures + PROMPT_OVERHEAD + _text_tokens(query.prompt), max(1, _text_tokens(answer.text))
 
 
 def _text_tokens(text: str) -> int:

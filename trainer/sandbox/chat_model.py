@@ -11,7 +11,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict, Field, SkipValidation
 
 from langchain_vpp.images.codec import decode_image
-from trainer.sandbox.vision.local_model import LocalVisionModel
+from trainer.sandbox.vision.local_model import LocalVisionModel, looks_at_clips, strip
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -44,7 +44,10 @@ class SandboxChatModel(BaseChatModel):
         blocks = messages[-1].content_blocks
         question = "\n".join(block["text"] for block in blocks if block["type"] == "text")
         images = [block["base64"] for block in blocks if block["type"] == "image"]
-        reply = self.vision.answer(decode_image(base64.b64decode(images[-1])), question)
+        seen = images if looks_at_clips(self.vision) else images[-1:]
+        pictures = [decode_image(base64.b64decode(image)) for image in seen]
+        picture = strip(pictures, self.vision.subject) if looks_at_clips(self.vision) else pictures[-1]
+        reply = self.vision.answer(picture, question)
         metadata: dict[str, Any] = {}
         if kwargs.get("logprobs"):
             believed = reply.log_probabilities or {reply.text: 0.0}

@@ -39,7 +39,8 @@ from trainer.sandbox.formats import ChatRequest, Completion
 from trainer.sandbox.screens.calls import respond
 from trainer.sandbox.screens.model import ScreenModel
 from trainer.sandbox.vision.card_model import CARDS
-from trainer.sandbox.vision.local_model import SCENES, LocalVisionModel
+from trainer.sandbox.vision.film_model import FILMS
+from trainer.sandbox.vision.local_model import SCENES, LocalVisionModel, looks_at_clips, strip
 from trainer.sandbox.vision.patch_model import SCENES_B
 from trainer.sandbox.vision.photo_model import PACKAGES, PhotoModel
 from trainer.sandbox.vision.questions import numbered
@@ -96,13 +97,7 @@ class _Sandbox:
         if model is None:
             what = f"This server has no such model; it has {', '.join(map(repr, self._models))}."
             raise _Refusal(what, status=404, code="model_not_found", param="model")
-        image = _image_bytes(asked)
-        try:
-            picture = decode_image(image)
-        except ProtectionError:
-            picture = None
-        if picture is None:
-            raise _Refusal("The image can't be decoded.", code="invalid_image", param="messages")
+        sent, picture = _seen(asked, model)
         question = asked.question()
         if isinstance(model, ScreenModel):  # it takes a second, in which others are served
             written = await run_in_threadpool(respond, model, picture, question, asked.wishes())
@@ -110,7 +105,7 @@ class _Sandbox:
         else:
             reply = await _reply(model, picture, question)
             completion = Completion(asked, reply.text, believed=reply.log_probabilities)
-        self._count(asked.model, image, question)
+        self._count(asked.model, sent, question)
         if asked.stream:
             return StreamingResponse(_events(completion), media_type="text/event-stream")
         return JSONResponse(completion.whole())
@@ -199,7 +194,7 @@ def serve(
         ArtifactError: If a model can't be loaded.
     """
     torch.set_num_threads(1)  # one image is too small to share among threads
-    subjects = [SCENES, *(each for each in (SCENES_B, CARDS) if each.weights.is_dir())]
+    subjects = [SCENES, *(each for each in (SCENES_B, FILMS, CARDS) if each.weights.is_dir())]
     screens = [ScreenModel()] if is_installed("rapidocr") else []
     photos = [PhotoModel()] if is_installed(*PACKAGES) else []
     scenes = [LocalVisionModel.load(subject=subject) for subject in subjects]
@@ -236,14 +231,25 @@ def _parse(body: bytes) -> ChatRequest:
     return asked
 
 
-def _image_bytes(asked: ChatRequest) -> bytes:
-    """Return the bytes of the last image of a request."""
+def _seen(asked: ChatRequest, model: Model) -> tuple[bytes, Image.Image]:
+    """Return the images of a request that a model looks at, as they were sent and as one picture."""
     urls = asked.image_urls()
-    if not urls:
+    sent = [_image(url) for url in (urls if looks_at_clips(model) else urls[-1:])]
+    if not sent:
         raise _Refusal(
             "The model answers about an image, and there is none.", code="no_image", param="messages"
         )
-    head, comma, data = urls[-1].partition(",")
+    pictures = []
+    with contextlib.suppress(ProtectionError):
+        pictures = [decode_image(each) for each in sent]
+    if not pictures:
+        raise _Refusal("The image can't be decoded.", code="invalid_image", param="messages")
+    return b"".join(sent), strip(pictures, model.subject) if looks_at_clips(model) else pictures[-1]
+
+
+def _image(url: str) -> bytes:
+    """Return the bytes of an image of a request."""
+    head, comma, data = url.partition(",")
     if not head.startswith("data:"):
         what = "Only data URLs are read; the sandbox fetches no remote image."
         raise _Refusal(what, code="remote_image", param="messages")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from langchain_vpp.errors import DataError
 from trainer.data.format import INDEX, as_utf8, read_line
-from trainer.data.making import TEXT
+from trainer.data.making import QUESTIONS, TEXT, read_questions
 from trainer.data.review import ANSWERS, LABELS, Said, read_said, write_said
 
 if TYPE_CHECKING:
@@ -113,8 +113,10 @@ class ReviewFiles:
             Said(shown.image, each.question, given.answers.get(each.question, each.answer).strip())
             for each in shown.answers
         ]
-        labels = [Said(shown.image, *each) for each in _kept(given.private).items()]
-        labels += [Said(shown.image, TEXT + name, value) for name, value in _kept(given.texts).items()]
+        said = _kept(given.private) | {TEXT + name: value for name, value in _kept(given.texts).items()}
+        # A label that somebody has emptied keeps a row, so that no detector proposes it again.
+        emptied = {row.what: "" for row in self._of(shown.image)[1] if row.what and row.what not in said}
+        labels = [Said(shown.image, *each) for each in (said | emptied).items()]
         return self._exchange(shown.image, (answers, labels or [Said(shown.image, "", "")]))
 
     def take_back(self, change: Change) -> None:
@@ -144,16 +146,15 @@ class ReviewFiles:
         return read_said(self._folder / ANSWERS), read_said(self._folder / LABELS)
 
     def _choices(self) -> dict[str, tuple[str, ...]]:
-        """Read the possible answers of questions from pictures that have a line already."""
-        path = self._folder / INDEX
-        if not path.is_file():
+        """Read the possible answers of questions."""
+        path = self._folder / QUESTIONS
+        if path.is_file():
+            return {each.question: each.choices for each in read_questions(path)}
+        if not (self._folder / INDEX).is_file():
             return {}
-        lines = IndexFile(self._folder).lines()
-        return {
-            task["question"]: tuple(task.get("choices", ()))
-            for line in lines
-            for task in line.get("tasks", ())
-        }
+        lines = IndexFile(self._folder).lines()  # made before the questions were kept in a file
+        tasks = [task for line in lines for task in line.get("tasks", ())]
+        return {task["question"]: tuple(task.get("choices", ())) for task in tasks}
 
 
 class IndexFile:
@@ -211,7 +212,9 @@ class IndexFile:
             return as_utf8(path.read_bytes()).splitlines()
         except OSError as error:
             failure = error.strerror or type(error).__name__
-        raise DataError(f"{path} could not be read: {failure}. A data set is a folder with {INDEX} in it.")
+        raise DataError(
+            f"{path} could not be read: {failure}. A data set is a folder with {INDEX}; `vpp data init` makes one."
+        )
 
     def _replace(self, lines: Sequence[bytes]) -> None:
         path = self._folder / INDEX

@@ -32,6 +32,7 @@ class Assessor(nn.Module):
             can't learn, so give a network where the data set is too small to learn from, such as for faces on cards.
         learning_rate: Learning rate for AdamW.
         width: Channels of a new network's last convolutions.
+        moving: Whether a new network reads clips.
 
     Attributes:
         attributes, learning_rate: The arguments.
@@ -47,6 +48,7 @@ class Assessor(nn.Module):
         *,
         learning_rate: float = 1e-3,
         width: int = 96,
+        moving: bool = False,
     ) -> None:
         super().__init__()
         self.attributes, self.learning_rate = dict(attributes), learning_rate
@@ -55,7 +57,12 @@ class Assessor(nn.Module):
         self._widest = int(sizes.max())
         self.reader: nn.Module = (
             VQANetwork(
-                question_vectors(tuple(attributes)), self._widest, width=width, grid=_GRID, conditioned=True
+                question_vectors(tuple(attributes)),
+                self._widest,
+                width=width,
+                grid=_GRID,
+                conditioned=True,
+                moving=moving,
             )
             if network is None
             else network
@@ -63,10 +70,10 @@ class Assessor(nn.Module):
         self.register_buffer("allowed", torch.arange(self._widest) < sizes[:, None])
 
     def forward(self, images: Tensor, level: Tensor) -> Tensor:
-        """Classify images.
+        """Classify images or clips.
 
         Args:
-            images: In [0, 1], shape ``[B, 3, H, W]``.
+            images: In [0, 1], shape ``[B, 3, H, W]`` or ``[B, T, 3, H, W]``.
             level: Network levels in [0, 1], shape ``[B]``.
 
         Returns:
@@ -114,7 +121,7 @@ def as_assessed(
     """
     protected = protector.at_network_level(images, level)
     left = torch.rand(len(images), generator=generator) < originals
-    return encode(torch.where(left[:, None, None, None], images, protected))[1].float() / 255
+    return encode(torch.where(left.reshape(-1, *[1] * (images.ndim - 1)), images, protected))[1].float() / 255
 
 
 def privacy_loss(logits: Tensor, *, pull: float = 0.1) -> Tensor:

@@ -20,7 +20,7 @@ class TrainingSplit(NamedTuple):
     """The training split of a data set."""
 
     images: Tensor
-    """``uint8``, shape ``[N, 3, H, W]``."""
+    """``uint8``, shape ``[N, 3, H, W]``, or clips, ``[N, T, 3, H, W]``."""
     labels: Tensor
     """Classes of the private attributes, shape ``[N, A]``; ``-1`` where unlabelled."""
     references: Tensor
@@ -77,7 +77,7 @@ class Batch(NamedTuple):
     """Images of the training split, each with the level at which it is to be protected."""
 
     images: Tensor
-    """In [0, 1], shape ``[B, 3, H, W]``."""
+    """In [0, 1], shape ``[B, 3, H, W]``, or clips, ``[B, T, 3, H, W]``."""
     level: Tensor
     """Network levels in [0, 1], shape ``[B]``."""
     labels: Tensor

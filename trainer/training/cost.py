@@ -14,6 +14,7 @@ from langchain_vpp.images.codec import decode_image
 from langchain_vpp.network.protector import working_size
 from langchain_vpp.providers import AS_OF, FAMILIES, find_model
 from trainer.data.answers import answer_space, as_query, asked_tasks, references
+from trainer.oracle.clips import unpack
 from trainer.oracle.ledger import Price
 from trainer.oracle.query import Query
 from trainer.oracle.tokens import CHARACTERS_PER_TOKEN, PROMPT_OVERHEAD
@@ -23,6 +24,8 @@ from trainer.training.references import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from PIL import Image
+
     from langchain_vpp.providers import Model
     from trainer.data.dataset import Dataset
     from trainer.training.config import TrainerConfig
@@ -30,6 +33,14 @@ if TYPE_CHECKING:
 _ANSWER_OVERHEAD: Final = 8
 """Tokens of an answer's name or number among several."""
 _PICTURES_LOOKED_AT: Final = 200
+
+
+class _Seen(NamedTuple):
+    """Size of the pictures of a request, and their number."""
+
+    width: int
+    height: int
+    frames: int = 1
 
 
 class _Load(NamedTuple):
@@ -109,14 +120,15 @@ def estimate_queries(
     """
     asked = dict.fromkeys(queries)
     by_image = Counter(query.image for query in asked)
-    sizes = [decode_image(image).size for image in list(by_image)[:_PICTURES_LOOKED_AT]]
+    packed = [unpack(image) for image in list(by_image)[:_PICTURES_LOOKED_AT]]
+    sizes = [decode_image(frames[0]).size for frames in packed]
     return _estimate(
         _Load(
             len(asked),
             sum(math.ceil(count / questions_per_call) for count in by_image.values()),
             together=questions_per_call > 1,
         ),
-        (max(width for width, _ in sizes), max(height for _, height in sizes)),
+        _Seen(max(width for width, _ in sizes), max(height for _, height in sizes), max(map(len, packed))),
         _text_tokens(
             [query.prompt for query in asked],
             [choice for query in asked for choice in query.choices or ("one word",)],
@@ -139,12 +151,11 @@ def estimate_at_most(count: int, dataset: Dataset, model: str, price: Price | No
         DataError: If a picture can't be read.
     """
     examples = dataset.examples[:_PICTURES_LOOKED_AT]
-    sizes = [dataset.open_image(example).size for example in examples]
     tasks = [task for example in examples for task in example.tasks]
     prompts = [Query(b"", task.question, task.choices, "words").prompt for task in tasks]
     return _estimate(
         _Load(count, count, together=False),
-        (max(width for width, _ in sizes), max(height for _, height in sizes)),
+        _largest([dataset.open_frames(example) for example in examples]),
         _text_tokens(prompts, [task.answer for task in tasks]),
         model,
         price,
@@ -152,15 +163,15 @@ def estimate_at_most(count: int, dataset: Dataset, model: str, price: Price | No
 
 
 def _estimate(
-    load: _Load, size: tuple[int, int], text_tokens: tuple[int, int], model: str, price: Price | None
+    load: _Load, seen: _Seen, text_tokens: tuple[int, int], model: str, price: Price | None
 ) -> CostEstimate:
     queries, requests, together = load
-    (width, height), (prompt, answer) = size, text_tokens
+    (width, height, frames), (prompt, answer) = seen, text_tokens
     listed = find_model(model)
     family = FAMILIES[0] if listed is None else listed.family
     image_tokens = family.tokens(width, height)
     overhead = _ANSWER_OVERHEAD if together else 0
-    input_tokens = requests * (image_tokens + PROMPT_OVERHEAD) + queries * prompt
+    input_tokens = requests * (frames * image_tokens + PROMPT_OVERHEAD) + queries * prompt
     output_tokens = queries * (answer + overhead)
     charged = price or list_price(model)
     cost = None if charged is None else (input_tokens * charged.input + output_tokens * charged.output) / 1e6
@@ -170,7 +181,7 @@ def _estimate(
         input_tokens,
         output_tokens,
         cost,
-        f"{image_tokens} tokens for a picture of {width} x {height} px, "
+        f"{f'{frames} times ' if frames > 1 else ''}{image_tokens} tokens for a picture of {width} x {height} px, "
         + ("as for this model" if listed is not None else "a guess for a model that the table lacks")
         + f"; {_price_basis(price, listed)}",
     )
@@ -203,13 +214,20 @@ def _planned(config: TrainerConfig, dataset: Dataset) -> _Load:
     return _Load(training + fronts, requests + fronts, together=config.questions_per_call > 1)
 
 
-def _canvas(dataset: Dataset, working_resolution: int) -> tuple[int, int]:
-    """Width and height of the pictures that are sent: training puts all on one canvas."""
+def _canvas(dataset: Dataset, working_resolution: int) -> _Seen:
+    """Size of the pictures that are sent, since training puts all on one canvas, and the frames of the longest clip."""
+    clips = [dataset.open_frames(example) for example in dataset.split("train")[:_PICTURES_LOOKED_AT]]
+    return _largest(clips, working_resolution)
+
+
+def _largest(clips: Sequence[Sequence[Image.Image]], working_resolution: int | None = None) -> _Seen:
     sizes = [
-        working_size(*dataset.open_image(example).size, working_resolution)
-        for example in dataset.split("train")[:_PICTURES_LOOKED_AT]
+        clip[0].size if working_resolution is None else working_size(*clip[0].size, working_resolution)
+        for clip in clips
     ]
-    return max(width for width, _ in sizes), max(height for _, height in sizes)
+    return _Seen(
+        max(width for width, _ in sizes), max(height for _, height in sizes), max(map(len, clips), default=1)
+    )
 
 
 def _texts(dataset: Dataset) -> tuple[list[str], list[str]]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from langchain_vpp.network.domain import Floats
     from trainer.data.dataset import Dataset
+    from trainer.data.format import Split
 
 _T = TypeVar("_T")
 
@@ -41,6 +42,8 @@ _EACH: Final = 5
 """Number of levels at which each familiar picture is described."""
 MOST: Final = 400
 """Pictures of a split that are enough."""
+_EACH_CLIP: Final = 2
+"""Most frames of one video: its frames are much alike."""
 _FAMILIAR: Final = 0.99
 """Share of the validation pictures that are familiar at every level."""
 _CAUTION: Final = 10.0
@@ -57,6 +60,7 @@ _DECAY: Final = 1e-3
 _TOLD: Final = 0.8
 """Share of new pictures of a kind that its direction must tell from familiar ones to be used."""
 _TINY: Final = 1e-6
+_SPLITS: Final[tuple[Split, ...]] = ("train", "val")
 _STREAM: Final = 113
 """Second word of a drawing's seed."""
 _LEAST_DEVIATION: Final = 1e-3
@@ -173,13 +177,20 @@ def give_domain(
     if not isinstance(engine, LearnedEngine):
         raise ArtifactError(f"{folder} has no network, so no domain was fitted.")
     knots = ProtectorConfig.model_validate(manifest.protector).level_knots
-    train, val = (
-        [_small(dataset.open_image(example), engine) for example in _evenly(dataset.split(split))]
-        for split in ("train", "val")
-    )
+    train, val = ([_small(picture, engine) for picture in _pictures(dataset, split)] for split in _SPLITS)
     return save_domain(
         folder, *fit_domain(engine, train, val, knots=knots, others=others, seed=seed, progress=progress)
     )
+
+
+def _pictures(dataset: Dataset, split: Split) -> Iterator[Image.Image]:
+    """Open pictures of a split, at most :data:`MOST`; of videos a few frames, taken in turn from all places."""
+    examples = _evenly(dataset.split(split))
+    for number, example in enumerate(examples):
+        frames = dataset.open_frames(example)
+        each = min(len(frames), _EACH_CLIP, max(1, MOST // len(examples)))
+        for turn in range(each):
+            yield frames[(number + turn * len(frames) // each) % len(frames)]
 
 
 def _small(picture: Image.Image, engine: LearnedEngine) -> Image.Image:

@@ -113,7 +113,7 @@ class FreshAttack:
         """An attacker that has learned to read originals."""
         generator = keyed_generator(self._seed, "fresh attack", "originals")
         with reproducible_layers(generator):
-            reader = _Reader(self._attributes)
+            reader = _Reader(self._attributes, moving=self._split.images.ndim == 5)
         rows = self._rows(_ORIGINALS * self._images, generator)
         with torch.enable_grad():
             reader.learn(self._split.images[rows], self._split.labels[rows], _EPOCHS[0], _RATES[0], generator)
@@ -143,15 +143,17 @@ class _Reader(nn.Module):
 
     allowed: Tensor
 
-    def __init__(self, attributes: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(self, attributes: Mapping[str, tuple[str, ...]], *, moving: bool) -> None:
         super().__init__()
         sizes = torch.tensor([len(classes) for classes in attributes.values()])
-        self.network = VQANetwork(question_vectors(tuple(attributes)), int(sizes.max()), grid=_GRID)
+        self.network = VQANetwork(
+            question_vectors(tuple(attributes)), int(sizes.max()), grid=_GRID, moving=moving
+        )
         self.network.to(memory_format=torch.channels_last)
         self.register_buffer("allowed", torch.arange(int(sizes.max())) < sizes[:, None])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images in [0, 1] to logits ``[B, A, K]``, ``-inf`` for classes that an attribute does not have."""
+        """Map images or clips in [0, 1] to logits ``[B, A, K]``, ``-inf`` for classes that an attribute lacks."""
         logits: Tensor = self.network(images)
         return logits.masked_fill(~self.allowed, -math.inf)
 
@@ -180,7 +182,7 @@ class _Reader(nn.Module):
 
 @torch.no_grad()
 def as_sent(protector: Protector, images: Tensor, level: float) -> Tensor:
-    """Protect images, ``uint8``, as they would arrive at the chat model, ``uint8``."""
+    """Protect images or clips, ``uint8``, as they would arrive at the chat model, ``uint8``."""
     parts = []
     for part in torch.split(images, _BATCH):
         levels = torch.full((len(part),), level)
@@ -194,4 +196,6 @@ def _better(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _as_input(images: Tensor) -> Tensor:
-    return images.to(memory_format=torch.channels_last).float() / 255
+    if images.ndim == 4:  # the layout is one of images; networks give it to the frames of clips
+        images = images.to(memory_format=torch.channels_last)
+    return images.float() / 255

@@ -84,7 +84,9 @@ class Learners(NamedTuple):
             given = supplied.protector
             if config.recolour == "grey" and (given is None or given.hides_in_grey):
                 protector.hide_in_grey()
-            assessor = supplied.assessor or Assessor(attributes, width=config.reader_width)
+            assessor = supplied.assessor or Assessor(
+                attributes, width=config.reader_width, moving=split.images.ndim == 5
+            )
             assessor = assessor.to(memory_format=torch.channels_last)
             estimator = supplied.estimator or named_estimator(
                 config, space, LabelledImages(split.images, split.known)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from langchain_vpp.images.codec import decode_image, encode_image
 from trainer.algorithms.interface import Probes, Records
 from trainer.data.answers import as_query, is_right
-from trainer.data.wire import as_image, as_tensor
+from trainer.data.wire import arrived, encode
 from trainer.oracle.query import PUT_ASIDE
 from trainer.oracle.scoring import distribution
 from trainer.training.stop_rule import StopRule
@@ -39,7 +38,7 @@ class Sent(NamedTuple):
     encoded: list[bytes]
     """The pictures as they are sent."""
     arrived: Tensor
-    """The pictures as they arrive, in [0, 1], shape ``[B, 3, H, W]``."""
+    """The pictures as they arrive, in [0, 1], shape ``[B, 3, H, W]``, or clips, ``[B, T, 3, H, W]``."""
     references: Tensor
     """Index of the reference answer or ``-1``, shape ``[B, Q]``."""
     phrasings: Tensor
@@ -174,7 +173,7 @@ class UtilityProbing:
             probes.images, probes.rows.tolist(), probes.questions.tolist(), strict=True
         ):
             encoded = (
-                sent.encoded[row] if torch.equal(image, sent.arrived[row]) else encode_image(as_image(image))
+                sent.encoded[row] if torch.equal(image, sent.arrived[row]) else encode(image[None])[0][0]
             )
             queries.append(as_query(self._space, encoded, int(sent.phrasings[row, question])))
         return queries
@@ -203,5 +202,5 @@ class UtilityProbing:
         asked = [self._space.phrasings[each.phrasing] for each in answered]
         for row, phrasing, each in zip(targets, asked, answered, strict=True):
             row[list(phrasing.columns)] = torch.tensor(distribution(each.answer, phrasing.choices))
-        images = torch.stack([as_tensor(decode_image(each.image)) for each in answered])
+        images = torch.stack([arrived(each.image) for each in answered])
         return Records(images, torch.tensor([phrasing.question for phrasing in asked]), targets)

@@ -89,7 +89,7 @@ class TrainingStep:
         utility = learners.estimator.loss(
             protected, batch.references, generator=self._generator("perturb", step)
         )
-        fidelity = (protected - batch.images).square().mean(dim=(1, 2, 3))
+        fidelity = (protected - batch.images).square().flatten(1).mean(dim=1)
         self._update_protector(
             step,
             self._scalarised(utility, privacy_loss(read), batch.level),
@@ -123,14 +123,14 @@ class TrainingStep:
     def _hiding_penalty(self, protected: Tensor, batch: Batch, strictness: float = 1.0) -> Tensor:
         """Weighted penalties on the distance from grey, and on pixels that training's start hid; shape ``[B]``."""
         config = self._config
-        grey = (protected - 0.5).abs().mean(dim=(1, 2, 3))
+        grey = (protected - 0.5).abs().flatten(1).mean(dim=1)
         rise = batch.level + config.grey_penalty_rise * batch.level**4
         penalty = strictness * config.grey_penalty * rise * grey
         if self._start is None or not config.reveal_penalty:
             return penalty
         with torch.no_grad():
             before = self._start.at_network_level(batch.images, batch.level)
-        revealed = ((protected - 0.5).abs() - (before - 0.5).abs()).relu().mean(dim=(1, 2, 3))
+        revealed = ((protected - 0.5).abs() - (before - 0.5).abs()).relu().flatten(1).mean(dim=1)
         return penalty + config.reveal_penalty * revealed
 
     def _update_protector(

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 CHECKPOINT: Final = "checkpoint.pt"
 """Name of the file, in a run's folder, from which the run is resumed."""
+_OF_CLIPS: Final = ("student", "label-only", "none")
+"""Estimators that learn from videos too."""
 
 
 class Trainer:
@@ -64,7 +66,7 @@ class Trainer:
             :class:`~trainer.oracle.subprocess.SubprocessOracle`, which queries it from a process of its own: then
             answers that are in flight when this process is killed are recorded too, and a resumed run equals an
             uninterrupted one.
-        dataset: Images with task questions and private labels.
+        dataset: Images or videos with task questions and private labels.
         config: Settings.
         estimator: Source of utility gradients, in place of the one that ``config`` names.
         assessor: Assessor to train further, in place of a new one.
@@ -98,6 +100,11 @@ class Trainer:
         self.warnings = check_for_training(dataset)
         self.counts = Counts()
         require_price(config.max_cost, config.price)
+        if dataset.has_clips and config.estimator not in _OF_CLIPS:
+            raise TrainingError(
+                f"the estimator {config.estimator!r} perturbs single pictures, and the data set has videos; nothing "
+                f"was sent. Choose one of {', '.join(_OF_CLIPS)}."
+            )
         if config.references == "model":
             require_shown(dataset)
         if protector is not None and _shape(protector.config) != _shape(config.protector):

@@ -56,7 +56,7 @@ class Validation(NamedTuple):
 
     space: AnswerSpace
     images: Tensor
-    """``uint8``, shape ``[N, 3, H, W]``."""
+    """``uint8``, shape ``[N, 3, H, W]``, or clips, ``[N, T, 3, H, W]``."""
     labels: Tensor
     """Classes of the private attributes, shape ``[N, A]``."""
     references: Tensor

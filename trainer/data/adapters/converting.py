@@ -200,6 +200,4 @@ def _doubts(items: Sequence[Item], splits: Mapping[str, int], copies: int) -> li
         notes.append(f"there is no picture in {', '.join(empty)}: add some before you train")
     if not any(item.private for item in items):
         notes.append("no private attribute is labelled: add some under 'private' before you train")
-    if any(item.is_video for item in items):
-        notes.append("this version neither trains nor measures on videos: it says so when it loads them")
     return notes

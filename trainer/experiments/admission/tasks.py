@@ -19,6 +19,7 @@ from langchain_vpp.engines.words.tokens import TokenNumbers
 from langchain_vpp.errors import DataError
 from langchain_vpp.images.codec import decode_image, encode_image
 from trainer.algorithms.pareto import hypervolume
+from trainer.data.checks import require_pictures
 from trainer.oracle.scoring import accuracy
 from trainer.runtime.rng import keyed_generator
 from trainer.sandbox.screens.rules import answer
@@ -68,8 +69,9 @@ def read_pictures(dataset: Dataset, split: str, reader: TextReader) -> list[Pict
     """Read the pictures of a split, and answer their questions for every set of their kinds.
 
     Raises:
-        DataError: If a picture can't be read.
+        DataError: If a picture can't be read, or the data set has videos.
     """
+    require_pictures(dataset, "reading words")
     engine, pictures = AdmittedKinds((), reader=reader), []
     for example in (each for each in dataset.examples if each.split == split):
         image = dataset.open_image(example)

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 _DOMAIN: Final = (200, 200)
 """Photographs that statistics of the domain are fitted on, and others that set the threshold."""
+_HELD: Final = 4
+"""Every fourth photograph is learned from by nothing: it sets thresholds."""
 _CALIBRATION: Final = 64
 """Photographs that ranges of the int8 graph are taken from, and as many to check it."""
 _logger = logging.getLogger(__name__)
@@ -61,7 +63,7 @@ def make_artifact(job: PhotographsJob) -> Path:
     photographs = read_split(job.photographs, "train")
     if job.licence_clean:
         photographs = tuple(each for each in photographs if each.is_permissive)
-    photographs = photographs[: plan.most_photographs]
+    photographs, held = split_held(photographs[: plan.most_photographs])
     lessons = teach(photographs, job.lessons, job.models)
     portraits = [np.asarray(person.open()) for person in read_people(job.faces, "train")]
     start = load_protector(artifact_folder(plan.start))[0] if plan.start else None
@@ -76,20 +78,27 @@ def make_artifact(job: PhotographsJob) -> Path:
     _logger.info("graphs: int8 within %.1f dB of torch", done.psnr)
     detector = face_detector_graph(pictures[:_CALIBRATION], plan.protector.working_resolution)
     save_detector(job.artifact, detector, plan.face_detector)
-    _give_domain(job.artifact, photographs, plan.seed)
+    _give_domain(job, photographs, held)
     return job.artifact
 
 
-def _give_domain(folder: Path, photographs: Sequence[Photograph], seed: int) -> None:
+def split_held(photographs: Sequence[Photograph]) -> tuple[Sequence[Photograph], Sequence[Photograph]]:
+    """Split photographs into those to learn from and those held back, on which thresholds are chosen."""
+    learned = [each for number, each in enumerate(photographs) if (number + 1) % _HELD]
+    return learned, photographs[_HELD - 1 :: _HELD]
+
+
+def _give_domain(job: PhotographsJob, learned: Sequence[Photograph], held: Sequence[Photograph]) -> None:
     """Fit the statistics by which the artifact tells pictures that are no photographs."""
-    engine = load_artifact(folder).engine
+    engine = load_artifact(job.artifact).engine
     assert isinstance(engine, LearnedEngine)
-    fitted, held = (
-        [photograph.open() for photograph in photographs[first :: len(_DOMAIN)][:most]]
-        for first, most in enumerate(_DOMAIN)
-    )
-    domain, facts = fit_domain(engine, fitted, held, seed=seed)
-    save_domain(folder, domain, facts)
+    pictures = [
+        [photograph.open() for photograph in islice(group, most)]
+        for group, most in zip((learned, held), _DOMAIN, strict=True)
+    ]
+    knots = job.plan.protector.level_knots
+    domain, facts = fit_domain(engine, *pictures, knots=knots, seed=job.plan.seed)
+    save_domain(job.artifact, domain, facts)
 
 
 def finish(protector: Protector, *, sharpness: float, threshold: float) -> None:

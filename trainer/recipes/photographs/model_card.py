@@ -7,6 +7,8 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any, Final
 
+from trainer.statistics import wilson
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -80,15 +82,21 @@ def _groups(groups: Mapping[str, Any]) -> Iterator[str]:
 
 def _attackers(originals: Mapping[str, Any], protected: Mapping[str, Any]) -> Iterator[str]:
     yield ""
-    yield "Attackers that learn from protected faces of other people (linear, on ImageNet features and pixels), at"
-    yield "`balanced`:"
+    yield "Attackers that learn from protected faces of other people, at `balanced`: linear ones on ImageNet features"
+    yield "and pixels of the head and what is around it. Identity is searched among portraits, by the nearest features."
+    yield "In brackets 95 % intervals."
     yield ""
     yield "| | originals | balanced | by guessing |"
     yield "|---|---|---|---|"
     for name, before in originals.items():
         after = protected[name]
         title = f"who it is, among {after['people']}" if name == "identity" else name.replace("_", " ")
-        yield f"| {title} | {before['right']:.3f} | {after['right']:.3f} | {after['chance']:.3f} |"
+        yield f"| {title} | {before['right']:.3f} | {_with_ends(after)} | {after['chance']:.3f} |"
+
+
+def _with_ends(reading: Mapping[str, Any]) -> str:
+    ends = wilson(reading["right"], reading["people"])
+    return f"{reading['right']:.3f} [{ends.low:.3f}, {ends.high:.3f}]"
 
 
 def _others(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

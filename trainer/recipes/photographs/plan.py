@@ -14,7 +14,7 @@ _CONFIG: Final = Path(__file__).parent / "config.json"
 
 
 class PhotographsPlan(BaseModel):
-    """Settings of all steps; ``config.json`` has those of the shipped artifact."""
+    """Settings of all steps, in ``config.json``; the card says in what the training of the shipped artifact differs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,6 +39,8 @@ class PhotographsPlan(BaseModel):
     attribution: str
     pasted_pictures: int
     """Photographs with pasted faces in the audit."""
+    attacker_pictures: int
+    """Photographs with pasted faces that attackers of the audit learn from."""
     word_pictures: int
     """Photographs in which the audit reads words."""
     utility_pictures: int
@@ -55,6 +57,7 @@ SMOKE: Final = {
     "side": 64,
     "start": "",
     "pasted_pictures": 2,
+    "attacker_pictures": 4,
     "word_pictures": 2,
     "utility_pictures": 2,
 }

@@ -50,6 +50,12 @@ class Scene(NamedTuple):
     """``[side, side]``."""
 
 
+class _Colour(NamedTuple):
+    red: int
+    green: int
+    blue: int
+
+
 def draw_scene(
     photographs: Sequence[Taught], portraits: Sequence[Pixels], side: int, generator: np.random.Generator
 ) -> Scene:
@@ -68,7 +74,7 @@ def draw_scene(
         _paste_portrait(scene, _one_of(portraits, generator), generator)
         if generator.random() < 0.6:
             _paste_patch(scene, _one_of(photographs, generator), generator)
-    for _ in range(generator.choice((0, 1, 2), p=(0.6, 0.25, 0.15))):
+    for _ in range(generator.choice((0, 1, 2), p=(0.45, 0.35, 0.2))):
         _draw_sign(scene, generator)
     return Scene(_developed(scene.pixels, generator), scene.regions)
 
@@ -91,7 +97,7 @@ def _part(taught: Taught, side: int, generator: np.random.Generator) -> tuple[Pi
     reach = min(round(side / zoom), height, width)
     x, y = int(generator.integers(width)), int(generator.integers(height))
     if generator.random() < 0.6:
-        rows, columns = np.nonzero(taught.regions & (Region.FACE | Region.TEXT | Region.UNSURE))
+        rows, columns = np.nonzero(taught.regions & (Region.FACE | Region.TEXT))
         if len(rows):
             chosen = generator.integers(len(rows))
             y, x = (
@@ -226,31 +232,58 @@ def _covered(picture: Pixels, generator: np.random.Generator) -> Pixels:
 
 
 def _draw_sign(scene: Scene, generator: np.random.Generator) -> None:
+    """Draw a sign of one line or several, or a number plate, which vanishes as a whole."""
     side = len(scene.pixels)
+    plate = generator.random() < 0.3
     height = round(math.exp(generator.uniform(math.log(7), math.log(40))))
     font = ImageFont.truetype(_FONTS[generator.integers(len(_FONTS))], height)
-    lines = [
-        "".join(generator.choice(list(_LETTERS + "   "), size=generator.integers(3, 13))).strip() or "AB"
-        for _ in range(generator.choice((1, 1, 2, 4)))
-    ]
+    lines = [_number(generator)] if plate else _lines(generator)
     line_height = round(1.25 * height)
     width = min(side, max(math.ceil(font.getlength(line)) for line in lines) + height)
     tall = min(side, line_height * len(lines) + height // 2)
     left, top = int(generator.integers(0, side - width + 1)), int(generator.integers(0, side - tall + 1))
     canvas = Image.fromarray(scene.pixels)
     draw = ImageDraw.Draw(canvas)
-    ground, ink = (tuple(int(part) for part in generator.integers(0, 256, size=3)) for _ in range(2))
-    if abs(sum(ground) - sum(ink)) < 160:
-        ink = (0, 0, 0) if sum(ground) > 380 else (255, 255, 255)
-    if generator.random() < 0.7:
-        draw.rectangle((left, top, left + width, top + tall), fill=ground)
-        scene.regions[top : top + tall, left : left + width] = Region.AROUND
+    ground, ink = _plate_colours(generator) if plate else _sign_colours(generator)
+    if plate or generator.random() < 0.7:
+        draw.rectangle((left, top, left + width, top + tall), fill=ground, outline=ink if plate else ground)
+        scene.regions[top : top + tall, left : left + width] = (
+            Region.AROUND | Region.TEXT if plate else Region.AROUND
+        )
     for number, line in enumerate(lines):
         at = (left + height // 2, top + height // 4 + number * line_height)
         draw.text(at, line, font=font, fill=ink)
         x0, y0, x1, y1 = (round(each) for each in draw.textbbox(at, line, font=font))
         scene.regions[max(0, y0 - 2) : y1 + 2, max(0, x0 - 2) : x1 + 2] |= np.uint8(Region.TEXT)
     scene.pixels[:] = np.asarray(canvas)
+
+
+def _lines(generator: np.random.Generator) -> list[str]:
+    return [
+        "".join(generator.choice(list(_LETTERS + "   "), size=generator.integers(3, 13))).strip() or "AB"
+        for _ in range(generator.choice((1, 1, 2, 4)))
+    ]
+
+
+def _number(generator: np.random.Generator) -> str:
+    """Make up the number of a plate: two groups of letters or digits."""
+    groups = (string.ascii_uppercase, string.digits) if generator.random() < 0.7 else (string.digits,) * 2
+    return " ".join(
+        "".join(generator.choice(list(characters), size=generator.integers(1, 5))) for characters in groups
+    )
+
+
+def _sign_colours(generator: np.random.Generator) -> tuple[_Colour, _Colour]:
+    ground, ink = (_Colour(*map(int, generator.integers(0, 256, size=3))) for _ in range(2))
+    if abs(sum(ground) - sum(ink)) < 160:
+        ink = _Colour(0, 0, 0) if sum(ground) > 380 else _Colour(255, 255, 255)
+    return ground, ink
+
+
+def _plate_colours(generator: np.random.Generator) -> tuple[_Colour, _Colour]:
+    light = _Colour(*map(int, generator.integers(190, 256, size=3)))
+    dark = _Colour(*map(int, generator.integers(0, 90, size=3)))
+    return (light, dark) if generator.random() < 0.8 else (dark, light)
 
 
 def _developed(pixels: Pixels, generator: np.random.Generator) -> Pixels:

@@ -16,7 +16,7 @@ from trainer.sandbox.drawing.scenes import pick, shade
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from trainer.sandbox.drawing.scenes import Colour
+    from trainer.sandbox.drawing.pen import Colour
 
 Box: TypeAlias = tuple[float, float, float, float]
 """Left, top, right, bottom."""

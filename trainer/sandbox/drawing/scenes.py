@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from trainer.sandbox.drawing.drawn_data import Entry, write_data
+from trainer.sandbox.drawing.pen import SUPERSAMPLE, Colour, Pen, Point
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -74,25 +75,20 @@ TASKS: Final[Mapping[str, Question]] = MappingProxyType(
 )
 """Task fact -> its canonical question and choices."""
 
-_SUPERSAMPLE: Final = 3
-
-_Point: TypeAlias = tuple[float, float]
-Colour: TypeAlias = tuple[int, int, int]
-
-_HAIR: Final[Mapping[str, Colour]] = {
+HAIR: Final[Mapping[str, Colour]] = {
     "black": (36, 30, 34),
     "blond": (232, 200, 98),
     "red": (176, 66, 28),
     "grey": (158, 160, 166),
 }
-_SKIN: Final[Mapping[str, Colour]] = {
+SKIN: Final[Mapping[str, Colour]] = {
     "light": (250, 220, 196),
     "tan": (222, 168, 124),
     "brown": (164, 106, 68),
     "dark": (92, 58, 42),
 }
 # About equal luminance, so that only chroma tells signs apart.
-_SIGN: Final[Mapping[str, Colour]] = {
+SIGN: Final[Mapping[str, Colour]] = {
     "red": (206, 40, 50),
     "orange": (208, 108, 8),
     "green": (22, 136, 58),
@@ -104,7 +100,7 @@ _SIGN: Final[Mapping[str, Colour]] = {
 class _Polygon(NamedTuple):
     """A sign's outline: corners in units, pixels per unit, width of the rim, and how far the digit is lowered."""
 
-    corners: tuple[_Point, ...]
+    corners: tuple[Point, ...]
     radius: float
     rim: float
     digit_drop: float = 0.0
@@ -123,114 +119,6 @@ _RAISED: Final[Mapping[str, tuple[bool, bool]]] = {
     "none": (False, False),
 }
 
-# Strokes of each digit in a box 4 wide and 6 high, origin at its top left.
-_GLYPHS: Final[Mapping[str, tuple[tuple[_Point, ...], ...]]] = {
-    "0": (
-        (
-            (2, 0),
-            (0.5, 0.8),
-            (0, 2.2),
-            (0, 3.8),
-            (0.5, 5.2),
-            (2, 6),
-            (3.5, 5.2),
-            (4, 3.8),
-            (4, 2.2),
-            (3.5, 0.8),
-            (2, 0),
-        ),
-    ),
-    "1": (((0.5, 1.4), (2.2, 0), (2.2, 6)), ((0.6, 6), (3.8, 6))),
-    "2": (((0, 1.4), (0.7, 0.3), (2, 0), (3.4, 0.4), (4, 1.6), (3.4, 2.9), (0, 6), (4, 6)),),
-    "3": (
-        ((0, 0.6), (1.4, 0), (3.2, 0.2), (3.8, 1.4), (3.2, 2.6), (1.6, 2.9)),
-        ((3.2, 2.9), (4, 4.3), (3.3, 5.6), (1.8, 6), (0, 5.4)),
-    ),
-    "4": (((3, 6), (3, 0), (0, 4.2), (4.2, 4.2)),),
-    "5": (((3.8, 0), (0.4, 0), (0.2, 2.7), (2, 2.3), (3.5, 2.9), (4, 4.2), (3.4, 5.5), (1.8, 6), (0, 5.4)),),
-    "6": (
-        (
-            (3.6, 0.3),
-            (1.8, 0.5),
-            (0.4, 2.2),
-            (0, 4),
-            (0.6, 5.6),
-            (2, 6),
-            (3.5, 5.5),
-            (4, 4.2),
-            (3.3, 3),
-            (1.9, 2.6),
-            (0.2, 3.6),
-        ),
-    ),
-    "7": (((0, 0), (4, 0), (1.5, 6)),),
-    "8": (
-        ((2, 2.8), (0.6, 2.2), (0.3, 1.1), (1, 0.1), (2, 0), (3, 0.1), (3.7, 1.1), (3.4, 2.2), (2, 2.8)),
-        ((2, 2.8), (0.5, 3.5), (0, 4.6), (0.7, 5.7), (2, 6), (3.3, 5.7), (4, 4.6), (3.5, 3.5), (2, 2.8)),
-    ),
-    "9": (
-        (
-            (0.4, 5.7),
-            (2.2, 5.5),
-            (3.6, 3.8),
-            (4, 2),
-            (3.4, 0.4),
-            (2, 0),
-            (0.5, 0.5),
-            (0, 1.8),
-            (0.7, 3),
-            (2.1, 3.4),
-            (3.8, 2.4),
-        ),
-    ),
-}
-
-
-class _Pen:
-    """Draws in scene pixels on the supersampled canvas."""
-
-    def __init__(self, image: Image.Image) -> None:
-        self._draw = ImageDraw.Draw(image)
-
-    def line(self, points: list[_Point], colour: Colour, width: float) -> None:
-        scaled = [(x * _SUPERSAMPLE, y * _SUPERSAMPLE) for x, y in points]
-        self._draw.line(scaled, fill=colour, width=round(width * _SUPERSAMPLE), joint="curve")
-
-    def limb(self, start: _Point, end: _Point, colour: Colour, width: float) -> None:
-        self.line([start, end], colour, width)
-        self.ellipse(end, (width / 2, width / 2), colour)
-
-    def ellipse(
-        self,
-        centre: _Point,
-        radii: _Point,
-        fill: Colour | None,
-        *,
-        outline: Colour | None = None,
-        width: float = 0,
-    ) -> None:
-        (x, y), (rx, ry) = centre, radii
-        box = [s * _SUPERSAMPLE for s in (x - rx, y - ry, x + rx, y + ry)]
-        self._draw.ellipse(box, fill=fill, outline=outline, width=round(width * _SUPERSAMPLE))
-
-    def polygon(self, points: list[_Point], fill: Colour) -> None:
-        self._draw.polygon([(x * _SUPERSAMPLE, y * _SUPERSAMPLE) for x, y in points], fill=fill)
-
-    def box(self, corners: tuple[float, float, float, float], fill: Colour, radius: float) -> None:
-        box = [s * _SUPERSAMPLE for s in corners]
-        self._draw.rounded_rectangle(box, radius=radius * _SUPERSAMPLE, fill=fill)
-
-    def arc(self, centre: _Point, radius: float, span: _Point, colour: Colour, width: float) -> None:
-        x, y = centre
-        box = [s * _SUPERSAMPLE for s in (x - radius, y - radius, x + radius, y + radius)]
-        self._draw.arc(box, *span, fill=colour, width=round(width * _SUPERSAMPLE))
-
-    def digit(self, digit: str, centre: _Point, height: float) -> None:
-        unit = height / 6
-        left, top = centre[0] - 2 * unit, centre[1] - 3 * unit
-        for stroke in _GLYPHS[digit]:
-            self.line([(left + x * unit, top + y * unit) for x, y in stroke], (255, 255, 255), 1.7)
-
 
 def draw_scene(generator: np.random.Generator) -> tuple[Image.Image, dict[str, str]]:
     """Draw one scene.
@@ -244,14 +132,14 @@ def draw_scene(generator: np.random.Generator) -> tuple[Image.Image, dict[str, s
     """
     labels = {name: pick(generator, choices) for name, choices in PRIVATE_ATTRIBUTES.items()}
     labels |= {name: pick(generator, task.choices) for name, task in TASKS.items()}
-    canvas = _background(generator)
-    pen = _Pen(canvas)
+    canvas = background(generator)
+    pen = Pen(canvas)
     body = _Body(generator, labels)
     sign = _place_sign(generator, body)
     body.draw(pen, generator)
     _draw_balloons(generator, pen, int(labels["count"]), [*body.obstacles(), (*sign, 12.5)])
     _draw_sign(generator, pen, labels, sign)
-    return _light(generator, canvas.reduce(_SUPERSAMPLE)), labels
+    return light(generator, canvas.reduce(SUPERSAMPLE)), labels
 
 
 def make_data(
@@ -305,16 +193,18 @@ def shade(colour: Colour, factor: float) -> Colour:
     return red, green, blue
 
 
-def _any_colour(generator: np.random.Generator, low: int, high: int) -> Colour:
+def any_colour(generator: np.random.Generator, low: int, high: int) -> Colour:
+    """Draw a colour whose channels lie in ``low`` up to, not including, ``high``."""
     red, green, blue = generator.integers(low, high, 3).tolist()
     return red, green, blue
 
 
-def _background(generator: np.random.Generator) -> Image.Image:
+def background(generator: np.random.Generator) -> Image.Image:
+    """Draw an empty place, on a supersampled canvas."""
     corners = generator.uniform(90, 235, (2, 2, 3)) * 0.5 + generator.uniform(90, 235, (1, 1, 3)) * 0.5
-    side = SCENE_SIZE * _SUPERSAMPLE
+    side = SCENE_SIZE * SUPERSAMPLE
     image = Image.fromarray(corners.astype(np.uint8)).resize((side, side), Image.Resampling.BILINEAR)
-    pen = _Pen(image)
+    pen = Pen(image)
     texture = int(generator.integers(4))
     tone = shade(tuple(corners[0, 0].astype(int).tolist()), float(generator.uniform(0.82, 1.15)))
     if texture == 1:  # stripes
@@ -328,7 +218,7 @@ def _background(generator: np.random.Generator) -> Image.Image:
             pen.box((left, top, left + 14, top + 18), tone, 1)
     for _ in range(int(generator.integers(4))):
         ends = generator.uniform(0, SCENE_SIZE, 4).tolist()
-        pen.line([(ends[0], ends[1]), (ends[2], ends[3])], _any_colour(generator, 70, 230), 0.8)
+        pen.line([(ends[0], ends[1]), (ends[2], ends[3])], any_colour(generator, 70, 230), 0.8)
     return image
 
 
@@ -345,14 +235,14 @@ class _Body:
         self.hips = y + 32 * scale
         self.number = (x, y + 18.5 * scale)
         reach = self.half_width + 4.5 * scale
-        self.hands: list[_Point] = []
+        self.hands: list[Point] = []
         for side, raised in zip((-1, 1), _RAISED[labels["pose"]], strict=True):
             jitter = generator.uniform(-1.5, 1.5, 2).tolist()
             rise = -9.0 if raised else 28.0
             out = max(reach, 13.0 * scale) + 2 if raised else reach
             self.hands.append((x + side * out + jitter[0], y + rise * scale + jitter[1]))
 
-    def arm(self, side: int) -> tuple[_Point, _Point]:
+    def arm(self, side: int) -> tuple[Point, Point]:
         """Return shoulder and hand of one side, 0 for the picture's left and 1 for its right."""
         sign = 2 * side - 1
         return (self.head[0] + sign * (self.half_width - 1.2), self.shoulders + 2.6), self.hands[side]
@@ -371,14 +261,14 @@ class _Body:
             circles += [(x0 + (x1 - x0) * t, y0 + (y1 - y0) * t, 2.8) for t in (0.25, 0.5, 0.75, 1.0)]
         return circles
 
-    def draw(self, pen: _Pen, generator: np.random.Generator) -> None:
+    def draw(self, pen: Pen, generator: np.random.Generator) -> None:
         (x, y), scale, width = self.head, self.scale, self.half_width
-        skin = shade(_SKIN[self.labels["skin"]], float(generator.uniform(0.96, 1.04)))
-        hair = shade(_HAIR[self.labels["hair"]], float(generator.uniform(0.93, 1.07)))
+        skin = shade(SKIN[self.labels["skin"]], float(generator.uniform(0.96, 1.04)))
+        hair = shade(HAIR[self.labels["hair"]], float(generator.uniform(0.93, 1.07)))
         shirt = shade(
-            _SIGN[pick(generator, TASKS["sign_colour"].choices)], float(generator.uniform(0.85, 1.1))
+            SIGN[pick(generator, TASKS["sign_colour"].choices)], float(generator.uniform(0.85, 1.1))
         )
-        trousers = _any_colour(generator, 40, 110)
+        trousers = any_colour(generator, 40, 110)
         if generator.random() < 0.5:  # long hair falls behind the shoulders
             pen.box((x - 9 * scale, y - 4 * scale, x + 9 * scale, y + 11 * scale), hair, 4)
         for side in (-1, 1):
@@ -393,7 +283,7 @@ class _Body:
         pen.digit(self.labels["shirt_number"], self.number, 10.5 * scale)
         self._draw_head(pen, generator, skin, hair)
 
-    def _draw_head(self, pen: _Pen, generator: np.random.Generator, skin: Colour, hair: Colour) -> None:
+    def _draw_head(self, pen: Pen, generator: np.random.Generator, skin: Colour, hair: Colour) -> None:
         (x, y), scale = self.head, self.scale
         pen.ellipse((x, y - 1.2 * scale), (8.9 * scale, 9.2 * scale), hair)
         pen.ellipse((x, y + 0.9 * scale), (7.5 * scale, 7.9 * scale), skin)
@@ -413,7 +303,7 @@ class _Body:
         pen.arc((x, y + 4.2 * scale), mouth, (20, 160), shade(skin, 0.55), 0.8)
 
 
-def _place_sign(generator: np.random.Generator, body: _Body) -> _Point:
+def _place_sign(generator: np.random.Generator, body: _Body) -> Point:
     """Draw the sign's place: in the left or right hand, or before the belly, always partly over the body."""
     place = int(generator.integers(3))
     dx, dy = generator.uniform(-2, 2), generator.uniform(-2, 2)
@@ -427,8 +317,8 @@ def _place_sign(generator: np.random.Generator, body: _Body) -> _Point:
     return min(max(x, 9.5), SCENE_SIZE - 9.5), min(max(y, 10.5), SCENE_SIZE - 9.5)
 
 
-def _draw_sign(generator: np.random.Generator, pen: _Pen, labels: Mapping[str, str], centre: _Point) -> None:
-    colour = shade(_SIGN[labels["sign_colour"]], float(generator.uniform(0.88, 1.1)))
+def _draw_sign(generator: np.random.Generator, pen: Pen, labels: Mapping[str, str], centre: Point) -> None:
+    colour = shade(SIGN[labels["sign_colour"]], float(generator.uniform(0.88, 1.1)))
     size, turn = float(generator.uniform(0.95, 1.05)), float(generator.uniform(-0.12, 0.12))
     rim: Colour = (250, 250, 250) if generator.random() < 0.5 else (30, 30, 36)
     x, y = centre
@@ -447,9 +337,9 @@ def _draw_sign(generator: np.random.Generator, pen: _Pen, labels: Mapping[str, s
 
 
 def _draw_balloons(
-    generator: np.random.Generator, pen: _Pen, count: int, obstacles: list[tuple[float, float, float]]
+    generator: np.random.Generator, pen: Pen, count: int, obstacles: list[tuple[float, float, float]]
 ) -> None:
-    palette = [*_HAIR.values(), *_SKIN.values()]
+    palette = [*HAIR.values(), *SKIN.values()]
     points = generator.uniform(4.6, SCENE_SIZE - 5.0, (240, 2))
     clearance = np.full(len(points), np.inf)
 
@@ -473,7 +363,7 @@ def _distance(points: npt.NDArray[np.float64], x: float, y: float, radius: float
     return np.asarray(np.hypot(points[:, 0] - x, points[:, 1] - y) - radius, dtype=np.float64)
 
 
-def _light(generator: np.random.Generator, image: Image.Image) -> Image.Image:
+def light(generator: np.random.Generator, image: Image.Image) -> Image.Image:
     """Vary the light: a gain, a faint gradient and a little sensor noise."""
     ramp = np.linspace(-1, 1, SCENE_SIZE, dtype=np.float32)
     slope_x, slope_y = generator.uniform(-0.06, 0.06, 2).astype(np.float32)

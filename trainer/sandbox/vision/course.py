@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from PIL import Image, ImageOps
 
 from trainer.sandbox.drawing.cards import draw_card
+from trainer.sandbox.drawing.films import draw_film
 from trainer.sandbox.drawing.portraits import read_portraits
 from trainer.sandbox.drawing.scenes import draw_scene
 from trainer.sandbox.vision.card_model import CARDS
-from trainer.sandbox.vision.local_model import SCENES, Subject
+from trainer.sandbox.vision.film_model import FILMS
+from trainer.sandbox.vision.local_model import SCENES, Subject, strip
 from trainer.sandbox.vision.patch_model import SCENES_B
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -81,6 +83,26 @@ SECOND_SCENE_COURSE: Final = replace(
     different=20_000,
 )
 """Course of the drawn scenes for the network of :mod:`trainer.sandbox.vision.patch_model`."""
+
+
+FILM_COURSE: Final = Course(
+    FILMS,
+    lambda generator, _: _film(*draw_film(generator, rate=1)),
+    {
+        "what": "Local vision model of the sandbox: answers questions about drawn films of nobody real.",
+        "script": "python -m trainer.sandbox.vision.train films",
+        "licence": "MIT, as the package",
+    },
+    steps=500,
+    batch=32,
+    peak_rate=3e-3,
+    different=4000,
+)
+"""Course of the drawn films: every film is a strip of its frames, a second apart."""
+
+
+def _film(frames: Sequence[Image.Image], labels: Mapping[str, str]) -> Picture:
+    return Picture(strip(frames, FILMS), labels, places={})
 
 
 def card_course(faces: Path) -> Course:

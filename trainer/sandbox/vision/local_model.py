@@ -11,7 +11,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeGuard
 
 import numpy as np
 import torch
@@ -180,6 +180,8 @@ class Subject:
     """Builds an untrained network."""
     weights: Path
     """Holds ``model.safetensors`` and its card ``model.json``."""
+    frames: int = 1
+    """Pictures that the model looks at together, as a strip in their order; ``size`` is that of the strip."""
 
 
 SCENES: Final = Subject(
@@ -282,6 +284,27 @@ class LocalVisionModel:
         """
         believed = self.log_probabilities(seen, (attribute,))[attribute][0]
         return Reply.of(attribute, self.subject.choices[attribute], believed)
+
+
+def looks_at_clips(model: object) -> TypeGuard[LocalVisionModel]:
+    """Say whether a model looks at all pictures of a message, as the frames of a clip; others look at the last one."""
+    return isinstance(model, LocalVisionModel) and model.subject.frames > 1
+
+
+def strip(frames: Sequence[Image.Image], subject: Subject) -> Image.Image:
+    """Put the frames of a clip below each other, as a model that looks at several takes them.
+
+    Args:
+        frames: At least one picture. More than the model takes are left out evenly; the last of too few is repeated.
+        subject: Subject of the model.
+    """
+    width, height = subject.size[0], subject.size[1] // subject.frames
+    step = max(1.0, len(frames) / subject.frames)
+    result = Image.new("RGB", subject.size)
+    for place in range(subject.frames):
+        frame = frames[min(int(place * step), len(frames) - 1)].convert("RGB")
+        result.paste(frame.resize((width, height), Image.Resampling.BILINEAR), (0, place * height))
+    return result
 
 
 def to_tensor(image: Image.Image, size: tuple[int, int] = SCENES.size) -> Tensor:

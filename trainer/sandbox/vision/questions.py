@@ -78,6 +78,18 @@ CARD_PATTERNS: Final[Patterns] = {
 }
 """Questions about the staff cards of :mod:`trainer.sandbox.drawing.cards`."""
 
+FILM_PATTERNS: Final[Patterns] = {
+    **{name: SCENE_PATTERNS[name] for name in ("hair", "skin", "glasses", "build")},
+    "action": (
+        (
+            frozenset(
+                {"doing", "do", "action", "activity", "motion", "move", "movement", "happen", "happening"}
+            ),
+        ),
+    ),
+}
+"""Questions about the drawn films of :mod:`trainer.sandbox.drawing.films`."""
+
 
 # "The person holding the sign" says who is meant, not what is asked.
 _BEARER: Final = re.compile(

@@ -1,9 +1,9 @@
 """Train the weights of a local vision model: ``python -m trainer.sandbox.vision.train SUBJECT``.
 
-The subjects are ``scenes``, ``scenes-b`` (the same scenes for the second model) and ``cards``. Other processes draw the
-pictures that this process learns from. A scene is drawn for one step and never seen again; that takes about ten minutes
-on two cores. Where drawing takes as long as learning, a number of pictures are drawn first and seen several times. The
-same command resumes an interrupted run from its checkpoint.
+The subjects are ``scenes``, ``scenes-b`` (the same scenes for the second model), ``films`` and ``cards``. Other
+processes draw the pictures that this process learns from. A scene is drawn for one step and never seen again; that
+takes about ten minutes on two cores. Where drawing takes as long as learning, a number of pictures are drawn first and
+seen several times. The same command resumes an interrupted run from its checkpoint.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from langchain_vpp.errors import TrainingError, VPPError
 from trainer.runtime.checkpoint import save_state
 from trainer.runtime.optim import OneCycle, fit
 from trainer.runtime.precision import cpu_precision
-from trainer.sandbox.vision.course import SCENE_COURSE, SECOND_SCENE_COURSE, Course, card_course
+from trainer.sandbox.vision.course import FILM_COURSE, SCENE_COURSE, SECOND_SCENE_COURSE, Course, card_course
 from trainer.sandbox.vision.local_model import AttributeNetwork, LocalVisionModel
 from trainer.sandbox.vision.samples import DrawnPictures, Sample, TrainingOrder, disturb, draw_all
 from trainer.sandbox.vision.weights import accuracies, in_words, save_weights
@@ -220,7 +220,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 when done, 2 for bad input.
     """
     parser = argparse.ArgumentParser(description="Train a local vision model of the sandbox.")
-    parser.add_argument("subject", nargs="?", choices=("scenes", "scenes-b", "cards"), default="scenes")
+    parser.add_argument(
+        "subject", nargs="?", choices=("scenes", "scenes-b", "films", "cards"), default="scenes"
+    )
     parser.add_argument("--faces", type=Path, help="portraits for cards: labels.csv, train/ and val/")
     parser.add_argument("--out", type=Path, help="folder for the weights; by default the package's own")
     parser.add_argument("--checkpoint", type=Path, help="by default next to the weights")
@@ -245,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train_and_save(given: argparse.Namespace) -> None:
-    drawn = {"scenes": SCENE_COURSE, "scenes-b": SECOND_SCENE_COURSE}
+    drawn = {"scenes": SCENE_COURSE, "scenes-b": SECOND_SCENE_COURSE, "films": FILM_COURSE}
     course = drawn[given.subject] if given.subject in drawn else card_course(given.faces)
     overrides = {
         name: getattr(given, name) for name in ("steps", "batch") if getattr(given, name) is not None

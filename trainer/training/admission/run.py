@@ -15,6 +15,7 @@ from langchain_vpp.artifact import FrontPoint, Manifest, ShownKinds, save_admiss
 from langchain_vpp.engines.words.kinds import KINDS
 from langchain_vpp.engines.words.vault import Vault
 from langchain_vpp.errors import BudgetExhaustedError, DataError, TrainingError
+from trainer.data.checks import require_pictures
 from trainer.data.contamination import note_training_pictures
 from trainer.oracle.ledger import Budget, Ledger, Price
 from trainer.oracle.model_spec import model_identity
@@ -69,6 +70,7 @@ class AdmissionTrainer:
 
     Raises:
         TrainingError: If there is a limit on cost and no price.
+        DataError: If the data set has videos.
 
     Example:
         >>> trainer = AdmissionTrainer(
@@ -88,6 +90,7 @@ class AdmissionTrainer:
         self._model, self._dataset, self._config, self._reader = model, dataset, config, reader
         self.counts = Counts()
         require_price(config.max_cost, config.price)
+        require_pictures(dataset, "learning which words a task needs")
 
     def fit(
         self,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 from PIL import Image
+from typer.testing import CliRunner
 
+from langchain_vpp.cli.app import app
 from langchain_vpp.cli.inspect import show_manifest
 from tests.domains import give
 from tests.untrained import save_untrained
@@ -27,3 +29,18 @@ def test_an_artifact_that_knows_no_domain_is_named(tmp_path, capsys):
     show_manifest(tmp_path / "a", as_json=False)
     said = " ".join(capsys.readouterr().err.split())
     assert "warning: the domain of this artifact is unknown" in said
+
+
+def test_a_picture_is_no_artifact_and_its_cost_is_named(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
+    done = CliRunner().invoke(app, ["inspect", str(tmp_path / "photo.png")])
+    assert done.exit_code == 2
+    assert "nothing was inspected" in done.stderr
+    assert "give --cost" in done.stderr
+
+
+def test_a_name_that_is_nearly_right_is_corrected():
+    done = CliRunner().invoke(app, ["inspect", "staff-card"])
+    assert done.exit_code == 2
+    assert "Nothing was loaded. Did you mean 'staff-cards'?" in done.stderr
+    assert "Did you mean" not in CliRunner().invoke(app, ["inspect", "runs/mine"]).stderr

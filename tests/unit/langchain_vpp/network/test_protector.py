@@ -137,3 +137,16 @@ def test_working_size_bounds_the_longest_side(size, expected):
 def test_a_configuration_out_of_bounds_is_refused(hostile):
     with pytest.raises(ValidationError):
         ProtectorConfig(**hostile)
+
+
+def test_each_frame_of_a_clip_is_protected_as_an_image_at_its_level():
+    protector, level = seeded(), torch.tensor([0.2, 0.9])
+    with torch.no_grad():
+        for parameter in protector.parameters():
+            parameter.add_(torch.randn_like(parameter) / 5)  # a new protector hardly heeds the level
+    clips = torch.rand(2, 3, 3, 16, 24)
+    protected = protector(clips, level)
+    assert protected.shape == clips.shape
+    for number in range(3):
+        assert torch.allclose(protected[:, number], protector(clips[:, number], level), atol=1e-5)
+        assert not torch.allclose(protected[:, number], protector(clips[:, number], level.flip(0)), atol=0.01)

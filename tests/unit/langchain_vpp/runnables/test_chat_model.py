@@ -56,6 +56,13 @@ def test_only_chat_model_classes_have_a_protected_class(protector: ImageProtecto
             protected_class(candidate, protector)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("guard", [Pixelate(), "staff-cards", None])
+def test_an_engine_is_no_protector_and_the_error_says_what_is(guard: Any) -> None:
+    for make in (lambda: protect(Echo(), guard), lambda: protected_class(Echo, guard)):
+        with pytest.raises(TypeError, match=r"nothing was protected.*Give an ImageProtector"):
+            make()
+
+
 @pytest.mark.parametrize("cls", [Echo, Streaming, Native])
 def test_private_methods_get_protected_messages_even_if_called_directly(
     cls: type[Echo], protector: ImageProtector

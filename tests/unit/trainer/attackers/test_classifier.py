@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Literal
 
 import pytest
 import torch
@@ -328,3 +329,42 @@ def test_equally_right_readers_are_told_apart_by_how_sure_they_are() -> None:
     unsure = Scores(torch.tensor([[[0.6, 0.4]], [[0.4, 0.6]]]), torch.zeros(1, 1, 2))
     sure = Scores(torch.tensor([[[0.9, 0.1]], [[0.1, 0.9]]]), torch.zeros(1, 1, 2))
     assert combine([unsure, sure], labels)[1].tolist() == [1]
+
+
+def _clips(images: torch.Tensor, middle: torch.Tensor | None = None) -> torch.Tensor:
+    """Clips of three frames: the images, but for the one in the middle."""
+    return torch.stack([images, images if middle is None else middle, images], dim=1)
+
+
+@pytest.mark.trains
+def test_a_clip_of_one_frame_reads_like_its_image(prepared, people):
+    images = people[2].images[:20]
+    assert torch.equal(prepared.read(images[:, None]), prepared.read(images))
+
+
+@pytest.mark.trains
+def test_frames_of_a_clip_are_averaged(prepared, people):
+    images = people[2].images[:20]
+    same = prepared.read(_clips(images))
+    assert torch.allclose(same, prepared.read(images), atol=1e-5)
+    assert not torch.allclose(prepared.read(_clips(images, images.flip(0))), same, atol=1e-3)
+
+
+@pytest.mark.trains
+@pytest.mark.slow(seconds=3)
+def test_an_attacker_of_clips_reads_what_one_frame_hides(people):
+    """The frame in the middle shows nothing, so that only who looks at all frames reads."""
+    parts = [each._replace(images=each.images[:96], labels=each.labels[:96]) for each in people]
+    data = AttackData(
+        *(AttackImages(_clips(each.images, torch.full_like(each.images, 128)), each.labels) for each in parts)
+    )
+    read: dict[str, torch.Tensor] = {}
+    choices: tuple[Literal["all", "one"], ...] = ("all", "one")
+    for frames in choices:
+        attacker = FreshClassifier(ATTRIBUTES, frames=frames, warm_epochs=6 if frames == "all" else 1)
+        scores = attacker.prepare(data, generator=_generator(0))
+        read[frames] = (scores.predictions == parts[2].labels).float().mean(dim=0)
+        assert attacker.name.endswith("single frames") == (frames == "one")
+    floor = torch.tensor([chance(column) for column in parts[2].labels.T])
+    assert float((read["all"] - floor).max()) > 0.15
+    assert (read["one"] <= floor + 1e-6).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import pytest
@@ -10,7 +11,7 @@ from pydantic import BaseModel, Field
 from langchain_vpp.cli.options import InputError
 from langchain_vpp.errors import MissingExtraError
 from trainer.cli.attacks import read_attacks
-from trainer.cli.options import known_price, read_price, read_settings, require_packages
+from trainer.cli.options import known_price, not_served, read_price, read_settings, require_packages
 from trainer.cli.outputs import Outputs
 from trainer.cli.spending import Inquiry, Spending
 
@@ -99,3 +100,13 @@ def test_all_missing_packages_are_named_at_once(monkeypatch):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=r"torch, jinja2, onnx must .*langchain-vpp\[export\]"):
         require_packages("onnx", extra="export")
+
+
+def test_a_port_in_use_is_named_with_what_to_do():
+    told = str(
+        not_served("it was not served", OSError(errno.EADDRINUSE, "Address already in use"), "::1", 80)
+    )
+    assert told.startswith("it was not served: port 80 of ::1 is in use. End the program")
+    assert "--port (0 picks a free one)" in told
+    other = not_served("it was not served", OSError(errno.EACCES, "Permission denied", "log"), "::1", 80)
+    assert str(other) == "it was not served: log: Permission denied. Choose another option."

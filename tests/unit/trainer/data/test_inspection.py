@@ -9,8 +9,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from langchain_vpp.cli.app import app
+from langchain_vpp.errors import DataError
 from tests.unit.trainer.data.data_folder import TASK, line, lines, write
 from trainer.data.inspection import inspect_data
+from trainer.data.review import Said, write_said
 
 
 def good(folder, count=60, **fields):
@@ -48,6 +50,16 @@ def test_intervals_are_foreseen_from_independent_pictures(folder):
         entry["group"] = f"{entry['split']} {number % 8}"
     write(folder, entries)
     assert inspect_data(folder).expected[0].groups == 2
+
+
+def test_a_data_set_that_lacks_answers_says_how_to_give_them(folder):
+    write_said(folder / "answers.csv", [Said("n0.png", "What?", "red"), Said("n9.png", "What?", "")])
+    with pytest.raises(DataError, match=r"no picture had an answer.*vpp studio --label.*same vpp data init"):
+        inspect_data(folder)
+    good(folder)
+    assert not any("run the same vpp data init" in each for each in inspect_data(folder).warnings)
+    write_said(folder / "answers.csv", [Said("new.png", "What?", "red"), Said("n9.png", "What?", "")])
+    assert any("1 pictures with an answer" in each for each in inspect_data(folder).warnings)
 
 
 def test_rare_classes_and_pictures_that_look_alike_in_two_splits_are_told(folder):

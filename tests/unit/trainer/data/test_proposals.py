@@ -128,4 +128,6 @@ def test_faces_and_words_are_proposed_by_local_detectors(sources, tmp_path):
         ("text:iban", "DE1"),
     ]
     assert all(each.is_proposed for each in found)
-    assert words(sources[:1], [], [Said("0.png", "text:name", "Ada")]) == []
+    for known in ("Ada", ""):  # also one that somebody has emptied
+        assert words(sources[:1], [], [Said("0.png", "text:name", known)]) == []
+        assert faces(sources[:1], [], [Said("0.png", "faces", known)]) == []

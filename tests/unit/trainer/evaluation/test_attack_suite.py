@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from langchain_vpp.errors import DataError
 from tests.unit.drawn_people import ATTRIBUTES, Pointwise, draw, fooling, grey, identity, jpeg_noise
-from tests.unit.trainer.evaluation.squares import Eyes
+from tests.unit.trainer.evaluation.squares import Eyes, quick_settings
 from trainer.attackers import ocr
 from trainer.attackers.classifier import FreshClassifier
 from trainer.data.dataset import Dataset
@@ -20,6 +21,7 @@ from trainer.data.format import Example, Task
 from trainer.evaluation import EvaluationSettings, evaluate
 from trainer.evaluation.attack_suite import AttackSuite, People, Words, fresh_classifiers
 from trainer.evaluation.results import OURS, STRONGEST, OperatingPoint
+from trainer.evaluation.splits import checked_splits
 
 _QUICK = {"levels": (0.5,), "baselines": {}, "resolution": 32, "classifiers": ("small",), "cold": ()}
 
@@ -282,3 +284,17 @@ def test_styles_of_asking_are_judged_apart_and_refusals_counted(dataset, tmp_pat
 def test_large_pictures_are_looked_at_whole_and_scaled_down(dataset, resolution, names):
     attackers = fresh_classifiers(dataset.private_attributes, EvaluationSettings(), resolution)
     assert [attacker.name for attacker in attackers] == names
+
+
+def test_of_clips_one_more_attacker_sees_single_frames(dataset):
+    attackers = fresh_classifiers(dataset.private_attributes, EvaluationSettings(), 64, of_clips=True)
+    assert [attacker.name for attacker in attackers][-1] == "fresh classifier, single frames"
+    assert len({attacker.name for attacker in attackers}) == len(attackers) == 4
+
+
+def test_attacks_on_pictures_are_refused_where_there_are_videos(dataset):
+    first = dataset.examples[0].model_copy(update={"is_video": True})
+    films = replace(dataset, examples=(first, *dataset.examples[1:]))
+    settings = quick_settings(attacks=("inversion",))
+    with pytest.raises(DataError, match=r"inversion look at pictures.*Nothing was measured"):
+        AttackSuite.of(checked_splits(films), settings, ())

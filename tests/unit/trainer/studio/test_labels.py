@@ -172,6 +172,22 @@ def test_files_of_data_init_are_read_and_written(review):
     assert (review / "data.jsonl").read_bytes() == index
 
 
+def test_choices_are_known_before_any_picture_has_an_answer(review):
+    (review / "data.jsonl").unlink()
+    (review / "questions.txt").write_text("What colour? | red | blue\nHow many?\n")
+    one, _ = Labels(review).pictures()
+    assert [each.choices for each in one.answers] == [tuple(CHOICES), ()]
+
+
+def test_a_proposal_that_somebody_empties_keeps_its_row(review):
+    for answer in ("red", "blue"):  # also when the picture is saved again
+        save(Labels(review), 1, {"What colour?": answer}, {"gender": "m"})
+        assert read_said(review / "labels.csv")[1:] == [
+            Said("images/1.png", "gender", "m"), Said("images/1.png", "text:name", ""),
+        ]  # fmt: skip
+    assert Labels(review).pictures()[1].texts == {}
+
+
 def test_a_save_into_files_of_data_init_is_taken_back_with_its_proposals(review):
     labels = Labels(review)
     before = [(review / name).read_bytes() for name in ("answers.csv", "labels.csv")]

@@ -15,13 +15,19 @@ from torch import Tensor, nn
 from langchain_vpp import extras
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from trainer.recipes.photographs.audit.pasted import PastedPicture
+    from trainer.recipes.photographs.regions import Box
 
 _SIDE: Final = 128
-_STEPS: Final = 300
 _BATCH: Final = 32
+_BEYOND: Final = 0.3
+"""Share of a face's sides by which an attacker looks beyond it on every side: at hair, throat and clothes."""
+_PENALTIES: Final = (1e1, 1e2, 1e3, 1e4, 1e5)
+"""Penalties of ridge regression among which held-back faces choose."""
+_HELD: Final = 5
+"""Every fifth face to learn from is held back to choose the penalty."""
 
 
 class Reading(NamedTuple):
@@ -34,26 +40,40 @@ class Reading(NamedTuple):
     people: int
 
 
-def face_features(pictures: Sequence[PastedPicture], protect: Callable[[Image.Image], Image.Image]) -> Tensor:
-    """Return features of every pasted head as it is shown, ``[faces, features]``.
+def head(picture: Image.Image, face: Box) -> Image.Image:
+    """Cut a head out of a picture.
 
-    They are those of an ImageNet network beside a small copy of the head's pixels.
+    Args:
+        picture: The picture.
+        face: Box of the face, from the brows to the chin.
     """
-    network = _network()
-    crops = []
+    left, top, right, bottom = face
+    across, down = _BEYOND * (right - left), _BEYOND * (bottom - top)
+    part = (round(left - across), round(top - down), round(right + across), round(bottom + down))
+    return picture.crop(part).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
+
+
+def shown_heads(
+    pictures: Sequence[PastedPicture], protect: Callable[[Image.Image], Image.Image]
+) -> Iterator[Image.Image]:
+    """Protect pictures, and yield every pasted head as it is shown."""
     for picture in pictures:
         shown = protect(picture.image)
         for face in picture.faces:
-            left, top, right, bottom = face.box
-            across, down = 0.3 * (right - left), 0.3 * (bottom - top)
-            part = shown.crop(
-                (round(left - across), round(top - down), round(right + across), round(bottom + down))
-            )
-            crops.append(np.asarray(part.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)))
+            yield head(shown, face.box)
+
+
+def features_of(heads: Iterable[Image.Image]) -> Tensor:
+    """Return features of heads, ``[heads, features]``.
+
+    They are those of an ImageNet network beside a small copy of the pixels.
+    """
+    network = _network()
+    seen = [np.asarray(each) for each in heads]
     features = []
     with torch.inference_mode():
-        for start in range(0, len(crops), _BATCH):
-            batch = torch.from_numpy(np.stack(crops[start : start + _BATCH])).permute(0, 3, 1, 2).float()
+        for start in range(0, len(seen), _BATCH):
+            batch = torch.from_numpy(np.stack(seen[start : start + _BATCH])).permute(0, 3, 1, 2).float()
             scaled = (batch - 127.0) / 128.0
             pooled = network.extract_features(scaled.to(memory_format=torch.channels_last)).mean(dim=(2, 3))
             small = nn.functional.interpolate(scaled, (16, 16), mode="bilinear", antialias=True).flatten(1)
@@ -61,50 +81,74 @@ def face_features(pictures: Sequence[PastedPicture], protect: Callable[[Image.Im
     return torch.cat(features)
 
 
-def read_attribute(
-    train: Tensor, train_values: Sequence[str], test: Tensor, test_values: Sequence[str], seed: int
-) -> Reading:
-    """Fit a fresh classifier on protected faces, and return its success on those of other people.
+def read_attributes(
+    train: Tensor, known: Mapping[str, Sequence[str]], test: Tensor, truth: Mapping[str, Sequence[str]]
+) -> dict[str, Reading]:
+    """Fit fresh classifiers on protected faces, and return their success on those of other people.
+
+    They are linear, by ridge regression on the values; faces that are held back choose the penalty of each.
 
     Args:
         train: Features of the faces to learn from, ``[faces, features]``.
-        train_values: Their values.
+        known: Their values of each attribute.
         test: Features of the faces to read.
-        test_values: Their values.
-        seed: Seed of the classifier's weights.
+        truth: Their values.
     """
-    values = sorted(set(train_values))
-    wanted = torch.tensor([values.index(value) for value in train_values])
-    truth = [values.index(value) if value in values else -1 for value in test_values]
     mean, spread = train.mean(dim=0), train.std(dim=0) + 1e-3
-    inputs, tests = ((each - mean) / spread for each in (train, test))
-    torch.manual_seed(seed)  # a script: the initial weights have no other source
-    layer = nn.Linear(inputs.shape[1], len(values))
-    optimizer = torch.optim.AdamW(layer.parameters(), lr=3e-3, weight_decay=0.3)
-    for _ in range(_STEPS):
-        loss = nn.functional.cross_entropy(layer(inputs), wanted, label_smoothing=0.1)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-    with torch.inference_mode():
-        answers = layer(tests).argmax(dim=1).tolist()
-    right = float(np.mean([answer == value for answer, value in zip(answers, truth, strict=True)]))
-    chance = max(truth.count(number) for number in range(len(values))) / len(truth)
-    return Reading(right, chance, len(truth))
+    inputs, tests = (((each - mean) / spread).double() for each in (train, test))
+    is_held = torch.arange(len(inputs)) % _HELD == 0
+    choosing, last = _Ridge(inputs[~is_held]), _Ridge(inputs)
+    found = {}
+    for name, values in known.items():
+        names = sorted(set(values))
+        wanted = torch.tensor([names.index(value) for value in values])
+        coded = nn.functional.one_hot(wanted).double()
+        penalty = max(
+            _PENALTIES,
+            key=lambda each: _right(
+                choosing.predict(coded[~is_held], each, inputs[is_held]), wanted[is_held]
+            ),
+        )
+        right = torch.tensor([names.index(value) if value in names else -1 for value in truth[name]])
+        chance = max(float((right == number).double().mean()) for number in range(len(names)))
+        found[name] = Reading(_right(last.predict(coded, penalty, tests), right), chance, len(right))
+    return found
 
 
-def recognise(originals: Tensor, shown: Tensor, people: int) -> Reading:
-    """Find the original of each protected face among those of some people by its nearest features.
+class _Ridge:
+    """Ridge regression of many targets with many penalties, at the cost of one decomposition.
 
     Args:
-        originals: Features of the faces before protection, ``[faces, features]``.
-        shown: Features after protection, in the same order.
+        inputs: ``[rows, features]``.
+    """
+
+    def __init__(self, inputs: Tensor) -> None:
+        self._inputs = inputs
+        self._values, self._vectors = torch.linalg.eigh(inputs.T @ inputs)
+
+    def predict(self, targets: Tensor, penalty: float, rows: Tensor) -> Tensor:
+        """Fit targets, ``[rows, targets]``, with a penalty, and predict those of other rows."""
+        middle = targets.mean(dim=0)
+        turned = self._vectors.T @ (self._inputs.T @ (targets - middle))
+        return rows @ (self._vectors @ (turned / (self._values.clamp(min=0) + penalty)[:, None])) + middle
+
+
+def _right(scores: Tensor, wanted: Tensor) -> float:
+    return float((scores.argmax(dim=1) == wanted).double().mean())
+
+
+def recognise(gallery: Tensor, shown: Tensor, people: int) -> Reading:
+    """Find the portrait of each protected face among those of some people by its nearest features.
+
+    Args:
+        gallery: Features of the portraits, ``[faces, features]``.
+        shown: Features of the protected faces, in the same order.
         people: Size of the gallery.
     """
-    gallery, probes = (
-        nn.functional.normalize(each[:people] - each[:people].mean(dim=0)) for each in (originals, shown)
+    portraits, probes = (
+        nn.functional.normalize(each[:people] - each[:people].mean(dim=0)) for each in (gallery, shown)
     )
-    nearest = (probes @ gallery.T).argmax(dim=1)
+    nearest = (probes @ portraits.T).argmax(dim=1)
     right = float((nearest == torch.arange(len(nearest))).float().mean())
     return Reading(right, 1 / len(nearest), len(nearest))
 

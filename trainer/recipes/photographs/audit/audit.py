@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from langchain_vpp.artifact import load_artifact
 from langchain_vpp.engines import Blur, Pixelate
 from langchain_vpp.engines.engine import judged_by
 from langchain_vpp.engines.faces import FaceBlur
-from trainer.recipes.photographs.audit.attacks import face_features, read_attribute, recognise
+from trainer.recipes.photographs.audit.attacks import (
+    features_of,
+    head,
+    read_attributes,
+    recognise,
+    shown_heads,
+)
 from trainer.recipes.photographs.audit.finders import independent_finders
 from trainer.recipes.photographs.audit.measures import (
     pasted_faces,
@@ -19,7 +26,7 @@ from trainer.recipes.photographs.audit.measures import (
     photographs_words,
 )
 from trainer.recipes.photographs.audit.odd_pictures import look_at, odd_pictures
-from trainer.recipes.photographs.audit.pasted import paste_people, read_people
+from trainer.recipes.photographs.audit.pasted import paste_people, portrait_box, read_people
 from trainer.recipes.photographs.audit.summary import Audit, summarise
 from trainer.recipes.photographs.model_card import render_card
 from trainer.sandbox.drawing.photographs import read_split
@@ -29,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import torch
     from PIL import Image
 
     from langchain_vpp.engines import Engine
@@ -156,25 +162,21 @@ def _measures(job: PhotographsJob, kind: str) -> Callable[[Variant], Any]:
 
 def _attacks(job: PhotographsJob) -> Callable[[Variant], Any]:
     """Fit attackers on pasted faces of train people, and measure them on those of val people."""
-    tests = _pasted(job)
-    people = read_people(job.faces, "train")
-    lessons = paste_people(
-        read_split(job.photographs, "train"), people, job.plan.pasted_pictures, job.plan.seed + 1
+    tests, strangers = _pasted(job), read_people(job.faces, "val")
+    photographs, people = read_split(job.photographs, "train"), read_people(job.faces, "train")
+    lessons = paste_people(photographs, people, job.plan.attacker_pictures, job.plan.seed + 1)
+    known, truth = (
+        {name: [face.attributes[name] for each in drawn for face in each.faces] for name in _ATTRIBUTES}
+        for drawn in (lessons, tests)
     )
-    originals: list[torch.Tensor] = []
+    portraits = (strangers[face.number].open() for each in tests for face in each.faces)
+    gallery = features_of(
+        head(portrait, portrait_box(portrait.size)) for portrait in islice(portraits, _GALLERY)
+    )
 
     def measure(variant: Variant) -> dict[str, Any]:
-        train, test = (face_features(pictures, variant.protect) for pictures in (lessons, tests))
-        if not originals:
-            originals.append(
-                test if variant.name == _ORIGINALS else face_features(tests, lambda image: image)
-            )
-        found: dict[str, Any] = {}
-        for name in _ATTRIBUTES:
-            values = [
-                [face.attributes[name] for each in drawn for face in each.faces] for drawn in (lessons, tests)
-            ]
-            found[name] = read_attribute(train, values[0], test, values[1], job.plan.seed)._asdict()
-        return found | {"identity": recognise(originals[0], test, _GALLERY)._asdict()}
+        train, test = (features_of(shown_heads(pictures, variant.protect)) for pictures in (lessons, tests))
+        found = read_attributes(train, known, test, truth) | {"identity": recognise(gallery, test, _GALLERY)}
+        return {name: reading._asdict() for name, reading in found.items()}
 
     return measure

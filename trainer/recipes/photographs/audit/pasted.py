@@ -101,6 +101,12 @@ def paste_people(
     return drawn
 
 
+def portrait_box(size: tuple[int, int]) -> Box:
+    """Return the box of the face, from the brows to the chin, in a portrait of a size."""
+    width, height = size
+    return (0.22 * width, 0.2 * height, 0.78 * width, 0.85 * height)
+
+
 def _paste(
     canvas: np.ndarray,
     person: Person,
@@ -116,7 +122,8 @@ def _paste(
         return None
     for _ in range(20):
         left, top = int(generator.integers(width - size)), int(generator.integers(height - size))
-        box = (left + 0.22 * size, top + 0.2 * size, left + 0.78 * size, top + 0.85 * size)
+        inner = portrait_box((size, size))
+        box = (left + inner[0], top + inner[1], left + inner[2], top + inner[3])
         if not any(_touch((left, top, left + size, top + size), _square(each)) for each in before):
             break
     else:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainer.recipes.photographs.audit.attacks import read_attribute, recognise
+from trainer.recipes.photographs.audit.attacks import read_attributes, recognise
 from trainer.recipes.photographs.audit.finders import finds
 from trainer.recipes.photographs.audit.measures import grey_share
 from trainer.recipes.photographs.audit.pasted import PastedFace, PastedPicture
@@ -67,15 +67,16 @@ def test_shares_are_of_what_is_found_on_originals():
     assert made["words still read"] == {"share": 0.5, "of": 2}
 
 
-@pytest.mark.trains
 def test_an_attacker_reads_what_can_be_read_and_nothing_else():
     torch.manual_seed(0)
-    features = torch.randn(200, 6)
+    features = torch.randn(300, 6)
     values = ["a" if each > 0 else "b" for each in features[:, 0]]
-    assert read_attribute(features[:100], values[:100], features[100:], values[100:], 0).right > 0.85
-    grey = torch.zeros(200, 6)
-    reading = read_attribute(grey[:100], values[:100], grey[100:], values[100:], 0)
+    known, truth = {"sign": values[:200]}, {"sign": values[200:]}
+    assert read_attributes(features[:200], known, features[200:], truth)["sign"].right > 0.85
+    grey = torch.zeros(300, 6)
+    reading = read_attributes(grey[:200], known, grey[200:], truth)["sign"]
     assert reading.right <= reading.chance
+    assert reading.people == 100
 
 
 def test_a_face_is_recognised_by_its_features_and_not_among_greys():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from langchain_vpp.network.config import ProtectorConfig
-from trainer.recipes.photographs.artifact import finish
+from trainer.recipes.photographs.artifact import finish, split_held
 from trainer.recipes.photographs.pretraining import Pretraining, lesson, pretrain
 from trainer.recipes.photographs.regions import LEVELS, Region
 from trainer.recipes.photographs.scenes import Scene, Taught, draw_scene
@@ -75,6 +75,34 @@ def test_small_faces_cost_as_much_as_large_ones_up_to_a_bound():
     assert cost[0, 0] == 1
 
 
+def test_lines_of_text_cost_alike_whatever_their_height():
+    regions = np.zeros((64, 64), np.uint8)
+    regions[4:9, 4:44] = Region.TEXT
+    regions[20:40, 4:44] = Region.TEXT
+    cost = lesson([Scene(np.zeros((64, 64, 3), np.uint8), regions)], np.random.default_rng(0)).cost[0, 0]
+    assert abs(float(cost[4:9, 4:44].sum() / cost[20:40, 4:44].sum()) - 1) < 0.01
+    assert cost[0, 0] == 1
+
+
+def test_what_may_be_a_face_teaches_nothing_where_it_would_stay():
+    regions = np.zeros((8, 8), np.uint8)
+    regions[:4] = Region.UNSURE
+    regions[:2] |= np.uint8(Region.PERSON)
+    taught = lesson([Scene(np.zeros((8, 8, 3), np.uint8), regions)] * 40, np.random.default_rng(0))
+    for level, hidden, cost in zip(taught.level, taught.hidden[:, 0], taught.cost[:, 0], strict=True):
+        assert not hidden[2:].any()
+        assert not cost[2:4].any()
+        assert (cost[4:] == 1).all()
+        assert cost[:2].any() == (level >= 0.75)
+
+
+def test_surroundings_cost_half_where_they_are_to_vanish():
+    regions = np.full((8, 8), Region.AROUND, np.uint8)
+    taught = lesson([Scene(np.zeros((8, 8, 3), np.uint8), regions)] * 40, np.random.default_rng(0))
+    assert set(taught.cost[taught.level == 1].unique().tolist()) == {0.5}
+    assert set(taught.cost[taught.level < 1].unique().tolist()) == {1.0}
+
+
 def test_a_lesson_hides_what_its_level_hides():
     regions = np.full((8, 8), Region.PERSON, np.uint8)
     scenes = [Scene(np.zeros((8, 8, 3), np.uint8), regions)] * 40
@@ -82,6 +110,12 @@ def test_a_lesson_hides_what_its_level_hides():
     assert set(taught.level.tolist()) == set(LEVELS)
     assert all((taught.hidden[taught.level >= 0.75] == 1).flatten())
     assert all((taught.hidden[taught.level < 0.75] == 0).flatten())
+
+
+def test_every_fourth_photograph_is_held_back():
+    learned, held = split_held(range(10))
+    assert held == range(3, 10, 4)
+    assert sorted([*learned, *held]) == list(range(10))
 
 
 @pytest.mark.trains
