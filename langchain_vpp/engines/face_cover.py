@@ -68,7 +68,7 @@ class FaceCover:
             shown: The picture that an engine made of it, of the same shape. It is not changed.
         """
         result = shown.copy()
-        for left, top, right, bottom in self._faces(seen):
+        for left, top, right, bottom in self.find(seen, self._scales):
             _paint_oval(
                 result,
                 ((left + right) / 2, (top + bottom) / 2 - _RAISED * (bottom - top)),
@@ -76,8 +76,14 @@ class FaceCover:
             )
         return result
 
-    def _faces(self, seen: _Pixels) -> Iterator[tuple[float, float, float, float]]:
-        for scale in self._scales:
+    def find(self, seen: _Pixels, scales: Sequence[float]) -> Iterator[tuple[float, float, float, float]]:
+        """Yield boxes around faces: left, upper, right and lower edge. A face may have several.
+
+        Args:
+            seen: The picture, ``[H, W, 3]``.
+            scales: Sizes at which it is searched, as shares of its own.
+        """
+        for scale in scales:
             boxes, scores = self._session.run(["boxes", "scores"], {"image": _scaled(seen, scale)[None]})
             # A score that is no number counts as a face.
             found: _Boxes = boxes[~(scores < self._threshold)]

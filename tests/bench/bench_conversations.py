@@ -1,10 +1,10 @@
 """Conversations about drawn documents with the sandbox's model of screens, protected and restored.
 
-    python -m tests.bench.bench_conversations [--conversations 200]
+    python -m tests.bench.bench_conversations [--conversations 200] [--each 10]
 
-Every conversation asks two to six questions over HTTP, in all ways in which a model is called. Answers after
-restoring are compared with those that the same model gives to the originals, and all that was sent is searched for
-private values.
+Every conversation asks two to six questions over HTTP, in all ways in which a model is called. Ten are about the same
+two pages, because reading a page costs most. Answers after restoring are compared with those that the same model
+gives to the originals, and all that was sent is searched for private values.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from tests.integration.screen_conversing import WAYS, Answer, hold_conversations
@@ -31,6 +33,7 @@ def main() -> int:
     )
     parser.add_argument("--conversations", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="seed of the first page")
+    parser.add_argument("--each", type=int, default=10, help="conversations about the same two pages")
     options = parser.parse_args()
     name = installed_readers()[-1]
     with tempfile.TemporaryDirectory() as folder:
@@ -39,6 +42,7 @@ def main() -> int:
                 options.conversations,
                 Path(folder, "wire.jsonl"),
                 first=options.first,
+                each=options.each,
                 attack=readers_named([name])[name],
                 progress=lambda done: print(done, file=sys.stderr, flush=True),
             )
@@ -47,6 +51,8 @@ def main() -> int:
     equal = _share(answerable)
     report = {
         "conversations": options.conversations,
+        "pages": 2 * math.ceil(options.conversations / options.each),
+        "cpu_seconds": round(time.process_time()),
         "turns": len(found.answers),
         "requests": found.requests,
         "hidden_values": found.values,

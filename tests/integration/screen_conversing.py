@@ -46,6 +46,8 @@ _PRIVATE = {"NAME", "COMPANY", "EMAIL", "PHONE", "IBAN", "ADDRESS", "ID", "ACCOU
 _SHORTEST = 5
 """Letters and digits of the shortest value that is looked for: shorter ones stand in base64 and in other words."""
 _KEPT = 400
+_SECONDS = 900.0
+"""Time for a picture: a limit that a busy machine exceeds would cover what is asked for."""
 _MENTIONS = ("You said", "Thanks for", "I noted")
 _AGAIN = 0.25
 """Share of later turns that bring another picture."""
@@ -232,20 +234,22 @@ async def hold_conversations(
     record: Path,
     *,
     first: int = 0,
+    each: int = 2,
     attack: Callable[[Image.Image], Sequence[Any]] | None = None,
     progress: Callable[[int], object] = lambda done: None,
 ) -> Findings:
-    """Hold conversations, two about the same pages at a time, and look for private values on the wire.
+    """Hold conversations, several about the same two pages, and look for private values on the wire.
 
     Args:
         count: Number of conversations.
         record: File for all that the server is sent.
         first: Seed of the first page.
+        each: Number of conversations about the same two pages. They differ in questions, ways and what they mention.
         attack: Reads the pictures that were sent; the protector's reader if ``None``.
         progress: Called with the number of conversations that are done.
     """
     reader = RememberingReader()
-    engine = Words(reader=reader)
+    engine = Words(reader=reader, seconds=_SECONDS)
     model = ScreenModel(reader)
     answers: list[Answer] = []
     leaks: list[str] = []
@@ -253,15 +257,15 @@ async def hold_conversations(
     with serving(model, record) as url:
         bare = ChatOpenAI(model=model.name, base_url=url, api_key="k", max_retries=0)
         protector = ImageProtector(engine, level=LEVEL)
-        for number in range(0, count, 2):
-            pages = [draw_page(first + number + place, model) for place in range(2)]
-            for seed in range(number, min(count, number + 2)):
+        for pair, start in enumerate(range(0, count, each)):
+            pages = [draw_page(first + 2 * pair + place, model) for place in range(2)]
+            for seed in range(start, min(count, start + each)):
                 answers += await Talk(first + seed, pages, bare, protector).hold()
+                progress(seed + 1)
             bodies = _recorded(record, requests)
             hidden = {value for page in pages for value in _hidden_in(engine, page)}
             values, requests = values + len(hidden), requests + len(bodies)
             leaks += _leaks(hidden, bodies, attack or reader.read)
-            progress(number + 2)
     return Findings(answers, leaks, values, requests)
 
 

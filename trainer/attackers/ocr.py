@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import shutil
 import subprocess
 import unicodedata
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from langchain_vpp import extras
 from langchain_vpp.errors import TrainingError
+from trainer.attackers.words.readers import ONE_THREAD
 from trainer.runtime.cancellation import while_wanted
 
 TextReader = Callable[[Tensor], Sequence[str]]
@@ -144,7 +146,9 @@ def best_readers() -> TextReader:
 
 def _output(command: Sequence[str], data: bytes) -> str:
     """Run a program on data; a picture in which it finds nothing, or that it can't take, has no text."""
-    done = subprocess.run(command, input=data, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603  found above
+    done = subprocess.run(  # noqa: S603  found above
+        command, input=data, capture_output=True, check=False, timeout=_SECONDS, env=ONE_THREAD | os.environ
+    )
     return done.stdout.decode("utf-8", "replace")
 
 

@@ -13,6 +13,8 @@ from langchain_vpp.engines.words.painter import blind_base, cover, cut_in, wordl
 from langchain_vpp.engines.words.plates import pieces_of, plates_of
 from langchain_vpp.engines.words.printed import merged
 from langchain_vpp.engines.words.questions import same_question
+from langchain_vpp.engines.words.segments import segments_of
+from langchain_vpp.engines.words.signatures import signature_places
 from langchain_vpp.engines.words.tokens import TokenNumbers
 from langchain_vpp.engines.words.verdict import Stage
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from langchain_vpp.engines.words.geometry import Box
     from langchain_vpp.engines.words.reader import Word
+    from langchain_vpp.engines.words.tokens import TokenSource
     from langchain_vpp.engines.words.verdict import Verdict
 
 
@@ -122,16 +125,16 @@ class AdmittedKinds(Words):
         Raises:
             ProtectionError: If it can't be read and is to be refused.
         """
-        found = self._read(image)
+        found = self._reader.read(image)
         if found is None:
             return None
         words, unread = read_and_unread(image, found)
         verdicts = self._policy.judge(words, Stage.NUMBERS)
         if printed:
             words, verdicts = merged(words, verdicts, printed, self._policy.judge(printed, Stage.NUMBERS))
-        boxes = {"codes": list(find_codes(image)), "faces": self._heads(image)}
+        boxes = {"codes": list(find_codes(image)), "faces": list(self._find_heads(image))}
         bare = wordless(image, words)
-        cover(bare, unread)
+        cover(bare, [*unread, *signature_places(segments_of(words))])
         hidden = bare.copy()
         cover(hidden, [box for each in boxes.values() for box in each])
         base = self._base(hidden, words)
@@ -141,18 +144,26 @@ class AdmittedKinds(Words):
         """Return the kinds that a picture has, and that can be shown."""
         boxes = {kind for kind, found in layers.boxes.items() if found}
         # Without a detector of faces the picture itself is never shown, because it may hold some.
-        background = () if self._find_faces is None else ("background",)
+        background = ("background",) if self._find_heads.is_thorough else ()
         return frozenset({kind for kind in layers.kinds if kind is not None} | boxes | set(background))
 
-    def paint(self, image: Image.Image, layers: Layers, shown: Collection[str]) -> Image.Image:
+    def paint(
+        self,
+        image: Image.Image,
+        layers: Layers,
+        shown: Collection[str],
+        *,
+        tokens: TokenSource | None = None,
+    ) -> Image.Image:
         """Show some kinds of a picture, and cover all others.
 
         Args:
             image: The picture.
             layers: What :meth:`look` found in it.
             shown: Kinds.
+            tokens: Names what is covered. Default: a new source of the engine's own.
         """
-        return self._drafted(image, layers, shown).finished(self._tokens())
+        return self._drafted(image, layers, shown).finished(self._tokens() if tokens is None else tokens)
 
     def _drafted(self, image: Image.Image, layers: Layers, shown: Collection[str]) -> WordsDraft:
         verdicts = covering(layers.verdicts, layers.kinds, shown)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import queue
-import threading
 import unicodedata
 import warnings
-from contextlib import suppress
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from langchain_vpp.engines import faces
 from langchain_vpp.engines.words.codes import find_codes
 from langchain_vpp.engines.words.gaps import refined
 from langchain_vpp.engines.words.geometry import height_of, scaled
+from langchain_vpp.engines.words.heads import HeadFinder
 from langchain_vpp.engines.words.painter import (
     base_of,
     blind_base,
@@ -30,9 +27,11 @@ from langchain_vpp.engines.words.policy import Policy
 from langchain_vpp.engines.words.printed import merged
 from langchain_vpp.engines.words.reader import RapidReader
 from langchain_vpp.engines.words.recognizers import default_recognizers
+from langchain_vpp.engines.words.segments import segments_of
+from langchain_vpp.engines.words.signatures import signature_places
+from langchain_vpp.engines.words.timed import TimedReader
 from langchain_vpp.engines.words.tokens import TokenNumbers
 from langchain_vpp.engines.words.verdict import Stage
-from langchain_vpp.errors import ProtectionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,23 +41,18 @@ if TYPE_CHECKING:
     from langchain_vpp.engines.words.geometry import Box
     from langchain_vpp.engines.words.reader import TextReader, Word
     from langchain_vpp.engines.words.recognizers import Recognizer
+    from langchain_vpp.engines.words.timed import OnFailure
     from langchain_vpp.engines.words.tokens import TokenSource
     from langchain_vpp.engines.words.verdict import Verdict
 
 PRESETS: Final = {"low": 0.25, "balanced": 0.5, "high": 0.75}
 """Names of levels; 1 shows no word."""
-_VERSION: Final = "words/3"
+_VERSION: Final = "words/4"
 _PACKAGES: Final = ("rapidocr", "onnxruntime", "presidio-analyzer", "phonenumbers", "wordfreq", "faker")
 _ROUNDS: Final = 2
 """Most further looks at what is left of a picture."""
 _LOOK: Final = 2
 """Enlargement of the base for a further look."""
-_HEAD: Final = 1.6
-"""Size of what is covered, as a multiple of the face."""
-_FACE: Final = 0.05
-"""Score from which something is taken for a face."""
-_READINGS: Final = 16
-"""Most pictures that are read at once, with those whose time is over: a reader can't be stopped."""
 _LINE: Final = 4
 """Width, in heights, from which text that could not be read is a line, and no icon."""
 _SCRIPTS: Final = ("LATIN", "CYRILLIC", "GREEK")
@@ -70,12 +64,12 @@ class Words:
     Where no word is shown, a copy of the picture stays that is so small that text in it can't be read. So text that the
     reader misses is not shown either. A word is shown only if it is read with certainty, belongs to a public
     vocabulary, and is no part of what may be a name, of something that a recognizer finds, or of what a label such as
-    ``IBAN`` or ``From:`` announces. Faces are covered where the extra ``faces`` is installed; else they stay in the
-    small copy. QR codes and bar codes are covered.
+    ``IBAN`` or ``From:`` announces. Heads, QR codes, bar codes and the places of signatures are covered. Heads that are
+    too small to be recognised in the small copy are found where the extra ``faces`` is installed.
 
     At level 1 no word is shown; from 0.5 to 0.75 words of the vocabulary; from 0.25 to 0.5 also numbers and dates that
-    identify nobody; up to 0.25 all but what is recognised as private, and the picture itself in full detail where faces
-    can be found.
+    identify nobody; up to 0.25 all but what is recognised as private, and the picture itself in full detail where the
+    extra ``faces`` is installed.
 
     Args:
         reader: Finds the words. Default: :class:`~langchain_vpp.engines.words.reader.RapidReader`.
@@ -86,7 +80,8 @@ class Words:
         tokens: Makes what names the private values of a picture that is protected by itself. Default: numbers that
             begin anew in each picture. In messages the vault of the conversation names them.
         on_failure: Reaction to a reader that fails or takes too long: cover the whole picture, or refuse it.
-        seconds: Time that the reader has for a picture.
+        seconds: Time that the reader has for a picture, or for each strip of one that is much longer than wide. A strip
+            that takes longer is covered alone.
 
     Attributes:
         digest: sha256, in hex, of everything that determines the output; ``None`` with parts of your own.
@@ -106,22 +101,21 @@ class Words:
         allow: Sequence[str] = (),
         deny: Sequence[str] = (),
         tokens: Callable[[], TokenSource] = TokenNumbers,
-        on_failure: Literal["cover", "raise"] = "cover",
+        on_failure: OnFailure = "cover",
         seconds: float = 60.0,
     ) -> None:
         if on_failure not in ("cover", "raise"):
             raise ValueError("on_failure must be cover or raise")
         own = reader is not None or recognizers is not None or tokens is not TokenNumbers
-        self._reader = RapidReader() if reader is None else reader
+        self._reader = TimedReader(
+            RapidReader() if reader is None else reader, seconds=seconds, on_failure=on_failure
+        )
         self._policy = Policy(
             default_recognizers() if recognizers is None else recognizers, allow=allow, deny=deny
         )
         self._tokens = tokens
-        self._on_failure = on_failure
-        self._seconds = seconds
-        self._readings = threading.Semaphore(_READINGS)
-        self._find_faces = faces.FaceFinder() if faces.is_installed() else None
-        settings = [sorted(allow), sorted(deny), self._find_faces is not None, on_failure]
+        self._find_heads = HeadFinder()
+        settings = [sorted(allow), sorted(deny), self._find_heads.is_thorough, on_failure]
         self.digest = None if own else _digest(settings)
         self.parts = () if own else (_VERSION, *_versions())
 
@@ -131,7 +125,7 @@ class Words:
 
     def draft(self, image: Image.Image, level: float, *, printed: Sequence[Word] = ()) -> WordsDraft:
         """Protect one picture, but for its tokens; see :class:`~langchain_vpp.engines.DraftingEngine`."""
-        found = self._read(image)
+        found = self._reader.read(image)
         if found is None:
             return WordsDraft(blind_base(image))
         words, unread = read_and_unread(image, found)
@@ -141,10 +135,10 @@ class Words:
         if printed:
             words, verdicts = merged(words, verdicts, printed, self._policy.judge(printed, stage))
         _, shown = plates_of(words, verdicts, TokenNumbers(), image.size)
-        hidden_boxes = [*find_codes(image), *self._heads(image), *unread]
+        hidden_boxes = [*find_codes(image), *self._find_heads(image), *unread]
         bare = wordless(image, words)
-        cover(bare, hidden_boxes)
-        crisp = stage == Stage.RECOGNIZED and self._find_faces is not None
+        cover(bare, [*hidden_boxes, *signature_places(segments_of(words))])
+        crisp = stage == Stage.RECOGNIZED and self._find_heads.is_thorough
         result = bare if crisp else self._base(bare, words)
         cut_in(result, image, pieces_of(shown, words))
         cover(result, hidden_boxes)
@@ -155,7 +149,7 @@ class Words:
         small = base_of(bare, words)
         for _ in range(_ROUNDS):
             look = small.resize((small.width * _LOOK, small.height * _LOOK))
-            left = self._read(look)
+            left = self._reader.read(look)
             if left is None:
                 return blind_base(bare)
             boxes = [
@@ -167,45 +161,6 @@ class Words:
                 break
             cover(small, boxes)
         return enlarged(small, bare.size)
-
-    def _heads(self, image: Image.Image) -> list[Box]:
-        found = [] if self._find_faces is None else self._find_faces(image, _FACE)
-        boxes = []
-        for face in found:
-            wide, high = _HEAD * (face.right - face.left) / 2, _HEAD * (face.bottom - face.top) / 2
-            x, y = (face.left + face.right) / 2, (face.top + face.bottom) / 2
-            boxes.append((x - wide, y - high, x + wide, y + high))
-        return boxes
-
-    def _read(self, image: Image.Image) -> Sequence[Word] | None:
-        """Return the words of a picture; ``None`` if it can't be read in time and is to be covered.
-
-        Raises:
-            ProtectionError: If it can't be read in time and is to be refused.
-        """
-        answer: queue.Queue[Sequence[Word] | None] = queue.Queue(1)
-
-        def read() -> None:
-            words = None
-            try:
-                # Whatever a reader raises means that the picture was not read, and may hold its text.
-                with suppress(Exception):
-                    words = self._reader.read(image)
-            finally:
-                self._readings.release()
-                answer.put(words)
-
-        words = None
-        if self._readings.acquire(timeout=self._seconds):
-            threading.Thread(target=read, name="vpp-reader", daemon=True).start()
-            with suppress(queue.Empty):
-                words = answer.get(timeout=self._seconds)
-        if words is None and self._on_failure == "raise":
-            raise ProtectionError(
-                "The text of a picture could not be read in time, so nothing was sent. Give `seconds` more, or let the "
-                'engine cover such pictures with on_failure="cover".'
-            )
-        return words
 
 
 class WordsDraft:

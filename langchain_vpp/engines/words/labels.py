@@ -27,6 +27,7 @@ _OF_FILES: Final = ("size", "date modified", "last modified", "modified", "file 
 """Heads of columns that tell that a table lists files."""
 _PASSWORDS: Final = "KEY"
 """Kind of passwords and the like."""
+_NAMES: Final = "NAME"
 _SENTENCE: Final = 4
 """Words in small letters from which a text is no value."""
 _BESIDE: Final = 25
@@ -98,12 +99,14 @@ def announced(segments: Sequence[Segment]) -> Iterator[Announced]:
     kinds = [None if is_common(each.text) else label_kind(each.text) for each in segments]
     labels = {id(each) for each in segments if _is_caption(each.text)}
     buttons = {id(each) for each in segments if _plain(each.text) in _buttons()}
+    captions = {id(each) for each in segments if _is_phrase(each.text)}
     for segment, kind in zip(segments, kinds, strict=True):
         yield from _after_colons(segment)
         found = _ends_with_label(segment) or kind
         if found is not None:
             # A password may be any word, also one that stands on buttons.
             ends = labels if found == _PASSWORDS else labels | buttons
+            ends = ends | captions if found == _NAMES else ends
             yield from (
                 Announced(word, found) for each in _values(segment, segments, ends) for word in each.words
             )
@@ -115,6 +118,12 @@ def _is_caption(text: str) -> bool:
 
 def _is_harmless(text: str) -> bool:
     return all(is_harmless(core(word).casefold()) for word in text.split())
+
+
+def _is_phrase(text: str) -> bool:
+    """Say whether a text is harmless words, all but the first in small letters: a caption, and nobody's name."""
+    first, *others = text.split() or [""]
+    return bool(others) and first[:1].isupper() and all(map(str.islower, others)) and _is_harmless(text)
 
 
 def _is_sentence(text: str) -> bool:

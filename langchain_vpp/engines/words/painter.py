@@ -62,8 +62,12 @@ def base_of(image: Image.Image, words: Sequence[Word]) -> Image.Image:
         words: Those words; their size tells that of others.
     """
     height = float(np.median([height_of(word.box) for word in words])) if words else 0.0
-    scale = min(BASE / max(image.size), _SCALE, _LETTER / height if height else 1.0)
-    return _reduced(image, scale)
+    return _reduced(image, min(base_scale(image.size), _LETTER / height if height else 1.0))
+
+
+def base_scale(size: tuple[int, int]) -> float:
+    """Return the largest scale of the base of a picture of a size."""
+    return min(BASE / max(size), _SCALE)
 
 
 def blind_base(image: Image.Image) -> Image.Image:

@@ -8,6 +8,7 @@ from langchain_vpp.engines.words.labels import announced
 from langchain_vpp.engines.words.names import is_closing, named
 from langchain_vpp.engines.words.public import is_public, is_public_path
 from langchain_vpp.engines.words.segments import below, segments_of
+from langchain_vpp.engines.words.signatures import signed
 from langchain_vpp.engines.words.spelling import core, is_date, is_number, is_plain_number, is_word
 from langchain_vpp.engines.words.verdict import SHOWN, Stage, Verdict
 from langchain_vpp.engines.words.vocabulary import (
@@ -105,6 +106,8 @@ class Policy:
             for index in signature.words if signature is not None and len(signature.words) <= 4 else ():
                 if words[index].text[:1].isupper():
                     verdicts[index] = Verdict("NAME", strong=True)
+        for index in signed(segments):
+            verdicts[index] = Verdict("NAME", strong=True)
         for segment in segments:
             _continue_name(segment, words, segments, verdicts)
             _end_company(segment, words, segments, verdicts)

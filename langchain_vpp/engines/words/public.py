@@ -18,6 +18,14 @@ _NAMED_HOST: Final = re.compile(
     r"\.(?:com|org|net|io|dev|app|ai|co|example|cloud|edu|gov|info|biz|[a-z]{2})$(?<!\.(?:py|js|ts|md|sh|rs|go|rb|cs|kt|gz|db|vb))"
 )
 """Host of somebody, by its last part; other such parts are endings of files."""
+_KEYS: Final = r"(?:ctrl|control|cmd|command|alt|option|opt|shift|win|super|fn)"
+_FORMS: Final = re.compile(
+    rf"""(?:us|eu|ap|sa|ca|me|af|il|cn)-(?:gov-)?(?:north|south|east|west|central|(?:north|south)(?:east|west))-\d[a-f]?
+    |{_KEYS}(?:\+{_KEYS})*\+(?:[a-z0-9]|f\d{{1,2}}|enter|return|tab|esc|space|delete|backspace|up|down|left|right)
+    |f(?:[1-9]|1[0-2])|https?/[123](?:\.[01])?|\d{{3,4}}x\d{{3,4}}|fy\d{{2}}|h[12]""",
+    re.VERBOSE,
+)
+"""Forms that name nobody: regions of clouds, keys of keyboards, versions of protocols, sizes of screens, years."""
 _WRAPPING: Final = " \"'`()[]{}<>,;*"
 
 
@@ -25,7 +33,8 @@ def is_public(text: str) -> bool:
     """Say whether an identifier belongs to everybody.
 
     A channel that most workspaces have is one, such as ``#general``; a mention of everybody; a host that everybody
-    knows, with a path or without; and a path or file whose names are words of interfaces and code.
+    knows, with a path or without; a path or file whose names are words of interfaces and code; and technical names such
+    as ``us-east-1``, ``Ctrl+C``, ``HTTP/1.1`` and ``1920x1080``.
 
     Args:
         text: The identifier.
@@ -39,7 +48,7 @@ def is_public(text: str) -> bool:
     bare = text.strip(_WRAPPING).rstrip(".:!?").casefold()
     if bare.startswith("#"):
         return bare[1:].strip() in listed("channels")
-    if bare in listed("public") or bare.replace(" ", "") in listed("public"):
+    if _FORMS.fullmatch(bare) or not listed("public").isdisjoint((bare, bare.replace(" ", ""))):
         return True
     prompt = _PROMPT.fullmatch(bare)
     if prompt is not None and prompt[1] in listed("accounts"):

@@ -12,11 +12,13 @@ _NUMBER: Final = re.compile(
       (?:%|°|°C|px|rem|em|pt|fps|Hz|kHz|MHz|GHz|dB|ns|µs|us|sec|secs|mins|hrs|kB/s|MB/s|/s|/mo|/yr|bit|MiB|GiB|KiB|kbps|Mbps|[$€£¥₹]|ms|s|m|h|d|w|k|K|M|B|GB|MB|KB|kB|TB|km|kg|g|cm|mm|min|x|st|nd|rd|th|am|pm|AM|PM)?
       |\d{1,2}\.\d{3,4}(?:s|ms|%|x|MB|GB|kB|KB)?|\d{1,3}(?:,\d{3})+(?:ms|s|%|x|MB|GB|kB|KB)?
       |\d{1,5}(?:[.,]\d{1,2})[$€£¥₹]?|[$€£¥₹]\d{1,5}(?:[.,]\d{1,2})?
-      |\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,6})?)?(?:am|pm|AM|PM|h)?|v?\d{1,2}(?:\.\d{1,2}){1,2}|v\d{1,2}(?:\.\d{1,3}){1,2}|\[?\d{1,3}/\d{1,3}\]?|\d{1,2}h\d{1,2}m?|[QKWSv][1-9]\d?|\d{1,2}/\d{1,3}|[AB]\d""",
+      |\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,6})?)?(?:am|pm|AM|PM|h)?|v?\d{1,2}(?:\.\d{1,2}){1,2}|v\d{1,2}(?:\.\d{1,3}){1,2}
+      |v?\d{1,3}(?:\.\d{1,4}){1,2}-(?:alpha|beta|rc|dev|pre|post|canary|next|lts|preview)[.\-]?\d{0,3}|\[?\d{1,3}/\d{1,3}\]?|\d{1,2}h\d{1,2}m?|[QKWSv][1-9]\d?|\d{1,2}/\d{1,3}|[AB]\d""",
     re.VERBOSE,
 )
 _DATE: Final = re.compile(
-    r"(?:\d{1,2}[./\-]\d{1,2}[./\-](?P<late>\d{4}|\d{2})|(?P<early>\d{4})[\-/.]\d{2}[\-/.]\d{2})|\d{1,2}[./]\d{1,2}\.?"
+    r"(?:\d{1,2}[./\-]\d{1,2}[./\-](?P<late>\d{4}|\d{2})|(?P<early>\d{4})[\-/.]\d{2}[\-/.]\d{2}"
+    r"(?:T\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?:Z|[+\-]\d{2}:?\d{2})?)?)|\d{1,2}[./]\d{1,2}\.?"
     r"|\d{1,2}[/.]\d{2,4}"
 )
 _BORN: Final = 2013

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ from langchain_vpp import extras
 from langchain_vpp.errors import TrainingError
 
 _SECONDS: Final = 120
+ONE_THREAD: Final = {"OMP_THREAD_LIMIT": "1"}
+"""Environment of Tesseract: its threads wait for each other busily, for three times the processor time."""
 _WORD_LEVEL: Final = "5"
 """Level of rows that are words in Tesseract's tables."""
 
@@ -70,7 +73,14 @@ def tesseract_words(*, layout: int = 11) -> WordReader:
         command = [program, "-", "-", "--psm", str(layout), "tsv"]
         sent, done = data.getvalue(), None
         with suppress(subprocess.TimeoutExpired):
-            done = subprocess.run(command, input=sent, capture_output=True, check=False, timeout=_SECONDS)  # noqa: S603  ours
+            done = subprocess.run(  # noqa: S603  ours
+                command,
+                input=sent,
+                capture_output=True,
+                check=False,
+                timeout=_SECONDS,
+                env=ONE_THREAD | os.environ,
+            )
         if done is None:
             raise TrainingError(
                 f"a picture was not measured: Tesseract read it for more than {_SECONDS} seconds. Run it where less "

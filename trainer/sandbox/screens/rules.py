@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from trainer.sandbox.vision.questions import Patterns
 
 _COVERED: Final = r"[A-Z]{2,}_\d+"
-_MONEY: Final = rf"(?:[$€£]\s?\d[\d.,]*\d|\d[\d.,]*\s?(?:[$€£]|EUR\b|USD\b)|{_COVERED})"
+_QUANTITY: Final = r"(?:TEXT|NUMBER|AMOUNT|DATE|ID|PHONE)_\d+"
+"""Token that may stand for a number or a date: a name is no price."""
+_MONEY: Final = rf"(?:[$€£]\s?\d[\d.,]*\d|\d[\d.,]*\s?(?:[$€£]|EUR\b|USD\b)|{_QUANTITY})"
 _DATE: Final = (
     r"(?:\d{1,2}[./\-]\d{1,2}[./\-]\d{2,4}|\d{4}-\d{2}-\d{2}|\d{1,2}\.?\s[A-Z][a-z]+\s\d{4}"
     rf"|[A-Z][a-z]+\s\d{{1,2}},?\s\d{{4}}|{_COVERED})"
@@ -25,7 +27,7 @@ _DATE: Final = (
 _PHONE: Final = rf"(?:[+(]?\d[\d ()/.\-]{{5,}}\d|{_COVERED})"
 _MAIL: Final = rf"(?:[\w.+\-]+@[\w.\-]+\w|{_COVERED})"
 _IBAN: Final = rf"(?:[A-Z]{{2}}\d{{2}}(?: ?[\dA-Z]{{2,4}}){{2,8}}|{_COVERED})"
-_NUMBER: Final = rf"(?:\d+|{_COVERED})"
+_NUMBER: Final = rf"(?:\d+|{_QUANTITY})"
 _TEXT: Final = r"[^\s:].*?(?=\s*(?:<|$))"
 _SPLIT_TOKEN: Final = re.compile(
     r"\b(NAME|COMPANY|ADDRESS|EMAIL|PHONE|HANDLE|CHANNEL|IBAN|CARD|ACCOUNT|ID|DATE|KEY|URL|PATH|TEXT|NUMBER|AMOUNT)"
@@ -96,8 +98,8 @@ _RULES: Final[Mapping[str, Rule]] = MappingProxyType({
     "invoice_number": Rule(r"\S+", (r"invoice (?:no\.?|number)", r"reference")),
     "subject": Rule(labels=(r"subject", r"about", r"re")),
     "time": Rule(around=(
-        rf"(?:begins|starts|meeting|start)\b[^.]*?\bat (?P<value>\d{{1,2}}:\d{{2}}|{_COVERED})",
-        rf"(?:begins|starts)\b.*?(?P<value>\d{{1,2}}:\d{{2}}|{_COVERED})",
+        rf"(?:begins|starts|meeting|start)\b[^.]*?\bat (?P<value>\d{{1,2}}:\d{{2}}|{_QUANTITY})",
+        rf"(?:begins|starts)\b.*?(?P<value>\d{{1,2}}:\d{{2}}|{_QUANTITY})",
     )),
     "price": Rule(around=(rf"(?:offer|price|costs?)\b.*?(?P<value>{_MONEY})",)),
     "unread": Rule(around=(rf"(?P<value>{_NUMBER}) unread", rf"unread\W{{0,3}}(?P<value>{_NUMBER})")),
@@ -113,7 +115,7 @@ _RULES: Final[Mapping[str, Rule]] = MappingProxyType({
     "company": Rule(labels=(r"company(?: \(optional\))?", r"employer")),
     "born": Rule(_DATE, (r"date of birth", r"birth ?date", r"born")),
     "visits": Rule(_NUMBER, (r"visits",)),
-    "newsletter": Rule(rf"(?:on|off|yes|no|{_COVERED})\b", (r"newsletter",)),
+    "newsletter": Rule(r"(?:on|off|yes|no|TEXT_\d+)\b", (r"newsletter",)),
 })  # fmt: skip
 _LABEL: Final = re.compile(
     "|".join(label for rule in _RULES.values() for label in rule.labels), re.IGNORECASE

@@ -33,6 +33,10 @@ class AdmissionConfig(BaseModel):
     among them. ``("all",)`` allows every kind."""
     prices: dict[str, _Price] = {}
     """Kind -> its privacy price, where it differs from :data:`PRICES`."""
+    restored: bool = True
+    """Judge answers with the covered values in the places of their tokens, as ``protect(..., restore=True)`` gives
+    them: then ``NAME_1`` is a right answer where it stands for the right name, and the name need not be shown. Choose
+    ``False`` if your program does not restore."""
     query_choice: Literal["informative", "uniform"] = "informative"
     """Ask where the belief about a question is split, or choose kinds, question and picture uniformly."""
     validation: float = Field(0.25, ge=0, lt=1)

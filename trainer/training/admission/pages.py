@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from langchain_vpp.engines.words.admitted import Layers
     from langchain_vpp.engines.words.reader import TextReader
+    from langchain_vpp.engines.words.tokens import TokenSource
     from trainer.data.dataset import Dataset
     from trainer.data.format import Example
 
@@ -106,12 +107,12 @@ class Pages:
             )
         return pages
 
-    def paint(self, page: Page, shown: Collection[str]) -> bytes:
-        """Return a picture as it is sent, with some kinds shown and all others covered."""
+    def paint(self, page: Page, shown: Collection[str], tokens: TokenSource) -> bytes:
+        """Return a picture as it is sent, with some kinds shown and all others covered by plates with tokens."""
         image, layers = self._layers(page.example.image)
         if layers is None:
             raise TrainingError("a picture that was read can't be read again; nothing more was sent. Resume.")
-        return encode_image(self._engine.paint(image, layers, shown))
+        return encode_image(self._engine.paint(image, layers, shown, tokens=tokens))
 
     def _look(self, name: str) -> tuple[Image.Image, Layers | None]:
         image = self._dataset.open_image(self._examples[name])

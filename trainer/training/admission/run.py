@@ -13,6 +13,7 @@ import torch
 
 from langchain_vpp.artifact import FrontPoint, Manifest, ShownKinds, save_admission
 from langchain_vpp.engines.words.kinds import KINDS
+from langchain_vpp.engines.words.vault import Vault
 from langchain_vpp.errors import BudgetExhaustedError, DataError, TrainingError
 from trainer.data.checks import require_pictures
 from trainer.data.contamination import note_training_pictures
@@ -254,16 +255,21 @@ class _Run:
     ) -> list[float | None]:
         """Ask questions about pictures with some kinds shown, and score the answers; ``None`` for one that is lost."""
         self._planned += len(asked)
+        vaults = [Vault() for _ in asked]
         queries = [
-            Query(self._pages.paint(page, shown), task.question, task.choices, "words")
-            for page, shown, task in asked
+            Query(self._pages.paint(page, shown, vault), task.question, task.choices, "words")
+            for (page, shown, task), vault in zip(asked, vaults, strict=True)
         ]
+        answers = self._oracle.ask(queries, purpose=purpose)
         return [
-            None
-            if answer is None
-            else accuracy(answer.text, task.answer, choices=task.choices, answers=task.answers)
-            for answer, (_, _, task) in zip(self._oracle.ask(queries, purpose=purpose), asked, strict=True)
+            None if answer is None else self._score(answer.text, vault, task)
+            for answer, vault, (_, _, task) in zip(answers, vaults, asked, strict=True)
         ]
+
+    def _score(self, text: str, vault: Vault, task: Task) -> float:
+        """Score an answer as the user's program gets it: with values in the places of tokens, if it restores."""
+        given = vault.restored(text) if self._config.restored else text
+        return accuracy(given, task.answer, choices=task.choices, answers=task.answers)
 
     def _save(
         self, folder: Path, model: str, learner: KindsLearner, measured: Sequence[tuple[KindOffer, int]]
@@ -298,6 +304,7 @@ class _Run:
                     for level, (offer, count) in reversed(list(zip(levels, measured, strict=True)))
                 ),
                 front_measured_by="the prices of the kinds that are shown, and the chat model, "
+                + ("with tokens restored, " if config.restored else "")
                 + ("on the validation split" if answers else "as expected from its answers in training"),
                 presets=_presets(levels, [offer.utility for offer, _ in measured]),
                 licence=config.licence,

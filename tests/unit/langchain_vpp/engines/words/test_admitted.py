@@ -98,6 +98,16 @@ def test_a_question_shows_no_more_than_it_needs():
     assert seen & {"thank", "Anna", "$240.00"} == {"thank", "$240.00"}
 
 
+class Heads:
+    """Finds no heads."""
+
+    def __init__(self, *, is_thorough):
+        self.is_thorough = is_thorough
+
+    def __call__(self, image):
+        return []
+
+
 def test_faces_codes_and_the_background_are_shown_where_they_are_admitted(monkeypatch):
     image, _ = page()
     ImageDraw.Draw(image).ellipse((600, 100, 700, 200), fill="red", outline="black")
@@ -106,7 +116,7 @@ def test_faces_codes_and_the_background_are_shown_where_they_are_admitted(monkey
     seen = {}
     for kinds in ((), ("codes",), ("background",), ("background", "codes")):
         made = engine()
-        monkeypatch.setattr(made, "_find_faces", lambda *_: [])
+        monkeypatch.setattr(made, "_find_heads", Heads(is_thorough=True))
         result = made.paint(image, made.look(image), kinds)
         seen[kinds] = np.array_equal(np.asarray(result.crop(spot)), np.asarray(image.crop(spot)))
         # Words are gone from the picture in full detail, too.
@@ -117,7 +127,7 @@ def test_faces_codes_and_the_background_are_shown_where_they_are_admitted(monkey
 def test_without_a_detector_of_faces_the_background_is_never_shown(monkeypatch):
     image, _ = page()
     made = engine()
-    monkeypatch.setattr(made, "_find_faces", None)
+    monkeypatch.setattr(made, "_find_heads", Heads(is_thorough=False))
     layers = made.look(image)
     assert "background" not in made.kinds_in(layers)
     covered, asked = (made.paint(image, layers, kinds) for kinds in ((), ("background",)))

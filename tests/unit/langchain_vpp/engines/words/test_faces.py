@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from langchain_vpp.engines import faces
-from langchain_vpp.engines.words import Word, Words
+from langchain_vpp.engines.words import Word, Words, heads
 from langchain_vpp.errors import MissingExtraError
 
 BOX = (100.0, 80.0, 160.0, 150.0)
@@ -53,6 +53,29 @@ def test_no_word_is_shown_in_the_place_of_a_face(one_face):
 def test_with_a_detector_the_lowest_level_keeps_the_picture_itself(one_face):
     result = Words(reader=Blind(), recognizers=[]).protect(speckled(), 0.1)
     assert deviation(result, (250, 200, 390, 290)) > 50
+
+
+def portrait():
+    data = pytest.importorskip("skimage.data")
+    return Image.fromarray(data.astronaut()).crop((150, 0, 310, 180))
+
+
+@pytest.mark.parametrize("level", [0.1, 0.5])
+def test_a_portrait_is_covered_without_the_extra(monkeypatch, level):
+    monkeypatch.setattr(faces, "is_installed", lambda: False)
+    page = Image.new("RGB", (700, 500), "white")
+    page.paste(portrait(), (60, 40))
+    result = Words(reader=Blind(), recognizers=[]).protect(page, level)
+    assert deviation(result, (100, 80, 170, 150)) == 0
+
+
+def test_an_avatar_that_no_detector_finds_has_a_few_pixels_left(monkeypatch):
+    monkeypatch.setattr(heads.HeadFinder, "__call__", lambda self, image: [])
+    page = Image.new("RGB", (1000, 600), "white")
+    page.paste(portrait().resize((40, 40)), (200, 200))
+    result = Words(reader=Blind(), recognizers=[]).protect(page, 0.5).crop((190, 190, 250, 250))
+    few = result.resize((12, 12), Image.Resampling.BOX).resize(result.size, Image.Resampling.BICUBIC)
+    assert np.abs(np.asarray(result, dtype=int) - np.asarray(few, dtype=int)).mean() < 5
 
 
 def test_without_a_detector_no_level_shows_the_picture_itself(monkeypatch):

@@ -46,6 +46,7 @@ def kinds(*lines, stage=Stage.NUMBERS, policy=POLICY, **made):
         "opened src/components/index.ts",
         "all requests were reopened",
         "npm run build finished in 1.204s",
+        "started at 2026-01-15T10:30:00.120Z in eu-west-2 as v1.2.3-beta.4",
     ],
 )
 def test_what_is_known_to_be_harmless_is_shown(line):
@@ -107,12 +108,23 @@ def test_a_label_makes_what_it_announces_private(lines, hidden, kind):
     assert kinds(*lines, pitch=40)[hidden] == kind
 
 
+def test_a_time_stamp_of_an_early_year_may_be_a_birth():
+    assert shown("started at 1985-01-15T10:30:00Z") == ["started", "at"]
+
+
 def test_buttons_are_no_values_of_the_labels_near_them():
     lines = ["Delivery address", "Discard   Submit"]
     assert shown(*lines, pitch=40) == ["Delivery", "address", "Discard", "Submit"]
     assert shown("Town   Submit") == ["Town", "Submit"]
     assert "Submit" not in shown("Password   Submit")
     assert "Harbour" not in shown("Town   Harbour")
+
+
+def test_a_caption_in_small_letters_is_no_name_of_the_label_beside_it():
+    lines = ["Bill to   Please pay by", "Qiang Xie   05/28/2027"]
+    assert kinds(*lines, pitch=30).keys() == {"Qiang", "Xie"}
+    assert "Northern" not in shown("Bill to   Northern Light")
+    assert "submit" not in shown("Password   Please submit")
 
 
 def test_what_stands_in_other_rows_of_a_form_is_not_announced():

@@ -30,6 +30,13 @@ from langchain_vpp.engines.words.recognizers import FormRecognizer
         "https://files.pythonhosted.org/packages/numpy-2.1.0.tar.gz",
         "http://127.0.0.1:3000/api/users",
         "https://console.cloud.google.com/storage",
+        "us-east-1",
+        "ap-southeast-2a",
+        "Ctrl+Shift+P",
+        "HTTP/1.1",
+        "1920x1080",
+        "x86_64",
+        "SHA-256",
     ],
 )
 def test_what_belongs_to_everybody_is_found_by_no_recognizer(text):
@@ -72,6 +79,9 @@ def test_what_is_public_does_not_hide_what_stands_beside_it():
         "page/server.py",
         "https://github.com.bluebird.example/settings",
         "https://bluebird@github.com/settings",
+        "us-harbour-1",
+        "Ctrl+Mark",
+        "120x80",
     ],
 )
 def test_what_belongs_to_somebody_is_not_public(text):

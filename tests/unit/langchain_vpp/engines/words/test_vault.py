@@ -33,6 +33,19 @@ def test_text_goes_out_with_tokens_and_comes_back_with_values(vault):
     assert vault.restored(hidden) == "Write to Ada Lovelace about DE89 3704 0044 0532 0130 00."
 
 
+@pytest.mark.parametrize(
+    ("read", "written"),
+    [
+        ("PL36 5374 0485 21601940 50901556", "PL36 5374 0485 2160 1940 5090 1556"),
+        ("PL36537404852160194050901556", "PL36537404852160194050901556"),
+    ],
+)
+def test_an_account_number_comes_back_in_its_groups(read, written):
+    vault = Vault()
+    assert vault.restored(vault.token("IBAN", read)) == written
+    assert vault.restored(vault.token("ACCOUNT", "12 345678")) == "12 345678"
+
+
 def test_tokens_in_text_that_goes_out_stay(vault):
     vault.token("TEXT", "name")
     assert vault.hidden("name_1 and NAME_1") == "name_1 and NAME_1"

@@ -52,6 +52,8 @@ def test_tokens_are_read_and_answered_as_they_were_painted(question, expected):
         (("Inbox", "Inbox: 13 unread"), "How many mails are unread?", "13"),
         (("the meeting begins at 17:45. The offer is $4,233.32 in all.",), "When does the meeting begin?", "17:45"),
         (("the meeting begins at 17:45. The offer is $4,233.32 in all.",), "What does the offer cost?", "$4,233.32"),
+        (("The offer of NAME_1 costs $4,233.32 in all.",), "What does the offer cost?", "$4,233.32"),
+        (("The offer of NAME_1 costs AMOUNT_2 in all.",), "What does the offer cost?", "AMOUNT_2"),
         (("About: Plan for next week",), "What is the subject?", "Plan for next week"),
         (("Newsletter   off",), "Is the newsletter on or off?", "off"),
         (("From: Ada Moreau <ada@post.example>",), "Whom is it from?", "Ada Moreau"),

@@ -57,6 +57,29 @@ def test_the_kinds_that_each_question_needs_are_found_and_shown(finished):
     assert manifest.presets["low"] <= manifest.presets["balanced"] <= manifest.presets["high"] < 1
 
 
+class Naming(LookingAtWords):
+    """Answers with the token where the name is covered."""
+
+    def _generate(self, messages, stop=None, run_manager=None, **kwargs):
+        result = super()._generate(messages, stop, run_manager, **kwargs)
+        said = result.generations[0].message
+        asks = any(
+            "from" in block["text"] for block in messages[-1].content_blocks if block["type"] == "text"
+        )
+        said.content = "NAME_1" if asks and said.content == "I can't tell." else said.content
+        return result
+
+
+@pytest.mark.slow(seconds=0.8)
+@pytest.mark.parametrize("restored", [True, False])
+def test_an_answer_in_tokens_is_right_where_it_is_restored(make_trainer, tmp_path, restored):
+    folder = make_trainer(Naming(), restored=restored).fit(tmp_path / "run")
+    manifest, _ = verify_artifact(folder)
+    assert ("names" in manifest.needs["Whom is it from?"]) is not restored
+    assert manifest.needs["What is the total?"] == ("words", "amounts")
+    assert ("tokens restored" in manifest.front_measured_by) is restored
+
+
 def test_the_artifact_protects_and_has_no_network(finished, monkeypatch):
     monkeypatch.setattr(engine, "RapidReader", KnownWords)
     page = draw(words_of(*lines_of(4)))
