@@ -12,7 +12,6 @@ from trainer.data.checks import training_faults, training_warnings
 from trainer.data.dataset import Dataset
 from trainer.data.format import SPLITS
 from trainer.data.index import Fault, check_attributes, check_splits, read_entries, read_text
-from trainer.data.pictures import open_picture
 from trainer.data.review import count_proposals, count_unused
 from trainer.statistics import wilson
 
