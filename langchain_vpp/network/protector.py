@@ -149,7 +149,7 @@ class Protector(nn.Module):
         for each in self.head.parameters():
             with torch.no_grad():
                 each[: 3 * STRIDE**2] = 0
-            each.register_hook(_without_colour)
+            each.register_hook(_without_colour)  # type: ignore[no-untyped-call]
 
     def _features(self, images: Tensor, level: Tensor) -> _Features:
         condition = self.level(level)

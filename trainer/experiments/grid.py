@@ -210,9 +210,6 @@ REGIME_BED: Final[dict[str, JsonValue]] = {
     "assessor_steps": 2,
     "audit_images": 0,  # each cell is measured by a fresh attacker anyway
     "precision": "auto",
-    # In grey, so short a training learns no places: it turns from open to all grey within a small step of the level.
-    "recolour": "learned",
-    "grey_penalty": 0.5,
     "protector": {"width": 16, "blocks": [1, 1, 1], "working_resolution": 64},
 }
 """Settings of a run that takes a minute of one core: small networks, and few steps."""

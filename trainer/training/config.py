@@ -38,8 +38,7 @@ ADDED: Final = frozenset(
         "student_start",
     }
 )
-"""Settings that version 0.1 did not have. It behaved as if rates fell to 0, grey did not rise, references were labels
-and the colour of what is hidden was learned."""
+"""Settings that version 0.1 did not have; it behaved as if the rate's floor and the rise of grey were 0."""
 
 
 class ZerothOrderConfig(BaseModel):
@@ -109,7 +108,7 @@ class TrainerConfig(BaseModel):
     fidelity: float = Field(1.0, ge=0)
     """Weight of the mean squared pixel change, scaled by one minus the level."""
 
-    grey_penalty: float = Field(0.25, ge=0)
+    grey_penalty: float = Field(0.5, ge=0)
     """Weight of the mean distance of a pixel from mid-grey, scaled by the level and by its fourth power."""
     grey_penalty_rise: float = Field(3.0, ge=0)
     r"""Coefficient :math:`c` of the fourth power in the factor :math:`\lambda + c \lambda^4` of the grey penalty.
@@ -117,11 +116,12 @@ class TrainerConfig(BaseModel):
     The most private levels so turn to grey by themselves where the assessor happens to be weak.
     """
 
-    recolour: Literal["grey", "learned"] = "grey"
+    recolour: Literal["grey", "learned"] = "learned"
     """Colour of what is hidden: mid-grey, or an image that the protector learns to draw.
 
-    A protector that draws covers private attributes half, under patterns that blind its assessor and no other attacker.
-    A protector to start from that has learned to draw goes on drawing.
+    A protector that draws can cover private attributes half, under patterns that blind its assessor and no other
+    attacker. In grey nothing is left to read at level 1, but a run may learn to hide all of a picture or nothing. A
+    protector to start from that has learned to draw goes on drawing.
     """
 
     reveal_penalty: float = Field(0.0, ge=0)

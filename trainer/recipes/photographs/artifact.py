@@ -63,22 +63,22 @@ def make_artifact(job: PhotographsJob) -> Path:
     photographs = read_split(job.photographs, "train")
     if job.licence_clean:
         photographs = tuple(each for each in photographs if each.is_permissive)
-    photographs, held = split_held(photographs[: plan.most_photographs])
-    lessons = teach(photographs, job.lessons, job.models)
+    learned, held = split_held(photographs[: plan.most_photographs])
+    lessons = teach(learned, job.lessons, job.models)
     portraits = [np.asarray(person.open()) for person in read_people(job.faces, "train")]
     start = load_protector(artifact_folder(plan.start))[0] if plan.start else None
     settings = Pretraining(plan.steps, plan.batch, plan.side, plan.learning_rate, plan.seed)
     protector = pretrain(lessons, portraits, plan.protector, settings, job.checkpoint, start=start)
     finish(protector, sharpness=plan.sharpness, threshold=plan.threshold)
     save_artifact(job.artifact, protector.half(), _manifest(job))
-    pictures = [photograph.open() for photograph in islice(photographs, 2 * _CALIBRATION)]
+    pictures = [photograph.open() for photograph in islice(learned, 2 * _CALIBRATION)]
     done = export_pictures(
         job.artifact, pictures[::2], pictures[1::2], least_psnr=plan.least_psnr, exact=False
     )
     _logger.info("graphs: int8 within %.1f dB of torch", done.psnr)
     detector = face_detector_graph(pictures[:_CALIBRATION], plan.protector.working_resolution)
     save_detector(job.artifact, detector, plan.face_detector)
-    _give_domain(job, photographs, held)
+    _give_domain(job, learned, held)
     return job.artifact
 
 

@@ -130,7 +130,8 @@ class _Ridge:
         """Fit targets, ``[rows, targets]``, with a penalty, and predict those of other rows."""
         middle = targets.mean(dim=0)
         turned = self._vectors.T @ (self._inputs.T @ (targets - middle))
-        return rows @ (self._vectors @ (turned / (self._values.clamp(min=0) + penalty)[:, None])) + middle
+        weights: Tensor = self._vectors @ (turned / (self._values.clamp(min=0) + penalty)[:, None])
+        return rows @ weights + middle
 
 
 def _right(scores: Tensor, wanted: Tensor) -> float:

@@ -169,7 +169,7 @@ def _attacks(job: PhotographsJob) -> Callable[[Variant], Any]:
         {name: [face.attributes[name] for each in drawn for face in each.faces] for name in _ATTRIBUTES}
         for drawn in (lessons, tests)
     )
-    portraits = (strangers[face.number].open() for each in tests for face in each.faces)
+    portraits = (strangers[face.person].open() for each in tests for face in each.faces)
     gallery = features_of(
         head(portrait, portrait_box(portrait.size)) for portrait in islice(portraits, _GALLERY)
     )
