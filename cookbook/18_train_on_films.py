@@ -50,9 +50,7 @@ config = TrainerConfig(
     audit_images=0 if SMOKE else 100,
     max_queries=60 if SMOKE else 800,
     access="logprobs",
-    protector=ProtectorConfig(
-        width=8 if SMOKE else 24, blocks=(1, 1, 1), working_resolution=32 if SMOKE else 64
-    ),
+    protector=ProtectorConfig(width=8 if SMOKE else 24, blocks=(1, 1, 1), working_resolution=64),
 )
 artifact = Trainer(model, dataset, config).fit(work / "run")
 

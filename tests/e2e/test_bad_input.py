@@ -195,7 +195,7 @@ CASES = {
     "make data in a full folder": (2, ("sandbox", "make-data", "data"), "No data was made.*not empty"),
     "make data in a file": (2, ("sandbox", "make-data", "file/data"), "can't be written"),
     "make no data": (2, ("sandbox", "make-data", "new", "--train", 0, "--val", 0, "--test", 0), "No data was made"),
-    "record to no folder": (2, ("sandbox", "serve", "--port", 0, "--record", "none/x"), "was not served: No such file"),
+    "record to no folder": (2, ("sandbox", "serve", "--port", 0, "--record", "none/x"), "not served: none/x: No such"),
     "evaluate nothing": (2, ("evaluate", "none", "--data", "data", "--out", "report.json"), "there is no artifact"),
     "evaluate without data": (2, ("evaluate", "artifact", "--data", "none", "--out", "report.json"), "could not be"),
     "evaluate into a folder": (2, ("evaluate", "artifact", "--data", "data", "--out", "data"), "data is a folder"),

@@ -154,9 +154,7 @@ def make_photos(
     ] = None,
     topic: Annotated[
         list[str] | None,
-        typer.Option(
-            "--topic", help="objects, people, counts, activity, place, colour or okvqa; repeatable."
-        ),
+        typer.Option("--topic", help="objects, people, counts, activity, place, colour, okvqa; repeatable."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     as_json: JsonOption = False,
