@@ -7,6 +7,7 @@ upright, its colours become sRGB, transparency is composited on white, and modes
 from __future__ import annotations
 
 import io
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,8 @@ from langchain_vpp.images.codec import MAX_PIXELS
 from langchain_vpp.images.sizes import turn_of, upright
 from langchain_vpp.images.srgb import to_srgb
 
+_LOADING: Final = threading.Lock()
+"""Held while a file is decoded into a PIL image, which fails if two threads load the same image, as ``batch`` may."""
 _NO_PICTURE: Final = "A picture must be a PIL image, encoded bytes or a path."
 _UNREADABLE: Final = (
     "The picture was not protected: there is no such file, or it can't be read. Check the path, which is relative to "
@@ -66,7 +69,8 @@ def _png(image: Image.Image, max_pixels: int) -> bytes:
     width, height = image.size
     if width * height > max_pixels:
         raise ProtectionError(_TOO_LARGE.format(max_pixels))
-    image.load()
+    with _LOADING:
+        image.load()
     # Into RGB, because a PNG would have to carry the profile and the orientation on.
     pixels = upright(to_srgb(image), turn_of(image))
     encoded = io.BytesIO()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -176,6 +178,19 @@ def test_a_picture_that_cannot_be_read_is_refused_without_content(make: Any) -> 
     assert caught.value.__context__ is None
     assert caught.value.__cause__ is None
     assert_no_leak(PICTURE, caught.value)
+
+
+def test_threads_may_give_the_same_picture_before_it_is_loaded() -> None:
+    data = noise_png(52, (300, 300))
+    together = threading.Barrier(8)
+
+    def give(image: Image.Image) -> bytes:
+        together.wait()
+        return image_bytes(image)
+
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(40):
+            assert len(set(threads.map(give, [Image.open(io.BytesIO(data))] * 8))) == 1
 
 
 def test_bytes_and_paths_are_taken_as_they_are(tmp_path: Path) -> None:
