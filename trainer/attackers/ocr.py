@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import shutil
-import subprocess
 import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
@@ -17,7 +15,7 @@ from torch import Tensor, nn
 
 from langchain_vpp import extras
 from langchain_vpp.errors import TrainingError
-from trainer.attackers.words.readers import ONE_THREAD
+from trainer.attackers.words.readers import run_tesseract
 from trainer.runtime.cancellation import while_wanted
 
 TextReader = Callable[[Tensor], Sequence[str]]
@@ -26,7 +24,6 @@ TextReader = Callable[[Tensor], Sequence[str]]
 SHOWN_FROM: Final = 0.6
 """Share of an item's characters that must be read for the item to count as shown."""
 _LONGEST: Final = 2000
-_SECONDS: Final = 120
 
 
 class RecognizedText(NamedTuple):
@@ -125,7 +122,7 @@ def tesseract_ocr(*, layouts: Sequence[int] = (3, 11), side: int = 1280) -> Text
         larger = _scaled(image, side / max(image.shape[1:])).flip(2).contiguous()
         picture = io.BytesIO()
         Image.fromarray(larger.numpy()).save(picture, "PPM")
-        return tuple(_output([program, "-", "-", "--psm", str(each)], picture.getvalue()) for each in layouts)
+        return tuple(run_tesseract(program, picture.getvalue(), "--psm", str(each)) for each in layouts)
 
     return read
 
@@ -142,14 +139,6 @@ def best_readers() -> TextReader:
     if tesseract:
         readers.append(tesseract_ocr())
     return lambda image: tuple(text for read in readers for text in read(image))
-
-
-def _output(command: Sequence[str], data: bytes) -> str:
-    """Run a program on data; a picture in which it finds nothing, or that it can't take, has no text."""
-    done = subprocess.run(  # noqa: S603  found above
-        command, input=data, capture_output=True, check=False, timeout=_SECONDS, env=ONE_THREAD | os.environ
-    )
-    return done.stdout.decode("utf-8", "replace")
 
 
 def fold(text: str) -> str:

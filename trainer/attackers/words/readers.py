@@ -19,7 +19,7 @@ from langchain_vpp import extras
 from langchain_vpp.errors import TrainingError
 
 _SECONDS: Final = 120
-ONE_THREAD: Final = {"OMP_THREAD_LIMIT": "1"}
+_ONE_THREAD: Final = {"OMP_THREAD_LIMIT": "1"}
 """Environment of Tesseract: its threads wait for each other busily, for three times the processor time."""
 _WORD_LEVEL: Final = "5"
 """Level of rows that are words in Tesseract's tables."""
@@ -70,26 +70,40 @@ def tesseract_words(*, layout: int = 11) -> WordReader:
     def read(picture: Image.Image) -> list[Seen]:
         data = io.BytesIO()
         picture.save(data, "PPM")
-        command = [program, "-", "-", "--psm", str(layout), "tsv"]
-        sent, done = data.getvalue(), None
+        table = None
         with suppress(subprocess.TimeoutExpired):
-            done = subprocess.run(  # noqa: S603  ours
-                command,
-                input=sent,
-                capture_output=True,
-                check=False,
-                timeout=_SECONDS,
-                env=ONE_THREAD | os.environ,
-            )
-        if done is None:
+            table = run_tesseract(program, data.getvalue(), "--psm", str(layout), "tsv")
+        if table is None:
             raise TrainingError(
                 f"a picture was not measured: Tesseract read it for more than {_SECONDS} seconds. Run it where less "
                 "else runs, or name other readers."
             )
-        rows = (line.split("\t") for line in done.stdout.decode("utf-8", "replace").splitlines())
+        rows = (line.split("\t") for line in table.splitlines())
         return [_word(row) for row in rows if row[0] == _WORD_LEVEL and row[-1].strip()]
 
     return read
+
+
+def run_tesseract(program: str, picture: bytes, *options: str) -> str:
+    """Return what Tesseract writes about a picture; about one that it can't take, nothing.
+
+    Args:
+        program: Path of the program.
+        picture: An encoded picture.
+        options: Its options.
+
+    Raises:
+        subprocess.TimeoutExpired: If it takes more than two minutes.
+    """
+    done = subprocess.run(  # noqa: S603  a program that was found by its name
+        [program, "-", "-", *options],
+        input=picture,
+        capture_output=True,
+        check=False,
+        timeout=_SECONDS,
+        env=_ONE_THREAD | os.environ,
+    )
+    return done.stdout.decode("utf-8", "replace")
 
 
 def _word(row: Sequence[str]) -> Seen:
