@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from langchain_vpp.images.codec import decode_image
 from langchain_vpp.network.protector import working_size
@@ -22,9 +22,7 @@ from trainer.training.budget import BudgetPlan, plan_training_queries
 from trainer.training.references import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from PIL import Image
+    from collections.abc import Iterable, Sequence
 
     from langchain_vpp.providers import Model
     from trainer.data.dataset import Dataset
@@ -41,6 +39,13 @@ class _Seen(NamedTuple):
     width: int
     height: int
     frames: int = 1
+
+    @classmethod
+    def largest(cls, sizes: Sequence[tuple[int, int]], frames: Iterable[int]) -> Self:
+        """Take the greatest width, height and number of frames of several pictures or clips."""
+        return cls(
+            max(width for width, _ in sizes), max(height for _, height in sizes), max(frames, default=1)
+        )
 
 
 class _Load(NamedTuple):
@@ -121,14 +126,13 @@ def estimate_queries(
     asked = dict.fromkeys(queries)
     by_image = Counter(query.image for query in asked)
     packed = [unpack(image) for image in list(by_image)[:_PICTURES_LOOKED_AT]]
-    sizes = [decode_image(frames[0]).size for frames in packed]
     return _estimate(
         _Load(
             len(asked),
             sum(math.ceil(count / questions_per_call) for count in by_image.values()),
             together=questions_per_call > 1,
         ),
-        _Seen(max(width for width, _ in sizes), max(height for _, height in sizes), max(map(len, packed))),
+        _Seen.largest([decode_image(frames[0]).size for frames in packed], map(len, packed)),
         _text_tokens(
             [query.prompt for query in asked],
             [choice for query in asked for choice in query.choices or ("one word",)],
@@ -151,11 +155,12 @@ def estimate_at_most(count: int, dataset: Dataset, model: str, price: Price | No
         DataError: If a picture can't be read.
     """
     examples = dataset.examples[:_PICTURES_LOOKED_AT]
+    clips = [dataset.open_frames(example) for example in examples]
     tasks = [task for example in examples for task in example.tasks]
     prompts = [Query(b"", task.question, task.choices, "words").prompt for task in tasks]
     return _estimate(
         _Load(count, count, together=False),
-        _largest([dataset.open_frames(example) for example in examples]),
+        _Seen.largest([clip[0].size for clip in clips], map(len, clips)),
         _text_tokens(prompts, [task.answer for task in tasks]),
         model,
         price,
@@ -217,17 +222,7 @@ def _planned(config: TrainerConfig, dataset: Dataset) -> _Load:
 def _canvas(dataset: Dataset, working_resolution: int) -> _Seen:
     """Size of the pictures that are sent, since training puts all on one canvas, and the frames of the longest clip."""
     clips = [dataset.open_frames(example) for example in dataset.split("train")[:_PICTURES_LOOKED_AT]]
-    return _largest(clips, working_resolution)
-
-
-def _largest(clips: Sequence[Sequence[Image.Image]], working_resolution: int | None = None) -> _Seen:
-    sizes = [
-        clip[0].size if working_resolution is None else working_size(*clip[0].size, working_resolution)
-        for clip in clips
-    ]
-    return _Seen(
-        max(width for width, _ in sizes), max(height for _, height in sizes), max(map(len, clips), default=1)
-    )
+    return _Seen.largest([working_size(*clip[0].size, working_resolution) for clip in clips], map(len, clips))
 
 
 def _texts(dataset: Dataset) -> tuple[list[str], list[str]]:
