@@ -104,7 +104,6 @@ def make_films(
     as_json: JsonOption = False,
 ) -> None:
     """Draw films of a person who does something, such as waving or sitting down; needs the extra `video`."""
-    require("av", extra="video")
     from trainer.sandbox.drawing.films import make_films as draw  # noqa: PLC0415
 
     sizes = {"train": train, "val": val, "test": test}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor, nn
 
+from trainer.algorithms.vqa_network import with_changes
 from trainer.sandbox.drawing.films import ACTION, FILM_ATTRIBUTES, FILM_SECONDS
 from trainer.sandbox.drawing.scenes import SCENE_SIZE
 from trainer.sandbox.vision import questions
@@ -44,8 +45,7 @@ class FilmNetwork(AttributeNetwork):
             attributes: Keys of :data:`FILM_CHOICES`.
         """
         frames = images if images.ndim == 5 else _frames_of(images)
-        change = torch.cat([torch.zeros_like(frames[:, :1]), frames.diff(dim=1)], dim=1)
-        cells = torch.cat([frames - 0.5, change], dim=2).flatten(0, 1)
+        cells = with_changes(frames - 0.5).flatten(0, 1)
         for block in self.blocks:
             cells = block(cells)
         seen = torch.cat([cells.mean(dim=(2, 3)), cells.amax(dim=(2, 3))], dim=1)
