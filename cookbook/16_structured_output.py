@@ -17,7 +17,7 @@ from langchain_vpp.engines import Pixelate
 
 
 class Scene(BaseModel):
-    """What a picture shows."""
+    """Contents of a picture."""
 
     place: str = Field(description="indoors or outdoors")
     people: int

@@ -42,12 +42,13 @@ def inspect(
         return
     from langchain_vpp.artifact import artifact_folder  # noqa: PLC0415
 
-    if not cost and Path(source).is_file():
+    is_file = Path(source).is_file()
+    if is_file and not cost:
         raise InputError(
             f"nothing was inspected: {source} is a file, and an artifact is a folder. To see what a picture costs to "
             "send, give --cost."
         )
-    path = Path(source) if cost and Path(source).is_file() else artifact_folder(source)
+    path = Path(source) if is_file else artifact_folder(source)
     if cost:
         _show_cost(path, as_json=as_json)
     else:

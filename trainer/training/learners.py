@@ -79,9 +79,9 @@ class Learners(NamedTuple):
             torch.manual_seed(config.seed)  # layers draw their weights from torch's global generator only
             # Processors convolve fastest in the layout channels_last.
             protector = Protector(config.protector).to(memory_format=torch.channels_last)
-            if supplied.protector is not None:
-                protector.load_state_dict(supplied.protector.state_dict())
             given = supplied.protector
+            if given is not None:
+                protector.load_state_dict(given.state_dict())
             if config.recolour == "grey" and (given is None or given.hides_in_grey):
                 protector.hide_in_grey()
             assessor = supplied.assessor or Assessor(

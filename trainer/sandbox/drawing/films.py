@@ -77,7 +77,7 @@ class _Posture(NamedTuple):
 
 
 class _Motion(NamedTuple):
-    """What distinguishes one performance of an action from another."""
+    """One performance of an action."""
 
     action: str
     side: int
