@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from itertools import pairwise
 
@@ -15,6 +16,7 @@ pytest.importorskip("av")
 
 from langchain_vpp import ImageProtector, ProtectionError
 from langchain_vpp.engines import Pixelate
+from langchain_vpp.engines.engine import Judged
 from langchain_vpp.guard.budget import RequestBudget
 from tests.films import film, gray_film
 
@@ -146,6 +148,70 @@ def test_a_protected_video_has_every_frame_at_its_time_and_nothing_else() -> Non
     assert [time for time, _ in made] == pytest.approx([number / 5 for number in range(12)], abs=1e-4)
     assert [frame.mean() for _, frame in made] == pytest.approx([4 * number for number in range(12)], abs=3)
     assert {frame.shape for _, frame in made} == {(48, 64, 3)}
+
+
+@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
+def test_a_protected_film_takes_the_place_of_a_video(block) -> None:
+    guard = protector(on_video="encode")
+    (message,) = guard.protect_messages([HumanMessage([block, {"type": "text", "text": "Who is it?"}])])
+    video, question = message.content
+    assert {**video, "base64": ""} == {"type": "video", "base64": "", "mime_type": "video/mp4"}
+    assert question["text"] == "Who is it?"
+    made = frames_of(base64.b64decode(video["base64"]))
+    assert [frame.mean() for _, frame in made] == pytest.approx([4 * number for number in range(30)], abs=3)
+    assert B64[:400] not in str(message)
+
+
+def test_a_protected_film_passes_again_and_is_in_the_receipt() -> None:
+    guard = protector(on_video="encode")
+    first = guard.admit([HumanMessage([BLOCKS["LangChain v1"]])])
+    (sent,) = first.receipt.images
+    film = base64.b64decode(first.messages[0].content[0]["base64"])
+    assert sent.sha256 == hashlib.sha256(film).hexdigest()
+    again = guard.admit(first.messages)
+    assert again.messages[0].content == first.messages[0].content
+    assert guard.has_put_out(first.messages)
+    assert not guard.has_put_out([HumanMessage([BLOCKS["LangChain v1"]])])
+
+
+def test_a_protected_film_has_the_size_at_which_providers_look_at_it() -> None:
+    tall = base64.b64encode(gray_film(2, (80, 1_600))).decode()
+    block = {"type": "video", "base64": tall, "mime_type": "video/mp4"}
+    (message,) = protector(on_video="encode").protect_messages([HumanMessage([block])])
+    assert {frame.shape[:2] for _, frame in frames_of(base64.b64decode(message.content[0]["base64"]))} == {
+        (768, 38)
+    }
+
+
+class _Strange:
+    """Knows no picture that is bright."""
+
+    def protect(self, image, level):
+        return Pixelate().protect(image, level)
+
+    def judged(self, image, level):
+        return Judged(self.protect(image, level), image.getpixel((0, 0))[0] < 60)
+
+
+def test_a_film_with_a_frame_that_the_engine_was_not_made_for_says_so() -> None:
+    admitted = ImageProtector(_Strange(), level=0.5, on_video="encode").admit(
+        [HumanMessage([BLOCKS["LangChain v1"]])]
+    )
+    assert [image.unfamiliar for image in admitted.receipt.images] == ["covered"]
+    shown = [
+        frame.std() for _, frame in frames_of(base64.b64decode(admitted.messages[0].content[0]["base64"]))
+    ]
+    assert max(shown) < 5
+    with pytest.raises(ProtectionError, match="unlike"):
+        ImageProtector(_Strange(), level=0.5, on_video="encode", on_unfamiliar="raise").protect_messages(
+            [HumanMessage([BLOCKS["LangChain v1"]])]
+        )
+
+
+def test_a_film_that_needs_more_than_the_budget_is_refused() -> None:
+    few = protector(on_video="encode", budget=RequestBudget(pixels=20 * 64 * 48))
+    with pytest.raises(ProtectionError, match="pixels"):
+        few.protect_messages([HumanMessage([BLOCKS["LangChain v1"]])])
 
 
 def test_sound_and_what_a_file_says_of_itself_stay_behind() -> None:
