@@ -283,7 +283,7 @@ class Gate(Unchangeable):
         Raises:
             ProtectionError: If the messages hold anything else that can't be protected.
         """
-        films = "encode" if self.content_policy.on_video == "encode" else "raise"
+        films: Literal["raise", "encode"] = "encode" if self.content_policy.on_video == "encode" else "raise"
         plan = plan_messages(coerce_messages(messages), ContentPolicy(on_video=films))
         return self._produced.hold(plan.sources, self._levels.floor)
 

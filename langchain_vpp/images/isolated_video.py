@@ -79,7 +79,7 @@ class Frame(NamedTuple):
         transfer = _HIGH_RANGE.get(self.pixels.color_trc)
         deep, plain = ("rgb48le", "rgb24") if channels == "rgb" else ("rgba64le", "rgba")
         is_interlaced = self.pixels.interlaced_frame
-        array = self.pixels.reformat(
+        array: Any = self.pixels.reformat(
             size[0],
             self.pixels.height if is_interlaced else size[1],
             format=plain if transfer is None else deep,

@@ -134,6 +134,34 @@ def test_what_one_frame_covers_is_covered_in_the_next() -> None:
         assert shown[4:44, 4:60].std() < 12
 
 
+def test_all_frames_together_tell_no_more_of_what_is_covered_than_one() -> None:
+    """The engine forgets every third frame, and the camera's noise is new in each."""
+    rng = np.random.default_rng(0)
+    secret = rng.integers(60, 190, (6, 8, 3)).repeat(8, 0).repeat(8, 1)
+    frames = []
+    for number in range(6):
+        frame = np.full((96, 128, 3), 90 if number % 3 == 1 else 200) + rng.normal(0, 5, (96, 128, 3))
+        frame[:48, :64] = secret + rng.normal(0, 5, secret.shape)
+        frames.append(np.clip(frame, 0, 255).astype(np.uint8))
+    guard = ImageProtector(_Forgetful(), level=0.5, on_video="sample")
+    data = base64.b64encode(film(frames, rate=1, options={"crf": "10"})).decode()
+    (message,) = guard.protect_messages(
+        [HumanMessage([{"type": "video", "base64": data, "mime_type": "video/mp4"}])]
+    )
+    shown = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(each["base64"])))) for each in message.content[1:]
+    ]
+    assert len(shown) == 6
+
+    def told(picture) -> float:
+        pair = np.asarray(picture, dtype=float)[4:44, 4:60].ravel(), secret[4:44, 4:60].ravel()
+        return abs(float(np.corrcoef(*pair)[0, 1])) if pair[0].std() > 0.5 else 0.0
+
+    assert max(map(told, shown)) < 0.2
+    assert told(np.mean(shown, axis=0)) < 0.2
+    assert told(np.median(shown, axis=0)) < 0.2
+
+
 def frames_of(data: bytes) -> list:
     import av
 
