@@ -76,7 +76,7 @@ class _LoggedBars(Bars):
             self._tell(task_id)
 
     def stop(self) -> None:
-        """End the bars; see :meth:`rich.progress.Progress.stop`. Before rich 14.3 that ends a log with an empty line."""
+        """End the bars. Before rich 14.3 :meth:`rich.progress.Progress.stop` ended a log with an empty line."""
         if not self.disable:
             super().stop()
 
