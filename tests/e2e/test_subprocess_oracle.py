@@ -76,7 +76,7 @@ def assert_gone(pids) -> None:
     wait_until(lambda: not asking_processes().keys() & set(pids))
 
 
-@pytest.mark.slow(seconds=80)
+@pytest.mark.slow(seconds=40)
 def test_20_kills_and_5_outages_change_nothing_and_pay_nothing_twice(vpp, data, config, server, tmp_path):
     config.write_text(json.dumps(LONGER))
     assert train(vpp, data, config, tmp_path / "whole", server, "--seed", 21).code == 0
