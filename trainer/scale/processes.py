@@ -1,9 +1,9 @@
 """Training by several processes of this machine, each with its share of every batch (Lightning Fabric, gloo).
 
 Fabric rather than Accelerate: it starts the processes itself from a function, and broadcasts any object, which is all
-that is needed here. Divided is the work of the protector. Assessor and student
-learn in every process alike, from the same batches, because their batch normalization sees the whole batch: so the
-result is that of one process with the same batch, but for the order in which floats are added.
+that is needed here. Divided is the work of the protector. Assessor and student learn in every process alike, from the
+same batches, because their batch normalization sees the whole batch: so the result is that of one process with the same
+batch, but for the order in which floats are added.
 """
 
 from __future__ import annotations
