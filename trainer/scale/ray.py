@@ -116,8 +116,8 @@ class Cluster:
             if not protocol_of(place):
                 place = Path(out).absolute()
                 held.enter_context(alone_in(place))
-                for left in (place / OURS).glob(f"{PARTIAL}*"):  # by processes that were killed
-                    left.unlink(missing_ok=True)
+                for partial in (place / OURS).glob(f"{PARTIAL}*"):  # by processes that were killed
+                    partial.unlink(missing_ok=True)
                 mark = held.enter_context(_mark(place))
             files = (
                 None
