@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from langchain_vpp import extras
+from langchain_vpp.artifact import read_manifest
 from langchain_vpp.batch import OURS, Copy, alone_in
 from langchain_vpp.cli.formats import open_heic
 from langchain_vpp.errors import ProtectionError, VPPError
@@ -122,7 +123,7 @@ class Cluster:
             files = (
                 None
                 if not _is_folder(protection.artifact)
-                else self._ray.put(_files(Path(protection.artifact or "")))
+                else self._ray.put(artifact_files(Path(protection.artifact or "")))
             )
             work = _Work(uuid.uuid4().hex, str(place), protection, files, dict(settings), overwrite, mark)
             run = _Run(self._ray, work, workers)
@@ -215,8 +216,14 @@ def _is_folder(artifact: str | None) -> bool:
     return artifact is not None and Path(artifact).is_dir()
 
 
-def _files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+def artifact_files(folder: Path) -> dict[str, bytes]:
+    """Read the files of an artifact. Others may lie beside them, such as a ledger with pictures: they stay here.
+
+    Raises:
+        ArtifactError: If the folder holds no artifact.
+    """
+    manifest, _ = read_manifest(folder)
+    return {name: (folder / name).read_bytes() for name in ("manifest.json", *manifest.files)}
 
 
 # -- on the cluster's machines ---------------------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 
 import pytest
 from PIL import Image
 
+from langchain_vpp.artifact import artifact_folder
 from langchain_vpp.batch import plan, protect_files
 from langchain_vpp.cli.protection import Protection
 from trainer.scale.ray import Cluster
@@ -81,3 +83,16 @@ def test_a_machine_with_another_version_protects_nothing(cluster, originals, tmp
     assert {copy.status for copy in copies} == {"failed"}
     assert all("same version" in copy.reason for copy in copies)
     assert contents(tmp_path / "out") == {}
+
+
+def test_an_artifact_of_ones_own_is_sent_along(cluster, originals, tmp_path):
+    run_folder = tmp_path / "run"
+    shutil.copytree(artifact_folder("staff-cards"), run_folder)
+    protection = Protection(artifact=str(run_folder))
+    protector, settings = protection.build()
+    machines = Cluster(cluster.address)
+    jobs, _ = machines.plan([str(originals / "0")], str(tmp_path / "out"))
+    copies = list(machines.protect_files(jobs[:3], str(tmp_path / "out"), protection, settings=settings))
+    assert [copy.status for copy in copies] == ["protected"] * 3
+    for copy in copies:
+        assert copy.target.read_bytes() == protector.protect_file(copy.source.read_bytes()).encoded
