@@ -14,13 +14,18 @@ unexport PYTHONDONTWRITEBYTECODE
 UNIT    := tests/unit tests/docs/test_doctests.py
 FAST    := -m "not trains and not slow and not network"
 
-.PHONY: demo fast check test docs format lowest lint types tests-fast tests-check tests-test
+.PHONY: demo fast check test scale docs format lowest lint types tests-fast tests-check tests-test
 demo: $(VENV)/.demo
 	$(BIN)/vpp demo $(ARGS)
 
 # Types and tests at the same time: neither keeps two cores busy.
 fast check test: $(VENV)/.dev
 	$(MAKE) --no-print-directory -j 3 lint types tests-$@
+
+# A cluster, several processes, and models of Hugging Face: packages that are too large for every test run.
+SCALE ?= .venv-scale
+scale: $(SCALE)/.scale
+	OMP_NUM_THREADS=1 $(SCALE)/bin/python -m pytest tests/integration/scale tests/integration/test_hugging_face.py $(ARGS)
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
@@ -58,6 +63,12 @@ $(VENV)/.compiled: $(VENV)/.dev
 $(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	{ $(PIP) uv && $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[$*]'; } || $(PIP) -e '.[$*]'
+	touch $@
+
+$(SCALE)/.scale: pyproject.toml
+	$(PYTHON) -m venv $(SCALE)
+	$(SCALE)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(SCALE)/bin/uv pip install --quiet --compile-bytecode --python $(SCALE)/bin/python -e '.[test,ray,distributed,huggingface]' langchain-huggingface
 	touch $@
 
 $(LOWEST)/.test: pyproject.toml

@@ -20,7 +20,7 @@ import re
 import time
 import unicodedata
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 
@@ -35,7 +35,7 @@ from langchain_vpp.images.video import video_format
 from langchain_vpp.messages.base64 import decode_base64, encode_base64
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
@@ -61,14 +61,18 @@ _HEADS: Final = (
     (re.compile(rb"%PDF-"), _PDF),
 )
 """First bytes of pictures and documents, and the suffix of their outputs."""
+HEAD_BYTES: Final = 16
 _PDF_DPI: Final = 150
 
 _NOTES: Final = {
     "covered": "it is covered whole, because it is unlike the pictures that the artifact was made for.",
     "shown": "it is unlike the pictures that the artifact was made for, so what it shows may be private.",
 }
-_OURS: Final = ".vpp"
+OURS: Final = ".vpp"
+"""Folder, in that of the outputs, of what we note there."""
 _JOURNAL: Final = "done.jsonl"
+JOURNALS: Final = "done*.jsonl"
+"""Files in :data:`OURS` that say what each output was made from."""
 _PARTIAL: Final = "output.partial"
 
 
@@ -191,14 +195,14 @@ def protect_files(
     def make(job: Job) -> _Made | Copy:
         try:
             data = job.source.read_bytes()
-            recipe = _recipe(data, settings)
+            recipe = recipe_of(data, settings)
             if os.path.lexists(job.target):
                 if journal.holds(job.target, recipe):
                     return Copy(*job, "unchanged")
                 if not overwrite:
                     advice = "exists. Choose another --out, or give --overwrite."
                     return Copy(*job, "failed", f"{job.target} {advice}")
-            return _protected(job, recipe, data, protector)
+            return _Made(job, recipe, *make_copy(data, job.target.suffix, protector))
         except ProtectionError as error:
             return Copy(*job, "failed", str(error))
         except OSError as error:
@@ -225,7 +229,7 @@ class _Journal:
 
     def __init__(self, out: Path) -> None:
         self._out = out
-        self._folder = out / _OURS
+        self._folder = out / OURS
         self._held = ExitStack()
         self._file: BinaryIO | None = None
         self._entries = frozenset(self._read())
@@ -240,7 +244,7 @@ class _Journal:
         """Say whether ``target`` is, to the byte, an output that an earlier call made by ``recipe``."""
         if target.is_symlink() or not target.is_file():
             return False
-        return (self._name(target), recipe, _sha256(target.read_bytes())) in self._entries
+        return (self._name(target), recipe, sha256(target.read_bytes())) in self._entries
 
     def write(self, made: _Made) -> Copy:
         """Put an output into its place, after its entry in the journal, so that every output has one."""
@@ -251,8 +255,7 @@ class _Journal:
             partial.unlink(missing_ok=True)  # of a process that was killed
             with partial.open("xb") as output:
                 output.write(made.encoded)
-            line = {"output": self._name(job.target), "recipe": made.recipe, "sha256": _sha256(made.encoded)}
-            file.write(json.dumps(line).encode() + b"\n")
+            file.write(journal_line(self._name(job.target), made.recipe, made.encoded))
             file.flush()
             job.target.parent.mkdir(parents=True, exist_ok=True)
             partial.replace(job.target)
@@ -262,17 +265,7 @@ class _Journal:
 
     def _open(self) -> BinaryIO:
         """Lock the folder for this process, until it ends, however it ends."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        taken = False
-        try:
-            self._held.enter_context(FileLock(self._folder / "lock", blocking=False))
-        except Timeout:
-            taken = True
-        if taken:
-            raise ProtectionError(
-                f"another process is writing to {self._out}, so nothing was written. Wait for it, or choose another "
-                "folder."
-            )
+        self._held.enter_context(alone_in(self._out))
         path = self._folder / _JOURNAL
         kept = path.read_bytes() if path.exists() else b""
         self._file = self._held.enter_context(path.open("ab"))
@@ -287,46 +280,79 @@ class _Journal:
             digests.setdefault(name, set()).add(digest)
         for name, known in digests.items():
             path = self._out / name
-            if path.is_file() and _sha256(path.read_bytes()) in known:
+            if path.is_file() and sha256(path.read_bytes()) in known:
                 yield path
 
     def _read(self) -> Iterator[tuple[str, str, str]]:
-        path = self._folder / _JOURNAL
-        if not path.is_file():
-            return
-        unread = 0
-        for line in path.read_bytes().splitlines():
-            try:
-                entry = json.loads(line)
-                yield entry["output"], entry["recipe"], entry["sha256"]
-            except (ValueError, KeyError, TypeError):
-                unread += 1  # cut off when a process was killed, before its output was in its place
-        if unread:
-            logger.warning("%d lines of the journal of earlier outputs could not be read", unread)
+        for path in self._folder.glob(JOURNALS):
+            yield from read_journal(path.read_bytes())
 
     def _name(self, target: Path) -> str:
         return target.relative_to(self._out).as_posix()
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Keep other processes from writing to a folder of outputs, until this one leaves it or ends, however it ends.
+
+    Raises:
+        ProtectionError: If another process is writing to it.
+    """
+    folder = out / OURS
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock, taken = FileLock(folder / "lock", blocking=False), False
+    try:
+        lock.acquire()
+    except Timeout:
+        taken = True
+    if taken:
+        raise ProtectionError(
+            f"another process is writing to {out}, so nothing was written. Wait for it, or choose another folder."
+        )
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def read_journal(lines: bytes) -> Iterator[tuple[str, str, str]]:
+    """Read a journal: name of an output, digest of its original and settings, and its own sha256."""
+    unread = 0
+    for line in lines.splitlines():
+        try:
+            entry = json.loads(line)
+            yield entry["output"], entry["recipe"], entry["sha256"]
+        except (ValueError, KeyError, TypeError):
+            unread += 1  # cut off when a process was killed, before its output was in its place
+    if unread:
+        logger.warning("%d lines of the journal of earlier outputs could not be read", unread)
+
+
+def journal_line(output: str, recipe: str, encoded: bytes) -> bytes:
+    """Write the line of an output for a journal; see :func:`read_journal`."""
+    line = {"output": output, "recipe": recipe, "sha256": sha256(encoded)}
+    return json.dumps(line).encode() + b"\n"
 
 
 def _take(folder: Path, out: Path) -> tuple[list[Job], list[Copy]]:
     """Pair the pictures below a folder with their outputs, and list the files that are left out."""
     outputs = {
         _identity(each)
-        for ours in sorted(folder.rglob(_OURS))
+        for ours in sorted(folder.rglob(OURS))
         if ours.is_dir()
         for each in _Journal(ours.parent).outputs()
     }
     inner = out.resolve() if out.resolve() != folder.resolve() else None
     jobs, skipped = [], []
     for path in sorted(folder.rglob("*")):
-        if _OURS in path.relative_to(folder).parts or (path.is_dir() and not path.is_symlink()):
+        if OURS in path.relative_to(folder).parts or (path.is_dir() and not path.is_symlink()):
             continue
         if path.is_file() and _identity(path) in outputs and path.resolve().is_relative_to(out.resolve()):
             continue  # of this call: it is made again, or told as unchanged
         reason, suffix = _left_out(path, outputs, inner), ""
         if not reason:
             suffix = _suffix(path)
-            reason = _unsuitable(suffix)
+            reason = unsuitable(suffix)
         if reason:
             skipped.append(Copy(path, None, "skipped", reason))
         else:
@@ -347,7 +373,7 @@ def _left_out(path: Path, outputs: Collection[tuple[int, int]], inner: Path | No
     return ""
 
 
-def _unsuitable(suffix: str) -> str:
+def unsuitable(suffix: str) -> str:
     """Say why a file has no protected copy; nothing if it can have one."""
     if not suffix:
         return "it is no picture by its name, nor, without a suffix, by its first bytes."
@@ -360,27 +386,54 @@ def _unsuitable(suffix: str) -> str:
 
 def _suffix(path: Path) -> str:
     """Suffix of the output of a file; empty if the file is no picture, document or video."""
-    suffix = path.suffix.lower()
+
+    def head() -> bytes:
+        with path.open("rb") as file:
+            return file.read(HEAD_BYTES)
+
+    return output_suffix(path.suffix, head)
+
+
+def output_suffix(suffix: str, head: Callable[[], bytes]) -> str:
+    """Return the suffix of the output of a file; empty if the file is no picture, document or video.
+
+    Args:
+        suffix: Suffix of the file.
+        head: Reads its first :data:`HEAD_BYTES`, by which a file without a suffix is judged.
+    """
+    suffix = suffix.lower()
     if suffix in _VIDEO_SUFFIXES:
         return _VIDEO
     if suffix:
         return ".jpg" if suffix in PICTURE_SUFFIXES else _PDF if suffix == _PDF else ""
     try:
-        with path.open("rb") as file:
-            head = file.read(16)
+        first = head()
     except OSError:
         return ".jpg"  # what can't be read fails, and is not left out
-    known = next((suffix for pattern, suffix in _HEADS if pattern.match(head)), "")
-    return known or (_VIDEO if video_format(head) else "")
+    known = next((suffix for pattern, suffix in _HEADS if pattern.match(first)), "")
+    return known or (_VIDEO if video_format(first) else "")
 
 
-def _protected(job: Job, recipe: str, data: bytes, protector: ImageProtector) -> _Made:
-    if job.target.suffix == _PDF:
-        return _Made(job, recipe, _protect_document(data, protector))
-    if job.target.suffix == _VIDEO:
-        return _Made(job, recipe, protector.protect_video(data))
+def make_copy(data: bytes, suffix: str, protector: ImageProtector) -> tuple[bytes, str]:
+    """Protect a file that was read.
+
+    Args:
+        data: The file.
+        suffix: Suffix of its output: ``.jpg``, or ``.pdf`` of a document or ``.mp4`` of a video.
+        protector: Protects it.
+
+    Returns:
+        The protected copy, and a note of what became of a picture that the artifact was not made for, or nothing.
+
+    Raises:
+        ProtectionError: If it can't be protected.
+    """
+    if suffix == _PDF:
+        return _protect_document(data, protector), ""
+    if suffix == _VIDEO:
+        return protector.protect_video(data), ""
     file = protector.protect_file(data)
-    return _Made(job, recipe, file.encoded, _NOTES.get(file.unfamiliar or "", ""))
+    return file.encoded, _NOTES.get(file.unfamiliar or "", "")
 
 
 def _protect_document(data: bytes, protector: ImageProtector) -> bytes:
@@ -414,12 +467,14 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _recipe(data: bytes, settings: Mapping[str, object]) -> str:
+def recipe_of(data: bytes, settings: Mapping[str, object]) -> str:
+    """Digest of an original and of everything else that its output depends on."""
     described = json.dumps(dict(settings), sort_keys=True).encode()
-    return _sha256(described + b"\n" + hashlib.sha256(data).digest())
+    return sha256(described + b"\n" + hashlib.sha256(data).digest())
 
 
-def _sha256(data: bytes) -> str:
+def sha256(data: bytes) -> str:
+    """Digest of a file, in hex."""
     return hashlib.sha256(data).hexdigest()
 
 

@@ -11,7 +11,6 @@ from langchain_vpp.images.structure import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from langchain_vpp.batch import Copy, Job
 
@@ -20,7 +19,7 @@ _MOST_SHOWN: Final = 10
 """Files that were left out of folders and are named on the terminal."""
 
 
-def show_copies(copies: Sequence[Copy], out: Path, *, folders: bool, as_json: bool) -> None:
+def show_copies(copies: Sequence[Copy], out: str, *, folders: bool, as_json: bool) -> None:
     """Show what became of pictures.
 
     Args:
@@ -82,7 +81,7 @@ def show_copies(copies: Sequence[Copy], out: Path, *, folders: bool, as_json: bo
 
 
 def show_plan(
-    jobs: Sequence[Job], others: Sequence[Copy], out: Path, settings: Mapping[str, object], *, as_json: bool
+    jobs: Sequence[Job], others: Sequence[Copy], out: str, settings: Mapping[str, object], *, as_json: bool
 ) -> None:
     """Show what would become of pictures.
 

@@ -38,6 +38,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
         "vpp protect photo.jpg --artifact photographs --out protected",
         "vpp protect screenshots --artifact screens --level high --out protected",
         "vpp protect photos --engine pixelate --level 0.8 --out protected --dry-run",
+        "vpp protect s3://bucket/photos --artifact photographs --out s3://bucket/protected --ray auto",
     ),
     "sandbox make-cards": ("vpp sandbox make-cards cards-data --faces fairface",),
     "sandbox make-data": ("vpp sandbox make-data data", "vpp sandbox make-data forms-data --task forms"),
@@ -55,6 +56,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
         "vpp train --data photos-data --model openai:gpt-4o-mini --out runs/mine --dry-run",
         "vpp train --data photos-data --model openai:gpt-4o-mini --out runs/mine --max-cost 5",
         "vpp train --data photos-data --model openai:gpt-4o-mini --out runs/mine --resume",
+        "vpp train --data photos-data --model openai:gpt-4o-mini --out runs/mine --processes 2",
     ),
     "transfer": (
         "vpp transfer runs/mine --data photos-data --model openai:gpt-4o-mini --model openai:gpt-4o --out report.json",

@@ -5,33 +5,29 @@ from __future__ import annotations
 import os
 import time
 from contextlib import closing
-from importlib.metadata import version
-from pathlib import Path  # noqa: TC003  typer reads annotations
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
-from langchain_vpp.cli.chosen import choose_engine, read_level
+from langchain_vpp.cli.clusters import find_cluster, require_local
 from langchain_vpp.cli.copies import show_copies, show_plan
 from langchain_vpp.cli.display import INTERRUPTED, bars, say_error
 from langchain_vpp.cli.formats import open_heic
 from langchain_vpp.cli.options import InputError, JsonOption
-
-OnUnfamiliar = Literal["cover", "raise", "warn"]
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from langchain_vpp.cli.chosen import ChosenEngine
-    from langchain_vpp.image_protector import ImageProtector
+from langchain_vpp.cli.protection import OnUnfamiliar, Protection
 
 
 def protect(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Pictures, PDFs, or folders of them.")
+        list[str],
+        typer.Argument(
+            metavar="PATH...",
+            help="Pictures, PDFs, or folders of them; with --ray also in stores, as s3://bucket/folder.",
+        ),
     ],
     *,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the protected copies, without metadata.")],
+    out: Annotated[str, typer.Option("--out", help="Folder for the protected copies, without metadata.")],
     artifact: Annotated[
         str | None,
         typer.Option(
@@ -84,6 +80,14 @@ def protect(
         int | None,
         typer.Option("--workers", min=1, max=256, help="Pictures at once; as many as there are CPUs."),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Work on a cluster of Ray (extra ray): auto, its address, or local for one on this machine.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be written and what is left out; write nothing.")
     ] = False,
@@ -107,23 +111,39 @@ def protect(
     from langchain_vpp.guard.pool import usable_cpus  # noqa: PLC0415
 
     open_heic()
-    chosen = choose_engine(artifact, engine)
-    protector, settings = _protector(chosen, level, size, max_pixels, on_unfamiliar)
-    jobs, copies = plan(paths, out)
+    protection = Protection(artifact, engine, level, size, max_pixels, on_unfamiliar)
+    protector, settings = protection.build()
+    cluster = None if ray is None else find_cluster("ray", ray)
+    if cluster is None:
+        jobs, copies = plan(require_local(paths), *require_local([out]))
+    else:
+        jobs, copies = cluster.plan(paths, out)
     if dry_run:
         show_plan(jobs, copies, out, settings, as_json=as_json)
         return
     if contact_sheet is not None:
         from langchain_vpp.cli.contact_sheet import check_sheet, save_sheet  # noqa: PLC0415
 
+        if cluster is not None:
+            raise InputError("nothing was protected: --contact-sheet does not go with --ray.")
         check_sheet(contact_sheet)
     order = {path: position for position, path in enumerate(job.source for job in jobs)}
     started, made, interrupted = time.monotonic(), 0, False
     with bars() as shown:
         bar = shown.add_task("protecting", total=len(jobs), facts="")
-        done = protect_files(
-            jobs, out, protector, settings=settings, overwrite=overwrite, workers=workers or usable_cpus()
-        )
+        if cluster is None:
+            done = protect_files(
+                jobs,
+                Path(out),
+                protector,
+                settings=settings,
+                overwrite=overwrite,
+                workers=workers or usable_cpus(),
+            )
+        else:
+            done = cluster.protect_files(
+                jobs, out, protection, settings=settings, overwrite=overwrite, workers=workers
+            )
         try:
             with closing(done):
                 for copy in done:
@@ -139,46 +159,5 @@ def protect(
     copies.sort(key=lambda copy: order.get(copy.source, -1))
     if contact_sheet is not None:
         save_sheet(copies, contact_sheet)
-    show_copies(copies, out, folders=any(path.is_dir() for path in paths), as_json=as_json)
-
-
-def _protector(
-    chosen: ChosenEngine,
-    level: str | None,
-    size: str,
-    max_pixels: int | None = None,
-    on_unfamiliar: OnUnfamiliar = "cover",
-) -> tuple[ImageProtector, Mapping[str, object]]:
-    """Build a protector, and return it with all settings that its outputs depend on."""
-    from langchain_vpp.guard.budget import RequestBudget  # noqa: PLC0415
-    from langchain_vpp.image_protector import ImageProtector  # noqa: PLC0415
-
-    engine = chosen.engine
-    strength = chosen.level if level is None else read_level(level, chosen.presets)
-    output_size = _output_size(size)
-    settings = {
-        "engine": getattr(engine, "name", ""),
-        "artifact": getattr(engine, "digest", ""),
-        "level": strength,
-        "size": output_size,
-        "on_unfamiliar": on_unfamiliar,
-        "version": version("langchain-vpp"),
-    }
-    budget = (
-        RequestBudget() if max_pixels is None else RequestBudget(max_pixels=max_pixels, pixels=2 * max_pixels)
-    )
-    protector = ImageProtector(
-        engine, level=strength, output_size=output_size, budget=budget, on_unfamiliar=on_unfamiliar
-    )
-    return protector, settings
-
-
-def _output_size(text: str) -> Literal["same", "fit"] | int:
-    named: Mapping[str, Literal["same", "fit"]] = {"same": "same", "fit": "fit"}
-    if text in named:
-        return named[text]
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= 65_500:
-        return int(text)
-    raise InputError(
-        "nothing was protected: --size must be same, fit, or the pixels of the longest side, 1 to 65500."
-    )
+    folders = cluster is not None or any(Path(path).is_dir() for path in paths)
+    show_copies(copies, out, folders=folders, as_json=as_json)

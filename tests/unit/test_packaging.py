@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 TOOLS = {"test", "docs", "dev"}
-MODULES = {"dlib-bin": "dlib", "pillow": "PIL", "pillow-heif": "pillow_heif"}
+MODULES = {"dlib-bin": "dlib", "pillow": "PIL", "pillow-heif": "pillow_heif", "universal-pathlib": "upath"}
 """Modules of packages that are named otherwise."""
 UNIMPORTED = {
     "pillow-heif": "Pillow opens HEIC with it, once the user has registered it",
@@ -112,6 +112,7 @@ def test_optional_packages_are_looked_for_in_one_place():
         "langchain_vpp/extras.py",
         "langchain_vpp/cli/app.py",  # commands of other packages
         "trainer/oracle/model_spec.py",  # the packages of chat models' providers
+        "trainer/scale/stores.py",  # the packages of stores, which fsspec imports
     }
     catching = {
         path.relative_to(ROOT).as_posix()

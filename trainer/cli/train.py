@@ -13,6 +13,7 @@ from langchain_vpp.cli.display import print_json, say, watched
 from langchain_vpp.cli.inspect import show_manifest
 from langchain_vpp.cli.options import InputError, JsonOption
 from trainer.cli.display import answers_line, show_training
+from trainer.cli.machines import EndpointOption, Machines, ProcessesOption, RayOption
 from trainer.cli.options import (
     AccessOption,
     BaseURLOption,
@@ -85,6 +86,9 @@ def train(
             help="Start from this artifact's weights, as after a change of the provider's model.",
         ),
     ] = None,
+    processes: ProcessesOption = 1,
+    ray: RayOption = None,
+    endpoint: EndpointOption = None,
     no_store_images: Annotated[
         bool, typer.Option("--no-store-images", help="Keep digests of the protected pictures only.")
     ] = False,
@@ -108,6 +112,8 @@ def train(
         "seed": seed,
     }
     require_packages()
+    machines = Machines(processes, ray, tuple(endpoint or ()))
+    machines.check(engine)
     if engine == "words":
         run = WordsRun(data, out, ledger, resume=resume, dry_run=dry_run, as_json=as_json)
         train_words(run, (model, base_url, timeout), config, {**overrides, "may_show": may_show}, start_from)
@@ -115,14 +121,14 @@ def train(
     if may_show:
         raise InputError("nothing was sent: --may-show needs --engine words.")
     from trainer.oracle.model_spec import ModelSpec  # noqa: PLC0415
-    from trainer.oracle.subprocess import SubprocessOracle  # noqa: PLC0415
 
     named = ModelSpec.parse(model, base_url, timeout)
     # The oracle's process starts while this one loads torch.
-    with nullcontext() if dry_run else SubprocessOracle(named) as oracle:
+    with nullcontext() if dry_run or processes > 1 else machines.oracle(named) as oracle:
         from trainer import Trainer, load_dataset  # noqa: PLC0415  loads torch
         from trainer.data.checks import check_for_training  # noqa: PLC0415
         from trainer.oracle.ledger import Price  # noqa: PLC0415
+        from trainer.scale.processes import SharedRun  # noqa: PLC0415
         from trainer.training.cost import estimate  # noqa: PLC0415
 
         settings, start = _start(config, overrides, start_from)
@@ -132,11 +138,16 @@ def train(
         )
         if oracle is None:
             _say_before_training(check_for_training(dataset), foreseen)
+        if dry_run:
             if as_json:
                 print_json(foreseen._asdict())
             return
-        charged = known_price(model, settings.price)
-        trainer = Trainer(oracle, dataset, settings.model_copy(update={"price": charged}), protector=start)
+        settings = settings.model_copy(update={"price": known_price(model, settings.price)})
+        if oracle is None:
+            machines.fit(SharedRun(named, data, settings, out, resume, ledger, start))
+            show_manifest(out, as_json=as_json)
+            return
+        trainer = Trainer(oracle, dataset, settings, protector=start)
         _say_before_training(trainer.warnings, foreseen)
         say(f"training begins; the first steps take longest. To follow it: vpp studio --run {out}")
 

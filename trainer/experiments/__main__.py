@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trainer.experiments.grid import GridCell
+    from trainer.experiments.running import Execute
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, execute: Execute | None = None) -> int:
     """Run cells and render the table.
 
     Args:
         arguments: Arguments of the command line; the process's own if not given.
+        execute: Runs a cell elsewhere; see :func:`trainer.experiments.running.run`.
 
     Returns:
         The exit code: 0 done, 1 cells failed, 2 bad input.
@@ -58,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.seeds,
                 jobs=options.jobs,
                 tell=lambda line: _write(sys.stderr, line),
+                execute=execute,
             )
         results = load_results(options.out)
         by_regime = any(result.cell.regime != "labels" for result in results)

@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
 
 import torch
 from pydantic import ValidationError
@@ -40,6 +40,19 @@ _RESULTS: Final = "results.jsonl"
 _KEPT: Final = ("model.safetensors", "manifest.json", "metrics.jsonl")
 _Arguments = ParamSpec("_Arguments")
 _T = TypeVar("_T")
+
+
+class Execute(Protocol):
+    """Runs a cell somewhere: calls a function with its arguments, and returns its result."""
+
+    def __call__(
+        self, function: Callable[[GridCell, Path, Path], Result], cell: GridCell, data: Path, out: Path, /
+    ) -> Result:
+        """Call the function.
+
+        Raises:
+            VPPError: If the cell failed, or its process died.
+        """
 
 
 class Result(Frozen):
@@ -105,7 +118,13 @@ def run_cell(cell: GridCell, data: Path, out: Path) -> Result:
 
 
 def run(
-    grid: Grid, out: Path, seeds: Sequence[int], *, jobs: int, tell: Callable[[str], None]
+    grid: Grid,
+    out: Path,
+    seeds: Sequence[int],
+    *,
+    jobs: int,
+    tell: Callable[[str], None],
+    execute: Execute | None = None,
 ) -> list[tuple[GridCell, str]]:
     """Run the cells of a grid that are missing.
 
@@ -115,6 +134,7 @@ def run(
         seeds: Seeds; each gives a cell of its own.
         jobs: Processes at once, of one thread each.
         tell: Receives a line after each cell.
+        execute: Runs a cell, in a process of this machine if not given. It is called in several threads at once.
 
     Returns:
         Cells that failed, with the reason.
@@ -132,7 +152,8 @@ def run(
     failures: list[tuple[GridCell, str]] = []
     pool = ThreadPoolExecutor(jobs)
     try:
-        running = {pool.submit(_in_own_process, run_cell, cell, data, out): cell for cell in missing}
+        place = execute or _in_own_process
+        running = {pool.submit(place, run_cell, cell, data, out): cell for cell in missing}
         for future in as_completed(running):
             cell = running[future]
             try:

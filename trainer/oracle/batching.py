@@ -62,6 +62,10 @@ def check_access(access: Access, questions_per_call: int) -> None:
         )
 
 
+class RequestLostError(Exception):
+    """The process that sent a request has died, so it is not known whether the provider has answered it."""
+
+
 class BatchedModel:
     """Asks a chat model one or several questions about a picture in one request.
 
@@ -75,12 +79,16 @@ class BatchedModel:
             ``top_logprobs``); ``"labels"`` uses the text alone and works with every model.
         questions_per_call: Most questions in one request.
 
+    Attributes:
+        model: The chat model.
+
     Raises:
         TrainingError: If log-probabilities of several questions in one reply are asked for.
     """
 
     def __init__(self, model: BaseChatModel, *, access: Access, questions_per_call: int) -> None:
         check_access(access, questions_per_call)
+        self.model = model
         self._model: Runnable[LanguageModelInput, AIMessage] = (
             model.bind(logprobs=True, top_logprobs=20) if access == "logprobs" else model
         )
@@ -109,17 +117,24 @@ class BatchedModel:
             queries: Of one group of :meth:`group`.
         """
         if len(queries) == 1:
-            reply = self._model.invoke([as_message(queries[0])])
+            reply = self.reply(queries)
             return [as_answer(reply_text(reply), reply, logprobs=reply.response_metadata.get("logprobs"))]
         if self._asks_singly:
             raise AskSingly
-        structured = self._structured.get(len(queries))
-        if structured is None:
-            reply = self._model.invoke([picture_message(queries[0].image, _numbered_prompt(queries))])
-        else:
-            reply = structured.invoke([picture_message(queries[0].image, _structured_prompt(queries))])["raw"]
+        reply = self.reply(queries)
         texts = self._read(reply, queries)
         return [as_answer(text, reply, part=part, parts=len(queries)) for part, text in enumerate(texts)]
+
+    def reply(self, queries: Sequence[Query]) -> AIMessage:
+        """Send one request, and return the reply as it came."""
+        if len(queries) == 1:
+            return self._model.invoke([as_message(queries[0])])
+        structured = self._structured.get(len(queries))
+        if structured is None:
+            return self._model.invoke([picture_message(queries[0].image, _numbered_prompt(queries))])
+        message = picture_message(queries[0].image, _structured_prompt(queries))
+        raw: AIMessage = structured.invoke([message])["raw"]
+        return raw
 
     @property
     def _asks_singly(self) -> bool:

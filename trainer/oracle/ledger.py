@@ -104,8 +104,7 @@ class Ledger:
 
     def key(self, query: Query) -> str:
         """Digest of a query: model, picture and prompt."""
-        parts = json.dumps([self.model, query.image_digest, query.prompt])
-        return hashlib.sha256(parts.encode()).hexdigest()
+        return query_key(self.model, query)
 
     def reserve(self, queries: Sequence[Query], *, purpose: Purpose, budget: Budget) -> Reservation:
         """Look queries up, and write the new ones down as sent, all or none of them.
@@ -203,6 +202,14 @@ class Ledger:
         with self._lock, self._file.transaction():
             self._file.connection.executemany(
                 "DELETE FROM queries WHERE key = ? AND text IS NULL AND owner = ?",
+                [(self.key(query), self._file.owner) for query in queries],
+            )
+
+    def give_up(self, queries: Sequence[Query]) -> None:
+        """Note that the process that sent queries has died: they count as sent, and are never asked again."""
+        with self._lock, self._file.transaction():
+            self._file.connection.executemany(
+                "UPDATE queries SET owner = NULL WHERE key = ? AND text IS NULL AND owner = ?",
                 [(self.key(query), self._file.owner) for query in queries],
             )
 
@@ -342,6 +349,12 @@ class Ledger:
                 f"{sending} more queries would exceed the budget of ${budget.max_cost:g} (${cost:.4f} spent{also}); "
                 "none of them was sent. Everything is saved: resume with a larger --max-cost."
             )
+
+
+def query_key(model: str, query: Query) -> str:
+    """Digest of a query in the ledger of a model; see :class:`Ledger`."""
+    parts = json.dumps([model, query.image_digest, query.prompt])
+    return hashlib.sha256(parts.encode()).hexdigest()
 
 
 def _as_answer(row: tuple[str, str | None, int, int]) -> Answer:

@@ -62,7 +62,7 @@ class ModelSpec(NamedTuple):
 
     @classmethod
     def parse(cls, spec: str, base_url: str | None = None, timeout: float | None = None) -> ModelSpec:
-        """Read ``provider:name``, or ``sandbox``.
+        """Read ``provider:name``, ``transformers:FOLDER`` for a model in this process, or ``sandbox``.
 
         Raises:
             TrainingError: If the text is neither, or the time is not above 0 or has no end.
@@ -100,9 +100,13 @@ class ModelSpec(NamedTuple):
             raise TrainingError(
                 "nothing was sent: the model 'sandbox' needs --base-url; `vpp sandbox serve` prints it."
             )
-        if self.provider not in {"openai", "sandbox"}:
+        build = {"openai": self._openai, "sandbox": self._openai, "transformers": self._local}.get(
+            self.provider, self._other
+        )
+        if build == self._other:
             require("langchain", extra="agents", undone="nothing was sent")
-        build = self._openai if self.provider in {"openai", "sandbox"} else self._other
+        if build == self._local:
+            require("transformers", extra="huggingface", undone="nothing was sent")
         try:
             model = build()
         except ImportError as error:
@@ -125,6 +129,11 @@ class ModelSpec(NamedTuple):
         return ChatOpenAI(
             model=self.name, base_url=self.base_url, max_retries=0, timeout=self.longest_answer_s, **key
         )
+
+    def _local(self) -> BaseChatModel:
+        from trainer.oracle.transformers import TransformersChatModel  # noqa: PLC0415  an optional package
+
+        return TransformersChatModel(model=self.name)
 
     def _other(self) -> BaseChatModel:
         from langchain.chat_models import init_chat_model  # noqa: PLC0415  an optional package
@@ -175,19 +184,22 @@ class ModelSpec(NamedTuple):
             )
 
 
-def model_identity(model: BaseChatModel) -> str:
+def model_identity(model: BaseChatModel, *others: BaseChatModel) -> str:
     """Name of a chat model in ledgers and manifests: its class and model name, and a digest of its server's address.
 
     Models of one name on two servers are two models. The address is left out where it is the class's usual one, and for
     the sandbox on this machine. It is a digest because manifests are published, and an address may be internal.
+
+    Args:
+        model: The chat model.
+        others: The same one on further servers, of which any may answer a query.
     """
     name = getattr(model, "model_name", None) or getattr(model, "model", None) or model._llm_type  # noqa: SLF001
     usual = [pattern for kind, pattern in _USUAL.items() if is_a(model, kind)]
     if re.fullmatch(r"sandbox(-.+)?", name):
         usual.append(_SANDBOX)
-    unusual = sorted(
-        each for each in addresses(model) if not any(re.fullmatch(pattern, each) for pattern in usual)
-    )
+    known = {address for each in (model, *others) for address in addresses(each)}
+    unusual = sorted(each for each in known if not any(re.fullmatch(pattern, each) for pattern in usual))
     digest = hashlib.sha256("\n".join(unusual).encode()).hexdigest()[:_DIGITS]
     return f"{type(model).__name__}:{name}" + (f"@{digest}" if unusual else "")
 

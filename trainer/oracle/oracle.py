@@ -12,12 +12,12 @@ import logging
 import threading
 from concurrent.futures import as_completed
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 
 from langchain_vpp.errors import OracleError
-from trainer.oracle.batching import AskSingly, BatchedModel
+from trainer.oracle.batching import AskSingly, BatchedModel, RequestLostError
 from trainer.oracle.comparing import kind
 from trainer.oracle.connection import own_retries
 from trainer.oracle.gate import Gate
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from trainer.oracle.ledger import Budget, Ledger
     from trainer.oracle.query import Access, Purpose, Query
+    from trainer.oracle.subprocess import SubprocessOracle
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,8 @@ class Oracle:
     """Answers queries through a chat model and a ledger: known queries for nothing, new queries once.
 
     Args:
-        model: Any chat model that takes images and answers text. Its own ``rate_limiter`` is honoured.
+        model: Any chat model that takes images and answers text. Its own ``rate_limiter`` is honoured. Or how to ask
+            one, which then says itself what is asked for, and how many questions at once.
         ledger: Where every query is recorded before it is sent, and every answer when it arrives.
         budget: Limit on queries and cost.
         access: ``"logprobs"`` asks for the alternatives' log-probabilities (OpenAI's call options ``logprobs`` and
@@ -133,7 +135,7 @@ class Oracle:
 
     def __init__(
         self,
-        model: BaseChatModel,
+        model: BaseChatModel | BatchedModel,
         ledger: Ledger,
         budget: Budget,
         *,
@@ -143,21 +145,23 @@ class Oracle:
         max_concurrency: int = 8,
         attempts: int = 5,
     ) -> None:
-        self._model = BatchedModel(model, access=access, questions_per_call=questions_per_call)
+        if not isinstance(model, BatchedModel):
+            model = BatchedModel(model, access=access, questions_per_call=questions_per_call)
+        self._model = model
         self._ledger, self._budget, self._access = ledger, budget, access
         self._max_concurrency, self._attempts = max_concurrency, attempts
-        limited = requests_per_second is not None and getattr(model, "rate_limiter", None) is None
+        limited = requests_per_second is not None and getattr(model.model, "rate_limiter", None) is None
         self._gate = Gate(requests_per_second if limited else None)
         self._failing = StandingFailures(self._model, self._gate, ledger)
         self._rejected_in_a_row = 0
         self._is_proven = False
         """Whether the provider has answered, so that a rejection is about what a request holds."""
         self.counts = Counts()
-        if own_retries(model) > 0:
+        if own_retries(model.model) > 0:
             logger.warning(
                 "the chat model sends a failed request up to %d more times by itself, and no budget counts them: "
                 "build it with max_retries=0",
-                own_retries(model),
+                own_retries(model.model),
             )
 
     def ask(
@@ -171,7 +175,8 @@ class Oracle:
             on_answer: Called in this thread after each new answer is on disk.
 
         Returns:
-            An answer for each query; ``None`` where one was sent by a process that died before the answer arrived.
+            An answer for each query; ``None`` where one was sent by a process that died before the answer arrived. Such
+            a query counts as sent, and is never asked again.
 
         Raises:
             BudgetExhaustedError: Before anything was sent. Under a limit on cost, also after a part of the queries, if
@@ -311,6 +316,9 @@ class Oracle:
             self._rejected_in_a_row, self._is_proven = 0, True
             self._failing.note_answered(queries)
             self._keep(queries, future.result(), batch.answers)
+        elif isinstance(error, RequestLostError):
+            self.counts.unanswered += len(queries)
+            self._ledger.give_up(queries)
         elif isinstance(error, Exception) and is_rejection(error):
             self._rejected_in_a_row += 1
             batch.rejected.append((queries, error))
@@ -393,6 +401,35 @@ class Oracle:
                 logger.warning("an answer names no tokens: such answers count at an estimate of their cost")
             counts.unmetered += 1
         counts.malformed_logprobs += self._access == "logprobs" and answer.logprobs is None
+
+
+class Asks(Protocol):
+    """Whatever answers queries as an :class:`Oracle` does."""
+
+    def ask(
+        self, queries: Sequence[Query], *, purpose: Purpose, on_answer: Callable[[], None] | None = None
+    ) -> list[Answer | None]:
+        """Answer queries; see :meth:`Oracle.ask`."""
+
+
+class Elsewhere(Protocol):
+    """A chat model that other processes ask."""
+
+    @property
+    def identity(self) -> str:
+        """Name of the chat model; see :func:`~trainer.oracle.model_spec.model_identity`."""
+
+    def open(
+        self,
+        ledger: Ledger,
+        budget: Budget,
+        *,
+        access: Access,
+        questions_per_call: int,
+        requests_per_second: float | None,
+        max_concurrency: int,
+    ) -> Oracle | SubprocessOracle:
+        """Have the chat model answer through a ledger; the arguments are those of :class:`Oracle`."""
 
 
 def _nothing() -> None:

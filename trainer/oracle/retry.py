@@ -29,6 +29,7 @@ from langchain_core.exceptions import (
     ModelRefusalError,
 )
 
+from langchain_vpp.errors import VPPError
 from trainer.oracle.gate import GateClosedError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ _FILTER: Final = re.compile(
     re.IGNORECASE,
 )
 """A content filter, in the codes of an error. Messages are not searched: they may quote the request."""
-_NEVER_SENT: Final = (ImportError, NotImplementedError, GateClosedError)
+_NEVER_SENT: Final = (ImportError, NotImplementedError, GateClosedError, VPPError)
 _NEVER_SENT_NAMES: Final = frozenset(
     {"DefaultCredentialsError", "NoCredentialsError", "PartialCredentialsError", "RefreshError"}
 )
@@ -143,7 +144,9 @@ def backoff(failures: int) -> float:
 
 
 def describe(error: Exception) -> str:
-    """Name an error by its type and status only: a provider's error text may quote the request."""
+    """Name an error by its type and status only: a provider's error text may quote the request; ours never does."""
+    if isinstance(error, VPPError):
+        return str(error).rstrip(".")
     status, _ = _response(error)
     return type(error).__name__ if status is None else f"{type(error).__name__}, HTTP status {status}"
 

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainer.data.dataset import Dataset
-    from trainer.oracle.oracle import Oracle
-    from trainer.oracle.subprocess import SubprocessOracle
+    from trainer.oracle.oracle import Asks
     from trainer.training.batches import TrainingSplit
     from trainer.training.budget import BudgetPlan
     from trainer.training.config import TrainerConfig
@@ -94,7 +93,7 @@ class Fronts:
         split: TrainingSplit,
         learners: Learners,
         *,
-        oracle: Oracle | SubprocessOracle,
+        oracle: Asks,
         progress: Callable[[int], None],
     ) -> None:
         self._config, self._plan, self._dataset = config, plan, dataset

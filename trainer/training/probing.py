@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from trainer.algorithms.interface import AnswerSpace, UtilityEstimator
     from trainer.oracle.ledger import Ledger
-    from trainer.oracle.oracle import Oracle
+    from trainer.oracle.oracle import Asks
     from trainer.oracle.query import Answer, Query
-    from trainer.oracle.subprocess import SubprocessOracle
     from trainer.training.budget import BudgetPlan
+    from trainer.training.shared import SharedAnswers
 
 logger = logging.getLogger(__name__)
 
@@ -72,8 +72,8 @@ class UtilityProbing:
         plan: BudgetPlan,
         space: AnswerSpace,
         estimator: UtilityEstimator,
-        oracle: Oracle | SubprocessOracle,
-        ledger: Ledger,
+        oracle: Asks,
+        ledger: Ledger | SharedAnswers,
     ) -> None:
         self._plan, self._space, self._estimator = plan, space, estimator
         self._oracle, self._ledger = oracle, ledger

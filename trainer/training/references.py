@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from trainer.algorithms.interface import AnswerSpace, UtilityEstimator
     from trainer.data.dataset import Dataset
     from trainer.data.format import Split
-    from trainer.oracle.oracle import Oracle
-    from trainer.oracle.subprocess import SubprocessOracle
+    from trainer.oracle.oracle import Asks
 
 _BATCH = 100
 
@@ -57,7 +56,7 @@ def draw_pairs(phrasings: Tensor, may_be_shown: Tensor, count: int, *, seed: int
 
 
 def ask_references(
-    oracle: Oracle | SubprocessOracle, space: AnswerSpace, images: Tensor, phrasings: Tensor, pairs: Tensor
+    oracle: Asks, space: AnswerSpace, images: Tensor, phrasings: Tensor, pairs: Tensor
 ) -> Tensor:
     """Have the chat model answer questions about originals.
 

@@ -11,6 +11,7 @@ from langchain_vpp.errors import TrainingError
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+    from typing import TextIO
 
 _LINES = "metrics.jsonl"
 _EVENTS = "tensorboard"
@@ -23,7 +24,7 @@ class MetricsLog:
     is told to forget the earlier one.
 
     Args:
-        folder: Folder of the run; created if missing.
+        folder: Folder of the run; created if missing. Nothing is written if it is ``None``.
         step: Steps of the run that are finished.
         tensorboard: Whether to write event files.
 
@@ -32,8 +33,13 @@ class MetricsLog:
         TrainingError: If the file can't be written.
     """
 
-    def __init__(self, folder: Path, *, step: int, tensorboard: bool) -> None:
-        self._events: Any = _writer(folder / _EVENTS, step) if tensorboard else None
+    def __init__(self, folder: Path | None, *, step: int, tensorboard: bool) -> None:
+        self._events: Any = None
+        self._lines: TextIO | None = None
+        if folder is None:
+            return
+        if tensorboard:
+            self._events = _writer(folder / _EVENTS, step)
         path, failure = folder / _LINES, ""
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -49,12 +55,15 @@ class MetricsLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lines.close()
+        if self._lines is not None:
+            self._lines.close()
         if self._events is not None:
             self._events.close()
 
     def write(self, step: int, row: Mapping[str, float]) -> None:
         """Record the metrics of a step."""
+        if self._lines is None:
+            return
         self._lines.write(json.dumps({"step": step, **row}) + "\n")
         self._lines.flush()
         if self._events is not None:

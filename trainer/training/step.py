@@ -9,6 +9,7 @@ import torch
 
 from trainer.algorithms.pareto import aggregate_gradients, by_preference, smooth_tchebycheff, weighted_sum
 from trainer.data.wire import encode
+from trainer.runtime.processes import Alone
 from trainer.runtime.rng import keyed_generator
 from trainer.training.assessor import as_assessed, privacy_loss
 from trainer.training.budget import batch_generator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from langchain_vpp.network.protector import Protector
+    from trainer.runtime.processes import Processes
     from trainer.training.batches import Batch, TrainingSplit
     from trainer.training.config import TrainerConfig
     from trainer.training.learners import Learners
@@ -37,6 +39,7 @@ class TrainingStep:
         learners: Networks to train.
         probing: Asks the chat model.
         start: Protector that training started from, for ``reveal_penalty``.
+        processes: Those that divide each batch among them.
 
     Attributes:
         leak: Moving average of the privacy loss without its pull, 0 where the assessor reads nothing and 1 where it is
@@ -51,9 +54,10 @@ class TrainingStep:
         probing: UtilityProbing,
         *,
         start: Protector | None,
+        processes: Processes | None = None,
     ) -> None:
         self._config, self._split, self._learners, self._probing = config, split, learners, probing
-        self._start = start
+        self._start, self._processes = start, processes or Alone()
         self.leak: float | None = None
 
     def take(self, step: int, *, strictness: float = 1.0, on_answer: Callable[[], None]) -> dict[str, float]:
@@ -70,7 +74,7 @@ class TrainingStep:
         config, learners = self._config, self._learners
         generator = batch_generator(config.seed, step)
         batch = self._split.draw(config.batch, generator)
-        protected = learners.protector.at_network_level(batch.images, batch.level)
+        protected = self._processes.rows(learners.protector.at_network_level, batch.images, batch.level)
         encoded, sent = encode(protected.detach())
         arrived = sent.float() / 255
         # Straight through the encoder (Bengio et al., 2013): the values that arrive with the gradient of what was
@@ -151,6 +155,7 @@ class TrainingStep:
             # Nobody needs the gradients of the assessor's and the student's weights here.
             trained = list(learners.protector.parameters())
             (objective + fidelity + hiding_penalty).mean().backward(inputs=trained)  # type: ignore[no-untyped-call]
+            self._processes.add_up(trained)
         torch.nn.utils.clip_grad_norm_(learners.protector.parameters(), 1.0)
         learners.optimizer.step()
         learners.averaged.update_parameters(learners.protector)

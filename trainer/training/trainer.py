@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from langchain_core.language_models import BaseChatModel
 
 from langchain_vpp.artifact import Manifest, save_artifact
 from langchain_vpp.errors import BudgetExhaustedError, TrainingError
 from trainer.data.answers import answer_space
 from trainer.data.checks import check_for_training
 from trainer.data.contamination import note_training_pictures
-from trainer.oracle.ledger import Budget, Ledger, Price
+from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.model_spec import model_identity
 from trainer.oracle.oracle import Counts, Oracle
-from trainer.oracle.subprocess import SubprocessOracle
 from trainer.runtime.precision import cpu_precision
+from trainer.runtime.processes import Alone
 from trainer.training.batches import TrainingSplit
 from trainer.training.budget import FRONT_LEVELS, BudgetPlan, require_price
 from trainer.training.calibration import presets, unanswered_questions, unread_attributes
@@ -37,17 +40,19 @@ from trainer.training.progress import Phase, Progress
 from trainer.training.references import ask_references, complete, draw_pairs, require_shown, shown
 from trainer.training.run_folder import exclusive
 from trainer.training.run_log import MetricsLog
+from trainer.training.shared import Book, SharedAnswers, ledger_model, open_ledger, require_divisible
 from trainer.training.step import TrainingStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from langchain_core.language_models import BaseChatModel
-
     from langchain_vpp.network.config import ProtectorConfig
     from langchain_vpp.network.protector import Protector
     from trainer.algorithms.interface import UtilityEstimator
     from trainer.data.dataset import Dataset
+    from trainer.oracle.oracle import Asks, Elsewhere
+    from trainer.oracle.subprocess import SubprocessOracle
+    from trainer.runtime.processes import Processes
     from trainer.training.assessor import Assessor
     from trainer.training.config import TrainerConfig
 
@@ -62,10 +67,10 @@ class Trainer:
     """Learns a protector by querying a chat model as a black box.
 
     Args:
-        model: The chat model that the protector is to serve, queried through LangChain from within this process. Or a
-            :class:`~trainer.oracle.subprocess.SubprocessOracle`, which queries it from a process of its own: then
-            answers that are in flight when this process is killed are recorded too, and a resumed run equals an
-            uninterrupted one.
+        model: The chat model that the protector is to serve, queried through LangChain from within this process. Or
+            what queries it from others, such as a :class:`~trainer.oracle.subprocess.SubprocessOracle`: then answers
+            that are in flight when this process is killed are recorded too, and a resumed run equals an uninterrupted
+            one.
         dataset: Images or videos with task questions and private labels.
         config: Settings.
         estimator: Source of utility gradients, in place of the one that ``config`` names.
@@ -87,7 +92,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: BaseChatModel | SubprocessOracle,
+        model: BaseChatModel | Elsewhere,
         dataset: Dataset,
         config: TrainerConfig,
         *,
@@ -127,6 +132,7 @@ class Trainer:
         resume: bool = False,
         ledger: str | Path | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        processes: Processes | None = None,
     ) -> Path:
         """Train, calibrate and save an artifact.
 
@@ -136,6 +142,7 @@ class Trainer:
             ledger: File of the paid queries, which runs may share: a query that one run has paid is free for all, and
                 the budget counts the queries of all. ``ledger.sqlite`` in ``out`` if not given.
             on_progress: Called often, in this thread.
+            processes: Those that run this training together, each of which makes the same call.
 
         Returns:
             The artifact's folder, which is ``out``.
@@ -144,27 +151,38 @@ class Trainer:
             TrainingError: See :mod:`langchain_vpp.errors`. Paid answers are in the ledger: call again with ``resume``.
                 Also if another run is writing to ``out``; then nothing was touched.
         """
-        folder = Path(out)
+        folder, together = Path(out), processes or Alone()
+        require_divisible(self._config, together)
         path = folder / "ledger.sqlite" if ledger is None else Path(ledger)
-        with exclusive(folder), cpu_precision(self._config.precision):
-            if (folder / CHECKPOINT).exists() and not resume:
-                raise TrainingError(
-                    f"{folder} holds a run already; nothing was done. Resume it or choose another folder."
-                )
-            identity = self.identity
-            with _open_ledger(path, identity) as opened:
+        identity = self.identity
+        with ExitStack() as held:
+            book: Book | None = None
+
+            def begin() -> None:
+                nonlocal book
+                held.enter_context(exclusive(folder))
+                if (folder / CHECKPOINT).exists() and not resume:
+                    raise TrainingError(
+                        f"{folder} holds a run already; nothing was done. Resume it or choose another folder."
+                    )
+                opened = held.enter_context(open_ledger(path, identity))
                 oracle = self._connect(opened)
                 self.counts = oracle.counts
-                run = _Run(
-                    self._dataset,
-                    self._supplied,
-                    identity,
-                    folder=folder,
-                    ledger=opened,
-                    oracle=oracle,
-                    report=on_progress,
-                )
-                run.complete()
+                book = Book(oracle, opened)
+
+            together.from_first(begin)
+            held.enter_context(cpu_precision(self._config.precision))
+            run = _Run(
+                self._dataset,
+                self._supplied,
+                identity,
+                folder=folder,
+                ledger=path,
+                book=book,
+                processes=together,
+                report=on_progress,
+            )
+            run.complete()
         return folder
 
     @property
@@ -174,7 +192,7 @@ class Trainer:
         return RunIdentity(
             self._config,
             self._dataset.digest,
-            model.identity if isinstance(model, SubprocessOracle) else model_identity(model),
+            model_identity(model) if isinstance(model, BaseChatModel) else model.identity,
             "" if supplied.estimator is None else type(supplied.estimator).__qualname__,
             supplied.assessor is not None,
             weights_digest(supplied.protector),
@@ -184,7 +202,7 @@ class Trainer:
         """Have the chat model answer through a ledger."""
         model, config = self._model, self._config
         connect: Callable[..., Oracle | SubprocessOracle] = (
-            model.open if isinstance(model, SubprocessOracle) else partial(Oracle, model)
+            partial(Oracle, model) if isinstance(model, BaseChatModel) else model.open
         )
         return connect(
             ledger,
@@ -211,13 +229,14 @@ class _Run:
         identity: RunIdentity,
         *,
         folder: Path,
-        ledger: Ledger,
-        oracle: Oracle | SubprocessOracle,
+        ledger: Path,
+        book: Book | None,
+        processes: Processes,
         report: Callable[[Progress], None] | None,
     ) -> None:
         config = identity.config
         self._config, self._dataset, self._identity, self._folder = config, dataset, identity, folder
-        self._ledger, self._report = ledger, report
+        self._ledger, self._book, self._processes, self._report = ledger, book, processes, report
         self._step = 0
         """Protector steps that are finished."""
         self._unread: tuple[str, ...] = ()
@@ -235,10 +254,11 @@ class _Run:
             config, supplied, self._space, dataset.private_attributes, self._split
         )
         self._check_budget()
-        self._oracle = oracle
-        self._probing = UtilityProbing(self._plan, self._space, self._learners.estimator, oracle, ledger)
+        answers = SharedAnswers(processes, ledger_model(identity), *(book or (None, None)))
+        self._oracle: Asks = answers
+        self._probing = UtilityProbing(self._plan, self._space, self._learners.estimator, answers, answers)
         self._stepping = TrainingStep(
-            config, self._split, self._learners, self._probing, start=supplied.protector
+            config, self._split, self._learners, self._probing, start=supplied.protector, processes=processes
         )
         self._fronts = Fronts(
             config,
@@ -246,7 +266,7 @@ class _Run:
             dataset,
             self._split,
             self._learners,
-            oracle=oracle,
+            oracle=answers,
             progress=lambda count: self._tell("validation", count, len(FRONT_LEVELS)),
         )
         self._mending = Mending(config, self._split, self._learners, self._fronts)
@@ -254,12 +274,13 @@ class _Run:
     def complete(self) -> None:
         """Go on from the checkpoint, if there is one, to the artifact."""
         checkpoint = self._folder / CHECKPOINT
-        resumed = checkpoint.exists()
+        resumed = self._processes.from_first(checkpoint.exists)
         if resumed:
-            state = load_checkpoint(checkpoint, self._identity, ledger=self._ledger.path)
-            check_answer_space(checkpoint, state, self._space, ledger=self._ledger.path)
+            state = load_checkpoint(checkpoint, self._identity, ledger=self._ledger)
+            check_answer_space(checkpoint, state, self._space, ledger=self._ledger)
             self._load(state)
-        with MetricsLog(self._folder, step=self._step, tensorboard=self._config.tensorboard) as metrics:
+        folder = self._folder if self._processes.is_first else None
+        with MetricsLog(folder, step=self._step, tensorboard=self._config.tensorboard) as metrics:
             if not resumed:
                 self._pretrain()
                 self._save()
@@ -342,7 +363,9 @@ class _Run:
         config = self._config
         chosen = self._fronts.choose(self._step)
         protector = self._fronts.protector(chosen)
-        queries, cost = self._ledger.spent()
+        if self._book is None:
+            return
+        queries, cost = self._book.ledger.spent()
         save_artifact(
             self._folder,
             protector,
@@ -397,6 +420,9 @@ class _Run:
             )
 
     def _save(self) -> None:
+        self._processes.require_same(weights_digest(self._learners.protector))
+        if self._book is None:
+            return
         state: dict[str, Any] = {
             "step": self._step,
             "leak": self._stepping.leak,
@@ -424,9 +450,9 @@ class _Run:
         self._mending.load_state_dict(state)
 
     def _tell(self, phase: Phase, step: int, steps: int) -> None:
-        if self._report is None:
+        if self._report is None or self._book is None:
             return
-        queries, cost = self._ledger.spent()
+        queries, cost = self._book.ledger.spent()
         self._report(
             Progress(
                 phase,
@@ -439,15 +465,3 @@ class _Run:
                 leak=self._stepping.leak,
             )
         )
-
-
-def _open_ledger(path: Path, identity: RunIdentity) -> Ledger:
-    """Open the ledger under the name of the chat model and of how it is asked."""
-    config = identity.config
-    together = f"|{config.questions_per_call} at once" if config.questions_per_call > 1 else ""
-    return Ledger(
-        path,
-        model=f"{identity.model}|{config.access}{together}",
-        price=None if config.price is None else Price(*config.price),
-        store_images=config.store_images,
-    )

