@@ -29,7 +29,7 @@ work = Path(tempfile.mkdtemp())
 # get with `on_video="sample"`: one for each second, at most eight.
 
 # %%
-sizes = {"train": 10, "val": 8, "test": 8} if SMOKE else {"train": 200, "val": 50, "test": 50}
+sizes = {"train": 10, "val": 8, "test": 8} if SMOKE else {"train": 800, "val": 100, "test": 100}
 make_films(work / "films", **sizes, seed=0)
 dataset = load_dataset(work / "films")
 frames = dataset.open_frames(dataset.examples[0])
@@ -42,28 +42,32 @@ assert len(frames) == 8
 # %%
 model = SandboxChatModel(model_name=FILMS.name, vision=LocalVisionModel.load(subject=FILMS))
 config = TrainerConfig(
-    steps=4 if SMOKE else 400,
-    pretraining_steps=4 if SMOKE else 120,
+    steps=4 if SMOKE else 300,
+    pretraining_steps=4 if SMOKE else 100,
     batch=4 if SMOKE else 8,
     student_batch=4 if SMOKE else 16,
-    reader_width=12 if SMOKE else 48,
+    reader_width=12 if SMOKE else 24,
+    assessor_steps=2,
     audit_images=0 if SMOKE else 100,
-    max_queries=60 if SMOKE else 800,
+    mends=1,
+    max_queries=60 if SMOKE else 2000,
+    validation=0.25,
     access="logprobs",
     protector=ProtectorConfig(width=8 if SMOKE else 24, blocks=(1, 1, 1), working_resolution=64),
 )
 artifact = Trainer(model, dataset, config).fit(work / "run")
 
 # %% [markdown]
-# Attackers learn from protected clips, one of them from a single frame of each; without `attackers=`, an evaluation
-# brings its own. The network of the chat model reads clips as it stands: what the provider could tell without trying.
-# The report has a row for each; the leak of a level is the strongest reading.
+# Attackers learn from protected clips, one of them from a single frame of each, and one from the mean of all; without
+# `attackers=`, an evaluation brings its own. The network of the chat model reads clips as it stands: what the provider
+# could tell without trying. The report has a row for each; the leak of a level is the strongest reading.
 
 # %%
 attributes = dataset.private_attributes
 attackers = (
     FreshClassifier(attributes),
     FreshClassifier(attributes, frames="one"),
+    FreshClassifier(attributes, frames="mean"),
     FixedClassifier(AttributeReader(attributes, model.vision), "the chat model's network"),
 )
 settings = EvaluationSettings(

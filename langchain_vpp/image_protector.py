@@ -41,7 +41,9 @@ class ImageProtector(Gate):
             content. Nothing ever passes.
         on_remote_url: Refuse remote pictures, or fetch and protect them.
         on_document: Refuse PDF documents, or turn each page into a protected picture (extra ``documents``).
-        on_video: Refuse videos, or send protected frames of them: one of each second, at most 32 (extra ``video``).
+        on_video: Refuse videos, or send protected frames of them: one of each second, at most 32 (``"sample"``). Or
+            send a protected film without sound, MP4 with H.264, to a model that takes videos (``"encode"``). Both need
+            the extra ``video``.
         on_upstream_trace: Reaction to an enclosing run with handlers that has already recorded an original, or
             content that is dropped or refused here.
         on_unfamiliar: Reaction to a picture that is unlike those that a trained protector was made for: one grey in its

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from langchain_vpp.engines.clip import Steadier
 from langchain_vpp.engines.words.reader import Word
+from langchain_vpp.guard.unfamiliar import ProtectedFile
 from langchain_vpp.images.sizes import resized
 from langchain_vpp.images.video import FRAME_SIDE, MOST_FRAMES, VideoWriter, decode_video, sample_video
 from langchain_vpp.providers import within
@@ -111,7 +112,7 @@ def protected_video(
     protect: Callable[[Image.Image], Protected],
     seen_size: Scaling,
     sent_size: Scaling,
-) -> bytes:
+) -> ProtectedFile:
     """Protect a video frame by frame.
 
     Args:
@@ -122,20 +123,42 @@ def protected_video(
         sent_size: Function from the size of a frame to its size in the protected video.
 
     Returns:
-        An MP4.
+        An MP4, unfamiliar if any frame is.
 
     Raises:
         ProtectionError: If it can't be decoded or protected, or is more than the request may cost.
     """
     steadier, writer = Steadier(_FRAMES_AHEAD), None
     times: deque[float] = deque()
+    marks: set[Literal["covered", "shown"] | None] = set()
     for frame, second in decode_video(data, seen_size, bounds=account):
         account.check()
         writer = writer or VideoWriter(sent_size(*frame.size))
         times.append(second)
-        for image in steadier.push(frame.image, protect(frame.image).image):
+        protected = protect(frame.image)
+        marks.add(protected.unfamiliar)
+        for image in steadier.push(frame.image, protected.image):
             writer.add(image, times.popleft())
     assert writer is not None  # a video without a picture is refused
     for image in steadier.rest():
         writer.add(image, times.popleft())
-    return writer.close()
+    return ProtectedFile(
+        writer.close(), "shown" if "shown" in marks else "covered" if "covered" in marks else None
+    )
+
+
+def film_of(
+    data: bytes,
+    account: Account,
+    protect: Callable[[Image.Image], Protected],
+    seen_size: Scaling,
+    sent_size: Scaling,
+) -> ProtectedFile:
+    """Protect a video of a message, at most 768 pixels along the longest side; see :func:`protected_video`."""
+    return protected_video(
+        data,
+        account,
+        protect,
+        lambda width, height: seen_size(*frame_size(width, height)),
+        lambda width, height: frame_size(*sent_size(width, height)),
+    )

@@ -103,7 +103,7 @@ class Gate(Unchangeable):
         on_unsupported: Literal["raise", "drop"] = "raise",
         on_remote_url: Literal["raise", "fetch"] = "raise",
         on_document: Literal["raise", "rasterize"] = "raise",
-        on_video: Literal["raise", "sample"] = "raise",
+        on_video: Literal["raise", "sample", "encode"] = "raise",
         on_upstream_trace: OnUpstreamTrace = "raise",
         on_unfamiliar: OnUnfamiliar = "cover",
         store: ByteStore | None = None,
@@ -283,7 +283,8 @@ class Gate(Unchangeable):
         Raises:
             ProtectionError: If the messages hold anything else that can't be protected.
         """
-        plan = plan_messages(coerce_messages(messages), ContentPolicy())
+        films: Literal["raise", "encode"] = "encode" if self.content_policy.on_video == "encode" else "raise"
+        plan = plan_messages(coerce_messages(messages), ContentPolicy(on_video=films))
         return self._produced.hold(plan.sources, self._levels.floor)
 
     def _tried(
@@ -356,7 +357,7 @@ def _checked_policy(
     _check_choice("on_unsupported", on_unsupported, ("raise", "drop"))
     _check_choice("on_remote_url", on_remote_url, ("raise", "fetch"))
     _check_choice("on_document", on_document, ("raise", "rasterize"))
-    _check_choice("on_video", on_video, ("raise", "sample"))
+    _check_choice("on_video", on_video, ("raise", "sample", "encode"))
     return ContentPolicy(on_unsupported, on_remote_url, on_document, on_video)
 
 

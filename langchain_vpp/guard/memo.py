@@ -25,7 +25,7 @@ _REMEMBERED_OUTPUTS: Final = 16_384
 _ENTRY_BYTES: Final = 1_024
 
 
-FileKind: TypeAlias = Literal["image", "document", "video"]
+FileKind: TypeAlias = Literal["image", "document", "video", "film"]
 """Kinds of originals."""
 
 Values: TypeAlias = "tuple[tuple[str, str], ...]"
@@ -38,7 +38,7 @@ class Recipe(NamedTuple):
     Attributes:
         digest: Digest of the original.
         level: Level of protection.
-        kind: What the original is: of a document each page is wanted, of a video some frames.
+        kind: What the original is: of a document each page is wanted, of a video some frames, of a film all.
         tokens: Names of its private values, which are those of a conversation.
     """
 
@@ -63,7 +63,7 @@ class Record(NamedTuple):
 
 
 class Output(NamedTuple):
-    """An encoded protected picture.
+    """An encoded protected picture, or a film.
 
     Attributes:
         encoded: The picture.

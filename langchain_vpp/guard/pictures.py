@@ -12,7 +12,7 @@ from PIL import Image
 from langchain_vpp.engines.clip import steadied
 from langchain_vpp.engines.engine import DraftingEngine, finished_draft, judged_by
 from langchain_vpp.errors import ProtectionError
-from langchain_vpp.guard.files import FilePicture, frames_of, pages_of, protected_video
+from langchain_vpp.guard.files import FilePicture, film_of, frames_of, pages_of, protected_video
 from langchain_vpp.guard.foreign import call_foreign
 from langchain_vpp.guard.memo import FoundValues, Output, PictureMemo, Recipe
 from langchain_vpp.guard.pool import ISOLATED, LARGE, SMALL, SMALL_COST
@@ -94,8 +94,10 @@ class PicturePipeline:
         self.engine_name = name if isinstance(name, str) else type(engine).__name__
         self.artifact = digest if isinstance(digest, str) else None
         self._engine = engine
-        self._working_resolution = resolution if type(resolution) is int and resolution > 0 else None
-        self._output_size = _checked_output_size(output_size)
+        self._sizes = _Sizes(
+            _checked_output_size(output_size),
+            resolution if type(resolution) is int and resolution > 0 else None,
+        )
         self._memo = PictureMemo(memo_bytes)
         self._drafting = engine if isinstance(engine, DraftingEngine) else None
         self._values = FoundValues(_KNOWN_PICTURES if memo_bytes else 0)
@@ -115,7 +117,7 @@ class PicturePipeline:
         """
         picture = self.decoded(data, account)
         protected = self._run_engine(picture.image, level).image
-        size = self._sent_size(*picture.original_size)
+        size = self._sizes.sent(*picture.original_size)
         return protected if protected.size == size else protected.resize(size, Image.Resampling.BICUBIC)
 
     def protect_encoded(self, data: bytes, level: float, account: Account) -> ProtectedFile:
@@ -130,7 +132,7 @@ class PicturePipeline:
         """Protect a video, in the thread of the caller; see :func:`langchain_vpp.guard.files.protected_video`."""
         account.spend_bytes(len(data))
         protect = partial(self._run_engine, level=level)
-        return protected_video(data, account, protect, self._seen_size, self._sent_size)
+        return protected_video(data, account, protect, self._sizes.seen, self._sizes.sent).encoded
 
     def decoded(self, data: bytes, account: Account) -> ScaledImage:
         """Decode the only picture of a request, at the size that the engine gets.
@@ -222,8 +224,8 @@ class PicturePipeline:
         structure = look_at(data) if is_picture else None
         if structure is None or is_isolated(structure):
             return ISOLATED, 1, structure
-        sent = self._sent_size(*structure.size)
-        cost = decoding_work(structure, self._seen_size) + sent[0] * sent[1]
+        sent = self._sizes.sent(*structure.size)
+        cost = decoding_work(structure, self._sizes.seen) + sent[0] * sent[1]
         return (SMALL if cost <= SMALL_COST else LARGE), cost, structure
 
     def _protect_file(
@@ -272,6 +274,8 @@ class PicturePipeline:
         self, works: Sequence[_Work], data: bytes, recipe: Recipe, account: Account
     ) -> tuple[Output, ...]:
         """Protect and encode the pictures of a file: one after the other, but the frames of a video together."""
+        if recipe.kind == "film":
+            return self._memo.put(recipe, (self._film(data, recipe, account),))
         steps = [works] if recipe.kind == "video" else [[work] for work in works]
         outputs: list[Output] = []
         for step in steps:
@@ -295,29 +299,40 @@ class PicturePipeline:
 
     def _output(self, work: _Work, made: Protected, recipe: Recipe, data: bytes, seconds: float) -> Output:
         started = time.perf_counter()
-        encoded = encode_scaled(made.image, self._sent_size(*work.picture.original_size))
-        seconds += time.perf_counter() - started
+        encoded = encode_scaled(made.image, self._sizes.sent(*work.picture.original_size))
+        seconds += work.seconds + time.perf_counter() - started
+        return self._recorded(ProtectedFile(encoded, made.unfamiliar), recipe, data, seconds)
+
+    def _film(self, data: bytes, recipe: Recipe, account: Account) -> Output:
+        started = time.perf_counter()
+        protect = partial(self._run_engine, level=recipe.level)
+        made = film_of(data, account, protect, self._sizes.seen, self._sizes.sent)
+        return self._recorded(made, recipe, data, time.perf_counter() - started)
+
+    def _recorded(self, made: ProtectedFile, recipe: Recipe, data: bytes, seconds: float) -> Output:
         original = hashlib.sha256(data).hexdigest() if self._names_originals else None
-        digest, milliseconds = hashlib.sha256(encoded).hexdigest(), round(1000 * (work.seconds + seconds), 3)
+        digest, milliseconds = hashlib.sha256(made.encoded).hexdigest(), round(1000 * seconds, 3)
         sent = SentImage(digest, recipe.level, milliseconds, original, made.unfamiliar)
-        return Output(encoded, sent, is_frame=recipe.kind == "video")
+        return Output(made.encoded, sent, is_frame=recipe.kind == "video")
 
     def _pictures(
         self, data: bytes, recipe: Recipe, structure: Structure | None, account: Account
     ) -> list[FilePicture]:
         if recipe.kind == "document":
-            return pages_of(data, account, self._seen_size, reads_words=self._drafting is not None)
+            return pages_of(data, account, self._sizes.seen, reads_words=self._drafting is not None)
         if recipe.kind == "video":
-            return frames_of(data, account, self._seen_size)
+            return frames_of(data, account, self._sizes.seen)
+        if recipe.kind == "film":
+            return []  # its frames are decoded one by one
         decoded = self._decoded(data, structure, account)
         return [FilePicture(decoded.image, decoded.original_size)]
 
     def _decoded(self, data: bytes, structure: Structure | None, account: Account) -> ScaledImage:
         def seen_size(width: int, height: int) -> tuple[int, int]:
-            sent = self._sent_size(width, height)
+            sent = self._sizes.sent(width, height)
             if sent[0] * sent[1] > account.max_pixels:
                 raise ProtectionError(TOO_LARGE.format(account.max_pixels))
-            return self._seen_size(width, height)
+            return self._sizes.seen(width, height)
 
         return decode_scaled(data, seen_size, bounds=account, structure=structure)
 
@@ -325,28 +340,13 @@ class PicturePipeline:
         account.check()
         protected = self._run_engine(picture.image, level)
         account.check()
-        encoded = encode_scaled(protected.image, self._sent_size(*picture.original_size))
+        encoded = encode_scaled(protected.image, self._sizes.sent(*picture.original_size))
         return ProtectedFile(encoded, protected.unfamiliar)
 
     def _draft(self, picture: FilePicture, level: float) -> Draft:
         engine, printed = self._drafting, picture.printed()
         assert engine is not None
         return call_foreign("engine", lambda: engine.draft(picture.image, level, printed=printed))
-
-    def _seen_size(self, width: int, height: int) -> tuple[int, int]:
-        """Return the size at which the engine gets a picture: no larger than it looks at, or than what leaves."""
-        if self._working_resolution is not None:
-            return working_size(width, height, self._working_resolution)
-        return self._sent_size(width, height)
-
-    def _sent_size(self, width: int, height: int) -> tuple[int, int]:
-        """Return the size at which a picture leaves."""
-        if self._output_size == "same":
-            return width, height
-        if self._output_size == "fit":
-            return fit_size(width, height)
-        box = self._output_size
-        return within(width, height, (box, box) if isinstance(box, int) else box)
 
     def _run_engine(self, image: Image.Image, level: float) -> Protected:
         judged = call_foreign("engine", lambda: judged_by(self._engine, image, level))
@@ -357,6 +357,28 @@ def _spend(recipes: Sequence[Recipe], originals: Mapping[Recipe, bytes], account
     """Count what has to be made, before it is."""
     account.spend_pictures(len(recipes))
     account.spend_bytes(sum(len(originals[recipe]) for recipe in recipes))
+
+
+class _Sizes(NamedTuple):
+    """Sizes at which pictures are seen and sent, by their own width and height."""
+
+    output: OutputSize
+    working_resolution: int | None
+
+    def seen(self, width: int, height: int) -> tuple[int, int]:
+        """Return the size at which the engine gets a picture: no larger than it looks at, or than what leaves."""
+        if self.working_resolution is not None:
+            return working_size(width, height, self.working_resolution)
+        return self.sent(width, height)
+
+    def sent(self, width: int, height: int) -> tuple[int, int]:
+        """Return the size at which a picture leaves."""
+        if self.output == "same":
+            return width, height
+        if self.output == "fit":
+            return fit_size(width, height)
+        box = self.output
+        return within(width, height, (box, box) if isinstance(box, int) else box)
 
 
 class _Work(NamedTuple):

@@ -79,12 +79,14 @@ class Sources:
         return [(each,) if isinstance(each, Output) else made[each] for each in wanted], exposed
 
     def _kind_of(self, source: PixelSource, data: bytes) -> FileKind:
-        if source.kind in ("document", "video"):
+        if source.kind in ("document", "video", "film"):
             return source.kind
         if source.kind == "sealed" and data.startswith(b"%PDF-"):
             self._require("on_document", "rasterize", "a sealed PDF can't be sent as it is", "its pages")
             return "document"
         if source.kind == "sealed" and video_format(data) is not None:
+            if self._policy.on_video == "encode":
+                return "film"
             self._require("on_video", "sample", "a sealed video can't be sent as it is", "frames of it")
             return "video"
         return "image"

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import av
+import numpy as np
+from av.video.reformatter import ColorTrc
 from PIL import Image
+
+from langchain_vpp.images.hdr import Transfer, to_standard_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +28,7 @@ _TURNS: Final = {
     180: Image.Transpose.ROTATE_180,
     270: Image.Transpose.ROTATE_270,
 }
+_HIGH_RANGE: Final[dict[int, Transfer]] = {ColorTrc.SMPTE2084: "pq", ColorTrc.ARIB_STD_B67: "hlg"}
 _MOST_PACKETS: Final = 2_000_000
 
 
@@ -53,17 +59,40 @@ class Frame(NamedTuple):
         return (height, width) if self.pixels.rotation % 180 else (width, height)
 
     def drawn(self, size: tuple[int, int]) -> Image.Image:
-        """Return an upright RGB image of a size; what shows through is white."""
+        """Return an upright RGB image of a size.
+
+        What shows through is white, a high dynamic range is made an ordinary one, and of two interlaced pictures the
+        first is shown.
+        """
         stored = size[::-1] if self.pixels.rotation % 180 else size
-        has_alpha = any(component.is_alpha for component in self.pixels.format.components)
-        layout = "rgba" if has_alpha else "rgb24"
-        scaled = self.pixels.reformat(*stored, format=layout, interpolation="AREA", threads=1)
-        image = Image.fromarray(scaled.to_ndarray())
+        has_alpha = any(part.is_alpha for part in self.pixels.format.components)
+        image = Image.fromarray(self._array(stored, "rgba" if has_alpha else "rgb"))
+        image = image if image.size == stored else image.resize(stored, Image.Resampling.BILINEAR)
         if has_alpha:
             white = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(white, image).convert("RGB")
         turn = _TURNS.get(round(self.pixels.rotation) % 360)
         return image if turn is None else image.transpose(turn)
+
+    def _array(self, size: tuple[int, int], channels: Literal["rgb", "rgba"]) -> Any:
+        """Return the pixels, ``uint8``, at a size; those of an interlaced frame are its upper lines alone."""
+        transfer = _HIGH_RANGE.get(self.pixels.color_trc)
+        deep, plain = ("rgb48le", "rgb24") if channels == "rgb" else ("rgba64le", "rgba")
+        is_interlaced = self.pixels.interlaced_frame
+        array: Any = self.pixels.reformat(
+            size[0],
+            self.pixels.height if is_interlaced else size[1],
+            format=plain if transfer is None else deep,
+            interpolation="AREA",
+            threads=1,
+        ).to_ndarray()
+        if is_interlaced:
+            # Scaled as one, the two pictures of different moments would show whatever moves twice, as combs.
+            array = np.ascontiguousarray(array[::2])
+        if transfer is None:
+            return array
+        opacity = (array[..., 3:] >> 8).astype(np.uint8)
+        return np.concatenate([to_standard_range(array[..., :3], transfer), opacity], axis=2)
 
 
 def frames_of(data: bytes, file_format: str | None, most_frames: int | None) -> Iterator[Frame]:
@@ -112,17 +141,16 @@ def _opened(data: bytes, file_format: str) -> Iterator[tuple[Any, Any]]:
 
 
 def _length(data: bytes, file_format: str) -> float:
-    """Return the seconds that the pictures of a video last: by the file's word, or else by its packets."""
+    """Return the seconds that the pictures of a video last, by the times of its packets.
+
+    What the file says of its length is wrong where frames have no fixed rate, or where somebody made it wrong.
+    """
     with _opened(data, file_format) as (container, stream):
-        if stream.duration:
-            return float(stream.duration * stream.time_base)
-        if container.duration:
-            return float(container.duration / av.time_base)
-        last = 0.0
-        for number, packet in enumerate(container.demux(stream)):
-            if packet.pts is not None and number < _MOST_PACKETS:
-                last = max(last, float(packet.pts * packet.time_base))
-        return last
+        packets = itertools.islice(container.demux(stream), _MOST_PACKETS)
+        times = [packet.dts if packet.pts is None else packet.pts for packet in packets if packet.size]
+        known = [float(time * stream.time_base) for time in times if time is not None]
+    count = len(known)
+    return (max(known) - min(known)) * count / (count - 1) if count > 1 else 0.0
 
 
 def _passed(container: Any, stream: Any, times: list[float]) -> Iterator[av.VideoFrame]:

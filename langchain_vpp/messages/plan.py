@@ -1,7 +1,8 @@
 """The plan that a walk makes: messages, the pictures found in them, and how protected ones take their places.
 
 One shape of block comes out, ``{"type": "image", "base64": ..., "mime_type": "image/jpeg"}``: every provider package
-takes it. A picture in OpenAI's shape keeps that shape if it has settings, which would not be read in the other.
+takes it. A picture in OpenAI's shape keeps that shape if it has settings, which would not be read in the other. A film
+comes out as ``{"type": "video", "base64": ..., "mime_type": "video/mp4"}``, if films are wanted.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     _Fillings = Sequence[tuple[str, Sequence[bytes]]]
 
+_JPEG: Final = b"\xff\xd8\xff"
+"""First bytes of a JPEG."""
+_FILM_MIME_TYPE: Final = "video/mp4"
 NOTE: Final = "[removed: content that could not be protected]"
 """Text in the place of refused content under ``on_unsupported="drop"``."""
 
@@ -36,13 +40,13 @@ class ContentPolicy:
         on_unsupported: Refuse the whole call, or replace the content by a note. It never passes.
         on_remote_url: Refuse pictures by http(s) URL, or have them fetched and protected.
         on_document: Refuse PDFs, or have their pages drawn and protected.
-        on_video: Refuse videos, or have frames of them protected.
+        on_video: Refuse videos, or have frames of them protected, or all frames, as a film.
     """
 
     on_unsupported: Literal["raise", "drop"] = "raise"
     on_remote_url: Literal["raise", "fetch"] = "raise"
     on_document: Literal["raise", "rasterize"] = "raise"
-    on_video: Literal["raise", "sample"] = "raise"
+    on_video: Literal["raise", "sample", "encode"] = "raise"
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,11 @@ class PixelSource:
 
     Attributes:
         kind: Those of kind ``url`` and ``sealed`` have a ``reference``, the others have ``data``.
-        data: The encoded picture, the PDF, or the video.
+        data: The encoded picture, the PDF, or the video, of which frames are wanted or a film.
         reference: An http(s) URL or a ``vpp://`` handle.
     """
 
-    kind: Literal["image", "url", "sealed", "document", "video"]
+    kind: Literal["image", "url", "sealed", "document", "video", "film"]
     data: bytes | None = field(default=None, repr=False)
     reference: str | None = field(default=None, repr=False)
 
@@ -122,8 +126,8 @@ class MessagePlan:
 
         Args:
             images: For each of ``sources`` the encoded JPEGs that replace it: one for a picture, one per page
-                for a document, and one per frame for a video. None at all, which only ``on_unsupported="drop"``
-                allows, leaves a note.
+                for a document, and one per frame for a video; an MP4 for a film. None at all, which only
+                ``on_unsupported="drop"`` allows, leaves a note.
             videos: Places of the sources that turned out to be videos, whose frames get a heading.
 
         Returns:
@@ -131,7 +135,8 @@ class MessagePlan:
             that were planned are not touched.
 
         Raises:
-            ProtectionError: If ``images`` doesn't answer to ``sources``, or holds anything but JPEGs.
+            ProtectionError: If ``images`` doesn't answer to ``sources``, or holds anything but JPEGs, or films where
+                these are wanted.
         """
         if len(images) != len(self.sources):
             raise ProtectionError("Nothing was sent: not every picture was protected.")
@@ -140,7 +145,8 @@ class MessagePlan:
                 raise ProtectionError("Nothing was sent: a picture was not protected.")
             if len(pages) > 1 and source.kind not in ("document", "video", "sealed"):
                 raise ProtectionError("Nothing was sent: a picture came back as several.")
-            if not all(isinstance(page, bytes) and page.startswith(b"\xff\xd8\xff") for page in pages):
+            is_film = source.kind in ("film", "sealed") and len(pages) == 1 and _is_film(pages[0])
+            if not is_film and not all(isinstance(each, bytes) and each.startswith(_JPEG) for each in pages):
                 raise ProtectionError("Nothing was sent: a protected picture is not an encoded JPEG.")
         headings = [VIDEO_HEADING if place in videos else "" for place in range(len(images))]
         fillings = [*zip(headings, images, strict=True)]
@@ -191,8 +197,14 @@ def _filled(value: Any, fillings: _Fillings) -> Any:
     return filled
 
 
+def _is_film(encoded: bytes) -> bool:
+    return isinstance(encoded, bytes) and encoded[4:8] == b"ftyp"
+
+
 def _image_block(image: bytes, slot: Slot) -> dict[str, Any]:
     encoded = encode_base64(image)
+    if _is_film(image):  # settings are those of pictures
+        return {"type": "video", "base64": encoded, "mime_type": _FILM_MIME_TYPE}
     settings = copied(dict(slot.settings))
     if not slot.in_openai_shape:
         return {"type": "image", "base64": encoded, "mime_type": ENCODED_MIME_TYPE, **settings}

@@ -368,9 +368,12 @@ class _Walk(TreeWalk):
         if mime_type.startswith("audio/"):
             self._refuse("audio can't be protected here; send its text")
         if role == "video" or mime_type.startswith("video/") or video_format(data) is not None:
-            if self._policy.on_video != "sample":
-                self._refuse('a video can\'t be sent as it is; set on_video="sample" to send frames of it')
-            return PixelSource("video", data=data)
+            if self._policy.on_video == "raise":
+                self._refuse(
+                    'a video can\'t be sent as it is; set on_video="sample" to send frames of it, or "encode" to '
+                    "send a protected film"
+                )
+            return PixelSource("film" if self._policy.on_video == "encode" else "video", data=data)
         if data.startswith(b"%PDF-"):
             if self._policy.on_document != "rasterize":
                 self._refuse('a PDF can\'t be sent as it is; set on_document="rasterize" to send its pages')

@@ -70,9 +70,9 @@ def pinned() -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def memory_megabytes(name: str) -> float:
-    """What Linux says of this process: ``VmRSS``, what it takes now, or ``VmHWM``, the most it has taken."""
-    found = re.search(name + r":\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+def memory_megabytes(name: str, process: str = "self") -> float:
+    """What Linux says of a process: ``VmRSS``, what it takes now, or ``VmHWM``, the most it has taken."""
+    found = re.search(name + r":\s*(\d+) kB", Path(f"/proc/{process}/status").read_text(encoding="ascii"))
     if found is None:
         raise OSError(name)
     return round(int(found[1]) / 1024, 1)

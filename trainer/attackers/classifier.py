@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.attackers.backbones import Backbone, BackboneClassifier
+from trainer.attackers.frames import VIEWED, FrameView, looked_at, surest
 from trainer.attackers.layers import convolution
 from trainer.runtime.cancellation import while_wanted
 from trainer.runtime.optim import OneCycle, ShuffledBatches, fit, update_batch_norm
@@ -152,7 +153,8 @@ class FreshClassifier:
     For every attribute, the reported reading is that of the network before it adapted or after, whichever reads the
     validation images better.
 
-    Of clips, it reads every frame and averages what the network makes of them, in learning too.
+    Of clips, it reads every frame and averages what the network makes of them, in learning too, unless it looks in
+    another way.
 
     Args:
         attributes: Private attributes and their classes.
@@ -171,7 +173,7 @@ class FreshClassifier:
         side: Longest side, in pixels, to which images are scaled before the network; not scaled if not given.
             Torchvision's networks divide the resolution by 32 and need 64 or more. The small one sees patterns of
             single pixels in images that are not scaled, and a face in the whole picture at :data:`OVERVIEW_SIDE`.
-        frames: ``one`` sees the frame in the middle of a clip only, to tell what the others add.
+        frames: Way to look at clips; see :data:`~trainer.attackers.frames.FrameView`.
 
     Raises:
         ValueError: If ``weights`` are given for the small architecture or a network, or ``start`` is ``protected`` for
@@ -189,7 +191,7 @@ class FreshClassifier:
         epochs: int = 3,
         shift: int = 0,
         side: int | None = None,
-        frames: Literal["all", "one"] = "all",
+        frames: FrameView = "all",
     ) -> None:
         self._given = architecture if isinstance(architecture, nn.Module) else None
         self._architecture: Architecture = "small" if isinstance(architecture, nn.Module) else architecture
@@ -218,8 +220,7 @@ class FreshClassifier:
         name = "fresh classifier" if small else f"fresh {self._architecture}"
         if small and self._side is not None:
             name += f" at {self._side} px"
-        if self._frames == "one":
-            name += ", single frames"
+        name += VIEWED[self._frames][0]
         return name + (", protected images only" if self._start == "protected" else "")
 
     @property
@@ -236,8 +237,7 @@ class FreshClassifier:
             network += " with given weights"
         if self._side is not None:
             network += f" at {self._side} px"
-        if self._frames == "one":
-            network += " of one frame of each clip"
+        network += VIEWED[self._frames][1]
         if self._shift:
             network += f", moved by up to {self._shift} px"
         if self._start == "protected":
@@ -323,7 +323,7 @@ class FreshClassifier:
         growth: Sequence[float] = (1.0,),
     ) -> None:
         """Learn from images at the network's own resolution, and before that at fractions of it."""
-        network, seen = self._prepared().train(), self._scaled(train.images)
+        network, seen = self._prepared().train(), self._scaled(train.images, learning=True)
         batches = ShuffledBatches(len(seen), _BATCH, epochs=epochs, generator=generator)
         descent = OneCycle(network.parameters(), steps=len(batches), learning_rate=learning_rate, fused=True)
         longest = max(seen.shape[-2:])
@@ -343,16 +343,16 @@ class FreshClassifier:
             update_batch_norm(network, _as_frames(seen[order]), _as_input)
 
     def _logits(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Read images; of clips, the mean over the frames."""
+        """Read images; of clips, the mean over the frames, or the frame that is read most surely."""
         logits: tuple[Tensor, ...] = self._prepared()(_as_input(_as_frames(images)))
         if images.ndim == 4:
             return logits
-        return tuple(each.reshape(*images.shape[:2], -1).mean(dim=1) for each in logits)
+        of_frames = [each.reshape(*images.shape[:2], -1) for each in logits]
+        return tuple(surest(each) if self._frames == "weakest" else each.mean(dim=1) for each in of_frames)
 
-    def _scaled(self, images: Tensor) -> Tensor:
-        """Take the frames that the network sees, ``uint8``, and scale them to the resolution at which it looks."""
-        if self._frames == "one" and images.ndim == 5:
-            images = images[:, images.shape[1] // 2]
+    def _scaled(self, images: Tensor, *, learning: bool = False) -> Tensor:
+        """Take what the network sees of clips, ``uint8``, and scale it to the resolution at which it looks."""
+        images = looked_at(images, self._frames, learning=learning)
         return images if self._side is None else _resized(images, self._side)
 
     def _prepared(self) -> nn.Module:

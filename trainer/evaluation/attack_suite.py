@@ -10,6 +10,7 @@ import torch
 from langchain_vpp.errors import DataError
 from trainer.attackers.backbones import BACKBONE_SIDE
 from trainer.attackers.classifier import OVERVIEW_SIDE, Architecture, FreshClassifier
+from trainer.attackers.frames import VIEWED
 from trainer.attackers.identity import IdentityData, Portraits, Reidentifier
 from trainer.attackers.inversion import Inverter
 from trainer.attackers.ocr import rapid_ocr, read_words
@@ -83,7 +84,8 @@ def fresh_classifiers(
         attributes: Private attributes and their classes.
         settings: Architectures of the warm and the cold classifiers.
         resolution: Longest side in pixels at which attackers see images.
-        of_clips: Whether they see clips. Then one more sees a single frame of each, to tell what the others add.
+        of_clips: Whether they see clips. Then more of them see a single frame of each, the mean or the median of all,
+            or the weakest frame, to tell what several frames add.
     """
     is_large = resolution > OVERVIEW_SIDE
 
@@ -105,7 +107,8 @@ def fresh_classifiers(
         for each in architectures
         for side in sorted(sides(each, start), key=lambda side: side or 0)
     )
-    return (*found, FreshClassifier(attributes, epochs=epochs, frames="one")) if of_clips else found
+    views = (each for each in VIEWED if of_clips and each != "all")
+    return (*found, *(FreshClassifier(attributes, epochs=epochs, frames=each) for each in views))
 
 
 class AttackSuite:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from itertools import pairwise
 
@@ -15,6 +16,7 @@ pytest.importorskip("av")
 
 from langchain_vpp import ImageProtector, ProtectionError
 from langchain_vpp.engines import Pixelate
+from langchain_vpp.engines.engine import Judged
 from langchain_vpp.guard.budget import RequestBudget
 from tests.films import film, gray_film
 
@@ -132,6 +134,34 @@ def test_what_one_frame_covers_is_covered_in_the_next() -> None:
         assert shown[4:44, 4:60].std() < 12
 
 
+def test_all_frames_together_tell_no_more_of_what_is_covered_than_one() -> None:
+    """The engine forgets every third frame, and the camera's noise is new in each."""
+    rng = np.random.default_rng(0)
+    secret = rng.integers(60, 190, (6, 8, 3)).repeat(8, 0).repeat(8, 1)
+    frames = []
+    for number in range(6):
+        frame = np.full((96, 128, 3), 90 if number % 3 == 1 else 200) + rng.normal(0, 5, (96, 128, 3))
+        frame[:48, :64] = secret + rng.normal(0, 5, secret.shape)
+        frames.append(np.clip(frame, 0, 255).astype(np.uint8))
+    guard = ImageProtector(_Forgetful(), level=0.5, on_video="sample")
+    data = base64.b64encode(film(frames, rate=1, options={"crf": "10"})).decode()
+    (message,) = guard.protect_messages(
+        [HumanMessage([{"type": "video", "base64": data, "mime_type": "video/mp4"}])]
+    )
+    shown = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(each["base64"])))) for each in message.content[1:]
+    ]
+    assert len(shown) == 6
+
+    def told(picture) -> float:
+        pair = np.asarray(picture, dtype=float)[4:44, 4:60].ravel(), secret[4:44, 4:60].ravel()
+        return abs(float(np.corrcoef(*pair)[0, 1])) if pair[0].std() > 0.5 else 0.0
+
+    assert max(map(told, shown)) < 0.2
+    assert told(np.mean(shown, axis=0)) < 0.2
+    assert told(np.median(shown, axis=0)) < 0.2
+
+
 def frames_of(data: bytes) -> list:
     import av
 
@@ -146,6 +176,70 @@ def test_a_protected_video_has_every_frame_at_its_time_and_nothing_else() -> Non
     assert [time for time, _ in made] == pytest.approx([number / 5 for number in range(12)], abs=1e-4)
     assert [frame.mean() for _, frame in made] == pytest.approx([4 * number for number in range(12)], abs=3)
     assert {frame.shape for _, frame in made} == {(48, 64, 3)}
+
+
+@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
+def test_a_protected_film_takes_the_place_of_a_video(block) -> None:
+    guard = protector(on_video="encode")
+    (message,) = guard.protect_messages([HumanMessage([block, {"type": "text", "text": "Who is it?"}])])
+    video, question = message.content
+    assert {**video, "base64": ""} == {"type": "video", "base64": "", "mime_type": "video/mp4"}
+    assert question["text"] == "Who is it?"
+    made = frames_of(base64.b64decode(video["base64"]))
+    assert [frame.mean() for _, frame in made] == pytest.approx([4 * number for number in range(30)], abs=3)
+    assert B64[:400] not in str(message)
+
+
+def test_a_protected_film_passes_again_and_is_in_the_receipt() -> None:
+    guard = protector(on_video="encode")
+    first = guard.admit([HumanMessage([BLOCKS["LangChain v1"]])])
+    (sent,) = first.receipt.images
+    film = base64.b64decode(first.messages[0].content[0]["base64"])
+    assert sent.sha256 == hashlib.sha256(film).hexdigest()
+    again = guard.admit(first.messages)
+    assert again.messages[0].content == first.messages[0].content
+    assert guard.has_put_out(first.messages)
+    assert not guard.has_put_out([HumanMessage([BLOCKS["LangChain v1"]])])
+
+
+def test_a_protected_film_has_the_size_at_which_providers_look_at_it() -> None:
+    tall = base64.b64encode(gray_film(2, (80, 1_600))).decode()
+    block = {"type": "video", "base64": tall, "mime_type": "video/mp4"}
+    (message,) = protector(on_video="encode").protect_messages([HumanMessage([block])])
+    assert {frame.shape[:2] for _, frame in frames_of(base64.b64decode(message.content[0]["base64"]))} == {
+        (768, 38)
+    }
+
+
+class _Strange:
+    """Knows no picture that is bright."""
+
+    def protect(self, image, level):
+        return Pixelate().protect(image, level)
+
+    def judged(self, image, level):
+        return Judged(self.protect(image, level), image.getpixel((0, 0))[0] < 60)
+
+
+def test_a_film_with_a_frame_that_the_engine_was_not_made_for_says_so() -> None:
+    admitted = ImageProtector(_Strange(), level=0.5, on_video="encode").admit(
+        [HumanMessage([BLOCKS["LangChain v1"]])]
+    )
+    assert [image.unfamiliar for image in admitted.receipt.images] == ["covered"]
+    shown = [
+        frame.std() for _, frame in frames_of(base64.b64decode(admitted.messages[0].content[0]["base64"]))
+    ]
+    assert max(shown) < 5
+    with pytest.raises(ProtectionError, match="unlike"):
+        ImageProtector(_Strange(), level=0.5, on_video="encode", on_unfamiliar="raise").protect_messages(
+            [HumanMessage([BLOCKS["LangChain v1"]])]
+        )
+
+
+def test_a_film_that_needs_more_than_the_budget_is_refused() -> None:
+    few = protector(on_video="encode", budget=RequestBudget(pixels=20 * 64 * 48))
+    with pytest.raises(ProtectionError, match="pixels"):
+        few.protect_messages([HumanMessage([BLOCKS["LangChain v1"]])])
 
 
 def test_sound_and_what_a_file_says_of_itself_stay_behind() -> None:

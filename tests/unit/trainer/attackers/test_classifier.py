@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -22,6 +22,9 @@ from trainer.attackers.classifier import (
     combine,
 )
 from trainer.statistics import bootstrap_mean, chance
+
+if TYPE_CHECKING:
+    from trainer.attackers.frames import FrameView
 
 
 @pytest.fixture(scope="module")
@@ -359,7 +362,7 @@ def test_an_attacker_of_clips_reads_what_one_frame_hides(people):
         *(AttackImages(_clips(each.images, torch.full_like(each.images, 128)), each.labels) for each in parts)
     )
     read: dict[str, torch.Tensor] = {}
-    choices: tuple[Literal["all", "one"], ...] = ("all", "one")
+    choices: tuple[FrameView, ...] = ("all", "one")
     for frames in choices:
         attacker = FreshClassifier(ATTRIBUTES, frames=frames, warm_epochs=6 if frames == "all" else 1)
         scores = attacker.prepare(data, generator=_generator(0))

@@ -286,10 +286,15 @@ def test_large_pictures_are_looked_at_whole_and_scaled_down(dataset, resolution,
     assert [attacker.name for attacker in attackers] == names
 
 
-def test_of_clips_one_more_attacker_sees_single_frames(dataset):
+def test_of_clips_more_attackers_see_single_frames_and_pictures_of_all(dataset):
     attackers = fresh_classifiers(dataset.private_attributes, EvaluationSettings(), 64, of_clips=True)
-    assert [attacker.name for attacker in attackers][-1] == "fresh classifier, single frames"
-    assert len({attacker.name for attacker in attackers}) == len(attackers) == 4
+    assert [attacker.name.removeprefix("fresh classifier, ") for attacker in attackers][-4:] == [
+        "single frames",
+        "mean of frames",
+        "median of frames",
+        "weakest frame",
+    ]
+    assert len({attacker.name for attacker in attackers}) == len(attackers) == 7
 
 
 def test_attacks_on_pictures_are_refused_where_there_are_videos(dataset):
