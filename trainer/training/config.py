@@ -116,12 +116,14 @@ class TrainerConfig(BaseModel):
     The most private levels so turn to grey by themselves where the assessor happens to be weak.
     """
 
-    recolour: Literal["grey", "learned"] = "learned"
-    """Colour of what is hidden: mid-grey, or an image that the protector learns to draw.
+    recolour: Literal["faded", "grey", "learned"] = "faded"
+    """Colour of what is hidden: mid-grey, an image that the protector learns to draw, or first the one, then the other.
 
     A protector that draws can cover private attributes half, under patterns that blind its assessor and no other
-    attacker. In grey nothing is left to read at level 1, but a run may learn to hide all of a picture or nothing. A
-    protector to start from that has learned to draw goes on drawing.
+    attacker. In grey nothing is left to read at level 1; but a run that is grey from the start may never find where
+    things stand, and hides all of a picture or nothing. So what it draws fades to grey between three and six tenths of
+    the steps. A protector to start from stays as it is: one that draws is never grey from the start, and one that hides
+    in grey never draws, except with ``learned``.
     """
 
     reveal_penalty: float = Field(0.0, ge=0)
