@@ -108,7 +108,7 @@ class TrainerConfig(BaseModel):
     fidelity: float = Field(1.0, ge=0)
     """Weight of the mean squared pixel change, scaled by one minus the level."""
 
-    grey_penalty: float = Field(0.5, ge=0)
+    grey_penalty: float = Field(0.25, ge=0)
     """Weight of the mean distance of a pixel from mid-grey, scaled by the level and by its fourth power."""
     grey_penalty_rise: float = Field(3.0, ge=0)
     r"""Coefficient :math:`c` of the fourth power in the factor :math:`\lambda + c \lambda^4` of the grey penalty.
