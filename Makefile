@@ -40,14 +40,19 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-tests-fast: $(VENV)/.dev
+tests-fast: $(VENV)/.compiled
 	$(PYTEST) -n 2 $(FAST) $(UNIT) $(ARGS)
 
-tests-check: $(VENV)/.dev
+tests-check: $(VENV)/.compiled
 	$(PYTEST) $(UNIT) $(ARGS)
 
-tests-test: $(VENV)/.dev
+tests-test: $(VENV)/.compiled
 	$(PYTEST) $(ARGS)
+
+# uv leaves bytecode to the first import. One process makes it, because all test processes would, at the same time.
+$(VENV)/.compiled: $(VENV)/.dev
+	$(BIN)/python -m pytest --collect-only >/dev/null || true  # the tests themselves say what is wrong
+	touch $@
 
 # uv takes a third of pip's time; pip does it where uv can't, such as with an index that only pip is told of.
 $(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml

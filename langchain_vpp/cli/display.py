@@ -75,6 +75,11 @@ class _LoggedBars(Bars):
         if self.disable:
             self._tell(task_id)
 
+    def stop(self) -> None:
+        """End the bars. Before rich 14.3 :meth:`rich.progress.Progress.stop` ended a log with an empty line."""
+        if not self.disable:
+            super().stop()
+
     def _tell(self, task_id: TaskID) -> None:
         task = self._tasks[task_id]
         if not task.total:

@@ -2,7 +2,7 @@
 
 They are forked from a server that has loaded the libraries, because loading them takes ten times longer than the
 commands of these tests. Otherwise they are ordinary processes: they have file descriptors, signals and an exit code.
-Those that train fit the domain of the artifact to few pictures.
+What they start themselves is forked too. Those that train fit the domain of the artifact to few pictures.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.domains import fit_to_few_pictures
+from tests.e2e.forked import ForkedSandbox, fork_what_is_started
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +32,7 @@ _PRELOADED = (
     "langchain_vpp.cli.app",
     "trainer.training.trainer",
     "trainer.evaluation.evaluate",
+    "trainer.oracle.subprocess",
     "trainer.sandbox.server",
     __name__,
 )
@@ -82,14 +84,20 @@ class FinishedRun(NamedTuple):
 
 
 class Commands:
-    """Starts ``vpp`` and scripts in a working folder."""
+    """Starts ``vpp`` and scripts in a working folder.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: The working folder.
+        anew: Whether ``vpp`` starts the subprocess that asks as it does for users, and does not fork it.
+    """
+
+    def __init__(self, folder: Path, *, anew: bool = False) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"
         os.environ.pop("OPENAI_API_KEY", None)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(_PRELOADED))
         self.folder = folder
+        self._anew = anew
         self._numbers = itertools.count()
 
     def start(self, *arguments: object) -> Command:
@@ -102,16 +110,23 @@ class Commands:
         """Run a script from top to bottom, as ``python path`` does."""
         return self._started(_script, path, environment).wait(300)
 
+    def sandbox(self, record: Path | None = None, *, port: int = 0) -> ForkedSandbox:
+        """Return a sandbox; see ``SandboxServer``."""
+        return ForkedSandbox(self._context, record, port=port)
+
     def _started(self, work, *arguments) -> Command:
-        return Command(self._context, self.folder, next(self._numbers), work, arguments)
+        return Command(self._context, self.folder, next(self._numbers), work, arguments, anew=self._anew)
 
 
 class Command:
     """One running process."""
 
-    def __init__(self, context, folder: Path, number: int, work, arguments) -> None:
+    def __init__(self, context, folder: Path, number: int, work, arguments, *, anew: bool) -> None:
         self._out, self._err = folder / f"stdout-{number}", folder / f"stderr-{number}"
-        self._process = context.Process(target=_run, args=(work, arguments, folder, self._out, self._err))
+        for path in (self._out, self._err):
+            path.touch()  # a process may be killed before it opens them
+        given = (work, arguments, folder, self._out, self._err)
+        self._process = context.Process(target=_run, args=given, kwargs={"anew": anew})
         self._process.start()
 
     @property
@@ -130,13 +145,16 @@ class Command:
         return Result(self._process.exitcode, self._out.read_text(), self._err.read_text())
 
 
-def _run(work, arguments, folder: Path, out: Path, err: Path) -> None:
+def _run(work, arguments, folder: Path, out: Path, err: Path, *, anew: bool) -> None:
     for descriptor, path in ((1, out), (2, err)):
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(opened, descriptor)
         os.close(opened)
     os.chdir(folder)
-    fit_to_few_pictures(pytest.MonkeyPatch())
+    patch = pytest.MonkeyPatch()
+    fit_to_few_pictures(patch)
+    if not anew:
+        fork_what_is_started(patch)
     # Ignored, and so inherited, where the tests themselves run in a shell's background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     work(*arguments)

@@ -10,7 +10,6 @@ from tests.domains import fit_to_few_pictures
 from tests.e2e.commands import Commands, FinishedRun
 from tests.made_once import made_once
 from trainer.sandbox.drawing.scenes import make_data
-from trainer.sandbox.process import SandboxServer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,9 +75,9 @@ def finished(data, tmp_path_factory) -> FinishedRun:
 
     def finish(folder: Path) -> None:
         (folder / "config.json").write_text(json.dumps(TINY))
-        run = FinishedRun(folder)
-        with SandboxServer(record=run.requests) as server:
-            done = Commands(folder).run(*run.arguments(data, server.base_url), "--out", run.out, "--json")
+        run, commands = FinishedRun(folder), Commands(folder)
+        with commands.sandbox(run.requests) as server:
+            done = commands.run(*run.arguments(data, server.base_url), "--out", run.out, "--json")
         assert done.code == 0, done.err
         run.printed.write_text(done.out)
         run.told.write_text(done.err)
@@ -89,7 +88,8 @@ def finished(data, tmp_path_factory) -> FinishedRun:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """A sandbox that all tests of a process ask: only differences between its counts say something."""
-    with SandboxServer(record=tmp_path_factory.mktemp("sandbox") / "requests.jsonl") as running:
+    folder = tmp_path_factory.mktemp("sandbox")
+    with Commands(folder).sandbox(folder / "requests.jsonl") as running:
         yield running
 
 

@@ -9,13 +9,12 @@ import pytest
 
 from langchain_vpp.artifact import read_manifest
 from tests.e2e.conftest import TINY
-from trainer.sandbox.process import SandboxServer
 
 pytestmark = pytest.mark.slow(seconds=25)
 
 
 def test_a_dry_run_says_what_would_be_asked_and_sends_nothing(vpp, data, config, tmp_path):
-    with SandboxServer(record=tmp_path / "requests.jsonl") as server:
+    with vpp.sandbox(record=tmp_path / "requests.jsonl") as server:
         arguments = ("--data", data, "--config", config, "--model", "sandbox", "--base-url", server.base_url)
         done = vpp.run(
             "train", *arguments, "--out", tmp_path / "run", "--price", "1,2", "--dry-run", "--json"
@@ -75,7 +74,7 @@ def test_a_run_says_the_same_before_its_first_query_and_what_came_back_after_its
 
 def test_runs_that_share_a_ledger_pay_once_and_their_pictures_may_stay_out_of_it(vpp, data, config, tmp_path):
     shared = tmp_path / "shared.sqlite"
-    with SandboxServer() as server:
+    with vpp.sandbox() as server:
         arguments = ("--data", data, "--config", config, "--model", "sandbox", "--base-url", server.base_url)
         both = [
             vpp.start("train", *arguments, "--out", tmp_path / name, "--ledger", shared, "--no-store-images")
@@ -107,7 +106,7 @@ def test_an_evaluation_stops_at_its_limit_on_cost_with_everything_saved(vpp, dat
         "cold": [],
     }
     settings.write_text(json.dumps(few))
-    with SandboxServer() as server:
+    with vpp.sandbox() as server:
         served = ("--model", "sandbox", "--base-url", server.base_url)
         arguments = (
             *(finished.out, "--data", data, "--out", report, "--config", settings),
@@ -131,7 +130,7 @@ def test_an_evaluation_stops_at_its_limit_on_cost_with_everything_saved(vpp, dat
 
 def test_several_questions_per_request_pay_a_picture_once_and_are_all_answered(vpp, data, config, tmp_path):
     what = ("--data", data, "--config", config, "--model", "sandbox", "--questions-per-call", 2, "--seed", 3)
-    with SandboxServer() as server:
+    with vpp.sandbox() as server:
         provider = ("--base-url", server.base_url, "--out", tmp_path / "run")
         foreseen = vpp.run("train", *what, *provider, "--dry-run", "--json")
         done = vpp.run("train", *what, *provider)

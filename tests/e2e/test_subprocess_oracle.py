@@ -11,37 +11,54 @@ import subprocess
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from langchain_vpp.errors import LedgerError, OracleError
-from tests.e2e.commands import wait_until
+from tests.e2e.commands import Commands, wait_until
 from tests.e2e.conftest import TINY
+from tests.e2e.forked import forked_processes
 from tests.e2e.providers import Relay
 from tests.e2e.test_train import ledger_counts, train
 from trainer.oracle.ledger import Budget, Ledger
 from trainer.oracle.model_spec import ModelSpec
 from trainer.oracle.query import Query
 from trainer.oracle.subprocess import SubprocessOracle
-from trainer.sandbox.process import SandboxServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KILLS = 20
 OUTAGES = {6: 0.5, 12: 1.0, 20: math.inf, 35: 0.3, 50: 0.8}
 LONGER = TINY | {"steps": 16, "max_queries": 100}
 
 
-def asking_processes() -> dict[int, int]:
-    """Process ids of all subprocess oracles that are alive, with their parents' ids."""
+@pytest.fixture(scope="module")
+def vpp_anew(tmp_path_factory) -> Commands:
+    """``vpp`` that starts its subprocess as it does for users."""
+    return Commands(tmp_path_factory.mktemp("work"), anew=True)
+
+
+def processes() -> Iterator[tuple[int, int, str]]:
+    """Ids, parents' ids and command lines of all processes that are alive."""
     # -ww: `ps` cuts lines at the width of a terminal where the environment names one.
     listed = subprocess.run(
         ["ps", "-axww", "-o", "pid=,ppid=,stat=,command="], capture_output=True, text=True, check=True
     )
-    rows = [line.split(None, 3) for line in listed.stdout.splitlines()]
-    return {
-        int(pid): int(parent)
-        for pid, parent, stat, command in rows
-        if "trainer.oracle.subprocess" in command and stat[0] != "Z"
-    }
+    for line in listed.stdout.splitlines():
+        pid, parent, stat, command = line.split(None, 3)
+        if stat[0] != "Z":
+            yield int(pid), int(parent), command
+
+
+def running_processes() -> set[int]:
+    return {pid for pid, _, _ in processes()}
+
+
+def asking_processes() -> dict[int, int]:
+    """Process ids of all subprocess oracles that were started anew and are alive, with their parents' ids."""
+    return {pid: parent for pid, parent, command in processes() if "trainer.oracle.subprocess" in command}
 
 
 def asking_process_of(command) -> int:
@@ -59,23 +76,22 @@ def assert_gone(pids) -> None:
     wait_until(lambda: not asking_processes().keys() & set(pids))
 
 
-@pytest.mark.slow(seconds=80)
+@pytest.mark.slow(seconds=40)
 def test_20_kills_and_5_outages_change_nothing_and_pay_nothing_twice(vpp, data, config, server, tmp_path):
     config.write_text(json.dumps(LONGER))
     assert train(vpp, data, config, tmp_path / "whole", server, "--seed", 21).code == 0
     out = tmp_path / "run"
     generator = random.Random(21)
-    started, kills, cut_short, codes = set(), 0, 0, []
-    with SandboxServer() as own, Relay(own.base_url, delay=0.1, outages=OUTAGES) as relay:
+    kills, cut_short, codes = 0, 0, []
+    with vpp.sandbox() as own, Relay(own.base_url, delay=0.1, outages=OUTAGES) as relay:
         while 0 not in codes:
             command = train(vpp, data, config, out, relay, "--seed", 21, "--resume", wait=False)
-            started.add(command.pid)
             if kills < KILLS and kills % 2:  # soon after a request left
                 goal = relay.forwarded + generator.randint(1, 5)
                 wait_until(lambda: relay.forwarded >= goal or not command.running())  # noqa: B023
                 time.sleep(generator.uniform(0, 0.1))
             elif kills < KILLS:  # at any moment, also while it loads
-                time.sleep(generator.uniform(0, 3))
+                time.sleep(generator.uniform(0, 0.6))
             if kills < KILLS and command.running():
                 cut_short += relay.in_flight > 0
                 command.signal(signal.SIGKILL)
@@ -93,16 +109,18 @@ def test_20_kills_and_5_outages_change_nothing_and_pay_nothing_twice(vpp, data, 
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert stats["repeated"] == 0
     assert (stats["completions"],) * 2 == ledger_counts(out) == ledger_counts(tmp_path / "whole")
-    assert_gone([pid for pid, parent in asking_processes().items() if parent in started])
+    asking = forked_processes(vpp.folder)
+    assert len(asking) >= KILLS / 2  # the others were killed before they asked
+    wait_until(lambda: not set(asking) & running_processes())
 
 
 @pytest.mark.slow(seconds=15)
 def test_when_the_subprocess_is_killed_the_run_ends_with_4_and_resumes_without_what_was_in_flight(
-    vpp, data, config, tmp_path
+    vpp_anew, data, config, tmp_path
 ):
     out = tmp_path / "run"
-    with SandboxServer() as server, Relay(server.base_url, delay=0.3) as relay:
-        command = train(vpp, data, config, out, relay, "--seed", 22, "--steps", 8, wait=False)
+    with vpp_anew.sandbox() as server, Relay(server.base_url, delay=0.3) as relay:
+        command = train(vpp_anew, data, config, out, relay, "--seed", 22, "--steps", 8, wait=False)
         wait_until(lambda: relay.forwarded >= 6 and relay.in_flight > 0)
         asking = asking_process_of(command)
         subprocess.run(["kill", "-9", str(asking)], check=True)
@@ -113,7 +131,7 @@ def test_when_the_subprocess_is_killed_the_run_ends_with_4_and_resumes_without_w
         sent, answered = ledger_counts(out)
         lost = sent - answered
         assert 1 <= lost <= TINY["max_concurrency"] + TINY["batch"] * 3
-        assert train(vpp, data, config, out, relay, "--seed", 22, "--steps", 8, "--resume").code == 0
+        assert train(vpp_anew, data, config, out, relay, "--seed", 22, "--steps", 8, "--resume").code == 0
         stats = server.stats()
     sent, answered = ledger_counts(out)
     assert sent - answered == lost
@@ -123,9 +141,13 @@ def test_when_the_subprocess_is_killed_the_run_ends_with_4_and_resumes_without_w
 
 
 @pytest.mark.slow(seconds=25)
-def test_the_subprocess_ends_with_its_run_and_after_a_kill_with_its_last_answer(vpp, data, config, tmp_path):
-    with SandboxServer() as server, Relay(server.base_url, delay=2) as relay:
-        command = train(vpp, data, config, tmp_path / "run", relay, "--seed", 23, "--steps", 1000, wait=False)
+def test_the_subprocess_ends_with_its_run_and_after_a_kill_with_its_last_answer(
+    vpp_anew, data, config, tmp_path
+):
+    with vpp_anew.sandbox() as server, Relay(server.base_url, delay=2) as relay:
+        command = train(
+            vpp_anew, data, config, tmp_path / "run", relay, "--seed", 23, "--steps", 1000, wait=False
+        )
         asking = asking_process_of(command)
         wait_until(lambda: relay.in_flight > 0)
         command.signal(signal.SIGTERM)  # as fatal as kill -9, and not for the subprocess
@@ -134,11 +156,11 @@ def test_the_subprocess_ends_with_its_run_and_after_a_kill_with_its_last_answer(
         assert_gone([asking])
         assert len(set(ledger_counts(tmp_path / "run"))) == 1
         assert server.stats()["completions"] == ledger_counts(tmp_path / "run")[0]
-        command = train(vpp, data, config, tmp_path / "run", relay, "--seed", 24, "--resume", wait=False)
+        command = train(vpp_anew, data, config, tmp_path / "run", relay, "--seed", 24, "--resume", wait=False)
         asking = asking_process_of(command)
         assert command.wait().code == 2  # settings of another run
         assert_gone([asking])
-    command = train(vpp, data, config, tmp_path / "early", relay, wait=False)
+    command = train(vpp_anew, data, config, tmp_path / "early", relay, wait=False)
     asking = asking_process_of(command)
     command.signal(signal.SIGKILL)
     assert_gone([asking])

@@ -22,7 +22,6 @@ from tests.e2e.commands import wait_until
 from tests.e2e.conftest import TINY
 from tests.untrained import save_untrained
 from trainer import Trainer, TrainerConfig, load_dataset
-from trainer.sandbox.process import SandboxServer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +81,7 @@ def test_a_server_that_is_killed_ends_the_run_with_4_and_the_run_goes_on_when_it
 ):
     out = tmp_path / "run"
     records = [tmp_path / "before.jsonl", tmp_path / "after.jsonl"]
-    with SandboxServer(record=records[0]) as server:
+    with vpp.sandbox(record=records[0]) as server:
         port = int(server.base_url.split(":")[2].split("/")[0])
         command = train(vpp, data, config, out, server, "--seed", 3, wait=False)
         wait_until(lambda: len(records[0].read_bytes().splitlines()) >= 12)
@@ -93,7 +92,7 @@ def test_a_server_that_is_killed_ends_the_run_with_4_and_the_run_goes_on_when_it
     assert "then resume" in stopped.error
     sent, answered = ledger_counts(out)
     assert sent == answered >= 12 - TINY["max_concurrency"]
-    with SandboxServer(record=records[1], port=port) as server:
+    with vpp.sandbox(record=records[1], port=port) as server:
         done = train(vpp, data, config, out, server, "--seed", 3, "--resume")
         assert server.stats()["repeated"] == 0
     assert done.code == 0
@@ -105,7 +104,7 @@ def test_a_server_that_is_killed_ends_the_run_with_4_and_the_run_goes_on_when_it
 
 def test_ctrl_c_says_how_to_go_on_and_loses_nothing(vpp, data, config, tmp_path):
     out, record = tmp_path / "run", tmp_path / "requests.jsonl"
-    with SandboxServer(record=record) as server:
+    with vpp.sandbox(record=record) as server:
         command = train(vpp, data, config, out, server, "--seed", 4, wait=False)
         wait_until(lambda: len(record.read_bytes().splitlines()) >= 6)
         command.signal(signal.SIGINT)

@@ -8,8 +8,6 @@ import sqlite3
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from trainer.sandbox.process import SandboxServer
-
 NOWHERE = "http://127.0.0.1:9/v1"
 
 
@@ -71,7 +69,7 @@ def test_may_show_needs_the_engine_of_words(vpp, letters, tmp_path):
 def test_a_run_with_the_real_reader_stops_for_money_and_ends_when_resumed(vpp, letters, tmp_path):
     out = tmp_path / "run"
     options = ("--out", out, "--max-queries", 6, "--price", "1,1", "--json")
-    with SandboxServer() as server:
+    with vpp.sandbox() as server:
         stopped = words(vpp, letters, *options, "--max-cost", 1e-4, base_url=server.base_url)
         assert (stopped.code, "resume with a larger --max-cost" in stopped.error) == (3, True)
         assert "holds a run already" in words(vpp, letters, *options, base_url=server.base_url).error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 import tomllib
@@ -35,10 +36,12 @@ def own(extra: str) -> list[str]:
     return [each for each in EXTRAS[extra] if not each.startswith("langchain-vpp[")]
 
 
+@functools.cache
 def sources(package: str) -> dict[Path, str]:
     return {path: path.read_text() for path in sorted((ROOT / package).rglob("*.py"))}
 
 
+@functools.cache
 def imported(source: str) -> set[str]:
     """Modules that are imported anywhere but for type checkers, or loaded by name."""
     found: set[str] = set()

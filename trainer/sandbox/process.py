@@ -57,9 +57,7 @@ class SandboxServer:
 
     def __enter__(self) -> Self:
         deadline = time.monotonic() + self._start_seconds
-        process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        process = self._start()
         self._process = process
         self.pid = process.pid
         ready = False
@@ -86,6 +84,11 @@ class SandboxServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
+
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(  # noqa: S603 - our own module, no shell
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def stats(self) -> dict[str, int]:
         """Return the server's own count of requests.

@@ -269,8 +269,10 @@ def _with_its_process(cell, data, out):
 
 @pytest.mark.trains
 @pytest.mark.slow(seconds=8)
-def test_a_cell_runs_in_a_process_and_a_thread_of_its_own(folder, tmp_path):
-    sizes = SIZES.model_copy(update={"attacker_images": 50})
+def test_a_cell_runs_in_a_process_and_a_thread_of_its_own(tmp_path):
+    sizes = Sizes(train=200, val=10, test=10, attacker_images=50)
+    folder = tmp_path / "data"
+    make_data(folder, train=sizes.train, val=sizes.val, test=sizes.test, seed=0)
     cell = cells(Grid(methods=(), sizes=sizes, baselines={"pixelate": (0.5,)}), [0])[0]
     result, process, threads = running._in_own_process(_with_its_process, cell, folder, tmp_path)
     assert process != os.getpid()
