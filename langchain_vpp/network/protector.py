@@ -29,6 +29,10 @@ class Protector(nn.Module):
     Args:
         config: Widths, blocks, working resolution and calibration of levels.
 
+    Attributes:
+        config: The argument.
+        drawn: Share of the recoloured image's logits that is shown, in [0, 1]. Training lowers it; see :meth:`draw`.
+
     Example:
         >>> protector = Protector(ProtectorConfig(width=8, blocks=(1, 1, 1), working_resolution=32))
         >>> protector(torch.rand(2, 3, 32, 24), torch.tensor([0.0, 1.0])).shape
@@ -37,7 +41,7 @@ class Protector(nn.Module):
 
     def __init__(self, config: ProtectorConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.drawn = config, 1.0
         fine, coarse = config.width, 2 * config.width
         before, inside, after = config.blocks
         self.level = _LevelEmbedding(coarse)
@@ -144,12 +148,26 @@ class Protector(nn.Module):
         """Whether the recoloured image is mid-grey for every picture."""
         return not any(bool(each[: 3 * STRIDE**2].any()) for each in self.head.parameters())
 
-    def hide_in_grey(self) -> None:
-        """Make the recoloured image mid-grey for every picture, and keep training from changing that."""
-        for each in self.head.parameters():
+    def draw(self, share: float) -> None:
+        """Show a share of the recoloured image's logits; with 0, forget what was learned: it is mid-grey from then on.
+
+        Call it with 0 again after each step of an optimizer, which would draw anew.
+
+        Args:
+            share: In [0, 1].
+        """
+        self.drawn = share
+        if not share:
             with torch.no_grad():
-                each[: 3 * STRIDE**2] = 0
-            each.register_hook(_without_colour)  # type: ignore[no-untyped-call]
+                for each in self.head.parameters():
+                    each[: 3 * STRIDE**2] = 0
+
+    def shown_weights(self) -> dict[str, Tensor]:
+        """Copy the weights of a network that shows with ``drawn`` 1 what this one shows."""
+        weights = {name: tensor.detach().clone() for name, tensor in self.state_dict().items()}
+        for name in ("head.weight", "head.bias"):
+            weights[name][: 3 * STRIDE**2] *= self.drawn
+        return weights
 
     def _features(self, images: Tensor, level: Tensor) -> _Features:
         condition = self.level(level)
@@ -167,6 +185,7 @@ class Protector(nn.Module):
     def _painted(self, last: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits of the recoloured image, ``[B, 48, H/4, W/4]``, and the mask's openness, ``[B, 1, H, W]``."""
         colour, keep = self.head(last).float().split([3 * STRIDE**2, STRIDE**2], dim=1)
+        colour = colour * self.drawn
         # A stretched sigmoid passes 0 and 1, so the clamped mask reaches both exactly and nothing shines through.
         return colour, 1.4 * torch.sigmoid(nn.functional.pixel_shuffle(keep, STRIDE)) - 0.2
 
@@ -229,13 +248,6 @@ def smooth_mask(openness: Tensor) -> Tensor:
         openness: Result of :meth:`Protector.openness`, shape ``[B, 1, H, W]``.
     """
     return _smooth(openness + (openness.clamp(0, 1) - openness).detach(), 3)
-
-
-def _without_colour(gradient: Tensor) -> Tensor:
-    """Leave out the head's gradient for the recoloured image."""
-    kept = gradient.clone()
-    kept[: 3 * STRIDE**2] = 0
-    return kept
 
 
 def _pooled_mean(features: Tensor, side: int) -> Tensor:

@@ -208,6 +208,7 @@ REGIME_BED: Final[dict[str, JsonValue]] = {
     "student_batch": 32,
     "reader_width": 48,
     "assessor_steps": 2,
+    "grey_penalty": 0.5,
     "audit_images": 0,  # each cell is measured by a fresh attacker anyway
     "precision": "auto",
     "protector": {"width": 16, "blocks": [1, 1, 1], "working_resolution": 64},

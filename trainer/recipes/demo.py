@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from trainer.training.progress import Progress
 
 DEMO: Final = TrainerConfig(
-    steps=240,
+    steps=160,
     pretraining_steps=200,
     max_queries=2000,
     access="logprobs",

@@ -229,8 +229,7 @@ class Fronts:
         averaged, assessor = self._learners.averaged_protector, self._learners.assessor
         assessor.eval()
         knots = level_knots(averaged, assessor, self.validation)
-        weights = {name: tensor.clone() for name, tensor in averaged.state_dict().items()}
-        return Candidate(step, weights, knots, front=(), hypervolume=0.0)
+        return Candidate(step, averaged.shown_weights(), knots, front=(), hypervolume=0.0)
 
     def _measure(self, step: int) -> Candidate:
         """Calibrate the level of the averaged weights and measure their front."""

@@ -82,8 +82,6 @@ class Learners(NamedTuple):
             given = supplied.protector
             if given is not None:
                 protector.load_state_dict(given.state_dict())
-            if config.recolour == "grey" and (given is None or given.hides_in_grey):
-                protector.hide_in_grey()
             assessor = supplied.assessor or Assessor(
                 attributes, width=config.reader_width, moving=split.images.ndim == 5
             )
@@ -104,6 +102,11 @@ class Learners(NamedTuple):
     def averaged_protector(self) -> Protector:
         """The protector with averaged weights; it must not be trained."""
         return cast("Protector", self.averaged.module)
+
+    def draw(self, share: float) -> None:
+        """Have the protector show a share of what it draws; see :meth:`Protector.draw`."""
+        for protector in (self.protector, self.averaged_protector):
+            protector.draw(share)
 
     def pretrain_assessor(
         self, config: TrainerConfig, split: TrainingSplit, progress: Callable[[int], None]

@@ -71,8 +71,7 @@ class Mending:
         """Keep the averaged weights after some steps, to go back to; called after every step."""
         every = max(1, self._config.steps // _INTERVAL)
         if self._config.mends and 2 * step >= self._config.steps and step % every == 0:
-            weights = self._learners.averaged_protector.state_dict()
-            self._kept.append({name: tensor.clone() for name, tensor in weights.items()})
+            self._kept.append(self._learners.averaged_protector.shown_weights())
             self._kept = self._kept[-_KEPT:]
 
     def mend(self, step: int) -> bool:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from trainer.training.probing import UtilityProbing
 
 _WARMUP_STEPS: Final = 20
+_FADE: Final = (0.3, 0.6)
+"""Shares of the steps between which a drawing fades to grey."""
 
 
 class TrainingStep:
@@ -72,6 +74,7 @@ class TrainingStep:
             Metrics.
         """
         config, learners = self._config, self._learners
+        learners.draw(self.drawn_share(step))
         generator = batch_generator(config.seed, step)
         batch = self._split.draw(config.batch, generator)
         protected = self._processes.rows(learners.protector.at_network_level, batch.images, batch.level)
@@ -110,6 +113,18 @@ class TrainingStep:
             "assessor_loss": loss,
             "queries": float(self._probing.planned),
         }
+
+    def drawn_share(self, step: int) -> float:
+        """Share of what the protector draws that is shown after some steps; see ``TrainerConfig.recolour``."""
+        config, grey_start = self._config, self._start is not None and self._start.hides_in_grey
+        if grey_start:
+            return 0.0 if config.recolour != "learned" else 1.0
+        if config.recolour == "learned" or (config.recolour == "grey" and self._start is not None):
+            return 1.0
+        if config.recolour == "grey":
+            return 0.0
+        begin, end = _FADE
+        return min(1.0, max(0.0, (end - step / config.steps) / (end - begin)))
 
     def _generator(self, purpose: str, step: int) -> torch.Generator:
         return keyed_generator(self._config.seed, purpose, step)
@@ -159,6 +174,7 @@ class TrainingStep:
         torch.nn.utils.clip_grad_norm_(learners.protector.parameters(), 1.0)
         learners.optimizer.step()
         learners.averaged.update_parameters(learners.protector)
+        learners.draw(self.drawn_share(step + 1))
 
     def _update_assessor(self, step: int, protected: Tensor, batch: Batch) -> float:
         """Train the assessor on the protected batch and on batches of its own; returns the last loss."""

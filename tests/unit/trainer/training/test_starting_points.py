@@ -18,6 +18,7 @@ from trainer.sandbox.drawing.scenes import make_data
 from trainer.sandbox.vision.adapters import AttributeReader
 from trainer.sandbox.vision.local_model import LocalVisionModel
 from trainer.training.assessor import Assessor
+from trainer.training.step import TrainingStep
 
 _QUIET = TINY | {"seed": 3, "estimator": "none", "max_queries": 0, "steps": 2, "pretraining_steps": 2}
 
@@ -58,14 +59,32 @@ def test_training_goes_on_from_a_given_protector_and_says_so(dataset, tmp_path):
 
 
 @pytest.mark.trains
-@pytest.mark.parametrize(("recolour", "grey"), [("grey", True), ("learned", False)])
-def test_a_new_protector_hides_in_grey_and_a_given_one_goes_on_as_it_was(dataset, tmp_path, recolour, grey):
-    chosen = config(recolour=recolour)
-    new = Trainer(SandboxChatModel(), dataset, chosen).fit(tmp_path / "new")
-    assert load_protector(new)[0].hides_in_grey == grey
-    for number, start in enumerate((small_protector(), load_protector(new)[0])):
-        given = Trainer(SandboxChatModel(), dataset, chosen, protector=start).fit(tmp_path / str(number))
-        assert load_protector(given)[0].hides_in_grey == start.hides_in_grey
+@pytest.mark.parametrize(
+    ("recolour", "ends_grey"),
+    [("faded", (True, True, True)), ("grey", (True, False, True)), ("learned", (False, False, False))],
+)
+def test_what_is_hidden_ends_grey_or_drawn(dataset, tmp_path, recolour, ends_grey):
+    drawing, grey = small_protector(), small_protector()
+    grey.draw(0.0)
+    found = []
+    for number, start in enumerate((None, drawing, grey)):
+        trainer = Trainer(SandboxChatModel(), dataset, config(recolour=recolour), protector=start)
+        found.append(load_protector(trainer.fit(tmp_path / str(number)))[0].hides_in_grey)
+    assert tuple(found) == ends_grey
+
+
+def test_a_drawing_fades_between_three_and_six_tenths_of_the_steps():
+    def shares(recolour, start=None):
+        chosen = config(recolour=recolour, steps=100)
+        step = TrainingStep(chosen, None, None, None, start=start)
+        return [step.drawn_share(taken) for taken in (0, 30, 45, 60, 100, 130)]
+
+    grey = small_protector()
+    grey.draw(0.0)
+    assert shares("faded") == pytest.approx([1, 1, 0.5, 0, 0, 0])
+    assert shares("faded", small_protector()) == shares("faded")
+    assert shares("faded", grey) == shares("grey") == [0] * 6
+    assert shares("grey", small_protector()) == shares("learned") == [1] * 6
 
 
 def test_a_protector_of_another_shape_is_refused_and_knots_do_not_matter(dataset):
