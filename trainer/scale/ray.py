@@ -100,7 +100,7 @@ class Cluster:
         overwrite: bool = False,
         workers: int | None = None,
     ) -> Generator[Copy, None, None]:
-        """Protect pictures on the cluster; see :meth:`langchain_vpp.cli.clusters.Cluster.protect_files`.
+        """Protect pictures on the cluster; see ``Cluster.protect_files`` in ``langchain_vpp.cli.clusters``.
 
         Yields:
             An outcome per job, in the order in which the jobs end.
