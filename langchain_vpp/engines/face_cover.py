@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +21,25 @@ _Boxes: TypeAlias = npt.NDArray[np.float32]
 _MULTIPLE: Final = 32
 _GREY: Final = 128
 """Grey of covered faces, and of what is added to fill a multiple of 32 pixels."""
-_ACROSS: Final = 0.8
-"""Half the width of a cover, as a share of the face's."""
-_DOWN: Final = 0.95
-"""Half the height of a cover, as a share of the face's."""
-_RAISED: Final = 0.12
-"""Share of the face's height by which a cover's middle lies above that of the face, because hair belongs to it."""
+
+
+class _Oval(NamedTuple):
+    """Shape of a cover, in shares of the width and the height of a face."""
+
+    across: float
+    """Half the width."""
+    down: float
+    """Half the height."""
+    raised: float
+    """Distance of its middle above that of the face."""
+
+
+_HEAD: Final = _Oval(0.8, 0.95, 0.12)  # raised, because hair belongs to it
+_FACE: Final = _Oval(0.65, 0.7, 0.04)
 
 
 class FaceCover:
-    """Paints one grey over every head whose face a detector finds.
+    """Paints one grey over every face that a detector finds, or over the whole head.
 
     One session serves all threads, and each call computes in the thread that made it.
 
@@ -39,13 +48,16 @@ class FaceCover:
             (float32, ``[N, 4]``: left, upper, right and lower edge in pixels) and ``scores`` (float32, ``[N]``).
         threshold: Score from which something is taken for a face.
         scales: Sizes at which a picture is searched, as shares of its own: smaller ones for larger faces.
+        heads_from: Level from which the whole head is covered; below it the face alone.
 
     Raises:
         ArtifactError: If ONNX Runtime can't load the graph, or it has other inputs or outputs.
     """
 
-    def __init__(self, graph: bytes, *, threshold: float, scales: Sequence[float]) -> None:
-        self._threshold, self._scales = threshold, tuple(scales)
+    def __init__(
+        self, graph: bytes, *, threshold: float, scales: Sequence[float], heads_from: float = 0.0
+    ) -> None:
+        self._threshold, self._scales, self._heads_from = threshold, tuple(scales), heads_from
         failure = ""
         try:
             self._session = open_session(graph)
@@ -60,19 +72,21 @@ class FaceCover:
                 "Get the artifact again from where it was trained, or install a newer onnxruntime."
             )
 
-    def cover(self, seen: _Pixels, shown: _Pixels) -> _Pixels:
+    def cover(self, seen: _Pixels, shown: _Pixels, level: float = 1.0) -> _Pixels:
         """Return what is to be shown with every face covered that is found in what was seen.
 
         Args:
             seen: The picture, ``[H, W, 3]``.
             shown: The picture that an engine made of it, of the same shape. It is not changed.
+            level: 0 most useful, 1 most private.
         """
         result = shown.copy()
+        oval = _FACE if level < self._heads_from else _HEAD
         for left, top, right, bottom in self.find(seen, self._scales):
             _paint_oval(
                 result,
-                ((left + right) / 2, (top + bottom) / 2 - _RAISED * (bottom - top)),
-                (_ACROSS * (right - left), _DOWN * (bottom - top)),
+                ((left + right) / 2, (top + bottom) / 2 - oval.raised * (bottom - top)),
+                (oval.across * (right - left), oval.down * (bottom - top)),
             )
         return result
 

@@ -37,6 +37,17 @@ def test_a_head_is_covered_by_one_grey_and_all_else_is_left():
     assert not painted[80:].any()
 
 
+def test_below_a_level_the_face_alone_is_covered():
+    shown = np.zeros((96, 120, 3), np.uint8)
+    faces = FaceCover(fixed_detector([FACE], [0.9]), threshold=0.5, scales=(1.0,), heads_from=0.4)
+    face, head, default = (covered(shown, faces.cover(shown, shown, *level)) for level in ([0.3], [0.4], []))
+    assert face[32:54, 22:38].all(), "the face"
+    assert not face[:23].any(), "the hair above it"
+    assert head[18:30, 28:32].all()
+    assert (head | face == head).all(), "a higher level only adds"
+    assert (default == head).all()
+
+
 def test_what_was_given_is_not_changed():
     shown = np.zeros((64, 64, 3), np.uint8)
     FaceCover(fixed_detector([FACE], [0.9]), threshold=0.5, scales=(1.0,)).cover(shown, shown)
