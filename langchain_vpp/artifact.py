@@ -446,7 +446,11 @@ def _face_cover(folder: Path, manifest: Manifest) -> FaceCover | None:
     detector = manifest.face_detector
     graph = _read_checked(folder, _DETECTOR, manifest)
     return FaceCover(
-        graph, threshold=detector.threshold, scales=detector.scales, heads_from=detector.heads_from
+        graph,
+        threshold=detector.threshold,
+        scales=detector.scales,
+        heads_from=detector.heads_from,
+        sure=detector.sure,
     )
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _Pixels: TypeAlias = npt.NDArray[np.uint8]
-_Boxes: TypeAlias = npt.NDArray[np.float32]
+_Box: TypeAlias = "tuple[float, float, float, float]"
+"""Left, upper, right and lower edge, in pixels."""
 
 _MULTIPLE: Final = 32
 _GREY: Final = 128
@@ -34,6 +35,8 @@ class _Oval(NamedTuple):
     """Distance of its middle above that of the face."""
 
 
+_PARTLY: Final = 0.2
+"""Share of a weak finding's box that must be hidden for it to count."""
 _HEAD: Final = _Oval(0.8, 0.95, 0.12)  # raised, because hair belongs to it
 _FACE: Final = _Oval(0.65, 0.7, 0.04)
 
@@ -49,15 +52,24 @@ class FaceCover:
         threshold: Score from which something is taken for a face.
         scales: Sizes at which a picture is searched, as shares of its own: smaller ones for larger faces.
         heads_from: Level from which the whole head is covered; below it the face alone.
+        sure: Score from which a finding counts by itself. A weaker one counts only where an engine hides part of the
+            face, too: alone, each takes many a plate for a face, but seldom the same one.
 
     Raises:
         ArtifactError: If ONNX Runtime can't load the graph, or it has other inputs or outputs.
     """
 
     def __init__(
-        self, graph: bytes, *, threshold: float, scales: Sequence[float], heads_from: float = 0.0
+        self,
+        graph: bytes,
+        *,
+        threshold: float,
+        scales: Sequence[float],
+        heads_from: float = 0.0,
+        sure: float = 0.0,
     ) -> None:
-        self._threshold, self._scales, self._heads_from = threshold, tuple(scales), heads_from
+        self._threshold, self._scales = threshold, tuple(scales)
+        self._heads_from, self._sure = heads_from, sure
         failure = ""
         try:
             self._session = open_session(graph)
@@ -82,7 +94,10 @@ class FaceCover:
         """
         result = shown.copy()
         oval = _FACE if level < self._heads_from else _HEAD
-        for left, top, right, bottom in self.find(seen, self._scales):
+        hidden = (seen != shown).any(axis=2)
+        for left, top, right, bottom, score in self._found(seen, self._scales):
+            if score < self._sure and not _is_partly(hidden, (left, top, right, bottom)):
+                continue
             _paint_oval(
                 result,
                 ((left + right) / 2, (top + bottom) / 2 - oval.raised * (bottom - top)),
@@ -90,20 +105,26 @@ class FaceCover:
             )
         return result
 
-    def find(self, seen: _Pixels, scales: Sequence[float]) -> Iterator[tuple[float, float, float, float]]:
+    def find(self, seen: _Pixels, scales: Sequence[float]) -> Iterator[_Box]:
         """Yield boxes around faces: left, upper, right and lower edge. A face may have several.
 
         Args:
             seen: The picture, ``[H, W, 3]``.
             scales: Sizes at which it is searched, as shares of its own.
         """
+        for left, top, right, bottom, _ in self._found(seen, scales):
+            yield left, top, right, bottom
+
+    def _found(
+        self, seen: _Pixels, scales: Sequence[float]
+    ) -> Iterator[tuple[float, float, float, float, float]]:
         for scale in scales:
             boxes, scores = self._session.run(["boxes", "scores"], {"image": _scaled(seen, scale)[None]})
             # A score that is no number counts as a face.
-            found: _Boxes = boxes[~(scores < self._threshold)]
-            for box in found / np.float32(scale):
+            counts = ~(scores < self._threshold)
+            for box, score in zip(boxes[counts] / np.float32(scale), scores[counts].tolist(), strict=True):
                 left, top, right, bottom = box.tolist()
-                yield left, top, right, bottom
+                yield left, top, right, bottom, score
 
 
 def _scaled(pixels: _Pixels, scale: float) -> _Pixels:
@@ -114,6 +135,18 @@ def _scaled(pixels: _Pixels, scale: float) -> _Pixels:
         pixels = np.asarray(smaller)
     down, across = (math.ceil(side / _MULTIPLE) * _MULTIPLE - side for side in (height, width))
     return np.pad(pixels, ((0, down), (0, across), (0, 0)), constant_values=_GREY)
+
+
+def _is_partly(hidden: npt.NDArray[np.bool_], box: _Box) -> bool:
+    """Say whether part of a box is hidden; of one at no place nobody knows."""
+    if not all(map(math.isfinite, box)):
+        return True
+    left, top, right, bottom = box
+    part = hidden[
+        max(0, math.floor(top)) : max(0, math.ceil(bottom)),
+        max(0, math.floor(left)) : max(0, math.ceil(right)),
+    ]
+    return bool(part.size) and float(part.mean()) >= _PARTLY
 
 
 def _paint_oval(pixels: _Pixels, middle: tuple[float, float], reach: tuple[float, float]) -> None:
