@@ -61,16 +61,7 @@ def make_artifact(job: PhotographsJob) -> Path:
         ArtifactError: If weights can't be read or written.
     """
     plan = job.plan
-    photographs = read_split(job.photographs, "train")
-    if job.licence_clean:
-        photographs = tuple(each for each in photographs if each.is_permissive)
-    learned, held = split_held(photographs[: plan.most_photographs])
-    lessons = teach(learned, job.lessons, job.models)
-    people, _ = split_held(read_people(job.faces, "train"))
-    portraits = [np.asarray(person.open()) for person in people]
-    start = load_protector(artifact_folder(plan.start))[0] if plan.start else None
-    settings = Pretraining(plan.steps, plan.batch, plan.side, plan.learning_rate, plan.seed)
-    protector = pretrain(lessons, portraits, plan.protector, settings, job.checkpoint, start=start)
+    protector, (learned, held) = train_protector(job)
     finish(protector, sharpness=plan.sharpness, threshold=plan.threshold)
     save_artifact(job.artifact, protector.half(), _manifest(job))
     pictures = [photograph.open() for photograph in islice(learned, 2 * _CALIBRATION)]
@@ -82,6 +73,32 @@ def make_artifact(job: PhotographsJob) -> Path:
     save_detector(job.artifact, detector, plan.face_detector)
     _give_domain(job, learned, held)
     return job.artifact
+
+
+def train_protector(
+    job: PhotographsJob,
+) -> tuple[Protector, tuple[Sequence[Photograph], Sequence[Photograph]]]:
+    """Train the protector, or resume its training.
+
+    Returns:
+        The protector, before its mask is made all or nothing; photographs that it learned from, and those held back.
+
+    Raises:
+        DataError: If photographs, portraits or models can't be used.
+        ArtifactError: If weights can't be read or written.
+    """
+    plan = job.plan
+    photographs = read_split(job.photographs, "train")
+    if job.licence_clean:
+        photographs = tuple(each for each in photographs if each.is_permissive)
+    learned, held = split_held(photographs[: plan.most_photographs])
+    lessons = teach(learned, job.lessons, job.models)
+    people, _ = split_held(read_people(job.faces, "train"))
+    portraits = [np.asarray(person.open()) for person in people]
+    start = load_protector(artifact_folder(plan.start))[0] if plan.start else None
+    settings = Pretraining(plan.steps, plan.batch, plan.side, plan.learning_rate, plan.seed)
+    protector = pretrain(lessons, portraits, plan.protector, settings, job.checkpoint, start=start)
+    return protector, (learned, held)
 
 
 def split_held(things: Sequence[_T]) -> tuple[Sequence[_T], Sequence[_T]]:

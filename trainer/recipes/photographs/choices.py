@@ -15,13 +15,15 @@ import numpy as np
 import torch
 from PIL import Image
 
+from langchain_vpp.artifact import DETECTOR
 from langchain_vpp.engines.face_cover import FaceCover
 from langchain_vpp.images.codec import resized
 from langchain_vpp.network.config import working_size
 from langchain_vpp.network.protector import smooth_mask
+from trainer.recipes.photographs.artifact import split_held, train_protector
 from trainer.recipes.photographs.audit.finders import independent_finders
 from trainer.recipes.photographs.audit.measures import pasted_faces, photographs_objects, photographs_words
-from trainer.recipes.photographs.audit.pasted import paste_people
+from trainer.recipes.photographs.audit.pasted import paste_people, read_people
 from trainer.recipes.photographs.audit.readers import independent_readers
 from trainer.recipes.photographs.audit.summary import Audit, summarise
 from trainer.sandbox.vision.photos.objects import ObjectDetector
@@ -32,14 +34,14 @@ if TYPE_CHECKING:
 
     from langchain_vpp.network.protector import Protector
     from trainer.recipes.photographs.audit.finders import Finder
-    from trainer.recipes.photographs.audit.pasted import PastedPicture, Person
+    from trainer.recipes.photographs.audit.pasted import PastedPicture
     from trainer.recipes.photographs.audit.readers import Reader
-    from trainer.recipes.photographs.plan import PhotographsPlan
+    from trainer.recipes.photographs.plan import PhotographsJob, PhotographsPlan
     from trainer.sandbox.drawing.photographs import Photograph
 
-_PASTED: Final = 60
+_PASTED: Final = 80
 """Photographs with pasted faces."""
-_PLAIN: Final = 100
+_PLAIN: Final = 80
 """Photographs on which objects are counted."""
 _WORDED: Final = 60
 """Photographs in which words are read."""
@@ -55,17 +57,27 @@ class Setting(NamedTuple):
     """Level of the network."""
     threshold: float
     """Logit of the mask below which a pixel is hidden."""
-    score: float
-    """Score from which the detector's finding counts as a face."""
-    scales: tuple[float, ...]
-    """Sizes at which the detector searches, as shares of the working resolution."""
-    heads: bool
+    weak: float
+    """Score from which the detector's finding counts where the network hides part of it, too."""
+    sure: float
+    """Score from which it counts by itself."""
+    heads: bool = True
     """Cover whole heads, not the face alone."""
 
     def __str__(self) -> str:
-        scales = "+".join(f"{scale:g}" for scale in self.scales)
         what = "heads" if self.heads else "faces"
-        return f"level {self.level:g}, logit {self.threshold:g}, {what} from {self.score:g} at {scales}"
+        return f"level {self.level:g}, logit {self.threshold:g}, {what} from {self.weak:g} and {self.sure:g}"
+
+
+SETTINGS: Final = (
+    *(Setting(0.5, -9.0, sure, sure) for sure in (0.15, 0.3)),
+    *(Setting(0.5, -0.5, *scores) for scores in ((0.3, 0.3), (0.08, 0.3), (0.08, 0.4))),
+    *(Setting(0.5, -1.0, *scores) for scores in ((0.3, 0.3), (0.1, 0.3))),
+    *(Setting(0.5, -1.25, 0.1, sure) for sure in (0.3, 0.35, 0.45)),
+    *(Setting(0.5, threshold, 0.1, 0.25) for threshold in (-1.5, -2.0)),
+    Setting(0.25, -1.25, 0.1, 0.35, heads=False),
+)
+"""Settings to choose from; the first two leave out the network."""
 
 
 class Composer:
@@ -80,7 +92,9 @@ class Composer:
     def __init__(self, protector: Protector, detector: bytes, plan: PhotographsPlan) -> None:
         self._protector, self._plan = protector, plan
         self._covers = cache(
-            lambda score, scales: FaceCover(detector, threshold=score, scales=scales, heads_from=1)
+            lambda weak, sure: FaceCover(
+                detector, threshold=weak, scales=plan.face_detector.scales, heads_from=1, sure=sure
+            )
         )
         self._looked: dict[tuple[bytes, float], np.ndarray] = {}
 
@@ -91,7 +105,7 @@ class Composer:
         openness = 1.4 * torch.sigmoid(self._plan.sharpness * (logits - setting.threshold)) - 0.2
         kept = smooth_mask(openness)[0, 0].numpy()[..., None]
         shown = (kept * seen + (1 - kept) * 127.5).round().astype(np.uint8)
-        covered = self._covers(setting.score, setting.scales).cover(seen, shown, float(setting.heads))
+        covered = self._covers(setting.weak, setting.sure).cover(seen, shown, float(setting.heads))
         return Image.fromarray(covered).resize(image.size, Image.Resampling.BICUBIC)
 
     def _logits(self, seen: np.ndarray, level: float) -> np.ndarray:
@@ -105,27 +119,24 @@ class Composer:
         return self._looked[key]
 
 
-def choose(
-    composer: Composer,
-    settings: Sequence[Setting],
-    photographs: Sequence[Photograph],
-    people: Sequence[Person],
-    path: Path,
-    *,
-    seed: int,
-) -> None:
-    """Measure every setting as the audit does, and write the figures to a file.
+def choose(job: PhotographsJob) -> Path:
+    """Measure every setting as the audit does, and write the figures to ``choices.json``.
 
     Args:
-        composer: Protects pictures.
-        settings: The settings.
-        photographs: Photographs that are held back.
-        people: Portraits that are held back.
-        path: File for the figures, in JSON.
-        seed: Seed of sizes and places of pasted faces.
+        job: The run; its training is finished.
+
+    Returns:
+        The file.
+
+    Raises:
+        DataError: If photographs, portraits or models can't be used, or a detector is missing.
+        MissingExtraError: If an extra is missing: ``faces`` or ``ocr``.
     """
+    protector, (_, photographs) = train_protector(job)
+    _, people = split_held(read_people(job.faces, "train"))
+    composer = Composer(protector, (job.artifact / DETECTOR).read_bytes(), job.plan)
     looking = _Looking(
-        paste_people(photographs, people, _PASTED, seed),
+        paste_people(photographs, people, _PASTED, job.plan.seed + 3),
         independent_finders(),
         photographs[:_PLAIN],
         ObjectDetector.load(),
@@ -136,13 +147,15 @@ def choose(
     looking = looking.where_words_are(originals)
     originals = originals._replace(words=[each for each in originals.words if any(each.values())])
     report = {}
-    for setting in settings:
+    for setting in SETTINGS:
         found = looking.at(partial(composer.protect, setting=setting))
         rows = ({_ORIGINALS: before, _SETTING: after} for before, after in zip(originals, found, strict=True))
         audit = Audit(**dict(zip(_Found._fields, rows, strict=True)))
         report[str(setting)] = summarise(looking.pasted, audit)["variants"][_SETTING]
         _logger.info("%s: %s", setting, report[str(setting)])
+    path = job.out / "choices.json"
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return path
 
 
 class _Found(NamedTuple):
