@@ -39,6 +39,7 @@ def render_card(manifest: Manifest, report: Mapping[str, Any] | None = None) -> 
         detector_licence=detector.licence,
         scales=", ".join(f"{scale:g}" for scale in detector.scales),
         threshold=f"{detector.threshold:g}",
+        sure=f"{detector.sure:g}",
         steps=manifest.steps,
         seed=manifest.seed,
         data_digest=manifest.data_digest,
