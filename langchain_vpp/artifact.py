@@ -38,7 +38,6 @@ from langchain_vpp.manifest import (
     level_of,
     warn_of_unknown_domain,
 )
-from langchain_vpp.manifest import warn_once as _warn
 from langchain_vpp.network.config import ProtectorConfig
 
 if TYPE_CHECKING:
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from langchain_vpp.network.protector import Protector
 
 __all__ = [
+    "DETECTOR",
     "DOMAIN",
     "EXACT_GRAPH",
     "GRAPH",
@@ -83,19 +83,14 @@ GRAPH: Final = "protector.onnx"
 """File of the quantised graph."""
 EXACT_GRAPH: Final = "protector.fp32.onnx"
 """File of the graph that equals the network in torch."""
-_DETECTOR = "faces.onnx"
+DETECTOR: Final = "faces.onnx"
+"""File of the face detector's graph."""
 DOMAIN: Final = "domain.npz"
 """File of the statistics by which unfamiliar pictures are told."""
 _MAX_MANIFEST_BYTES = 4 * 2**20
 _SHIPPED = Path(__file__).with_name("artifacts")
-_DEFAULT = "staff-cards"
+_DEFAULT = "photographs"
 """Name of the artifact that ``default`` stands for."""
-_DEFAULT_CHANGES: Final = (
-    f"'default' is the artifact {_DEFAULT!r}, which was made for drawn staff cards with a portrait. Other pictures it "
-    "covers whole, because it could show private text of them. A later version will mean an artifact for photographs "
-    f"by 'default'. Name {_DEFAULT!r} to keep this one, or 'photographs' for photographs; for other "
-    "pictures use a classical engine."
-)
 
 
 def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str:
@@ -161,7 +156,7 @@ def save_graphs(folder: Path, graphs: Mapping[str, bytes]) -> str:
         raise ValueError(msg)
     _, manifest, _ = load_protector(folder)
     digests = {name: hashlib.sha256(graph).hexdigest() for name, graph in graphs.items()}
-    kept = {name: digest for name, digest in manifest.files.items() if name in (_WEIGHTS, _DETECTOR)}
+    kept = {name: digest for name, digest in manifest.files.items() if name in (_WEIGHTS, DETECTOR)}
     return _write(folder, graphs, manifest.model_copy(update={"files": kept | digests, "domain": None}))
 
 
@@ -176,7 +171,7 @@ def save_detector(folder: Path, graph: bytes, detector: FaceDetector) -> str:
     Raises:
         ArtifactError: If a file of the artifact is missing or was changed, or the artifact can't be written.
     """
-    return _add(folder, _DETECTOR, graph, face_detector=detector)
+    return _add(folder, DETECTOR, graph, face_detector=detector)
 
 
 def save_domain(folder: Path, domain: Domain, facts: DomainFacts) -> str:
@@ -259,12 +254,12 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
     """Refuse the manifest of a network that lists unknown files, or files without their facts, or facts alone."""
-    if not {_WEIGHTS} <= set(manifest.files) <= {_WEIGHTS, GRAPH, EXACT_GRAPH, DOMAIN, _DETECTOR}:
+    if not {_WEIGHTS} <= set(manifest.files) <= {_WEIGHTS, GRAPH, EXACT_GRAPH, DOMAIN, DETECTOR}:
         raise ArtifactError(
-            f"{folder / _MANIFEST} must list exactly {_WEIGHTS}, or {GRAPH}, {EXACT_GRAPH}, {DOMAIN} and {_DETECTOR} "
+            f"{folder / _MANIFEST} must list exactly {_WEIGHTS}, or {GRAPH}, {EXACT_GRAPH}, {DOMAIN} and {DETECTOR} "
             "as well. Nothing was loaded."
         )
-    for name, facts in ((DOMAIN, manifest.domain), (_DETECTOR, manifest.face_detector)):
+    for name, facts in ((DOMAIN, manifest.domain), (DETECTOR, manifest.face_detector)):
         if (facts is None) != (name not in manifest.files):
             raise ArtifactError(
                 f"{folder / _MANIFEST} must have both the file {name} and facts about it, or neither. Nothing was "
@@ -346,8 +341,7 @@ def artifact_folder(source: str | os.PathLike[str]) -> Path:
     Args:
         source: A folder, or a name from :func:`shipped_artifacts`. The text of such a name always means the artifact of
             the package; a folder of that name is ``./staff-cards``, say. ``default`` is another name for
-            ``staff-cards``; the first use in a process gives a :class:`FutureWarning`, because a later version will
-            mean an artifact for photographs by it.
+            ``photographs``; in version 0.1 it was one for ``staff-cards``.
 
     Raises:
         ArtifactError: If there is no such folder or name. The message lists the names.
@@ -355,8 +349,6 @@ def artifact_folder(source: str | os.PathLike[str]) -> Path:
     shipped = shipped_artifacts()
     name = _DEFAULT if source == "default" else source
     if isinstance(name, str) and name in shipped:
-        if source == "default":
-            _warn(_DEFAULT_CHANGES, FutureWarning)
         return _SHIPPED / name
     if source == "default":
         raise ArtifactError(
@@ -444,8 +436,14 @@ def _face_cover(folder: Path, manifest: Manifest) -> FaceCover | None:
     from langchain_vpp.engines.face_cover import FaceCover  # noqa: PLC0415  ONNX Runtime
 
     detector = manifest.face_detector
-    graph = _read_checked(folder, _DETECTOR, manifest)
-    return FaceCover(graph, threshold=detector.threshold, scales=detector.scales)
+    graph = _read_checked(folder, DETECTOR, manifest)
+    return FaceCover(
+        graph,
+        threshold=detector.threshold,
+        scales=detector.scales,
+        heads_from=detector.heads_from,
+        sure=detector.sure,
+    )
 
 
 def _domain(folder: Path, manifest: Manifest) -> Domain | None:

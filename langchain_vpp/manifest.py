@@ -61,6 +61,10 @@ class FaceDetector(BaseModel):
     """Score from which something is taken for a face."""
     scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(min_length=1, max_length=8)
     """Sizes at which a picture is searched, as shares of the working resolution."""
+    heads_from: float = Field(default=0.0, ge=0, le=1)
+    """Level from which the whole head of a face is covered; below it the face alone."""
+    sure: float = Field(default=0.0, ge=0, lt=1)
+    """Score from which a finding counts by itself; a weaker one counts only where the network hides part of it, too."""
 
 
 class DomainFacts(BaseModel):

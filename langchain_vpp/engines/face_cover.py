@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,21 +16,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _Pixels: TypeAlias = npt.NDArray[np.uint8]
-_Boxes: TypeAlias = npt.NDArray[np.float32]
+_Box: TypeAlias = "tuple[float, float, float, float]"
+"""Left, upper, right and lower edge, in pixels."""
 
 _MULTIPLE: Final = 32
 _GREY: Final = 128
 """Grey of covered faces, and of what is added to fill a multiple of 32 pixels."""
-_ACROSS: Final = 0.8
-"""Half the width of a cover, as a share of the face's."""
-_DOWN: Final = 0.95
-"""Half the height of a cover, as a share of the face's."""
-_RAISED: Final = 0.12
-"""Share of the face's height by which a cover's middle lies above that of the face, because hair belongs to it."""
+
+
+class _Oval(NamedTuple):
+    """Shape of a cover, in shares of the width and the height of a face."""
+
+    across: float
+    """Half the width."""
+    down: float
+    """Half the height."""
+    raised: float
+    """Distance of its middle above that of the face."""
+
+
+_PARTLY: Final = 0.2
+"""Share of a weak finding's box that must be hidden for it to count."""
+_HEAD: Final = _Oval(0.8, 0.95, 0.12)  # raised, because hair belongs to it
+_FACE: Final = _Oval(0.65, 0.7, 0.04)
 
 
 class FaceCover:
-    """Paints one grey over every head whose face a detector finds.
+    """Paints one grey over every face that a detector finds, or over the whole head.
 
     One session serves all threads, and each call computes in the thread that made it.
 
@@ -39,13 +51,25 @@ class FaceCover:
             (float32, ``[N, 4]``: left, upper, right and lower edge in pixels) and ``scores`` (float32, ``[N]``).
         threshold: Score from which something is taken for a face.
         scales: Sizes at which a picture is searched, as shares of its own: smaller ones for larger faces.
+        heads_from: Level from which the whole head is covered; below it the face alone.
+        sure: Score from which a finding counts by itself. A weaker one counts only where an engine hides part of the
+            face, too: alone, each takes many a plate for a face, but seldom the same one.
 
     Raises:
         ArtifactError: If ONNX Runtime can't load the graph, or it has other inputs or outputs.
     """
 
-    def __init__(self, graph: bytes, *, threshold: float, scales: Sequence[float]) -> None:
+    def __init__(
+        self,
+        graph: bytes,
+        *,
+        threshold: float,
+        scales: Sequence[float],
+        heads_from: float = 0.0,
+        sure: float = 0.0,
+    ) -> None:
         self._threshold, self._scales = threshold, tuple(scales)
+        self._heads_from, self._sure = heads_from, sure
         failure = ""
         try:
             self._session = open_session(graph)
@@ -60,36 +84,47 @@ class FaceCover:
                 "Get the artifact again from where it was trained, or install a newer onnxruntime."
             )
 
-    def cover(self, seen: _Pixels, shown: _Pixels) -> _Pixels:
+    def cover(self, seen: _Pixels, shown: _Pixels, level: float = 1.0) -> _Pixels:
         """Return what is to be shown with every face covered that is found in what was seen.
 
         Args:
             seen: The picture, ``[H, W, 3]``.
             shown: The picture that an engine made of it, of the same shape. It is not changed.
+            level: 0 most useful, 1 most private.
         """
         result = shown.copy()
-        for left, top, right, bottom in self.find(seen, self._scales):
+        oval = _FACE if level < self._heads_from else _HEAD
+        hidden = (seen != shown).any(axis=2)
+        for left, top, right, bottom, score in self._found(seen, self._scales):
+            if score < self._sure and not _is_partly(hidden, (left, top, right, bottom)):
+                continue
             _paint_oval(
                 result,
-                ((left + right) / 2, (top + bottom) / 2 - _RAISED * (bottom - top)),
-                (_ACROSS * (right - left), _DOWN * (bottom - top)),
+                ((left + right) / 2, (top + bottom) / 2 - oval.raised * (bottom - top)),
+                (oval.across * (right - left), oval.down * (bottom - top)),
             )
         return result
 
-    def find(self, seen: _Pixels, scales: Sequence[float]) -> Iterator[tuple[float, float, float, float]]:
+    def find(self, seen: _Pixels, scales: Sequence[float]) -> Iterator[_Box]:
         """Yield boxes around faces: left, upper, right and lower edge. A face may have several.
 
         Args:
             seen: The picture, ``[H, W, 3]``.
             scales: Sizes at which it is searched, as shares of its own.
         """
+        for left, top, right, bottom, _ in self._found(seen, scales):
+            yield left, top, right, bottom
+
+    def _found(
+        self, seen: _Pixels, scales: Sequence[float]
+    ) -> Iterator[tuple[float, float, float, float, float]]:
         for scale in scales:
             boxes, scores = self._session.run(["boxes", "scores"], {"image": _scaled(seen, scale)[None]})
             # A score that is no number counts as a face.
-            found: _Boxes = boxes[~(scores < self._threshold)]
-            for box in found / np.float32(scale):
+            counts = ~(scores < self._threshold)
+            for box, score in zip(boxes[counts] / np.float32(scale), scores[counts].tolist(), strict=True):
                 left, top, right, bottom = box.tolist()
-                yield left, top, right, bottom
+                yield left, top, right, bottom, score
 
 
 def _scaled(pixels: _Pixels, scale: float) -> _Pixels:
@@ -100,6 +135,18 @@ def _scaled(pixels: _Pixels, scale: float) -> _Pixels:
         pixels = np.asarray(smaller)
     down, across = (math.ceil(side / _MULTIPLE) * _MULTIPLE - side for side in (height, width))
     return np.pad(pixels, ((0, down), (0, across), (0, 0)), constant_values=_GREY)
+
+
+def _is_partly(hidden: npt.NDArray[np.bool_], box: _Box) -> bool:
+    """Say whether part of a box is hidden; of one at no place nobody knows."""
+    if not all(map(math.isfinite, box)):
+        return True
+    left, top, right, bottom = box
+    part = hidden[
+        max(0, math.floor(top)) : max(0, math.ceil(bottom)),
+        max(0, math.floor(left)) : max(0, math.ceil(right)),
+    ]
+    return bool(part.size) and float(part.mean()) >= _PARTLY
 
 
 def _paint_oval(pixels: _Pixels, middle: tuple[float, float], reach: tuple[float, float]) -> None:

@@ -67,7 +67,7 @@ class LearnedEngine(ABC):
             pixels, pooled = self._run_pooled(seen, level)
             is_familiar = self.domain.is_familiar(pooled, level)
         if self._faces is not None:
-            pixels = self._faces.cover(seen, pixels)
+            pixels = self._faces.cover(seen, pixels, level)
         result = Image.fromarray(pixels)
         if result.size != image.size:
             result = result.resize(image.size, Image.Resampling.BICUBIC)

@@ -58,6 +58,19 @@ def test_what_the_detector_finds_is_covered_at_every_level(plain, folder, level)
     assert (with_it[:, 52:] == without[:, 52:]).all()
 
 
+def test_heads_are_covered_from_the_level_that_the_manifest_names(plain, folder):
+    edit_manifest(folder, face_detector=DESCRIPTION.model_dump(mode="json") | {"heads_from": 0.5})
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    below, above = (
+        np.sum(
+            np.asarray(load_engine(folder).protect(picture, level))
+            != load_engine(plain).protect(picture, level)
+        )
+        for level in (0.4, 0.5)
+    )
+    assert 0 < below < 0.8 * above
+
+
 def test_the_detector_is_part_of_the_digest_and_the_manifest_names_it(plain, folder):
     loaded = load_artifact(folder)
     assert loaded.digest != load_artifact(plain).digest

@@ -7,6 +7,9 @@ command resumes an interrupted run. Its steps, with what each leaves in the fold
 2. Train the protector on parts of the photographs with pasted faces and drawn signs (``start``).
 3. Make its mask all or nothing and its cover one grey, write its int8 graph, and add the face detector (``artifact``).
 
+``python -m trainer.recipes.photographs choose`` with the same arguments measures thresholds on photographs and
+people that are held back from training, and writes ``choices.json``; those that were chosen are in ``config.json``.
+
 ``python -m trainer.recipes.photographs audit`` with the same arguments measures it on photographs and people that
 training never saw, beside classical engines, and leaves ``audit.json`` and the artifact's card. Measurements are kept
 in ``audit``; an interrupted audit goes on where it stopped.
@@ -20,16 +23,22 @@ import argparse
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from langchain_vpp.errors import VPPError
 from trainer.recipes.photographs.artifact import make_artifact
 from trainer.recipes.photographs.audit.audit import MEASURED, audit_artifact
+from trainer.recipes.photographs.choices import choose
 from trainer.recipes.photographs.plan import PhotographsJob, read_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+_COMMANDS: Final[Mapping[str, Callable[[PhotographsJob, Sequence[str]], Path]]] = {
+    "make": lambda job, _: make_artifact(job),
+    "choose": lambda job, _: choose(job),
+    "audit": audit_artifact,
+}
 _logger = logging.getLogger(__name__)
 
 
@@ -42,8 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 when done, 2 if it could not be done.
     """
-    parser = argparse.ArgumentParser(description="Make or audit the photographs' artifact.")
-    parser.add_argument("command", choices=("make", "audit"))
+    parser = argparse.ArgumentParser(
+        description="Make the photographs' artifact, choose its thresholds, or audit it."
+    )
+    parser.add_argument("command", choices=tuple(_COMMANDS))
     parser.add_argument(
         "--photographs", type=Path, required=True, help="photographs: photos.jsonl and pictures"
     )
@@ -70,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         licence_clean=given.licence_clean,
     )
     try:
-        done = make_artifact(job) if given.command == "make" else audit_artifact(job, given.measure)
+        done = _COMMANDS[given.command](job, given.measure)
     except VPPError as error:
         _logger.error("%s", error)  # noqa: TRY400  one line, as on the command line
         return 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 import torch
@@ -40,10 +40,11 @@ if TYPE_CHECKING:
     from trainer.recipes.photographs.plan import PhotographsJob
     from trainer.sandbox.drawing.photographs import Photograph
 
+_T = TypeVar("_T")
 _DOMAIN: Final = (200, 200)
 """Photographs that statistics of the domain are fitted on, and others that set the threshold."""
 _HELD: Final = 4
-"""Every fourth photograph is learned from by nothing: it sets thresholds."""
+"""Every fourth photograph and portrait is learned from by nothing: they set thresholds."""
 _CALIBRATION: Final = 64
 """Photographs that ranges of the int8 graph are taken from, and as many to check it."""
 _logger = logging.getLogger(__name__)
@@ -60,15 +61,7 @@ def make_artifact(job: PhotographsJob) -> Path:
         ArtifactError: If weights can't be read or written.
     """
     plan = job.plan
-    photographs = read_split(job.photographs, "train")
-    if job.licence_clean:
-        photographs = tuple(each for each in photographs if each.is_permissive)
-    learned, held = split_held(photographs[: plan.most_photographs])
-    lessons = teach(learned, job.lessons, job.models)
-    portraits = [np.asarray(person.open()) for person in read_people(job.faces, "train")]
-    start = load_protector(artifact_folder(plan.start))[0] if plan.start else None
-    settings = Pretraining(plan.steps, plan.batch, plan.side, plan.learning_rate, plan.seed)
-    protector = pretrain(lessons, portraits, plan.protector, settings, job.checkpoint, start=start)
+    protector, (learned, held) = train_protector(job)
     finish(protector, sharpness=plan.sharpness, threshold=plan.threshold)
     save_artifact(job.artifact, protector.half(), _manifest(job))
     pictures = [photograph.open() for photograph in islice(learned, 2 * _CALIBRATION)]
@@ -82,10 +75,36 @@ def make_artifact(job: PhotographsJob) -> Path:
     return job.artifact
 
 
-def split_held(photographs: Sequence[Photograph]) -> tuple[Sequence[Photograph], Sequence[Photograph]]:
-    """Split photographs into those to learn from and those held back, on which thresholds are chosen."""
-    learned = [each for number, each in enumerate(photographs) if (number + 1) % _HELD]
-    return learned, photographs[_HELD - 1 :: _HELD]
+def train_protector(
+    job: PhotographsJob,
+) -> tuple[Protector, tuple[Sequence[Photograph], Sequence[Photograph]]]:
+    """Train the protector, or resume its training.
+
+    Returns:
+        The protector, before its mask is made all or nothing; photographs that it learned from, and those held back.
+
+    Raises:
+        DataError: If photographs, portraits or models can't be used.
+        ArtifactError: If weights can't be read or written.
+    """
+    plan = job.plan
+    photographs = read_split(job.photographs, "train")
+    if job.licence_clean:
+        photographs = tuple(each for each in photographs if each.is_permissive)
+    learned, held = split_held(photographs[: plan.most_photographs])
+    lessons = teach(learned, job.lessons, job.models)
+    people, _ = split_held(read_people(job.faces, "train"))
+    portraits = [np.asarray(person.open()) for person in people]
+    start = load_protector(artifact_folder(plan.start))[0] if plan.start else None
+    settings = Pretraining(plan.steps, plan.batch, plan.side, plan.learning_rate, plan.seed)
+    protector = pretrain(lessons, portraits, plan.protector, settings, job.checkpoint, start=start)
+    return protector, (learned, held)
+
+
+def split_held(things: Sequence[_T]) -> tuple[Sequence[_T], Sequence[_T]]:
+    """Split photographs or portraits into those to learn from and those held back, on which thresholds are chosen."""
+    learned = [each for number, each in enumerate(things) if (number + 1) % _HELD]
+    return learned, things[_HELD - 1 :: _HELD]
 
 
 def _give_domain(job: PhotographsJob, learned: Sequence[Photograph], held: Sequence[Photograph]) -> None:

