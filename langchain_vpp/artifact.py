@@ -38,6 +38,7 @@ from langchain_vpp.manifest import (
     level_of,
     warn_of_unknown_domain,
 )
+from langchain_vpp.manifest import warn_once as _warn
 from langchain_vpp.network.config import ProtectorConfig
 
 if TYPE_CHECKING:
@@ -89,8 +90,14 @@ DOMAIN: Final = "domain.npz"
 """File of the statistics by which unfamiliar pictures are told."""
 _MAX_MANIFEST_BYTES = 4 * 2**20
 _SHIPPED = Path(__file__).with_name("artifacts")
-_DEFAULT = "photographs"
+_DEFAULT = "staff-cards"
 """Name of the artifact that ``default`` stands for."""
+_DEFAULT_CHANGES: Final = (
+    f"'default' is the artifact {_DEFAULT!r}, which was made for drawn staff cards with a portrait. Other pictures it "
+    "covers whole, because it could show private text of them. A later version will mean an artifact for photographs "
+    f"by 'default'. Name {_DEFAULT!r} to keep this one, or 'photographs' for photographs; for other "
+    "pictures use a classical engine."
+)
 
 
 def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str:
@@ -341,7 +348,8 @@ def artifact_folder(source: str | os.PathLike[str]) -> Path:
     Args:
         source: A folder, or a name from :func:`shipped_artifacts`. The text of such a name always means the artifact of
             the package; a folder of that name is ``./staff-cards``, say. ``default`` is another name for
-            ``photographs``; in version 0.1 it was one for ``staff-cards``.
+            ``staff-cards``; the first use in a process gives a :class:`FutureWarning`, because a later version will
+            mean an artifact for photographs by it.
 
     Raises:
         ArtifactError: If there is no such folder or name. The message lists the names.
@@ -349,6 +357,8 @@ def artifact_folder(source: str | os.PathLike[str]) -> Path:
     shipped = shipped_artifacts()
     name = _DEFAULT if source == "default" else source
     if isinstance(name, str) and name in shipped:
+        if source == "default":
+            _warn(_DEFAULT_CHANGES, FutureWarning)
         return _SHIPPED / name
     if source == "default":
         raise ArtifactError(

@@ -77,17 +77,6 @@ def test_nothing_finer_than_the_working_resolution_comes_through(engine):
     assert np.abs(made[0] - made[1]).mean() < 3
 
 
-def test_commands_take_it_where_none_is_named(vpp, astronaut):
-    astronaut.save(vpp.folder / "photo.png")
-    done = vpp.run("protect", "photo.png", "--out", "protected")
-    named = vpp.run("protect", "photo.png", "--artifact", "photographs", "--out", "named")
-    assert done.code == named.code == 0, done.err
-    assert "warning" not in done.err
-    first, second = (next((vpp.folder / name).glob("photo*")) for name in ("protected", "named"))
-    assert first.read_bytes() == second.read_bytes()
-    assert vpp.run("inspect", "default").out == vpp.run("inspect", "photographs").out
-
-
 def test_it_chains(engine, astronaut):
     shown = Chain(engine, Pixelate()).protect(astronaut, 0.25)
     assert shown.size == astronaut.size

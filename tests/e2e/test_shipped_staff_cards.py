@@ -106,6 +106,24 @@ def test_it_says_what_it_is_and_whom_it_is_owed_to():
     assert sum(path.stat().st_size for path in folder.iterdir()) < 5_500_000
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("inspect", "default"),
+        ("protect", "card.png", "--out", "protected"),  # takes this artifact when it is given none
+        ("evaluate", "default", "--data", "nothing", "--out", "report.json"),
+        ("export", "default", "--data", "nothing"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_command_says_once_which_artifact_default_is(vpp, arguments):
+    Image.new("RGB", (320, 224)).save(vpp.folder / "card.png")
+    done = vpp.run(*arguments)
+    said = [line for line in done.err.splitlines() if "'default'" in line]
+    assert len(said) == 1, done.err
+    assert said[0].startswith("warning: 'default' is the artifact 'staff-cards'")
+
+
 def test_it_is_served_in_int8_without_torch():
     assert GRAPH in read_manifest(artifact_folder("staff-cards"))[0].files
     assert load_engine("staff-cards").name == "onnx"

@@ -18,6 +18,7 @@ from langchain_vpp.artifact import (
     DOMAIN,
     FrontPoint,
     Manifest,
+    _warn,
     artifact_folder,
     level_of,
     load_artifact,
@@ -31,7 +32,6 @@ from langchain_vpp.artifact import (
     verify_artifact,
 )
 from langchain_vpp.errors import ArtifactError, DomainWarning, MissingExtraError
-from langchain_vpp.manifest import warn_once
 from langchain_vpp.network.protector import Protector, ProtectorConfig
 from tests.domains import FACTS, give
 from tests.untrained import manifest as untrained_manifest
@@ -191,33 +191,49 @@ def test_the_default_is_the_folder_that_comes_with_the_package(folder, monkeypat
         load_engine("default")
 
 
-@pytest.mark.parametrize("name", ["photographs", "staff-cards"])
-def test_an_artifact_that_comes_along_is_found_by_its_name(name):
-    assert name in shipped_artifacts()
-    assert artifact_folder(name).name == name
-
-
-def test_default_means_the_artifact_for_photographs_without_a_word():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert artifact_folder("default") == artifact_folder("photographs")
-        assert load_engine("default").digest == load_engine("photographs").digest
+def test_an_artifact_that_comes_along_is_found_by_its_name():
+    assert "staff-cards" in shipped_artifacts()
+    named, default = artifact_folder("staff-cards"), artifact_folder("default")
+    assert named == default
+    assert load_engine("staff-cards").digest == load_engine("default").digest
 
 
 @pytest.fixture
 def first_use():
-    """As in a process that has warned of nothing before."""
-    warn_once.cache_clear()
+    """As in a process that has not loaded `default` before."""
+    _warn.cache_clear()
     yield
-    warn_once.cache_clear()
+    _warn.cache_clear()
 
 
-def test_names_and_folders_are_told_apart(folder, monkeypatch):
+@pytest.mark.usefixtures("first_use")
+def test_default_says_once_which_artifact_it_is_and_for_which_pictures():
+    with pytest.warns(FutureWarning) as caught:
+        ImageProtector.from_pretrained("default")
+    (warning,) = caught
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_engine("default")
+        ImageProtector.from_pretrained("default")
+    assert warning.filename == __file__  # the line that asked for it, not ours
+    for said in (
+        "'default'",
+        "'staff-cards'",
+        "staff cards with a portrait",
+        "private text",
+        "later version",
+    ):
+        assert said in str(warning.message)
+
+
+@pytest.mark.usefixtures("first_use")
+def test_no_other_name_warns(folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
     folder.rename("default")
-    assert artifact_folder("staff-cards").parent == artifact_folder("default").parent
-    for source in ("./default", Path("default")):
-        assert artifact_folder(source).resolve() == folder.parent / "default"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for source in ("staff-cards", "./default", Path("default")):
+            artifact_folder(source)
 
 
 def test_a_folder_of_the_same_name_is_told_apart_by_its_path(folder, tmp_path, monkeypatch):
