@@ -150,7 +150,8 @@ def _length(data: bytes, file_format: str) -> float:
         times = [packet.dts if packet.pts is None else packet.pts for packet in packets if packet.size]
         known = [float(time * stream.time_base) for time in times if time is not None]
     count = len(known)
-    return (max(known) - min(known)) * count / (count - 1) if count > 1 else 0.0
+    # Rounded, so that five seconds in frames of a tenth are not a little more than five.
+    return round((max(known) - min(known)) * count / (count - 1), 6) if count > 1 else 0.0
 
 
 def _passed(container: Any, stream: Any, times: list[float]) -> Iterator[av.VideoFrame]:
