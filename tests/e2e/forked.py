@@ -43,7 +43,12 @@ def fork_what_is_started(patch: pytest.MonkeyPatch) -> None:
 
 def forked_processes(folder: Path) -> list[int]:
     """Ids of the processes that were forked by those that worked in a folder."""
-    return [int(path.name.rpartition("-")[2]) for path in folder.glob("forked-*")]
+    return [int(path.name) for path in _notes(folder).glob("*")]
+
+
+def _notes(folder: Path) -> Path:
+    """Folder that names those processes: beside the other one, where tests look for what a command has left."""
+    return folder.with_name(f"{folder.name}-forked")
 
 
 def _fork(command: Sequence[str], **options) -> subprocess.Popen:
@@ -53,7 +58,9 @@ def _fork(command: Sequence[str], **options) -> subprocess.Popen:
 
 
 def _become(command: Sequence[str]) -> None:
-    Path(f"forked-{os.getpid()}").touch()
+    notes = _notes(Path.cwd())
+    notes.mkdir(exist_ok=True)
+    (notes / str(os.getpid())).touch()
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as a new interpreter has it
     logging.getLogger().handlers.clear()
