@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 DEMO: Final = TrainerConfig(
     steps=160,
     pretraining_steps=200,
+    grey_penalty=0.25,
     max_queries=2000,
     access="logprobs",
     protector=ProtectorConfig(width=32, blocks=(1, 3, 1), working_resolution=64),

@@ -108,7 +108,7 @@ class TrainerConfig(BaseModel):
     fidelity: float = Field(1.0, ge=0)
     """Weight of the mean squared pixel change, scaled by one minus the level."""
 
-    grey_penalty: float = Field(0.25, ge=0)
+    grey_penalty: float = Field(0.5, ge=0)
     """Weight of the mean distance of a pixel from mid-grey, scaled by the level and by its fourth power."""
     grey_penalty_rise: float = Field(3.0, ge=0)
     r"""Coefficient :math:`c` of the fourth power in the factor :math:`\lambda + c \lambda^4` of the grey penalty.
@@ -122,8 +122,8 @@ class TrainerConfig(BaseModel):
     A protector that draws can cover private attributes half, under patterns that blind its assessor and no other
     attacker. In grey nothing is left to read at level 1; but a run that is grey from the start may never find where
     things stand, and hides all of a picture or nothing. So what it draws fades to grey between three and six tenths of
-    the steps. A protector to start from stays as it is: one that draws is never grey from the start, and one that hides
-    in grey never draws, except with ``learned``.
+    the steps. A protector to start from stays as it is: one that draws goes on drawing, and one that hides in grey
+    never draws, except with ``learned``.
     """
 
     reveal_penalty: float = Field(0.0, ge=0)

@@ -116,11 +116,11 @@ class TrainingStep:
 
     def drawn_share(self, step: int) -> float:
         """Share of what the protector draws that is shown after some steps; see ``TrainerConfig.recolour``."""
-        config, grey_start = self._config, self._start is not None and self._start.hides_in_grey
-        if grey_start:
-            return 0.0 if config.recolour != "learned" else 1.0
-        if config.recolour == "learned" or (config.recolour == "grey" and self._start is not None):
+        config = self._config
+        if config.recolour == "learned":
             return 1.0
+        if self._start is not None:
+            return 0.0 if self._start.hides_in_grey else 1.0
         if config.recolour == "grey":
             return 0.0
         begin, end = _FADE
