@@ -36,9 +36,9 @@ from langchain_vpp.manifest import (
     ShownKinds,
     level_in,
     level_of,
+    warn_of_default,
     warn_of_unknown_domain,
 )
-from langchain_vpp.manifest import warn_once as _warn
 from langchain_vpp.network.config import ProtectorConfig
 
 if TYPE_CHECKING:
@@ -90,14 +90,7 @@ DOMAIN: Final = "domain.npz"
 """File of the statistics by which unfamiliar pictures are told."""
 _MAX_MANIFEST_BYTES = 4 * 2**20
 _SHIPPED = Path(__file__).with_name("artifacts")
-_DEFAULT = "staff-cards"
-"""Name of the artifact that ``default`` stands for."""
-_DEFAULT_CHANGES: Final = (
-    f"'default' is the artifact {_DEFAULT!r}, which was made for drawn staff cards with a portrait. Other pictures it "
-    "covers whole, because it could show private text of them. A later version will mean an artifact for photographs "
-    f"by 'default'. Name {_DEFAULT!r} to keep this one, or 'photographs' for photographs; for other "
-    "pictures use a classical engine."
-)
+_DEFAULT = "staff-cards"  # what ``default`` stands for
 
 
 def save_artifact(folder: Path, protector: Protector, manifest: Manifest) -> str:
@@ -347,9 +340,8 @@ def artifact_folder(source: str | os.PathLike[str]) -> Path:
 
     Args:
         source: A folder, or a name from :func:`shipped_artifacts`. The text of such a name always means the artifact of
-            the package; a folder of that name is ``./staff-cards``, say. ``default`` is another name for
-            ``staff-cards``; the first use in a process gives a :class:`FutureWarning`, because a later version will
-            mean an artifact for photographs by it.
+            the package; a folder of that name is ``./staff-cards``, say. ``default`` means ``staff-cards``, with a
+            :class:`FutureWarning` once, because a later version will mean an artifact for photographs by it.
 
     Raises:
         ArtifactError: If there is no such folder or name. The message lists the names.
@@ -358,7 +350,7 @@ def artifact_folder(source: str | os.PathLike[str]) -> Path:
     name = _DEFAULT if source == "default" else source
     if isinstance(name, str) and name in shipped:
         if source == "default":
-            _warn(_DEFAULT_CHANGES, FutureWarning)
+            warn_of_default(_DEFAULT)
         return _SHIPPED / name
     if source == "default":
         raise ArtifactError(

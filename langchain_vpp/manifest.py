@@ -187,3 +187,18 @@ def warn_of_unknown_domain(manifest: Manifest) -> None:
     """
     if manifest.engine == "network" and manifest.domain is None:
         warn_once(_UNKNOWN_DOMAIN, DomainWarning)
+
+
+def warn_of_default(name: str) -> None:
+    """Warn, once in a process, of which artifact ``default`` means, and that a later version will mean another.
+
+    Args:
+        name: Name of the artifact that it means.
+    """
+    warn_once(
+        f"'default' is the artifact {name!r}, which was made for drawn staff cards with a portrait. Other pictures it "
+        "covers whole, because it could show private text of them. A later version will mean an artifact for "
+        f"photographs by 'default'. Name {name!r} to keep this one, or 'photographs' for photographs; for other "
+        "pictures use a classical engine.",
+        FutureWarning,
+    )

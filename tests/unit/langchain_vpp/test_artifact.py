@@ -18,7 +18,6 @@ from langchain_vpp.artifact import (
     DOMAIN,
     FrontPoint,
     Manifest,
-    _warn,
     artifact_folder,
     level_of,
     load_artifact,
@@ -32,6 +31,7 @@ from langchain_vpp.artifact import (
     verify_artifact,
 )
 from langchain_vpp.errors import ArtifactError, DomainWarning, MissingExtraError
+from langchain_vpp.manifest import warn_once
 from langchain_vpp.network.protector import Protector, ProtectorConfig
 from tests.domains import FACTS, give
 from tests.untrained import manifest as untrained_manifest
@@ -201,9 +201,9 @@ def test_an_artifact_that_comes_along_is_found_by_its_name():
 @pytest.fixture
 def first_use():
     """As in a process that has not loaded `default` before."""
-    _warn.cache_clear()
+    warn_once.cache_clear()
     yield
-    _warn.cache_clear()
+    warn_once.cache_clear()
 
 
 @pytest.mark.usefixtures("first_use")
