@@ -147,11 +147,28 @@ def plan(paths: Sequence[Path], out: Path) -> tuple[list[Job], list[Copy]]:
         else:
             others.append(Copy(path, None, "failed", "there is no such file."))
     originals = {_identity(job.source) for job in found}
+    # Compare files, not names: there are links, and disks that don't tell a.JPG from a.jpg.
+    jobs, failed = one_output_each(
+        found, lambda job: job.target.exists() and _identity(job.target) in originals
+    )
+    return jobs, others + failed
+
+
+def one_output_each(found: Sequence[Job], overwrites: Callable[[Job], bool]) -> tuple[list[Job], list[Copy]]:
+    """Leave out jobs whose output is an original, or that of an earlier job, whatever the disk thinks of capitals.
+
+    Args:
+        found: The jobs.
+        overwrites: Tells whether a job's output is an original.
+
+    Returns:
+        The jobs that are left, and a failure for each of the others.
+    """
+    others: list[Copy] = []
     jobs: dict[str, Job] = {}
     for job in found:
-        # Compare files, not names: there are links, and disks that don't tell a.JPG from a.jpg.
         name = unicodedata.normalize("NFC", str(job.target)).casefold()
-        if job.target.exists() and _identity(job.target) in originals:
+        if overwrites(job):
             reason = f"{job.target} is an original. Choose another --out."
         elif name in jobs:
             reason = f"{job.target} is already the output of {jobs[name].source}. Rename one of them."

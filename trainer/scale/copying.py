@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import unicodedata
 import uuid
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from langchain_vpp.batch import (
     Job,
     journal_line,
     make_copy,
+    one_output_each,
     output_suffix,
     read_journal,
     recipe_of,
@@ -112,18 +112,8 @@ def plan(paths: Sequence[str], out: str) -> tuple[list[Job], list[Copy]]:
     if not stored:
         return found, others
     originals = {str(job.source) for job in found}
-    kept: dict[str, Job] = {}
-    for job in found:
-        name = unicodedata.normalize("NFC", str(job.target)).casefold()
-        if str(job.target) in originals:
-            reason = f"{job.target} is an original. Choose another --out."
-        elif name in kept:
-            reason = f"{job.target} is already the output of {kept[name].source}. Rename one of them."
-        else:
-            kept[name] = job
-            continue
-        others.append(Copy(job.source, job.target, "failed", reason))
-    return list(kept.values()), others
+    jobs, left = one_output_each(found, lambda job: str(job.target) in originals)
+    return jobs, others + left
 
 
 def _plan_local(paths: Sequence[Path], out: Any) -> tuple[list[Job], list[Copy]]:
