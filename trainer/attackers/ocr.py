@@ -6,8 +6,9 @@ import io
 import math
 import shutil
 import unicodedata
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import torch
 from PIL import Image
@@ -69,6 +70,33 @@ def read_words(
     return RecognizedText(_exact(distance), distance, _exact(floor), floor)
 
 
+def open_rapidocr(
+    settings: Mapping[str, object] = MappingProxyType({}),
+    *,
+    threads: int = 1,
+    undone: str = "no text was read",
+    advice: str = "",
+) -> Any:
+    """Load an engine of RapidOCR that logs nothing.
+
+    Args:
+        settings: Further settings of it, by their names.
+        threads: Threads of ONNX Runtime.
+        undone: Beginning of the error where the package is missing.
+        advice: End of that error.
+
+    Raises:
+        MissingExtraError: If the package is not installed.
+    """
+    package = extras.load("rapidocr", extra="ocr", undone=undone, advice=advice)
+    quiet = {
+        "Global.log_level": "critical",
+        "EngineConfig.onnxruntime.intra_op_num_threads": threads,
+        "EngineConfig.onnxruntime.inter_op_num_threads": threads,
+    }
+    return package.RapidOCR(params=quiet | dict(settings))
+
+
 def rapid_ocr(*, sides: Sequence[int] = (640, 1280), threads: int = 1) -> TextReader:
     """Return a reader that uses RapidOCR, whose models come with its package (extra ``ocr``).
 
@@ -80,17 +108,7 @@ def rapid_ocr(*, sides: Sequence[int] = (640, 1280), threads: int = 1) -> TextRe
     Raises:
         MissingExtraError: If the package is not installed.
     """
-    package = extras.load(
-        "rapidocr", extra="ocr", undone="no text was read", advice="Or leave this test out."
-    )
-    engine = package.RapidOCR(
-        params={
-            "Global.log_level": "critical",
-            "Global.text_score": 0.0,
-            "EngineConfig.onnxruntime.intra_op_num_threads": threads,
-            "EngineConfig.onnxruntime.inter_op_num_threads": threads,
-        }
-    )
+    engine = open_rapidocr({"Global.text_score": 0.0}, threads=threads, advice="Or leave this test out.")
 
     def read(image: Tensor) -> tuple[str, ...]:
         longest = max(image.shape[1:])

@@ -7,15 +7,15 @@ from COCO's annotation or CenterNet, silhouettes of people from MediaPipe's self
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from langchain_vpp import extras
 from langchain_vpp.engines.faces import FaceFinder
 from langchain_vpp.engines.learned import open_session
+from trainer.attackers.ocr import open_rapidocr
 from trainer.recipes.photographs.regions import Findings, Mask, is_carrier, region_map
 from trainer.recipes.photographs.scenes import Taught
 from trainer.sandbox.vision.photos.objects import ObjectDetector
@@ -155,16 +155,8 @@ class Teachers:
 
 def _line_finder() -> Callable[[Image.Image], list[list[float]]]:
     """Return a function that finds lines of text: corners of each, x and y in turn."""
-    package: Any = extras.load("rapidocr", extra="ocr", undone="no text was found")
-    engine = package.RapidOCR(
-        params={
-            "Global.log_level": "critical",
-            "Det.limit_type": "max",
-            "Det.limit_side_len": _LINE_SIDE,
-            "EngineConfig.onnxruntime.intra_op_num_threads": 1,
-            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-        }
-    )
+    settings = {"Det.limit_type": "max", "Det.limit_side_len": _LINE_SIDE}
+    engine = open_rapidocr(settings, undone="no text was found")
 
     def find(image: Image.Image) -> list[list[float]]:
         pixels = np.asarray(image)[:, :, ::-1]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from langchain_vpp import extras
+from trainer.attackers.ocr import open_rapidocr
 from trainer.attackers.words.readers import tesseract_words
 
 if TYPE_CHECKING:
@@ -37,14 +37,7 @@ def independent_readers() -> dict[str, Reader]:
 
 
 def _rapid() -> Reader:
-    package: Any = extras.load("rapidocr", extra="ocr", undone="no text was read")
-    engine = package.RapidOCR(
-        params={
-            "Global.log_level": "critical",
-            "EngineConfig.onnxruntime.intra_op_num_threads": 1,
-            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-        }
-    )
+    engine = open_rapidocr()
     return lambda image: engine(np.asarray(image)[:, :, ::-1]).txts or ()
 
 
