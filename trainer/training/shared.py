@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_vpp.errors import TrainingError
 from trainer.oracle.ledger import Ledger, Price, query_key
@@ -18,11 +18,8 @@ if TYPE_CHECKING:
     from trainer.training.config import TrainerConfig
 
 
-_T = TypeVar("_T")
-
-
 class Book(NamedTuple):
-    """What the first process alone has: the way to the chat model, and the record of what was asked."""
+    """The oracle and the ledger, which the first process alone has."""
 
     oracle: Asks
     ledger: Ledger
@@ -34,13 +31,11 @@ class SharedAnswers:
     Args:
         processes: The processes of the run.
         model: Names the chat model and how it is asked; see :class:`~trainer.oracle.ledger.Ledger`.
-        oracle: Oracle of the first process; ``None`` in the others.
-        ledger: Ledger of the first process; ``None`` in the others.
+        book: Oracle and ledger of the first process; ``None`` in the others.
     """
 
-    def __init__(self, processes: Processes, model: str, oracle: Asks | None, ledger: Ledger | None) -> None:
-        self._processes, self._model = processes, model
-        self._oracle, self._ledger = oracle, ledger
+    def __init__(self, processes: Processes, model: str, book: Book | None) -> None:
+        self._processes, self._model, self._book = processes, model, book
 
     def ask(
         self, queries: Sequence[Query], *, purpose: Purpose, on_answer: Callable[[], None] | None = None
@@ -48,35 +43,31 @@ class SharedAnswers:
         """Answer queries; see :meth:`trainer.oracle.oracle.Oracle.ask`."""
 
         def ask() -> list[Answer | None]:
-            return _own(self._oracle).ask(queries, purpose=purpose, on_answer=on_answer)
+            return self._own.oracle.ask(queries, purpose=purpose, on_answer=on_answer)
 
         return self._processes.from_first(ask)
 
     def known(self, queries: Sequence[Query]) -> list[Answer | None]:
         """Return recorded answers; see :meth:`trainer.oracle.ledger.Ledger.known`."""
-        return self._processes.from_first(lambda: self._book.known(queries))
+        return self._processes.from_first(lambda: self._own.ledger.known(queries))
 
     def lookup(self, key: str) -> tuple[bytes, Answer]:
         """Return a query's picture and answer; see :meth:`trainer.oracle.ledger.Ledger.lookup`."""
-        return self._processes.from_first(lambda: self._book.lookup(key))
+        return self._processes.from_first(lambda: self._own.ledger.lookup(key))
 
     def spent(self) -> tuple[int, float]:
         """Count what was spent; see :meth:`trainer.oracle.ledger.Ledger.spent`."""
-        return self._processes.from_first(lambda: self._book.spent())  # noqa: PLW0108  the others have no ledger
+        return self._processes.from_first(lambda: self._own.ledger.spent())  # noqa: PLW0108  the others have no ledger
 
     def key(self, query: Query) -> str:
         """Return the digest of a query; see :meth:`trainer.oracle.ledger.Ledger.key`."""
         return query_key(self._model, query)
 
     @property
-    def _book(self) -> Ledger:
-        return _own(self._ledger)
-
-
-def _own(part: _T | None) -> _T:
-    if part is None:
-        raise TrainingError("nothing was asked: the first process alone has an oracle and a ledger.")
-    return part
+    def _own(self) -> Book:
+        if self._book is None:
+            raise TrainingError("nothing was asked: the first process alone has an oracle and a ledger.")
+        return self._book
 
 
 def require_divisible(config: TrainerConfig, processes: Processes) -> None:

@@ -254,7 +254,7 @@ class _Run:
             config, supplied, self._space, dataset.private_attributes, self._split
         )
         self._check_budget()
-        answers = SharedAnswers(processes, ledger_model(identity), *(book or (None, None)))
+        answers = SharedAnswers(processes, ledger_model(identity), book)
         self._oracle: Asks = answers
         self._probing = UtilityProbing(self._plan, self._space, self._learners.estimator, answers, answers)
         self._stepping = TrainingStep(
