@@ -88,9 +88,8 @@ class ImageProtector(Gate):
         Args:
             source: The folder of an artifact, or the name of one that is shipped: ``"photographs"`` or
                 ``"staff-cards"``. See :func:`~langchain_vpp.artifact.artifact_folder` for the older name ``"default"``.
-                Or ``"screens"`` for
-                :class:`~langchain_vpp.engines.words.Words`, which covers the words of screens, letters and documents
-                that are not known to be harmless (extra ``words``).
+                Or ``"screens"`` for :class:`~langchain_vpp.engines.words.Words`, which covers the words of screens,
+                letters and documents that are not known to be harmless (extra ``words``).
             level: As in the constructor; or one of the artifact's presets, such as ``"low"``. Default: the
                 preset ``"balanced"``, or 0.5 if the artifact has none.
             **options: The constructor's other options.

@@ -71,7 +71,7 @@ def pinned() -> Iterator[None]:
 
 
 def memory_megabytes(name: str, process: str = "self") -> float:
-    """What Linux says of a process: ``VmRSS``, what it takes now, or ``VmHWM``, the most it has taken."""
+    """Read the megabytes of a process from Linux: ``VmRSS``, taken now, or ``VmHWM``, the most so far."""
     found = re.search(name + r":\s*(\d+) kB", Path(f"/proc/{process}/status").read_text(encoding="ascii"))
     if found is None:
         raise OSError(name)
